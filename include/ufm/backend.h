@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UFM_BACKEND_H
+#define UFM_BACKEND_H
+
+/*
+ * backend.h: what a device backend provides. The `cpu` backend is built in and defines the
+ * semantics; others are shared objects named libufm_NAME.so that export one symbol:
+ *
+ *     const ufm_backend *ufm_backend_entry(void);
+ *
+ * filled with UFM_BACKEND_HEADER. The registry refuses another abi_version or a smaller struct_size
+ * and says so. Every backend runs the cases of tests/conformance and is compared with `cpu`.
+ *
+ * Rules for all functions.
+ * - They return UFM_OK or a status; after UFM_EDEVICE only close functions must still work.
+ * - Work is enqueued on streams and runs in order within one; across streams only events order it.
+ *   Arguments are copied at the call; memory they point to must stay valid until the stream has
+ *   passed, except where said.
+ * - Enqueueing may block while a queue is full, never for the work itself.
+ * - Addresses of device memory never change between map and unmap.
+ * - Any thread may call; calls on one stream are the caller's to serialise.
+ */
+
+#include <ufm/ufm.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define UFM_BACKEND_ABI 1u
+#define UFM_BACKEND_HEADER(backend_name) \
+	.abi_version = UFM_BACKEND_ABI, .struct_size = sizeof(ufm_backend), .name = (backend_name)
+
+typedef struct ufm_device ufm_device;
+typedef struct ufm_event ufm_event;
+
+typedef struct ufm_device_config {
+	size_t struct_size;
+	uint32_t index;
+	uint64_t memory_limit_bytes; /* behave like a card of this size; 0: the device's own memory */
+	double link_gbps;            /* emulate a link; UFM_EUNSUPPORTED where there is a real one */
+	uint32_t compute_threads;    /* cpu only; 0: default */
+} ufm_device_config;
+
+typedef struct ufm_device_info {
+	char name[128], driver[64];
+	uint64_t memory_total_bytes; /* under memory_limit_bytes */
+	uint64_t context_bytes;      /* used by the driver for this process, before any allocation */
+	uint64_t map_granularity_bytes;
+	uint32_t compute_units;
+	double link_gbps; /* emulated; 0: real */
+} ufm_device_info;
+
+/* Read without waiting for the device. */
+typedef struct ufm_device_memory {
+	uint64_t total_bytes, free_bytes; /* the driver's view, under memory_limit_bytes */
+} ufm_device_memory;
+
+typedef enum ufm_copy_kind { UFM_COPY_H2D = 1, UFM_COPY_D2H = 2, UFM_COPY_D2D = 3 } ufm_copy_kind;
+
+/* out[i] = norm(x[index[i]]) for i in 0 … rows-1, f32. index 0: x[first + i]. norm_weight 0: no norm;
+ * else x / sqrt(mean(x²) + eps) * norm_weight. */
+typedef struct ufm_gather_args {
+	ufm_devptr x;
+	uint64_t x_stride; /* elements */
+	ufm_dtype x_dtype;
+	ufm_devptr index; /* u32 [rows] or 0 */
+	uint32_t first, rows, d_model;
+	ufm_devptr norm_weight; /* f32 [d_model] or 0 */
+	float norm_eps;
+	ufm_devptr out; /* f32 [rows, d_model] */
+} ufm_gather_args;
+
+/* Softmax over all experts, then the top_k largest, ties to the lower id, rank 0 the largest;
+ * norm_topk divides by their sum. */
+typedef struct ufm_router_args {
+	ufm_devptr x;      /* f32 [tokens, d_model], after the norm */
+	ufm_devptr weight; /* f32 [experts, d_model] */
+	uint32_t tokens, d_model, experts, top_k, norm_topk;
+	ufm_devptr ids;   /* out, i32 [tokens, top_k] */
+	ufm_devptr gates; /* out, f32 [tokens, top_k] */
+} ufm_router_args;
+
+typedef struct ufm_expert_rows {
+	ufm_devptr block;   /* the expert's bytes on the device */
+	uint32_t row, rows; /* its tokens: rows [row, row + rows) of x and y */
+} ufm_expert_rows;
+
+/* y[r] = expert(x[r]) for the rows of every entry. The result of a row depends on the expert's
+ * bytes, the row and at most the entry's own row count: never on the other entries. */
+typedef struct ufm_experts_args {
+	const ufm_expert_desc *desc;    /* host; must outlive the work */
+	const ufm_expert_rows *entries; /* page-locked host memory */
+	uint32_t entry_count;
+	ufm_devptr x;      /* f32 [rows, d_model] */
+	ufm_devptr hidden; /* workspace of hidden_bytes(desc, rows) bytes */
+	ufm_devptr y;      /* f32 [rows, d_model]; may be page-locked host memory */
+} ufm_experts_args;
+
+#define UFM_ROW_NONE UINT32_MAX
+
+/* y[t] = residual[t] + sum over j, in order, of gates[t,j] * rows[row_of[t,j]]; each product and each
+ * sum rounded to f32. UFM_ROW_NONE contributes nothing. residual 0: starts from the first product.
+ * y may be residual. */
+typedef struct ufm_combine_args {
+	ufm_devptr rows;   /* f32 [*, d_model]; may be page-locked host memory */
+	ufm_devptr row_of; /* u32 [tokens, top_k] */
+	ufm_devptr gates;  /* f32 [tokens, top_k] */
+	uint32_t tokens, top_k, d_model;
+	ufm_devptr residual;
+	uint64_t residual_stride;
+	ufm_dtype residual_dtype;
+	ufm_devptr y;
+	uint64_t y_stride;
+	ufm_dtype y_dtype;
+} ufm_combine_args;
+
+typedef struct ufm_backend {
+	uint32_t abi_version;
+	uint32_t struct_size;
+	const char *name;
+
+	/* Devices usable now; UFM_EBACKEND with a reason where there is no driver. */
+	ufm_status (*device_count)(uint32_t *count);
+	ufm_status (*device_open)(const ufm_device_config *config, ufm_device **out);
+	void (*device_close)(ufm_device *device); /* waits for work in flight; NULL is allowed */
+	void (*device_get_info)(ufm_device *device, ufm_device_info *info);
+	void (*device_get_memory)(ufm_device *device, ufm_device_memory *memory);
+
+	/* Device memory: an address range of size_bytes (a multiple of the granularity), then chunks
+	 * of it. mem_map takes memory from the device: UFM_EDEVMEM says bytes asked and free. */
+	ufm_status (*mem_reserve)(ufm_device *device, uint64_t size_bytes, ufm_devptr *base);
+	void (*mem_release)(ufm_device *device, ufm_devptr base, uint64_t size_bytes);
+	ufm_status (*mem_map)(ufm_device *device, ufm_devptr at, uint64_t size_bytes);
+	ufm_status (*mem_unmap)(ufm_device *device, ufm_devptr at, uint64_t size_bytes);
+
+	/* Page-locking for all devices of the backend; pieces of at most 1 GiB. host_view gives the
+	 * device's address of registered memory. */
+	ufm_status (*host_register)(void *memory, uint64_t size_bytes);
+	void (*host_unregister)(void *memory, uint64_t size_bytes);
+	ufm_status (*host_view)(ufm_device *device, const void *memory, ufm_devptr *out);
+
+	/* native: a stream of the backend's API to wrap, or NULL. */
+	ufm_status (*stream_open)(ufm_device *device, void *native, ufm_stream **out);
+	void (*stream_close)(ufm_stream *stream); /* waits; NULL is allowed */
+	ufm_status (*stream_sync)(ufm_stream *stream);
+	/* Later work waits for the event's most recent record call. Never recorded: no effect. */
+	ufm_status (*stream_wait)(ufm_stream *stream, ufm_event *event);
+
+	ufm_status (*event_open)(ufm_device *device, ufm_event **out);
+	void (*event_close)(ufm_event *event);
+	ufm_status (*event_record)(ufm_event *event, ufm_stream *stream);
+	/* *done = 1 when the last record has passed, or none was made. */
+	ufm_status (*event_query)(ufm_event *event, int *done);
+	ufm_status (*event_sync)(ufm_event *event, uint64_t wait_ns); /* UFM_ETIMEDOUT */
+	/* From one passed record to another; 0 if `to` came first. UFM_EINVAL if not passed. */
+	ufm_status (*event_elapsed)(ufm_event *from, ufm_event *to, uint64_t *elapsed_ns);
+
+	/* Host addresses are passed as ufm_devptr. */
+	ufm_status (*copy)(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
+	                   uint64_t size_bytes);
+	ufm_status (*fill)(ufm_stream *stream, ufm_devptr dst, uint8_t byte, uint64_t size_bytes);
+
+	ufm_status (*gather)(ufm_stream *stream, const ufm_gather_args *args);
+	ufm_status (*route)(ufm_stream *stream, const ufm_router_args *args);
+	ufm_status (*experts)(ufm_stream *stream, const ufm_experts_args *args);
+	ufm_status (*combine)(ufm_stream *stream, const ufm_combine_args *args);
+	/* Bytes of ufm_experts_args.hidden for `rows` rows. */
+	uint64_t (*hidden_bytes)(const ufm_expert_desc *desc, uint32_t rows);
+} ufm_backend;
+
+typedef const ufm_backend *(*ufm_backend_entry_fn)(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UFM_UFM_H
+#define UFM_UFM_H
+
+/*
+ * ufm.h: the stable interface of libufm.
+ *
+ * libufm runs routed (mixture-of-experts) layers whose expert bank does not fit in device
+ * memory. An expert is one block of bytes. Blocks lie in a host tier and are brought to the device
+ * just in time, inside a budget that is kept to the byte.
+ *
+ * Ownership, from the outside in; each object holds a reference to the one before it:
+ *
+ *     ufm_bank     what the experts are: geometry and where their bytes come from (read-only)
+ *     ufm_host     the host tier: every block of a bank in host memory, shared by all engines
+ *     ufm_engine   one device: slots for experts, a ring for streaming, a budget, counters
+ *     ufm_layer    one routed layer on an engine: norm, router, experts, residual
+ *
+ * Two levels are public. A runtime that has its own kernels uses the PAGER level: it leases experts
+ * and gets device addresses. A model uses the LAYER level: one call computes a routed layer. Both
+ * may be used on the same engine.
+ *
+ * Simple use, layer level (a complete program is examples/embed.c):
+ *
+ *     ufm_bank_synthetic(&bank_config, &bank);
+ *     ufm_host_open(bank, NULL, &host);
+ *     ufm_engine_open(host, &engine_config, &engine);
+ *     ufm_layer_open(engine, &layer_config, &layer);
+ *     ufm_moe_forward(layer, &call, &ticket);
+ *     ufm_ticket_wait(engine, ticket, UFM_WAIT_FOREVER);
+ *
+ * Conventions.
+ * - Every config struct begins with `size_t struct_size`; set it with UFM_STRUCT_INIT. A field that
+ *   is 0 takes its default. New fields go last; an older, smaller struct stays valid.
+ * - Functions return ufm_status; outputs are written on success only. ufm_last_error() gives the
+ *   calling thread's last failure in one line, naming what was wrong and what was expected.
+ * - Close functions take NULL. Close in any order: references keep what is still needed.
+ * - Sizes are in bytes, times in nanoseconds; the unit is the end of the name.
+ * - Threads: different engines are independent. On one engine the pager level may be called from
+ *   any thread; layer calls are serialised inside. Closing an object while another thread uses it
+ *   is the caller's error.
+ * - Device memory is allocated when an engine or layer opens, never inside a step.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define UFM_API __attribute__((visibility("default")))
+#else
+#define UFM_API
+#endif
+
+#define UFM_VERSION_MAJOR 0
+#define UFM_VERSION_MINOR 2
+#define UFM_VERSION_PATCH 0
+
+/* "0.2.0". Static storage. */
+UFM_API const char *ufm_version(void);
+
+/* Zeroes *s and sets its struct_size. */
+#define UFM_STRUCT_INIT(s) ufm_struct_init((s), sizeof(*(s)))
+UFM_API void ufm_struct_init(void *config, size_t struct_size);
+
+/* ------------------------------------------------------------------ status */
+
+/* Grouped by what was hurt: this call, this expert, this bank, the engine. */
+typedef enum ufm_status {
+	UFM_OK = 0,
+	/* this call; nothing changed */
+	UFM_EINVAL = -1,       /* an argument or option is wrong */
+	UFM_EBUSY = -2,        /* leases hold what this call needs; try again after a release */
+	UFM_ETIMEDOUT = -3,    /* wait_ns passed first */
+	UFM_ENOMEM = -4,       /* host memory */
+	UFM_EBUDGET = -5,      /* the smallest working set does not fit the device budget */
+	UFM_EUNSUPPORTED = -6, /* understood, but not available here */
+	UFM_EFILE = -7,        /* a file or folder cannot be opened, read or written */
+	/* one expert; others stay usable */
+	UFM_EEXPERT_IO = -20, /* its bytes could not be read */
+	/* the bank */
+	UFM_EFORMAT = -40, /* malformed file */
+	/* the engine or its device */
+	UFM_EDEVMEM = -60,  /* device memory is exhausted */
+	UFM_EDEVICE = -61,  /* device lost; only closing still works */
+	UFM_EBACKEND = -62, /* no such backend, or its plugin was refused */
+} ufm_status;
+
+/* One English phrase for a status. Static storage; never NULL. */
+UFM_API const char *ufm_strerror(ufm_status status);
+
+/* The calling thread's most recent failure in one line, "" if none. Valid until the thread's next
+ * call into libufm. */
+UFM_API const char *ufm_last_error(void);
+
+/* Receives notes and warnings, one line each, without a newline. May be called from any thread. */
+typedef enum ufm_log_level { UFM_LOG_INFO = 1, UFM_LOG_WARN = 2 } ufm_log_level;
+typedef void (*ufm_log_fn)(void *ctx, ufm_log_level level, const char *line);
+/* Process-wide; call before any other function. Default: warnings to stderr. NULL: silence. */
+UFM_API void ufm_set_log(ufm_log_fn fn, void *ctx);
+
+#define UFM_WAIT_FOREVER UINT64_MAX
+
+/* ------------------------------------------------------------------ experts */
+
+typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2 } ufm_dtype;
+/* Bytes of one element; 0 for an unknown dtype. */
+UFM_API size_t ufm_dtype_bytes(ufm_dtype dtype);
+
+/* A part's place in the arithmetic. Matrices are row-major [rows, cols], y = W x + b. */
+typedef enum ufm_role {
+	UFM_ROLE_UP = 1,    /* [d_hidden, d_model] */
+	UFM_ROLE_UP_BIAS,   /* [d_hidden] */
+	UFM_ROLE_GATE,      /* [d_hidden, d_model] */
+	UFM_ROLE_GATE_BIAS, /* [d_hidden] */
+	UFM_ROLE_DOWN,      /* [d_model, d_hidden] */
+	UFM_ROLE_DOWN_BIAS, /* [d_model] */
+} ufm_role;
+
+/* Applied to `up` without a gate, to `gate` with one (then multiplied by `up`). */
+typedef enum ufm_activation {
+	UFM_ACT_GELU = 1, /* x * Phi(x), the exact (erf) form */
+	UFM_ACT_SILU = 2, /* x * sigmoid(x) */
+} ufm_activation;
+
+typedef struct ufm_part {
+	ufm_role role;
+	ufm_dtype dtype;
+	uint32_t rows, cols;   /* cols is 1 for a bias */
+	uint64_t offset_bytes; /* within the block; a multiple of 64 */
+} ufm_part;
+
+#define UFM_PARTS_MAX 8
+
+/* What an expert is, as data. Without a UFM_ROLE_GATE part: y = down(act(up(x))); with one:
+ * y = down(act(gate(x)) * up(x)). Every expert of a bank has the same description. */
+typedef struct ufm_expert_desc {
+	size_t struct_size;
+	uint32_t d_model, d_hidden;
+	ufm_activation activation;
+	uint32_t part_count;
+	ufm_part parts[UFM_PARTS_MAX];
+	uint64_t expert_bytes; /* payload: end of the last part */
+	uint64_t block_bytes;  /* stride: expert_bytes rounded up to 4096 */
+} ufm_expert_desc;
+
+typedef enum ufm_expert_kind {
+	UFM_EXPERT_MLP = 1,      /* up, down; GELU */
+	UFM_EXPERT_MLP_BIAS = 2, /* up, down with biases; GELU (the reference expert) */
+	UFM_EXPERT_GATED = 3,    /* gate, up, down; SiLU */
+} ufm_expert_kind;
+
+/* Fills *desc with the standard layout of a kind. Dimensions 1 … 2^20.
+ * UFM_EINVAL names the wrong dimension. */
+UFM_API ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind,
+                                        uint32_t d_model, uint32_t d_hidden, ufm_dtype dtype);
+
+/* The part with a role, or NULL. */
+UFM_API const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role role);
+
+/* ------------------------------------------------------------------ bank */
+
+typedef struct ufm_bank ufm_bank;
+
+typedef struct ufm_bank_info {
+	uint32_t layers, experts; /* routed layers; experts a layer */
+	ufm_expert_desc desc;
+	uint64_t bank_bytes; /* layers * experts * expert_bytes */
+} ufm_bank_info;
+
+typedef struct ufm_bank_synthetic_config {
+	size_t struct_size;
+	uint32_t layers;  /* default 1 */
+	uint32_t experts; /* a layer */
+	ufm_expert_desc desc;
+	uint64_t seed;
+} ufm_bank_synthetic_config;
+
+/* Weights made from the seed: uniform with variance 1/fan_in, biases uniform in ±0.02. The same
+ * bytes on every machine. */
+UFM_API ufm_status ufm_bank_synthetic(const ufm_bank_synthetic_config *config, ufm_bank **out);
+
+typedef struct ufm_bank_memory_config {
+	size_t struct_size;
+	uint32_t layers; /* default 1 */
+	uint32_t experts;
+	ufm_expert_desc desc;
+	/* blocks[layer * experts + expert]: expert_bytes readable bytes each; the array and the blocks
+	 * stay the caller's and must outlive the bank. */
+	const void *const *blocks;
+} ufm_bank_memory_config;
+
+/* Experts that already lie in the caller's memory. */
+UFM_API ufm_status ufm_bank_memory(const ufm_bank_memory_config *config, ufm_bank **out);
+
+/* Opens a packed file (docs/formats.md). Reads the header only. UFM_EFILE, UFM_EFORMAT. */
+UFM_API ufm_status ufm_bank_open(const char *path, ufm_bank **out);
+
+/* Writes any bank as a packed file. Writes to `path`.tmp and renames; on failure nothing is left. */
+UFM_API ufm_status ufm_bank_save(ufm_bank *bank, const char *path);
+
+UFM_API void ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info);
+/* Copies one expert's expert_bytes bytes to `block`. Any thread; for tools and tests. */
+UFM_API ufm_status ufm_bank_read(const ufm_bank *bank, uint32_t layer, uint32_t expert,
+                                 void *block);
+UFM_API void ufm_bank_close(ufm_bank *bank);
+
+/* ------------------------------------------------------------------ host tier */
+
+typedef struct ufm_host ufm_host;
+
+typedef struct ufm_host_config {
+	size_t struct_size;
+	const char *backend;      /* "auto" (default), "cpu", or a plugin's name */
+	uint32_t fill_threads;    /* default: the cores this process may use */
+	uint32_t pageable;        /* 1: ordinary memory, not page-locked (asked for by name, never a
+	                          * fallback) */
+	const char *store_filter; /* wraps the store: "fault:layer=L,expert=E" makes that read fail */
+} ufm_host_config;
+
+/* Loads every block into host memory, page-locked for the backend's devices. On failure names the
+ * expert or the bytes missing. config may be NULL. */
+UFM_API ufm_status ufm_host_open(ufm_bank *bank, const ufm_host_config *config, ufm_host **out);
+UFM_API void ufm_host_close(ufm_host *host);
+
+/* ------------------------------------------------------------------ engine */
+
+typedef struct ufm_engine ufm_engine;
+
+/* An address in device memory. On the cpu backend it is a host address. */
+typedef uint64_t ufm_devptr;
+/* An ordered queue of work on a device. */
+typedef struct ufm_stream ufm_stream;
+
+typedef struct ufm_engine_config {
+	size_t struct_size;
+	uint32_t device_index;
+	uint64_t vram_target_bytes; /* default: all that is free on the device */
+	uint64_t headroom_bytes;    /* kept free below the target */
+	uint64_t vram_limit_bytes;  /* gives the device the memory of a smaller card; 0: its own */
+	double link_gbps;           /* cpu backend: emulated link, decimal GB/s each way; 0: off */
+	uint32_t compute_threads;   /* cpu backend; default: the cores this process may use */
+	const char *policy;         /* "freq" (default), "lru", "fifo" */
+	uint32_t slots_max;         /* 0: as many as the budget holds */
+	uint32_t ring_slots;        /* of the slots, how many serve as the ring; default 4 */
+	uint32_t resident_all;      /* 1: every expert gets a slot, or opening fails (UFM_EDEVMEM) */
+	uint32_t poison_free_slots; /* 1: fill a slot with NaN before it is refilled (debugging) */
+	/* layer level; max_tokens = 0 makes a pager-only engine */
+	uint32_t max_tokens;      /* bounds the device workspace */
+	uint32_t call_tokens_max; /* most tokens one call may bring; default max_tokens. The row table
+	                           * of longer calls lies in page-locked host memory. */
+	uint32_t top_k_max;
+	uint64_t arena_bytes; /* device bytes for layers and ufm_engine_alloc; see ufm_layer_bytes */
+} ufm_engine_config;
+
+/* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
+UFM_API ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config,
+                                   ufm_engine **out);
+/* Waits for work in flight. Leases not released are released. Layers must be closed before. */
+UFM_API void ufm_engine_close(ufm_engine *engine);
+
+/* The configuration in effect, every default resolved. Strings live as long as the engine. */
+typedef struct ufm_engine_info {
+	const char *backend, *device, *policy;
+	uint64_t vram_target_bytes, headroom_bytes, vram_limit_bytes;
+	uint64_t context_bytes; /* taken by the driver before our first allocation */
+	double link_gbps;       /* emulated; 0: a real link */
+	uint32_t slots, ring_slots, lease_max;
+	uint64_t expert_bytes, block_bytes;
+	uint64_t slab_bytes, workspace_bytes, arena_bytes; /* their sum is all we hold */
+	uint32_t max_tokens, call_tokens_max, top_k_max;
+} ufm_engine_info;
+UFM_API void ufm_engine_get_info(const ufm_engine *engine, ufm_engine_info *info);
+
+/* Figures of this moment. Any thread; never waits for the device. */
+typedef struct ufm_engine_memory {
+	uint64_t device_total_bytes, device_free_bytes; /* the driver's view, under vram_limit */
+	uint64_t held_bytes;            /* fall of free memory since the device was opened */
+	uint64_t live_bytes;            /* slots that hold an expert + workspace + arena in use */
+	uint64_t slab_high_water_bytes; /* most bytes of slots ever in use at once */
+} ufm_engine_memory;
+UFM_API void ufm_engine_get_memory(ufm_engine *engine, ufm_engine_memory *memory);
+
+/* Device memory out of the arena, 256-byte aligned, freed with the engine. UFM_EBUDGET when the
+ * arena is spent. */
+UFM_API ufm_status ufm_engine_alloc(ufm_engine *engine, uint64_t size_bytes, ufm_devptr *out);
+
+/* Streams for the caller's own work. `native` is the backend's stream (a CUstream) to wrap, or NULL
+ * for a new one. */
+UFM_API ufm_status ufm_stream_open(ufm_engine *engine, void *native, ufm_stream **out);
+UFM_API void ufm_stream_close(ufm_engine *engine, ufm_stream *stream);
+/* Blocks until all work enqueued on the stream so far is done. */
+UFM_API ufm_status ufm_stream_sync(ufm_engine *engine, ufm_stream *stream);
+/* Enqueue copies; the host buffer must stay valid until the stream has passed them. */
+UFM_API ufm_status ufm_copy_to_device(ufm_engine *engine, ufm_stream *stream, ufm_devptr dst,
+                                      const void *src, uint64_t size_bytes);
+UFM_API ufm_status ufm_copy_to_host(ufm_engine *engine, ufm_stream *stream, void *dst,
+                                    ufm_devptr src, uint64_t size_bytes);
+
+/* ------------------------------------------------------------------ counters */
+
+typedef struct ufm_counter_desc {
+	const char *name, *unit, *kind, *help; /* kind: "sum", "max" or "gauge" */
+} ufm_counter_desc;
+UFM_API uint32_t ufm_counter_count(void);
+/* NULL for index >= ufm_counter_count(). Static storage. */
+UFM_API const ufm_counter_desc *ufm_counter_describe(uint32_t index);
+/* Writes min(count, ufm_counter_count()) values, since the engine opened. Waits for nothing; exact
+ * once the last ticket is done. */
+UFM_API void ufm_engine_get_counters(ufm_engine *engine, uint64_t *values, uint32_t count);
+
+/* ------------------------------------------------------------------ pager level */
+
+typedef struct ufm_lease ufm_lease;
+
+/* Most experts that leases may hold at once. */
+UFM_API uint32_t ufm_engine_lease_max(const ufm_engine *engine);
+
+/*
+ * Pins n distinct experts of a layer in device slots, enqueues the copies that are missing, and
+ * returns without waiting. All or nothing: UFM_EBUSY when other leases hold too many slots,
+ * UFM_EINVAL for a duplicate or unknown id or n > ufm_engine_lease_max(). Each id counts as one use.
+ */
+UFM_API ufm_status ufm_acquire_begin(ufm_engine *engine, uint32_t layer, const uint32_t *experts,
+                                     uint32_t n, ufm_lease **out);
+/* Orders `stream` after the arrival of the lease's bytes. Blocks the host at most wait_ns, and only
+ * for hops that a stream cannot wait for (a disk). */
+UFM_API ufm_status ufm_acquire_ready(ufm_lease *lease, ufm_stream *stream, uint64_t wait_ns);
+/* Device address of the index-th expert, valid for work on a stream that was made ready, until the
+ * release. 0 for an index out of range. */
+UFM_API ufm_devptr ufm_lease_view(const ufm_lease *lease, uint32_t index);
+/* Marks the work enqueued on `stream` so far as the last use, unpins, and frees the lease. NULL
+ * stream: the lease was not used. */
+UFM_API ufm_status ufm_release(ufm_lease *lease, ufm_stream *stream);
+
+/* A hint: loads experts into slots that hold nothing. May be dropped, never displaces an expert. */
+UFM_API ufm_status ufm_prefetch(ufm_engine *engine, uint32_t layer, const uint32_t *experts,
+                                uint32_t n);
+
+/* ------------------------------------------------------------------ layer level */
+
+typedef struct ufm_layer ufm_layer;
+
+typedef struct ufm_layer_config {
+	size_t struct_size;
+	uint32_t layer;     /* of the bank */
+	uint32_t top_k;     /* 1 … min(experts, engine's top_k_max) */
+	uint32_t norm_topk; /* 1: the chosen weights are divided by their sum */
+	uint32_t residual;  /* 1: y = x + moe(norm(x)) instead of moe(norm(x)) */
+	/* f32 in host memory, copied when the layer opens */
+	const float *router_weight; /* [experts, d_model]; NULL: every call brings ids and gates */
+	const float *norm_weight;   /* [d_model] of an RMS norm before router and experts, or NULL */
+	float norm_eps;             /* default 1e-6 */
+} ufm_layer_config;
+
+/* Device bytes that a layer takes from the arena. */
+UFM_API uint64_t ufm_layer_bytes(const ufm_bank_info *bank, const ufm_layer_config *config);
+UFM_API ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *config,
+                                  ufm_layer **out);
+UFM_API void ufm_layer_close(ufm_layer *layer);
+
+typedef enum ufm_place { UFM_ON_HOST = 0, UFM_ON_DEVICE = 1 } ufm_place;
+
+/* A matrix of tokens. Exactly one of host and device is read, by `place`. */
+typedef struct ufm_tokens {
+	ufm_place place;
+	ufm_dtype dtype; /* UFM_F32 (default) or UFM_BF16 */
+	void *host;
+	ufm_devptr device;
+	uint64_t stride; /* elements from one token to the next; 0: d_model */
+} ufm_tokens;
+
+typedef struct ufm_moe_call {
+	size_t struct_size;
+	uint32_t tokens; /* T; 0 is allowed and does nothing */
+	ufm_tokens x;    /* [T, d_model] */
+	ufm_tokens y;    /* [T, d_model]; may be x itself */
+	/* Routing by the caller, host memory, [T, top_k] each; both NULL: the layer's router decides.
+	 * An id outside 0 … experts-1 contributes 0. Read before the call returns. */
+	const int32_t *ids;
+	const float *gates;
+	/* Routing by the layer, reported: host memory, [T, top_k] each, or NULL. Valid on return (ids)
+	 * and when the ticket is done (gates). */
+	int32_t *ids_out;
+	float *gates_out;
+	ufm_stream *stream; /* x is ready and y may be used in this order; NULL: the engine's own */
+} ufm_moe_call;
+
+typedef struct ufm_ticket {
+	uint64_t id;
+} ufm_ticket;
+
+/*
+ * Computes one routed layer: y = [x +] sum over the top-k of gate * expert(norm(x)), summed in
+ * router order. Returns after enqueueing; host x must stay valid and host y is filled when the
+ * ticket is done. On failure y is not written and the engine stays usable. The same bits for every
+ * cache size, policy and order of arrival. ticket may be NULL.
+ */
+UFM_API ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *call, ufm_ticket *ticket);
+/* Waits for a call's end and returns its outcome. */
+UFM_API ufm_status ufm_ticket_wait(ufm_engine *engine, ufm_ticket ticket, uint64_t wait_ns);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
