@@ -34,7 +34,8 @@
  *   is 0 takes its default. New fields go last; an older, smaller struct stays valid.
  * - Functions return ufm_status; outputs are written on success only. ufm_last_error() gives the
  *   calling thread's last failure in one line, naming what was wrong and what was expected.
- * - Close functions take NULL. Close in any order: references keep what is still needed.
+ * - Close functions take NULL. Layers, leases and streams close before their engine; bank and host
+ *   may be closed as soon as the next object is open, which holds a reference.
  * - Sizes are in bytes, times in nanoseconds; the unit is the end of the name.
  * - Threads: different engines are independent. On one engine the pager level may be called from
  *   any thread; layer calls are serialised inside. Closing an object while another thread uses it

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+# The commands of every day. CMake does the work; these know the order.
+#
+#   make            builds build/ufm
+#   make bench      installs what is missing, builds, runs the quick sweep, draws the figures
+#   make test       installs what is missing, builds, runs every test
+#   make install    PREFIX=/usr/local
+#   make format     clang-format over the C sources
+#
+# NO_INSTALL=1 forbids installing. ARGS="…" is passed on to `ufm bench` or tests/run.
+
+BUILD ?= build
+RESULTS ?= results
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+ARGS ?=
+
+CONFIGURE = cmake -S . -B $(BUILD) -G "Unix Makefiles"
+COMPILE = cmake --build $(BUILD) --parallel $(JOBS)
+
+.PHONY: all bench test install format clean
+
+all:
+	@command -v cmake >/dev/null || { echo "cmake is missing: run tools/bootstrap run" >&2; exit 3; }
+	@$(CONFIGURE) -DUFM_TESTS=OFF
+	@$(COMPILE)
+
+bench:
+	@tools/bootstrap bench
+	@$(CONFIGURE) -DUFM_TESTS=OFF
+	@$(COMPILE) --target ufm_command
+	@tools/bench $(BUILD)/ufm $(RESULTS) $(ARGS)
+
+test:
+	@tools/bootstrap test
+	@$(CONFIGURE) -DUFM_TESTS=ON
+	@$(COMPILE)
+	@tests/run --build $(BUILD) $(ARGS)
+
+install:
+	@$(CONFIGURE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+	@$(COMPILE)
+	@cmake --install $(BUILD)
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* ufm bench: runs every mode with every number of experts and reports. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "cli/bench/config.h"
+#include "cli/bench/report.h"
+#include "cli/bench/results.h"
+#include "cli/bench/run.h"
+#include "cli/command.h"
+#include "cli/exit.h"
+#include "cli/interrupt.h"
+#include "cli/machine.h"
+#include "cli/message.h"
+#include "cli/options_json.h"
+#include "cli/plot.h"
+#include "device/registry.h"
+
+typedef struct sweep {
+	bench_config config;
+	option_state state;
+	workload *load;
+	const char *backend; /* what --backend came to */
+	results *results;    /* NULL: none asked for */
+	json_t *summary, *rows;
+	int exit_code;
+} sweep;
+
+static int first_of(int exit_code, int next)
+{
+	return exit_code ? exit_code : next;
+}
+
+/* An emulated link is the cpu backend's; --quick means it for that backend alone. */
+static ufm_status resolve_backend(sweep *s)
+{
+	const ufm_backend *backend;
+	ufm_status status = registry_find(s->config.backend, &backend);
+	if (status)
+		return status_prefix(status, "--backend");
+	s->backend = backend->name;
+	if (backend == &cpu_backend || !(s->config.link_gbps > 0))
+		return UFM_OK;
+	if (strcmp(s->state.origins[options_find(&bench_options, "link-gbps")], "command line") == 0)
+		return status_fail(UFM_EINVAL,
+		                   "--link-gbps: found %g with the backend %s, expected off: its "
+		                   "link is real",
+		                   s->config.link_gbps, backend->name);
+	s->config.link_gbps = 0;
+	bench_config_origin(&s->state, "link-gbps", "the backend's link is real");
+	return UFM_OK;
+}
+
+static ufm_status open_workload(sweep *s)
+{
+	bench_config *c = &s->config;
+	workload_config load = {.spec = c->workload,
+	                        .seed = c->seed,
+	                        .d_model = c->d_model,
+	                        .layers = c->layers,
+	                        .tokens = bench_tokens(c),
+	                        .top_k = c->top_k,
+	                        .experts_min = bench_experts_min(c)};
+	ufm_status status = bench_config_check(c);
+	if (!status)
+		status = workload_open(&load, &s->load);
+	if (status)
+		return status;
+	if (c->top_k == 0) {
+		c->top_k = workload_top_k(s->load);
+		bench_config_origin(&s->state, "top-k", workload_top_k_origin(s->load));
+	}
+	return bench_config_resolve(c, &s->state);
+}
+
+static json_t *start_summary(const sweep *s)
+{
+	char now[32];
+	time_t seconds = time(NULL);
+	struct tm utc;
+	json_t *summary = json_object();
+	gmtime_r(&seconds, &utc);
+	strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", &utc);
+	json_object_set_new(summary, "started", json_string(now));
+	json_object_set_new(summary, "interrupted", json_false());
+	json_object_set_new(summary, "environment", machine_json());
+	json_object_set_new(summary, "config", options_json(&bench_options, &s->config, &s->state));
+	json_object_set(summary, "rows", s->rows);
+	return summary;
+}
+
+/* CLI_OK, or why the sweep cannot begin. */
+static int open_sweep(sweep *s)
+{
+	ufm_status status = open_workload(s);
+	if (!status)
+		status = resolve_backend(s);
+	if (status)
+		return message_status("bench", status);
+	if (!s->config.no_out && results_open(s->config.out, &s->results) != UFM_OK) {
+		message_status("bench", UFM_EFILE);
+		return CLI_FAILED;
+	}
+	s->rows = json_array();
+	s->summary = start_summary(s);
+	return CLI_OK;
+}
+
+static void close_sweep(sweep *s)
+{
+	json_decref(s->summary);
+	json_decref(s->rows);
+	results_close(s->results);
+	workload_close(s->load);
+}
+
+/* A result that cannot be written ends the sweep, said once. */
+static bool output_lost(sweep *s, ufm_status status)
+{
+	if (!status)
+		return false;
+	message_status("bench", status);
+	s->exit_code = first_of(s->exit_code, CLI_FAILED);
+	results_close(s->results);
+	s->results = NULL;
+	return true;
+}
+
+static void say_failure(const bench_row *row)
+{
+	if (row->exit_code && !row->interrupted)
+		message_error("bench", "%s, %u experts: %s", bench_mode_name(row->mode), row->experts,
+		              row->error);
+}
+
+/* true: go on. */
+static bool keep_row(sweep *s, const bench_row *row)
+{
+	json_t *json = row_json(row, &s->config);
+	ufm_status status = s->results ? results_add(s->results, json) : UFM_OK;
+	report_row(stdout, (bench_format)s->config.format, json);
+	json_array_append_new(s->rows, json);
+	say_failure(row);
+	s->exit_code = first_of(s->exit_code, row->exit_code);
+	return !output_lost(s, status) && !interrupt_seen();
+}
+
+/* true: go on. */
+static bool run_one(sweep *s, bench_mode mode, uint32_t experts, uint32_t number)
+{
+	run_config run = {.config = &s->config,
+	                  .load = s->load,
+	                  .backend = s->backend,
+	                  .link_gbps = s->config.link_gbps,
+	                  .number = number,
+	                  .runs = s->config.modes.count * s->config.experts.count};
+	bench_row row;
+	ufm_status status;
+	bool on = false;
+	if (s->results)
+		run.telemetry_path = results_telemetry_path(s->results, bench_mode_name(mode), experts);
+	status = row_open(&row, &s->config, mode, experts);
+	if (status) {
+		s->exit_code = message_status("bench", status);
+		return false;
+	}
+	if (!output_lost(s, run_bench(&run, &row)))
+		on = keep_row(s, &row);
+	row_close(&row);
+	return on;
+}
+
+static void run_sweep(sweep *s)
+{
+	const bench_config *c = &s->config;
+	uint32_t number = 0;
+	for (uint32_t m = 0; m < c->modes.count; m++)
+		for (uint32_t e = 0; e < c->experts.count; e++) {
+			bench_mode mode = (bench_mode)c->modes.items[m];
+			if (interrupt_seen() || !run_one(s, mode, c->experts.items[e], ++number))
+				return;
+		}
+}
+
+/* Rows are what counts: without figures the command has still done its work. */
+static void draw(sweep *s)
+{
+	ufm_status status;
+	if (s->config.no_figures || !s->results || json_array_size(s->rows) == 0 || interrupt_seen())
+		return;
+	message_progress("drawing");
+	status = plot_folder(s->config.out);
+	message_progress_clear();
+	if (status == UFM_EUNSUPPORTED)
+		fprintf(stderr, "ufm bench: no figures: %s\n", ufm_last_error());
+	else if (status) {
+		message_status("bench", status);
+		s->exit_code = first_of(s->exit_code, CLI_FAILED);
+	}
+}
+
+static void finish_sweep(sweep *s)
+{
+	if (interrupt_seen()) {
+		json_object_set_new(s->summary, "interrupted", json_true());
+		message_error("bench", "interrupted; %zu rows are kept%s%s", json_array_size(s->rows),
+		              s->results ? " in " : "", s->results ? s->config.out : "");
+		s->exit_code = CLI_INTERRUPTED;
+	}
+	if (s->results)
+		output_lost(s, results_summary(s->results, s->summary));
+	report_end(stdout, (bench_format)s->config.format, s->summary);
+	fflush(stdout);
+	draw(s);
+}
+
+static int bench_run(int argc, char *argv[])
+{
+	sweep s = {.exit_code = CLI_OK};
+	int exit_code;
+	if (!command_read(&bench_options, argc, argv, offsetof(bench_config, quick), &s.config,
+	                  &s.state, &exit_code))
+		return exit_code;
+	message_log(s.config.verbose || isatty(STDERR_FILENO) == 1);
+	exit_code = open_sweep(&s);
+	if (exit_code == CLI_OK) {
+		interrupt_install();
+		run_sweep(&s);
+		finish_sweep(&s);
+		exit_code = s.exit_code;
+	}
+	close_sweep(&s);
+	return command_finish(&bench_options, exit_code);
+}
+
+const command bench_command = {.options = &bench_options, .run = bench_run};

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/* Rows for people: one table whose columns are aligned, one caption. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+#include "cli/bench/report.h"
+
+static double number(const json_t *row, const char *name)
+{
+	return json_number_value(json_object_get(row, name));
+}
+
+static uint64_t whole(const json_t *row, const char *name)
+{
+	return (uint64_t)json_integer_value(json_object_get(row, name));
+}
+
+static const char *string(const json_t *row, const char *name)
+{
+	const char *text = json_string_value(json_object_get(row, name));
+	return text ? text : "";
+}
+
+static bool known(const json_t *row, const char *name)
+{
+	const json_t *value = json_object_get(row, name);
+	return value && !json_is_null(value);
+}
+
+static double gib(const json_t *row, const char *name)
+{
+	return (double)whole(row, name) / (1u << 30);
+}
+
+static double gb(const json_t *row, const char *name)
+{
+	return (double)whole(row, name) / 1e9;
+}
+
+/* The first row that has a value; NULL if none has. */
+static const json_t *row_with(const json_t *rows, const char *name)
+{
+	size_t i;
+	json_t *row;
+	json_array_foreach(rows, i, row)
+	{
+		if (known(row, name))
+			return row;
+	}
+	return NULL;
+}
+
+/* ---- the table */
+
+#define COLUMNS 15
+#define CELL_BYTES 40
+typedef struct line {
+	char cells[COLUMNS][CELL_BYTES];
+} line;
+
+static const struct {
+	const char *title;
+	bool left; /* else right-aligned */
+} columns[COLUMNS] = {
+	{"mode", true},
+	{"experts", false},
+	{"bank GiB", false},
+	{"status", true},
+	{"tokens/s", false},
+	{"step ms", false},
+	{"peak device GiB", false},
+	{"slots", false},
+	{"experts touched", false},
+	{"resident", false},
+	{"streamed", false},
+	{"to device GB", false},
+	{"back GB", false},
+	{"stall ms", false},
+	{"output", true},
+};
+
+static void cell(line *l, int column, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static void cell(line *l, int column, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(l->cells[column], CELL_BYTES, format, args);
+	va_end(args);
+}
+
+static void title_line(line *l, bool emulated)
+{
+	for (int i = 0; i < COLUMNS; i++)
+		cell(l, i, "%s", columns[i].title);
+	if (emulated)
+		cell(l, 4, "tokens/s (emulated link)");
+}
+
+static void measured_cells(line *l, const json_t *row)
+{
+	cell(l, 4, "%.0f", number(row, "tokens_per_s"));
+	cell(l, 5, "%.1f", number(row, "step_ms_median"));
+	cell(l, 6, "%.3f", gib(row, "peak_vram_bytes"));
+	cell(l, 7, "%" PRIu64, whole(row, "slots"));
+	if (known(row, "experts_touched_expected"))
+		cell(l, 8, "%.1f (%.1f expected)", number(row, "experts_touched"),
+		     number(row, "experts_touched_expected"));
+	else
+		cell(l, 8, "%.1f", number(row, "experts_touched"));
+	cell(l, 9, "%" PRIu64, whole(row, "resident_uses"));
+	cell(l, 10, "%" PRIu64, whole(row, "streamed_uses"));
+	cell(l, 11, "%.2f", gb(row, "h2d_weight_bytes"));
+	cell(l, 12, "%.2f", gb(row, "d2h_weight_bytes"));
+	cell(l, 13, "%.0f", number(row, "stall_ms"));
+	cell(l, 14, "%.8s", string(row, "output_hash"));
+}
+
+static void row_line(line *l, const json_t *row)
+{
+	cell(l, 0, "%s", string(row, "mode"));
+	cell(l, 1, "%" PRIu64, whole(row, "num_experts"));
+	cell(l, 2, "%.2f", gib(row, "bank_bytes"));
+	cell(l, 3, "%s", string(row, "status"));
+	if (known(row, "tokens_per_s"))
+		measured_cells(l, row);
+}
+
+static void print_line(FILE *to, const line *l, const int widths[COLUMNS])
+{
+	for (int i = 0; i < COLUMNS; i++)
+		fprintf(to, columns[i].left ? "| %-*s " : "| %*s ", widths[i], l->cells[i]);
+	fputs("|\n", to);
+}
+
+static void print_rule(FILE *to, const int widths[COLUMNS])
+{
+	for (int i = 0; i < COLUMNS; i++) {
+		fputs("|-", to);
+		for (int j = 0; j < widths[i]; j++)
+			fputc('-', to);
+		fputc(columns[i].left ? '-' : ':', to);
+	}
+	fputs("|\n", to);
+}
+
+static void table(FILE *to, const json_t *rows, bool emulated)
+{
+	size_t count = json_array_size(rows) + 1;
+	int widths[COLUMNS] = {0};
+	line *lines = alloc_zeroed(count, sizeof *lines);
+	if (!lines)
+		return;
+	title_line(&lines[0], emulated);
+	for (size_t i = 1; i < count; i++)
+		row_line(&lines[i], json_array_get(rows, i - 1));
+	for (size_t i = 0; i < count; i++)
+		for (int j = 0; j < COLUMNS; j++) {
+			int length = (int)strlen(lines[i].cells[j]);
+			widths[j] = length > widths[j] ? length : widths[j];
+		}
+	print_line(to, &lines[0], widths);
+	print_rule(to, widths);
+	for (size_t i = 1; i < count; i++)
+		print_line(to, &lines[i], widths);
+	alloc_free(lines);
+}
+
+/* ---- what stands around it */
+
+static void errors(FILE *to, const json_t *rows)
+{
+	size_t i;
+	json_t *row;
+	bool first = true;
+	json_array_foreach(rows, i, row)
+	{
+		if (!known(row, "error"))
+			continue;
+		fprintf(to, "%s- %s, %" PRIu64 " experts: %s: %s\n", first ? "\n" : "", string(row, "mode"),
+		        whole(row, "num_experts"), string(row, "status"), string(row, "error"));
+		first = false;
+	}
+}
+
+static void where(FILE *to, const json_t *rows)
+{
+	const json_t *row = row_with(rows, "backend");
+	char target[32], headroom[32], limit[32];
+	if (!row)
+		return;
+	fprintf(to, "\nBackend %s, device %s.", string(row, "backend"), string(row, "device"));
+	fprintf(to, " Bounds: ufm %s less %s of headroom;",
+	        size_format(whole(row, "vram_target_bytes"), target, sizeof target),
+	        size_format(whole(row, "headroom_bytes"), headroom, sizeof headroom));
+	if (known(row, "vram_limit_bytes"))
+		fprintf(to, " the card, in all modes, %s.",
+		        size_format(whole(row, "vram_limit_bytes"), limit, sizeof limit));
+	else
+		fprintf(to, " the card has its own memory.");
+	fprintf(to,
+	        " Uses, GB and stall are sums over %" PRIu64
+	        " measured steps; tokens/s and step ms are the median step's.\n",
+	        whole(row, "steps"));
+}
+
+static void config_value(FILE *to, const char *name, const json_t *value)
+{
+	char size[32];
+	size_t i;
+	json_t *item;
+	uint32_t option = options_find(&bench_options, name);
+	bool is_size = option < OPTIONS_MAX && bench_options.specs[option].type == OPTION_SIZE;
+	if (json_is_string(value))
+		fputs(json_string_value(value), to);
+	else if (json_is_integer(value) && is_size)
+		fputs(size_format((uint64_t)json_integer_value(value), size, sizeof size), to);
+	else if (json_is_integer(value))
+		fprintf(to, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else if (json_is_real(value))
+		fprintf(to, "%g", json_real_value(value));
+	else if (json_is_boolean(value))
+		fputs(json_is_true(value) ? "yes" : "no", to);
+	json_array_foreach(value, i, item)
+	{
+		fputs(i ? "," : "", to);
+		config_value(to, "", item);
+	}
+}
+
+/* Every value and, unless it is the default, where it came from. */
+static void configuration(FILE *to, json_t *config)
+{
+	const char *name;
+	json_t *entry;
+	bool first = true;
+	fputs("\nConfiguration: ", to);
+	json_object_foreach(config, name, entry)
+	{
+		const char *origin = string(entry, "origin");
+		fprintf(to, "%s%s ", first ? "" : ", ", name);
+		first = false;
+		config_value(to, name, json_object_get(entry, "value"));
+		if (strcmp(origin, "default") != 0)
+			fprintf(to, " (%s)", origin);
+	}
+	fputs(".\n", to);
+}
+
+void report_markdown(FILE *to, const json_t *summary)
+{
+	const json_t *rows = json_object_get(summary, "rows");
+	const json_t *link = row_with(rows, "link_gbps_emulated");
+	if (link)
+		fprintf(to, "Emulated link: %g GB/s each way; no figure below is that of a real link.\n\n",
+		        number(link, "link_gbps_emulated"));
+	table(to, rows, link != NULL);
+	errors(to, rows);
+	where(to, rows);
+	configuration(to, json_object_get(summary, "config"));
+}

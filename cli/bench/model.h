@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* The model under test: routed layers in a row, each y = x + moe(norm(x)), with routers and norms made
+ * from a seed. The hidden state stays on the device between layers. */
+#ifndef CLI_BENCH_MODEL_H
+#define CLI_BENCH_MODEL_H
+
+#include <ufm/ufm.h>
+
+#include "cli/bench/workload.h"
+#include "moe/source.h"
+
+typedef struct model model;
+
+typedef struct model_config {
+	ufm_bank_info bank;
+	uint32_t tokens; /* a step */
+	uint32_t top_k, norm_topk;
+	uint64_t seed;
+	bool routed_by_caller; /* batches bring ids and gates: no routers */
+} model_config;
+
+/* Device bytes that the model takes from an engine's arena. */
+uint64_t model_arena_bytes(const model_config *config);
+
+ufm_status model_open(ufm_engine *engine, const model_config *config, model **out);
+void model_close(model *m); /* NULL is allowed; before the engine */
+
+/* Where every layer's experts come from; NULL: the pager. */
+void model_set_source(model *m, const moe_source *source);
+
+/* Brings a step's hidden states to the device, and back; both wait. y is [tokens, d_model]. */
+ufm_status model_upload(model *m, const workload_batch *batch);
+ufm_status model_download(model *m, float *y);
+
+/* Runs all layers and waits for the last. layer_end is called after each layer was enqueued; NULL:
+ * nobody. */
+typedef void (*model_layer_end)(void *ctx);
+ufm_status model_forward(model *m, const workload_batch *batch, model_layer_end layer_end,
+                         void *ctx);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* Files of a results folder. */
+#include "cli/bench/results.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/status.h"
+
+struct results {
+	char folder[PATH_MAX], path[PATH_MAX + 128];
+	FILE *runs;
+};
+
+static ufm_status cannot(const char *what, const char *path)
+{
+	return status_fail(UFM_EFILE, "--out: cannot %s %s: %s", what, path, strerror(errno));
+}
+
+static const char *path_in(results *r, const char *name)
+{
+	snprintf(r->path, sizeof r->path, "%s/%s", r->folder, name);
+	return r->path;
+}
+
+/* mkdir -p */
+static ufm_status make_folder(const char *folder)
+{
+	char part[PATH_MAX];
+	size_t length = strlen(folder);
+	for (size_t i = 1; i <= length; i++) {
+		if (folder[i] != '/' && folder[i] != '\0')
+			continue;
+		memcpy(part, folder, i);
+		part[i] = '\0';
+		if (mkdir(part, 0777) != 0 && errno != EEXIST)
+			return cannot("make the folder", part);
+	}
+	return UFM_OK;
+}
+
+static ufm_status open_files(results *r)
+{
+	ufm_status status = make_folder(r->folder);
+	if (status)
+		return status;
+	if (unlink(path_in(r, "summary.json")) != 0 && errno != ENOENT)
+		return cannot("replace", r->path);
+	r->runs = fopen(path_in(r, "runs.jsonl"), "we");
+	return r->runs ? UFM_OK : cannot("write", r->path);
+}
+
+ufm_status results_open(const char *folder, results **out)
+{
+	ufm_status status;
+	results *r;
+	if (strlen(folder) >= PATH_MAX)
+		return status_fail(UFM_EFILE, "--out: found %zu characters, expected less than %d",
+		                   strlen(folder), PATH_MAX);
+	r = alloc_zeroed(1, sizeof *r);
+	if (!r)
+		return UFM_ENOMEM;
+	snprintf(r->folder, sizeof r->folder, "%s", folder);
+	status = open_files(r);
+	if (status) {
+		results_close(r);
+		return status;
+	}
+	*out = r;
+	return UFM_OK;
+}
+
+void results_close(results *r)
+{
+	if (!r)
+		return;
+	if (r->runs)
+		fclose(r->runs);
+	alloc_free(r);
+}
+
+const char *results_telemetry_path(results *r, const char *mode, unsigned experts)
+{
+	char name[96];
+	snprintf(name, sizeof name, "telemetry_%s_%u.csv", mode, experts);
+	return path_in(r, name);
+}
+
+/* One line, in the file when this returns. */
+ufm_status results_add(results *r, const json_t *row)
+{
+	bool written;
+	errno = 0;
+	written = json_dumpf(row, r->runs, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
+	          fputc('\n', r->runs) != EOF;
+	if (fflush(r->runs) != 0 || !written)
+		return cannot("write", path_in(r, "runs.jsonl"));
+	return UFM_OK;
+}
+
+static bool write_json(const char *path, const json_t *json)
+{
+	bool written;
+	FILE *file = fopen(path, "we");
+	if (!file)
+		return false;
+	written = json_dumpf(json, file, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0 &&
+	          fputc('\n', file) != EOF;
+	return fclose(file) == 0 && written;
+}
+
+ufm_status results_summary(results *r, const json_t *summary)
+{
+	char unfinished[PATH_MAX + 128];
+	snprintf(unfinished, sizeof unfinished, "%s/summary.json.tmp", r->folder);
+	errno = 0;
+	if (write_json(unfinished, summary) && rename(unfinished, path_in(r, "summary.json")) == 0)
+		return UFM_OK;
+	ufm_status status = cannot("write", path_in(r, "summary.json"));
+	unlink(unfinished);
+	return status;
+}

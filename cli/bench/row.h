@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* The result of one run, and its JSON: the one place that knows the fields of a row. */
+#ifndef CLI_BENCH_ROW_H
+#define CLI_BENCH_ROW_H
+
+#include <jansson.h>
+
+#include "cli/bench/config.h"
+#include "telemetry/counters.h"
+
+typedef enum row_status { ROW_OK, ROW_OOM, ROW_ERROR } row_status;
+
+typedef struct bench_row {
+	bench_mode mode;
+	uint32_t experts;
+	row_status status;
+	int exit_code;   /* what this row alone would end the command with */
+	char error[640]; /* "" when ok */
+	bool interrupted;
+
+	uint64_t bank_bytes, expert_bytes;
+	bool opened; /* the engine was opened, so that `engine` is known */
+	ufm_engine_info engine;
+	char backend[64], device[128], policy[32]; /* copies: the engine is gone */
+
+	uint64_t peak_live_bytes, peak_held_bytes, slab_high_water_bytes, peak_ram_bytes;
+	double *step_ms; /* [config.steps], the first `measured` are filled */
+	uint32_t measured;
+	uint64_t counters[COUNTER_COUNT]; /* over the measured steps */
+	uint64_t output_hash;
+	double experts_expected; /* 0: not known for this workload */
+	bool workload_wrapped;
+} bench_row;
+
+ufm_status row_open(bench_row *row, const bench_config *config, bench_mode mode, uint32_t experts);
+void row_close(bench_row *row);
+
+/* Takes the status and the thread's last error. UFM_EDEVMEM is ROW_OOM, which for the baseline is a
+ * result and no failure. */
+void row_fail(bench_row *row, ufm_status cause);
+
+double row_step_ms_median(const bench_row *row);
+/* Of the median step; 0 when nothing was measured. */
+double row_tokens_per_s(const bench_row *row, const bench_config *config);
+
+/* Turns an ok row whose figures do not add up into an error: uses, bytes, nothing written back,
+ * budget kept. */
+void row_check(bench_row *row);
+
+const char *row_status_name(row_status status);
+json_t *row_json(const bench_row *row, const bench_config *config);
+
+#endif

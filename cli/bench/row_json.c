@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* A row as JSON: the fields that every reader may rely on, in a fixed order, then our own. */
+#include <inttypes.h>
+
+#include "cli/bench/row.h"
+
+static void add(json_t *row, const char *name, json_t *value)
+{
+	json_object_set_new(row, name, value ? value : json_null());
+}
+
+static json_t *bytes(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static json_t *text(const char *value)
+{
+	return *value ? json_string(value) : json_null();
+}
+
+static json_t *choice(const char *option, const bench_config *config)
+{
+	char name[64];
+	const option_spec *spec = &bench_options.specs[options_find(&bench_options, option)];
+	return json_string(option_value_text(spec, config, name, sizeof name));
+}
+
+/* Counted over the measured steps; null when none ended. */
+static json_t *counted(const bench_row *row, counter_id id)
+{
+	return row->measured ? bytes(row->counters[id]) : json_null();
+}
+
+static void add_counter(json_t *out, const char *name, const bench_row *row, counter_id id)
+{
+	add(out, name, counted(row, id));
+}
+
+static json_t *steps(const bench_row *row)
+{
+	json_t *array = json_array();
+	for (uint32_t i = 0; i < row->measured; i++)
+		json_array_append_new(array, json_real(row->step_ms[i]));
+	return array;
+}
+
+/* Distinct experts that one layer used in one step, on average. */
+static json_t *touched(const bench_row *row, const bench_config *config)
+{
+	if (row->measured == 0)
+		return json_null();
+	return json_real((double)row->counters[COUNTER_uses] / row->measured / config->layers);
+}
+
+static json_t *hash_text(const bench_row *row)
+{
+	char hash[24];
+	if (row->measured == 0)
+		return json_null();
+	snprintf(hash, sizeof hash, "%016" PRIx64, row->output_hash);
+	return json_string(hash);
+}
+
+static void add_memory(json_t *out, const bench_row *row, const bench_config *config)
+{
+	bool bound = row->mode == MODE_UFM && row->opened;
+	add(out, "bank_bytes", bytes(row->bank_bytes));
+	add(out, "expert_bytes", bytes(row->expert_bytes));
+	add(out, "vram_target_bytes",
+	    bytes(bound ? row->engine.vram_target_bytes : config->vram_target_bytes));
+	add(out, "peak_vram_bytes", bytes(row->peak_live_bytes));
+	add(out, "slab_high_water_bytes", bytes(row->slab_high_water_bytes));
+	add(out, "context_bytes", row->opened ? bytes(row->engine.context_bytes) : json_null());
+	add(out, "peak_ram_bytes", bytes(row->peak_ram_bytes));
+}
+
+static void add_figures(json_t *out, const bench_row *row, const bench_config *config)
+{
+	add(out, "tokens_per_s", row->measured ? json_real(row_tokens_per_s(row, config)) : NULL);
+	add(out, "step_ms", steps(row));
+	/* naive_offload keeps nothing: the pager's slots that its engine has stay empty. */
+	uint32_t slots = row->mode == MODE_NAIVE_OFFLOAD ? 0 : row->engine.slots;
+	add(out, "slots", row->opened ? json_integer(slots) : NULL);
+	add(out, "experts_touched", touched(row, config));
+	add_counter(out, "uses", row, COUNTER_uses);
+	add_counter(out, "resident_uses", row, COUNTER_resident_uses);
+	add_counter(out, "streamed_uses", row, COUNTER_streamed_uses);
+	add_counter(out, "cpu_uses", row, COUNTER_cpu_uses);
+	add_counter(out, "prefetch_loads", row, COUNTER_prefetch_loads);
+	add_counter(out, "h2d_weight_bytes", row, COUNTER_h2d_weight_bytes);
+	add_counter(out, "h2d_activation_bytes", row, COUNTER_h2d_activation_bytes);
+	add_counter(out, "d2h_weight_bytes", row, COUNTER_d2h_weight_bytes);
+	add_counter(out, "evictions", row, COUNTER_evictions);
+	add(out, "stall_ms",
+	    row->measured ? json_real((double)row->counters[COUNTER_stall_ns] / 1e6) : NULL);
+	add(out, "output_hash", hash_text(row));
+}
+
+static void add_run(json_t *out, const bench_row *row, const bench_config *config)
+{
+	add(out, "deterministic", json_true()); /* no path computes on the CPU beside a device */
+	add(out, "workload", json_string(config->workload));
+	add(out, "policy", text(row->mode == MODE_UFM ? row->policy : ""));
+	add(out, "dtype", choice("dtype", config));
+	add(out, "backend", text(row->backend));
+	add(out, "device", text(row->device));
+	add(out, "seed", bytes(config->seed));
+}
+
+static void add_own_geometry(json_t *out, const bench_config *config)
+{
+	add(out, "kind", choice("kind", config));
+	add(out, "d_model", json_integer(config->d_model));
+	add(out, "d_hidden", json_integer(config->d_hidden));
+	add(out, "top_k", json_integer(config->top_k));
+	add(out, "norm_topk", json_boolean(config->norm_topk));
+	add(out, "batch", json_integer(config->batch));
+	add(out, "seq", json_integer(config->seq));
+	add(out, "steps", json_integer(config->steps));
+	add(out, "warmup", json_integer(config->warmup));
+	add(out, "max_tokens", json_integer(config->max_tokens));
+	add(out, "threads", json_integer(config->threads));
+}
+
+static void add_own(json_t *out, const bench_row *row, const bench_config *config)
+{
+	double link_gbps = row->opened ? row->engine.link_gbps : config->link_gbps;
+	double expected = row->experts_expected;
+	add(out, "step_ms_median", row->measured ? json_real(row_step_ms_median(row)) : NULL);
+	add(out, "experts_touched_expected", expected > 0 ? json_real(expected) : NULL);
+	add(out, "link_gbps_emulated", link_gbps > 0 ? json_real(link_gbps) : NULL);
+	add(out, "vram_limit_bytes", config->vram_limit_bytes ? bytes(config->vram_limit_bytes) : NULL);
+	add(out, "headroom_bytes", bytes(config->headroom_bytes));
+	add(out, "reserved_vram_bytes", bytes(row->peak_held_bytes));
+	add(out, "ring_slots", row->opened ? json_integer(row->engine.ring_slots) : NULL);
+	add_counter(out, "bypasses", row, COUNTER_bypasses);
+	add_counter(out, "prefetch_dropped", row, COUNTER_prefetch_dropped);
+	add_counter(out, "d2h_activation_bytes", row, COUNTER_d2h_activation_bytes);
+	add(out, "copy_ms",
+	    row->measured ? json_real((double)row->counters[COUNTER_copy_ns] / 1e6) : NULL);
+	add(out, "route_wait_ms",
+	    row->measured ? json_real((double)row->counters[COUNTER_route_wait_ns] / 1e6) : NULL);
+	add(out, "workload_wrapped", json_boolean(row->workload_wrapped));
+	add_own_geometry(out, config);
+}
+
+json_t *row_json(const bench_row *row, const bench_config *config)
+{
+	json_t *out = json_object();
+	add(out, "mode", json_string(bench_mode_name(row->mode)));
+	add(out, "num_experts", json_integer(row->experts));
+	add(out, "layers", json_integer(config->layers));
+	add(out, "status", json_string(row_status_name(row->status)));
+	add(out, "error", text(row->error));
+	add_memory(out, row, config);
+	add_figures(out, row, config);
+	add_run(out, row, config);
+	add_own(out, row, config);
+	return out;
+}

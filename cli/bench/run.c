@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT */
+/* Opens what a mode needs, warms up, measures, and closes in reverse order. */
+#include "cli/bench/run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "cli/bench/model.h"
+#include "cli/bench/naive.h"
+#include "cli/bench/resident.h"
+#include "cli/exit.h"
+#include "cli/interrupt.h"
+#include "cli/message.h"
+#include "pager/pager.h"
+#include "telemetry/sampler.h"
+
+typedef struct run {
+	const run_config *in;
+	const bench_config *config;
+	bench_row *row;
+	sampler *sampler;
+	ufm_bank *bank;
+	ufm_bank_info info;
+	ufm_host *host;
+	ufm_engine *engine;
+	naive *naive;
+	model *model;
+	float *y; /* [tokens, d_model] */
+} run;
+
+static void progress(const run *r, const char *what)
+{
+	message_progress("[%u/%u] %s, %u experts: %s", r->in->number, r->in->runs,
+	                 bench_mode_name(r->row->mode), r->row->experts, what);
+}
+
+static ufm_status open_bank(run *r)
+{
+	const bench_config *c = r->config;
+	ufm_bank_synthetic_config bank;
+	ufm_status status;
+	UFM_STRUCT_INIT(&bank);
+	bank.layers = c->layers;
+	bank.experts = r->row->experts;
+	bank.seed = c->seed;
+	status =
+		ufm_expert_desc_init(&bank.desc, bench_kind(c), c->d_model, c->d_hidden, bench_dtype(c));
+	if (!status)
+		status = ufm_bank_synthetic(&bank, &r->bank);
+	if (status)
+		return status;
+	ufm_bank_get_info(r->bank, &r->info);
+	r->row->bank_bytes = r->info.bank_bytes;
+	r->row->expert_bytes = r->info.desc.expert_bytes;
+	return UFM_OK;
+}
+
+static ufm_status open_host(run *r)
+{
+	ufm_host_config host;
+	UFM_STRUCT_INIT(&host);
+	host.backend = r->in->backend;
+	host.fill_threads = r->config->threads;
+	host.pageable = r->row->mode == MODE_NAIVE_OFFLOAD;
+	progress(r, "filling the bank");
+	return ufm_host_open(r->bank, &host, &r->host);
+}
+
+static model_config describe_model(const run *r)
+{
+	return (model_config){.bank = r->info,
+	                      .tokens = bench_tokens(r->config),
+	                      .top_k = r->config->top_k,
+	                      .norm_topk = r->config->norm_topk,
+	                      .seed = r->config->seed,
+	                      .routed_by_caller = workload_routes(r->in->load)};
+}
+
+static void place_by_mode(const run *r, ufm_engine_config *engine)
+{
+	const bench_config *c = r->config;
+	switch (r->row->mode) {
+	case MODE_BASELINE:
+		engine->resident_all = 1;
+		break;
+	case MODE_NAIVE_OFFLOAD:
+		/* The pager's slots stay empty; its least is what a plain program would not have. */
+		engine->slots_max = 2;
+		engine->arena_bytes += r->info.desc.block_bytes + 256;
+		break;
+	case MODE_UFM:
+		engine->vram_target_bytes = c->vram_target_bytes;
+		engine->headroom_bytes = c->headroom_bytes;
+		break;
+	}
+}
+
+static ufm_status open_engine(run *r, const model_config *describe)
+{
+	const bench_config *c = r->config;
+	bench_row *row = r->row;
+	ufm_engine_config engine;
+	ufm_status status;
+	UFM_STRUCT_INIT(&engine);
+	engine.vram_limit_bytes = c->vram_limit_bytes;
+	engine.link_gbps = r->in->link_gbps;
+	engine.compute_threads = c->threads;
+	engine.policy = c->policy;
+	engine.ring_slots = c->ring;
+	engine.max_tokens = c->max_tokens;
+	engine.call_tokens_max = bench_tokens(c);
+	engine.top_k_max = c->top_k;
+	engine.arena_bytes = model_arena_bytes(describe);
+	place_by_mode(r, &engine);
+	progress(r, "opening the device");
+	status = ufm_engine_open(r->host, &engine, &r->engine);
+	if (status)
+		return status;
+	ufm_engine_get_info(r->engine, &row->engine);
+	row->opened = true;
+	snprintf(row->device, sizeof row->device, "%s", row->engine.device);
+	snprintf(row->policy, sizeof row->policy, "%s", row->engine.policy);
+	return UFM_OK;
+}
+
+/* ---- telemetry */
+
+static void probe(void *ctx, sampler_reading *reading)
+{
+	ufm_engine *engine = ctx;
+	ufm_engine_memory memory;
+	ufm_engine_get_memory(engine, &memory);
+	reading->live_bytes = memory.live_bytes;
+	reading->held_bytes = memory.held_bytes;
+	/* Not ufm_engine_get_counters, which waits while a call holds the engine: a sample is due now. */
+	const counters *now = engine_counters(engine);
+	for (uint32_t i = 0; i < COUNTER_COUNT; i++)
+		reading->counters[i] = counter_get(now, (counter_id)i);
+}
+
+/* Inside a timed step: a few loads, where a sample would read /proc and write a line. */
+static void note_memory(void *ctx)
+{
+	run *r = ctx;
+	bench_row *row = r->row;
+	ufm_engine_memory memory;
+	ufm_engine_get_memory(r->engine, &memory);
+	if (memory.live_bytes > row->peak_live_bytes)
+		row->peak_live_bytes = memory.live_bytes;
+	if (memory.held_bytes > row->peak_held_bytes)
+		row->peak_held_bytes = memory.held_bytes;
+	row->slab_high_water_bytes = memory.slab_high_water_bytes;
+}
+
+static void close_sampler(run *r, ufm_status *telemetry)
+{
+	sampler_peaks peaks = {0};
+	bench_row *row = r->row;
+	*telemetry = sampler_close(r->sampler, &peaks);
+	if (peaks.live_bytes > row->peak_live_bytes)
+		row->peak_live_bytes = peaks.live_bytes;
+	if (peaks.held_bytes > row->peak_held_bytes)
+		row->peak_held_bytes = peaks.held_bytes;
+	row->peak_ram_bytes = peaks.process_rss_bytes;
+}
+
+/* ---- steps */
+
+static ufm_status run_step(run *r, uint64_t step, uint64_t *spent_ns)
+{
+	workload_batch batch;
+	uint64_t begin_ns;
+	ufm_status status;
+	workload_step(r->in->load, step, &batch);
+	status = model_upload(r->model, &batch);
+	if (status)
+		return status;
+	begin_ns = clock_now_ns();
+	status = model_forward(r->model, &batch, note_memory, r);
+	*spent_ns = clock_now_ns() - begin_ns;
+	return status ? status : model_download(r->model, r->y);
+}
+
+static bool stop_asked(run *r)
+{
+	bench_row *row = r->row;
+	if (!interrupt_seen())
+		return false;
+	row->status = ROW_ERROR;
+	row->exit_code = CLI_INTERRUPTED;
+	row->interrupted = true;
+	snprintf(row->error, sizeof row->error, "interrupted after %u of %u measured steps",
+	         row->measured, r->config->steps);
+	return true;
+}
+
+static ufm_status warm_up(run *r)
+{
+	ufm_status status = UFM_OK;
+	uint64_t spent_ns;
+	for (uint32_t i = 0; !status && i < r->config->warmup && !stop_asked(r); i++) {
+		message_progress("[%u/%u] %s, %u experts: warm-up %u/%u", r->in->number, r->in->runs,
+		                 bench_mode_name(r->row->mode), r->row->experts, i + 1, r->config->warmup);
+		status = run_step(r, i, &spent_ns);
+	}
+	return status;
+}
+
+static void count_since(run *r, const uint64_t before[COUNTER_COUNT])
+{
+	uint64_t now[COUNTER_COUNT];
+	ufm_engine_get_counters(r->engine, now, COUNTER_COUNT);
+	for (uint32_t i = 0; i < COUNTER_COUNT; i++)
+		r->row->counters[i] = now[i] - before[i];
+}
+
+static ufm_status measure(run *r)
+{
+	bench_row *row = r->row;
+	uint64_t before[COUNTER_COUNT], spent_ns;
+	ufm_engine_get_counters(r->engine, before, COUNTER_COUNT);
+	row->output_hash = HASH_SEED;
+	for (uint32_t i = 0; i < r->config->steps && !stop_asked(r); i++) {
+		message_progress("[%u/%u] %s, %u experts: step %u/%u", r->in->number, r->in->runs,
+		                 bench_mode_name(row->mode), row->experts, i + 1, r->config->steps);
+		ufm_status status = run_step(r, r->config->warmup + i, &spent_ns);
+		if (status)
+			return status;
+		row->step_ms[row->measured++] = (double)spent_ns / 1e6;
+		row->output_hash =
+			hash_bytes(row->output_hash, r->y,
+		               (size_t)bench_tokens(r->config) * r->config->d_model * sizeof *r->y);
+		count_since(r, before);
+	}
+	return UFM_OK;
+}
+
+/* ---- all of it */
+
+static ufm_status open_model(run *r, const model_config *config)
+{
+	ufm_status status = UFM_OK;
+	if (r->row->mode == MODE_NAIVE_OFFLOAD)
+		status = naive_open(r->engine, &r->naive);
+	if (!status)
+		status = model_open(r->engine, config, &r->model);
+	if (!status && r->naive)
+		model_set_source(r->model, naive_source(r->naive));
+	return status;
+}
+
+static ufm_status run_all(run *r)
+{
+	model_config describe;
+	ufm_status status = open_bank(r);
+	if (!status)
+		status = open_host(r);
+	if (status)
+		return status;
+	describe = describe_model(r);
+	status = open_engine(r, &describe);
+	if (status)
+		return status;
+	sampler_attach(r->sampler, probe, r->engine);
+	status = open_model(r, &describe);
+	if (!status && r->row->mode == MODE_BASELINE) {
+		progress(r, "loading all experts");
+		status = resident_load_all(r->engine, &r->info);
+	}
+	if (!status)
+		status = warm_up(r);
+	if (!status && !r->row->interrupted)
+		status = measure(r);
+	note_memory(r);
+	return status;
+}
+
+static void close_all(run *r, ufm_status *telemetry)
+{
+	sampler_attach(r->sampler, NULL, NULL);
+	model_close(r->model);
+	naive_close(r->naive);
+	ufm_engine_close(r->engine);
+	ufm_host_close(r->host);
+	ufm_bank_close(r->bank);
+	close_sampler(r, telemetry);
+	alloc_free(r->y);
+}
+
+ufm_status run_bench(const run_config *config, bench_row *row)
+{
+	run r = {.in = config, .config = config->config, .row = row};
+	sampler_config sampling = {.csv_path = config->telemetry_path};
+	ufm_status telemetry = sampler_open(&sampling, &r.sampler), status;
+	if (telemetry)
+		return telemetry;
+	snprintf(row->backend, sizeof row->backend, "%s", config->backend);
+	row->experts_expected = workload_expected_experts(config->load, row->experts);
+	row->workload_wrapped =
+		workload_wraps(config->load, (uint64_t)config->config->warmup + config->config->steps);
+	r.y = alloc_zeroed((size_t)bench_tokens(r.config) * r.config->d_model, sizeof *r.y);
+	status = r.y ? run_all(&r) : UFM_ENOMEM;
+	if (status)
+		row_fail(row, status);
+	close_all(&r, &telemetry);
+	row_check(row);
+	message_progress_clear();
+	return telemetry;
+}

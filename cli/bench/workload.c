@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* Turns a stream of tokens into hidden states. */
+#include "cli/bench/workload.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "base/status.h"
+#include "cli/bench/workload_int.h"
+#include "cli/options.h"
+
+#define TOP_K_DEFAULT 2u
+/* Weight of the position beside the word: enough that repeated words are not routed all alike, too
+ * little to hide which word it is. */
+#define POSITION 0.25f
+
+/* Separate streams of random numbers. */
+enum { KEY_WORD = 1, KEY_POSITION = 2, KEY_DRAW = 3 };
+
+struct workload {
+	workload_config config;
+	workload_spec spec;
+	token_list text;
+	zipf zipf;
+	trace trace;
+	float *x;
+	int32_t *ids;
+	float *gates;
+};
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static ufm_status parse_exponent(const char *text, double *out)
+{
+	const option_spec number = {.name = "workload zipf", .type = OPTION_NUMBER, .max = 10};
+	return option_value_parse(&number, text, out);
+}
+
+ufm_status workload_parse_spec(const char *text, workload_spec *out)
+{
+	workload_spec spec = {.kind = WORKLOAD_UNIFORM};
+	if (has_prefix(text, "text:") && text[5]) {
+		spec.kind = WORKLOAD_TEXT;
+		spec.path = text + 5;
+	} else if (has_prefix(text, "trace:") && text[6]) {
+		spec.kind = WORKLOAD_TRACE;
+		spec.path = text + 6;
+	} else if (has_prefix(text, "zipf:") && parse_exponent(text + 5, &spec.exponent) == UFM_OK) {
+		spec.kind = WORKLOAD_ZIPF;
+	} else if (strcmp(text, "uniform") != 0) {
+		return status_fail(UFM_EINVAL,
+		                   "found '%.60s', expected text:FILE, uniform, zipf:S with S above 0 and "
+		                   "at most 10, or trace:FILE.npy",
+		                   text);
+	}
+	*out = spec;
+	return UFM_OK;
+}
+
+ufm_status workload_check_spec(const char *text)
+{
+	workload_spec spec;
+	return workload_parse_spec(text, &spec);
+}
+
+static ufm_status open_input(workload *w)
+{
+	switch (w->spec.kind) {
+	case WORKLOAD_TEXT:
+		return text_open(w->spec.path, &w->text);
+	case WORKLOAD_ZIPF:
+		return zipf_open(w->spec.exponent, &w->zipf);
+	case WORKLOAD_TRACE:
+		return trace_open(w->spec.path, &w->trace);
+	case WORKLOAD_UNIFORM:
+		break;
+	}
+	return UFM_OK;
+}
+
+static ufm_status open_routing(workload *w)
+{
+	size_t count = (size_t)w->config.tokens * w->config.top_k;
+	ufm_status status;
+	if (w->spec.kind != WORKLOAD_TRACE)
+		return UFM_OK;
+	status = trace_check(&w->trace, w->spec.path, &w->config);
+	if (status)
+		return status;
+	w->ids = alloc_zeroed(count * w->config.layers, sizeof *w->ids);
+	w->gates = alloc_zeroed(count, sizeof *w->gates);
+	if (!w->ids || !w->gates)
+		return UFM_ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		w->gates[i] = 1.0f / (float)w->config.top_k;
+	return UFM_OK;
+}
+
+static ufm_status open_parts(workload *w)
+{
+	ufm_status status = workload_parse_spec(w->config.spec, &w->spec);
+	if (!status)
+		status = open_input(w);
+	if (status)
+		return status;
+	if (w->config.top_k == 0)
+		w->config.top_k = w->spec.kind == WORKLOAD_TRACE ? w->trace.ranks : TOP_K_DEFAULT;
+	status = open_routing(w);
+	if (status)
+		return status;
+	w->x = alloc_zeroed((size_t)w->config.tokens * w->config.d_model, sizeof *w->x);
+	return w->x ? UFM_OK : UFM_ENOMEM;
+}
+
+ufm_status workload_open(const workload_config *config, workload **out)
+{
+	ufm_status status;
+	workload *w = alloc_zeroed(1, sizeof *w);
+	if (!w)
+		return UFM_ENOMEM;
+	w->config = *config;
+	status = open_parts(w);
+	if (status) {
+		workload_close(w);
+		return status;
+	}
+	*out = w;
+	return UFM_OK;
+}
+
+void workload_close(workload *w)
+{
+	if (!w)
+		return;
+	text_close(&w->text);
+	zipf_close(&w->zipf);
+	trace_close(&w->trace);
+	alloc_free(w->x);
+	alloc_free(w->ids);
+	alloc_free(w->gates);
+	alloc_free(w);
+}
+
+uint32_t workload_top_k(const workload *w)
+{
+	return w->config.top_k;
+}
+
+const char *workload_top_k_origin(const workload *w)
+{
+	return w->spec.kind == WORKLOAD_TRACE ? "ranks of the trace" : "default";
+}
+
+bool workload_routes(const workload *w)
+{
+	return w->ids != NULL;
+}
+
+/* x += scale * gauss(key) over one token. */
+static void add_gauss(const workload *w, float *x, uint64_t kind, uint64_t key, float scale)
+{
+	rng r;
+	rng_seed(&r, rng_mix(rng_mix(w->config.seed, kind), key));
+	for (uint32_t i = 0; i < w->config.d_model; i++)
+		x[i] += scale * (float)rng_gauss(&r);
+}
+
+static uint64_t word_at(const workload *w, uint64_t p)
+{
+	rng r;
+	if (w->spec.kind == WORKLOAD_TEXT)
+		return w->text.tokens[workload_index(p, w->text.count)];
+	rng_seed(&r, rng_mix(rng_mix(w->config.seed, KEY_DRAW), p));
+	return zipf_word(&w->zipf, rng_unit(&r));
+}
+
+static void make_token(const workload *w, float *x, uint64_t p)
+{
+	memset(x, 0, w->config.d_model * sizeof *x);
+	if (w->spec.kind == WORKLOAD_TEXT || w->spec.kind == WORKLOAD_ZIPF) {
+		add_gauss(w, x, KEY_WORD, word_at(w, p), 1.0f);
+		add_gauss(w, x, KEY_POSITION, p, POSITION);
+	} else {
+		add_gauss(w, x, KEY_POSITION, p, 1.0f);
+	}
+}
+
+static void make_routing(const workload *w, uint32_t i, uint64_t p)
+{
+	uint64_t token = workload_index(p, w->trace.tokens);
+	uint32_t k = w->config.top_k;
+	for (uint32_t layer = 0; layer < w->config.layers; layer++)
+		for (uint32_t j = 0; j < k; j++)
+			w->ids[((size_t)layer * w->config.tokens + i) * k + j] =
+				trace_id(&w->trace, token, layer, j);
+}
+
+void workload_step(workload *w, uint64_t step, workload_batch *out)
+{
+	for (uint32_t i = 0; i < w->config.tokens; i++) {
+		uint64_t p = step * w->config.tokens + i;
+		make_token(w, w->x + (size_t)i * w->config.d_model, p);
+		if (w->ids)
+			make_routing(w, i, p);
+	}
+	out->x = w->x;
+	out->ids = w->ids;
+	out->gates = w->gates;
+}
+
+bool workload_wraps(const workload *w, uint64_t steps)
+{
+	uint64_t read = steps * w->config.tokens;
+	if (w->spec.kind == WORKLOAD_TEXT)
+		return read > w->text.count;
+	return w->spec.kind == WORKLOAD_TRACE && read > w->trace.tokens;
+}
+
+double workload_expected_experts(const workload *w, uint32_t experts)
+{
+	double share = (double)w->config.top_k / experts;
+	if (w->spec.kind != WORKLOAD_UNIFORM)
+		return 0;
+	return experts * (1.0 - pow(1.0 - share, w->config.tokens));
+}

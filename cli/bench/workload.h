@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the model under test reads: the hidden states of every step, and for a trace its routing.
+ * A workload is a stream of tokens, numbered from 0; step s takes tokens s*T … s*T + T - 1, T = batch
+ * x seq. It depends on the seed and the step number alone, so every run of a sweep reads the same.
+ *
+ * text   word w at position p: gauss(w) + POSITION * gauss(p)
+ * zipf   the same with words drawn from Zipf(S) over 32768
+ * uniform, trace   gauss(p)
+ *
+ * A text or trace that ends is read again, each time one token later, and positions go on counting:
+ * no two steps are alike.
+ */
+#ifndef CLI_BENCH_WORKLOAD_H
+#define CLI_BENCH_WORKLOAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <ufm/ufm.h>
+
+typedef struct workload workload;
+
+/* UFM_EINVAL unless `text` has one of the four forms. Opens nothing. */
+ufm_status workload_check_spec(const char *text);
+
+typedef struct workload_config {
+	const char *spec;
+	uint64_t seed;
+	uint32_t d_model, layers, tokens; /* tokens a step */
+	uint32_t top_k;                   /* 0: 2, or the ranks of a trace */
+	uint32_t experts_min;             /* smallest bank of the sweep: every id of a trace is below */
+} workload_config;
+
+/* UFM_EINVAL, UFM_ENOMEM; for an input file UFM_EFILE or UFM_EFORMAT naming it. */
+ufm_status workload_open(const workload_config *config, workload **out);
+void workload_close(workload *w); /* NULL is allowed */
+
+/* Resolved: config.top_k, or what it defaults to, and why ("default" or "ranks of the trace"). */
+uint32_t workload_top_k(const workload *w);
+const char *workload_top_k_origin(const workload *w);
+
+/* Batches bring ids and gates. */
+bool workload_routes(const workload *w);
+
+typedef struct workload_batch {
+	const float *x; /* [tokens, d_model] */
+	/* One layer's routing [tokens, top_k] is at ids + layer * tokens * top_k; NULL: the model's own
+	 * routers decide. The gates are the same for all layers. */
+	const int32_t *ids;
+	const float *gates;
+} workload_batch;
+
+/* Makes step `step`; valid until the next call. */
+void workload_step(workload *w, uint64_t step, workload_batch *out);
+
+/* The stream was read to its end and begun again by the end of `steps` steps. */
+bool workload_wraps(const workload *w, uint64_t steps);
+
+/* Distinct experts a layer is expected to touch in a step, E (1 - (1 - k/E)^T); 0 unless uniform. */
+double workload_expected_experts(const workload *w, uint32_t experts);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* Between the files of the workload. */
+#ifndef CLI_BENCH_WORKLOAD_INT_H
+#define CLI_BENCH_WORKLOAD_INT_H
+
+#include "base/npy.h"
+#include "cli/bench/workload.h"
+
+typedef enum workload_kind {
+	WORKLOAD_TEXT,
+	WORKLOAD_UNIFORM,
+	WORKLOAD_ZIPF,
+	WORKLOAD_TRACE,
+} workload_kind;
+
+typedef struct workload_spec {
+	workload_kind kind;
+	const char *path; /* text, trace */
+	double exponent;  /* zipf */
+} workload_spec;
+ufm_status workload_parse_spec(const char *text, workload_spec *out);
+
+/* Words and punctuation marks of a text as 64-bit hashes. */
+typedef struct token_list {
+	uint64_t *tokens;
+	uint64_t count;
+} token_list;
+ufm_status text_open(const char *path, token_list *out);
+void text_close(token_list *list);
+
+/* Ranks drawn by Zipf's law. */
+#define ZIPF_WORDS 32768u
+typedef struct zipf {
+	double *cumulative; /* [ZIPF_WORDS], the last is 1 */
+} zipf;
+ufm_status zipf_open(double exponent, zipf *out);
+void zipf_close(zipf *z);
+uint32_t zipf_word(const zipf *z, double unit);
+
+/* Recorded routing. */
+typedef struct trace {
+	npy_array array; /* [tokens, layers, ranks] */
+	uint64_t tokens;
+	uint32_t layers, ranks;
+} trace;
+ufm_status trace_open(const char *path, trace *out);
+/* Does this trace suit the sweep? Names the file and what does not fit. */
+ufm_status trace_check(const trace *t, const char *path, const workload_config *config);
+void trace_close(trace *t);
+int32_t trace_id(const trace *t, uint64_t token, uint32_t layer, uint32_t rank);
+
+/* Where token p of an endless stream over `count` items lies: each pass begins one item later. */
+static inline uint64_t workload_index(uint64_t p, uint64_t count)
+{
+	return (p + p / count) % count;
+}
+
+#endif

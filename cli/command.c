@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* What every command does at its start and end. */
+#include "cli/command.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cli/exit.h"
+#include "cli/message.h"
+
+static bool is_quick(const void *values, size_t quick)
+{
+	return quick != SIZE_MAX && *(const uint32_t *)((const char *)values + quick);
+}
+
+bool command_read(const option_table *table, int argc, char *argv[], size_t quick, void *values,
+                  option_state *state, int *exit_code)
+{
+	ufm_status status = options_parse(table, argc, argv, values, state);
+	if (!status && state->help) {
+		options_help(stdout, table);
+		*exit_code = command_finish(table, CLI_OK);
+		return false;
+	}
+	if (!status)
+		status = options_fill(table, is_quick(values, quick), values, state);
+	if (status)
+		*exit_code = message_status(table->command, status);
+	return !status;
+}
+
+int command_finish(const option_table *table, int exit_code)
+{
+	errno = 0;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return exit_code;
+	message_error(table->command, "standard output: %s",
+	              errno ? strerror(errno) : "cannot be written");
+	return exit_code ? exit_code : CLI_FAILED;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* A command of `ufm`: its options and what runs it. */
+#ifndef CLI_COMMAND_H
+#define CLI_COMMAND_H
+
+#include "cli/options.h"
+
+typedef struct command {
+	const option_table *options;
+	int (*run)(int argc, char *argv[]); /* argv[0] is the command's name; returns an exit code */
+} command;
+
+extern const command bench_command, plot_command, doctor_command;
+
+/* Parses and fills defaults. true: go on; false: *exit_code says how to end (help, wrong usage).
+ * quick: offset of the table's --quick flag in values, or SIZE_MAX. */
+bool command_read(const option_table *table, int argc, char *argv[], size_t quick, void *values,
+                  option_state *state, int *exit_code);
+
+/* Flushes stdout; an error line and CLI_FAILED if anything was lost, else `exit_code`. */
+int command_finish(const option_table *table, int exit_code);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* ufm: finds the command that was asked for. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/exit.h"
+#include "cli/message.h"
+#include "cli/version.h"
+
+static const command *const commands[] = {&bench_command, &plot_command, &doctor_command};
+#define COMMAND_COUNT ((uint32_t)(sizeof commands / sizeof commands[0]))
+
+static const command *find_command(const char *name)
+{
+	for (uint32_t i = 0; i < COMMAND_COUNT; i++)
+		if (strcmp(commands[i]->options->command, name) == 0)
+			return commands[i];
+	return NULL;
+}
+
+static void print_help(FILE *to)
+{
+	fprintf(to, "Usage: ufm COMMAND [options]\n\n"
+	            "Runs mixture-of-experts layers whose experts do not fit in device memory.\n\n"
+	            "Commands:\n");
+	for (uint32_t i = 0; i < COMMAND_COUNT; i++)
+		fprintf(to, "  %-8s %s\n", commands[i]->options->command, commands[i]->options->summary);
+	fprintf(to,
+	        "\n'ufm COMMAND --help' lists a command's options.\n\n"
+	        "Options:\n"
+	        "  -h, --help     Prints this page.\n"
+	        "  -V, --version  Prints the version.\n\n%s\n"
+	        "Environment:\n"
+	        "  NO_COLOR          no colour, also on a terminal\n"
+	        "  UFM_BACKEND_PATH  folders searched for libufm_NAME.so, separated by ':'\n"
+	        "  UFM_KERNELS       scalar, avx2 or avx512: forces a table of CPU kernels\n",
+	        exit_help);
+}
+
+static int unknown_command(const char *name)
+{
+	const char *names[COMMAND_COUNT], *near;
+	for (uint32_t i = 0; i < COMMAND_COUNT; i++)
+		names[i] = commands[i]->options->command;
+	near = nearest_word(name, names, COMMAND_COUNT);
+	if (near)
+		message_error(NULL, "unknown command '%.60s'; did you mean '%s'?", name, near);
+	else
+		message_error(NULL, "unknown command '%.60s'; 'ufm --help' lists the commands", name);
+	return CLI_USAGE;
+}
+
+static int finish(void)
+{
+	static const option_table none = {.command = NULL};
+	return command_finish(&none, CLI_OK);
+}
+
+static int help_command(int argc, char *argv[])
+{
+	const command *found;
+	if (argc < 3) {
+		print_help(stdout);
+		return finish();
+	}
+	found = find_command(argv[2]);
+	if (!found)
+		return unknown_command(argv[2]);
+	options_help(stdout, found->options);
+	return finish();
+}
+
+int main(int argc, char *argv[])
+{
+	const char *name = argc > 1 ? argv[1] : "";
+	const command *found;
+	/* A closed pipe is an output that cannot be written, not a reason to die without a word. */
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2) {
+		message_error(NULL, "found no command; 'ufm --help' lists the commands");
+		return CLI_USAGE;
+	}
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+		return help_command(argc, argv);
+	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+		printf("ufm %s\n", version_text());
+		return finish();
+	}
+	found = find_command(name);
+	return found ? found->run(argc - 1, argv + 1) : unknown_command(name);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* One line a message; the progress line is wiped before anything else is written. */
+#include "cli/message.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/exit.h"
+
+#define MESSAGE_BYTES 1024
+
+bool message_colour(FILE *to)
+{
+	const char *no_color = getenv("NO_COLOR");
+	const char *term = getenv("TERM");
+	if (no_color && *no_color)
+		return false;
+	if (!term || strcmp(term, "dumb") == 0)
+		return false;
+	return isatty(fileno(to)) == 1;
+}
+
+static void one_line(char *text)
+{
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+		if (c < 0x20 || c == 0x7f)
+			*text = '?';
+	}
+}
+
+static void print_line(const char *command, const char *kind, const char *colour, const char *text)
+{
+	bool coloured = message_colour(stderr);
+	message_progress_clear();
+	fprintf(stderr, "ufm%s%s: %s%s%s%s\n", command ? " " : "", command ? command : "",
+	        coloured ? colour : "", kind, coloured ? "\033[0m" : "", text);
+}
+
+void message_error(const char *command, const char *format, ...)
+{
+	char text[MESSAGE_BYTES];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	one_line(text);
+	print_line(command, "error: ", "\033[31m", text);
+}
+
+int message_status(const char *command, ufm_status status)
+{
+	const char *line = ufm_last_error();
+	message_error(command, "%s", *line ? line : ufm_strerror(status));
+	return exit_of(status);
+}
+
+static void log_line(void *ctx, ufm_log_level level, const char *line)
+{
+	const bool *notes = ctx;
+	char text[MESSAGE_BYTES];
+	if (level == UFM_LOG_INFO && !*notes)
+		return;
+	snprintf(text, sizeof text, "%s", line);
+	one_line(text);
+	if (level == UFM_LOG_INFO)
+		print_line(NULL, "note: ", "\033[2m", text);
+	else
+		print_line(NULL, "warning: ", "\033[33m", text);
+}
+
+void message_log(bool notes)
+{
+	static const bool yes = true, no = false;
+	ufm_set_log(log_line, (void *)(notes ? &yes : &no));
+}
+
+void message_progress(const char *format, ...)
+{
+	char text[256];
+	va_list args;
+	if (isatty(STDERR_FILENO) != 1)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	fprintf(stderr, "\r\033[K%s", text);
+	fflush(stderr);
+}
+
+void message_progress_clear(void)
+{
+	if (isatty(STDERR_FILENO) != 1)
+		return;
+	fputs("\r\033[K", stderr);
+	fflush(stderr);
+}

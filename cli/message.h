@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* What a command says on stderr: one line a message, colour and progress on a terminal only. */
+#ifndef CLI_MESSAGE_H
+#define CLI_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <ufm/ufm.h>
+
+/* A terminal that shows colour: NO_COLOR is unset or empty and TERM is not "dumb". */
+bool message_colour(FILE *to);
+
+/* "ufm COMMAND: text". command NULL: "ufm: text". Control characters are shown as '?', so that a
+ * message is always one line. */
+void message_error(const char *command, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Prints ufm_last_error() and returns the exit code of `status`. */
+int message_status(const char *command, ufm_status status);
+
+/* Library notes and warnings go to stderr from now on; notes only if `notes`. */
+void message_log(bool notes);
+
+/* Rewrites the progress line; nothing unless stderr is a terminal. message_error clears it. */
+void message_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void message_progress_clear(void);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* Walks the arguments and finds the options they name. */
+#include "cli/options.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/status.h"
+
+uint32_t options_find(const option_table *table, const char *name)
+{
+	for (uint32_t i = 0; i < table->count; i++)
+		if (strcmp(table->specs[i].name, name) == 0)
+			return i;
+	return OPTIONS_MAX;
+}
+
+static const option_spec *find_letter(const option_table *table, char letter)
+{
+	for (uint32_t i = 0; i < table->count; i++)
+		if (table->specs[i].letter == letter)
+			return &table->specs[i];
+	return NULL;
+}
+
+static const option_spec *find_long(const option_table *table, const char *name, size_t length)
+{
+	for (uint32_t i = 0; i < table->count; i++) {
+		const option_spec *spec = &table->specs[i];
+		if (strlen(spec->name) == length && memcmp(spec->name, name, length) == 0)
+			return spec;
+	}
+	return NULL;
+}
+
+static ufm_status unknown_option(const option_table *table, const char *argument)
+{
+	const char *names[OPTIONS_MAX], *name = argument + strspn(argument, "-"), *near;
+	char bare[64];
+	size_t length = strcspn(name, "=");
+	for (uint32_t i = 0; i < table->count; i++)
+		names[i] = table->specs[i].name;
+	if (length >= sizeof bare)
+		length = sizeof bare - 1;
+	memcpy(bare, name, length);
+	bare[length] = '\0';
+	near = nearest_word(bare, names, table->count);
+	if (near)
+		return status_fail(UFM_EINVAL, "unknown option '%.60s'; did you mean '--%s'?", argument,
+		                   near);
+	return status_fail(UFM_EINVAL, "unknown option '%.60s'; 'ufm %s --help' lists the options",
+	                   argument, table->command);
+}
+
+/* One step over argv: the option at *index and its value. */
+typedef struct option_match {
+	const option_spec *spec;
+	const char *value; /* NULL: not in the same argument */
+} option_match;
+
+static ufm_status match_argument(const option_table *table, const char *argument, option_match *out)
+{
+	if (argument[1] == '-') {
+		const char *name = argument + 2;
+		size_t length = strcspn(name, "=");
+		out->spec = find_long(table, name, length);
+		out->value = name[length] == '=' ? name + length + 1 : NULL;
+	} else {
+		out->spec = find_letter(table, argument[1]);
+		out->value = argument[2] ? argument + 2 : NULL;
+	}
+	return out->spec ? UFM_OK : unknown_option(table, argument);
+}
+
+static ufm_status set_option(const option_match *match, void *values)
+{
+	const option_spec *spec = match->spec;
+	if (spec->type != OPTION_FLAG)
+		return option_value_parse(spec, match->value, values);
+	if (match->value)
+		return status_fail(UFM_EINVAL, "--%s: found the value '%.60s', expected none", spec->name,
+		                   match->value);
+	*(uint32_t *)((char *)values + spec->offset) = 1;
+	return UFM_OK;
+}
+
+static ufm_status take_operand(const option_table *table, const char *argument, option_state *state)
+{
+	if (!table->operand)
+		return status_fail(UFM_EINVAL, "found '%.60s', expected only options", argument);
+	if (state->operand)
+		return status_fail(UFM_EINVAL, "found '%.60s' after '%.60s', expected one %s", argument,
+		                   state->operand, table->operand);
+	state->operand = argument;
+	return UFM_OK;
+}
+
+static bool wants_help(const char *argument)
+{
+	return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
+/* Reads the option at argv[*index] and moves *index to the last argument it used. */
+static ufm_status take_option(const option_table *table, int argc, char *const argv[], int *index,
+                              void *values, option_state *state)
+{
+	option_match match;
+	ufm_status status = match_argument(table, argv[*index], &match);
+	if (status)
+		return status;
+	if (match.spec->type != OPTION_FLAG && !match.value) {
+		if (*index + 1 >= argc)
+			return status_fail(UFM_EINVAL, "--%s: found nothing after it, expected %s",
+			                   match.spec->name, match.spec->value_name);
+		match.value = argv[++*index];
+	}
+	status = set_option(&match, values);
+	if (!status)
+		state->origins[match.spec - table->specs] = "command line";
+	return status;
+}
+
+ufm_status options_parse(const option_table *table, int argc, char *const argv[], void *values,
+                         option_state *state)
+{
+	bool only_operands = false;
+	assert(table->count <= OPTIONS_MAX);
+	memset(state, 0, sizeof *state);
+	for (int i = 1; i < argc; i++) {
+		ufm_status status = UFM_OK;
+		if (only_operands || argv[i][0] != '-' || argv[i][1] == '\0')
+			status = take_operand(table, argv[i], state);
+		else if (strcmp(argv[i], "--") == 0)
+			only_operands = true;
+		else if (wants_help(argv[i]))
+			state->help = true;
+		else
+			status = take_option(table, argc, argv, &i, values, state);
+		if (status)
+			return status;
+	}
+	return UFM_OK;
+}
+
+ufm_status options_fill(const option_table *table, bool quick, void *values, option_state *state)
+{
+	for (uint32_t i = 0; i < table->count; i++) {
+		const option_spec *spec = &table->specs[i];
+		const char *text = quick && spec->quick ? spec->quick : spec->fallback;
+		if (state->origins[i])
+			continue;
+		state->origins[i] = quick && spec->quick ? "quick" : "default";
+		if (text) {
+			ufm_status status = option_value_parse(spec, text, values);
+			if (status)
+				return status;
+		}
+	}
+	return UFM_OK;
+}

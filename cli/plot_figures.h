@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Scripts for gnuplot and the data they read. */
+#ifndef CLI_PLOT_FIGURES_H
+#define CLI_PLOT_FIGURES_H
+
+#include <stdio.h>
+
+#include "cli/plot_rows.h"
+
+typedef struct figure {
+	const char *name; /* of NAME.gp, NAME.dat, NAME.png, NAME.svg */
+	void (*data)(FILE *to, const plot_rows *rows, const char *folder);
+	void (*script)(FILE *to, const plot_rows *rows, const char *folder);
+} figure;
+
+extern const figure figure_throughput, figure_memory, figure_timeline;
+
+/* Shared by the scripts: everything up to the figure's own settings; the end of the loop over PNG and
+ * SVG. title: what is shown; below it the backend and, if emulated, the link are named. */
+void figure_begin(FILE *to, const char *name, const char *title, unsigned height_px,
+                  const plot_rows *rows);
+void figure_end(FILE *to);
+/* The x axis of the sweeps: a tick for every number of experts, with the size of the bank. */
+void figure_experts_axis(FILE *to, const plot_rows *rows);
+
+#endif

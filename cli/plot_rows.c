@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads runs.jsonl line by line. */
+#include "cli/plot_rows.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/status.h"
+
+typedef struct reader {
+	const char *folder, *path;
+	unsigned line;
+	plot_rows *out;
+} reader;
+
+static ufm_status malformed(const reader *r, const char *expected)
+{
+	return status_fail(UFM_EFORMAT, "%s: line %u: expected %s", r->path, r->line, expected);
+}
+
+/* Mode names end up in file names and scripts. */
+static bool plain_name(const char *text)
+{
+	return text && *text && strlen(text) < 32 &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(text);
+}
+
+static ufm_status find_mode(const reader *r, const char *name, uint32_t *index)
+{
+	plot_rows *out = r->out;
+	for (uint32_t i = 0; i < out->mode_count; i++)
+		if (strcmp(out->modes[i], name) == 0) {
+			*index = i;
+			return UFM_OK;
+		}
+	if (out->mode_count == PLOT_MODES_MAX)
+		return malformed(r, "at most 8 different modes");
+	snprintf(out->modes[out->mode_count], sizeof out->modes[0], "%s", name);
+	*index = out->mode_count++;
+	return UFM_OK;
+}
+
+static uint64_t whole(const json_t *row, const char *name)
+{
+	json_int_t value = json_integer_value(json_object_get(row, name));
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+static const char *string(const json_t *row, const char *name)
+{
+	const char *text = json_string_value(json_object_get(row, name));
+	return text ? text : "";
+}
+
+static void note_where(plot_rows *out, const json_t *row)
+{
+	if (!*out->backend) {
+		snprintf(out->backend, sizeof out->backend, "%s", string(row, "backend"));
+		snprintf(out->device, sizeof out->device, "%s", string(row, "device"));
+	}
+	if (!(out->link_gbps > 0))
+		out->link_gbps = json_number_value(json_object_get(row, "link_gbps_emulated"));
+	if (!out->target_bytes)
+		out->target_bytes = whole(row, "vram_target_bytes");
+	if (!out->limit_bytes)
+		out->limit_bytes = whole(row, "vram_limit_bytes");
+}
+
+static void find_telemetry(const reader *r, plot_row *row)
+{
+	char path[PATH_MAX];
+	snprintf(row->telemetry, sizeof row->telemetry, "telemetry_%s_%u.csv", r->out->modes[row->mode],
+	         row->experts);
+	snprintf(path, sizeof path, "%s/%s", r->folder, row->telemetry);
+	if (access(path, R_OK) != 0)
+		row->telemetry[0] = '\0';
+}
+
+static ufm_status add_row(const reader *r, const json_t *json)
+{
+	plot_rows *out = r->out;
+	const char *mode = string(json, "mode"), *status = string(json, "status");
+	plot_row row = {.ok = strcmp(status, "ok") == 0, .oom = strcmp(status, "oom") == 0};
+	ufm_status found;
+	uint64_t experts = whole(json, "num_experts");
+	if (!json_is_object(json) || !plain_name(mode) || !*status || experts == 0 ||
+	    experts > UINT32_MAX)
+		return malformed(r, "a row with mode, status and num_experts");
+	if (out->count == PLOT_ROWS_MAX)
+		return malformed(r, "at most 1024 rows");
+	found = find_mode(r, mode, &row.mode);
+	if (found)
+		return found;
+	row.experts = (uint32_t)experts;
+	row.tokens_per_s = row.ok ? json_number_value(json_object_get(json, "tokens_per_s")) : 0;
+	row.bank_bytes = whole(json, "bank_bytes");
+	row.peak_vram_bytes = whole(json, "peak_vram_bytes");
+	find_telemetry(r, &row);
+	note_where(out, json);
+	out->rows[out->count++] = row;
+	return UFM_OK;
+}
+
+static ufm_status read_lines(reader *r, FILE *file)
+{
+	char *line = NULL;
+	size_t size = 0;
+	ufm_status status = UFM_OK;
+	while (!status && getline(&line, &size, file) != -1) {
+		json_t *json;
+		r->line++;
+		if (line[strspn(line, " \t\r\n")] == '\0')
+			continue;
+		json = json_loads(line, 0, NULL);
+		status = json ? add_row(r, json) : malformed(r, "a JSON object");
+		json_decref(json);
+	}
+	if (!status && ferror(file))
+		status = status_fail(UFM_EFILE, "%s: cannot read: %s", r->path, strerror(errno));
+	free(line);
+	if (!status && r->out->count == 0)
+		status = status_fail(UFM_EFORMAT, "%s: found no row, expected those of ufm bench", r->path);
+	return status;
+}
+
+static int by_mode_and_experts(const void *a, const void *b)
+{
+	const plot_row *x = a, *y = b;
+	if (x->mode != y->mode)
+		return x->mode < y->mode ? -1 : 1;
+	return (x->experts > y->experts) - (x->experts < y->experts);
+}
+
+ufm_status plot_rows_read(const char *folder, plot_rows *out)
+{
+	char path[PATH_MAX];
+	plot_rows rows = {.count = 0};
+	reader r = {.folder = folder, .path = path, .out = &rows};
+	ufm_status status;
+	FILE *file;
+	snprintf(path, sizeof path, "%.4000s/runs.jsonl", folder);
+	file = fopen(path, "re");
+	if (!file)
+		return status_fail(UFM_EFILE, "%s: cannot open: %s; expected a folder written by ufm bench",
+		                   path, strerror(errno));
+	rows.rows = alloc_zeroed(PLOT_ROWS_MAX, sizeof *rows.rows);
+	status = rows.rows ? read_lines(&r, file) : UFM_ENOMEM;
+	fclose(file);
+	if (status) {
+		plot_rows_free(&rows);
+		return status;
+	}
+	qsort(rows.rows, rows.count, sizeof *rows.rows, by_mode_and_experts);
+	*out = rows;
+	return UFM_OK;
+}
+
+void plot_rows_free(plot_rows *rows)
+{
+	alloc_free(rows->rows);
+	rows->rows = NULL;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows of a results folder, as figures need them. */
+#ifndef CLI_PLOT_ROWS_H
+#define CLI_PLOT_ROWS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <ufm/ufm.h>
+
+#define PLOT_ROWS_MAX 1024
+#define PLOT_MODES_MAX 8
+
+typedef struct plot_row {
+	uint32_t mode; /* index in plot_rows.modes */
+	uint32_t experts;
+	bool ok, oom;
+	double tokens_per_s; /* 0: not measured */
+	uint64_t bank_bytes, peak_vram_bytes;
+	char telemetry[160]; /* the file's name in the folder; "" if it is not there */
+} plot_row;
+
+typedef struct plot_rows {
+	char modes[PLOT_MODES_MAX][32];
+	uint32_t mode_count, count;
+	plot_row *rows; /* by mode in order of appearance, then by experts */
+	/* Of the first row that knows them. */
+	char backend[64], device[128];
+	double link_gbps; /* emulated; 0: a real link */
+	uint64_t target_bytes, limit_bytes;
+} plot_rows;
+
+/* UFM_EFILE, UFM_EFORMAT name file and line; UFM_ENOMEM. */
+ufm_status plot_rows_read(const char *folder, plot_rows *out);
+void plot_rows_free(plot_rows *rows);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* The bank object, and the banks that need no file: synthetic ones and those in memory. */
+#include "bank/bank.h"
+
+#include <assert.h>
+#include <stdbool.h>
+
+#include "bank/bank_int.h"
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "base/status.h"
+
+ufm_status bank_check_counts(uint32_t layers, uint32_t experts, uint64_t block_bytes)
+{
+	uint64_t keys = (uint64_t)layers * experts;
+
+	if (experts < 1 || experts > BANK_EXPERTS_MAX)
+		return status_fail(UFM_EINVAL, "experts is %u, expected 1 … %u", experts, BANK_EXPERTS_MAX);
+	if (layers < 1 || keys > BANK_KEYS_MAX)
+		return status_fail(UFM_EINVAL, "layers is %u, expected 1 … %u with %u experts a layer",
+		                   layers, BANK_KEYS_MAX / experts, experts);
+	if (block_bytes > (INT64_MAX - BANK_PACKED_HEADER_BYTES) / keys)
+		return status_fail(UFM_EINVAL,
+		                   "%llu blocks of %llu bytes: the bank would exceed 2^63 bytes",
+		                   (unsigned long long)keys, (unsigned long long)block_bytes);
+	return UFM_OK;
+}
+
+ufm_status bank_new(extent_kind kind, uint32_t layers, uint32_t experts,
+                    const ufm_expert_desc *desc, ufm_bank **out)
+{
+	ufm_status status;
+	ufm_bank *bank;
+
+	layers = layers ? layers : 1;
+	status = bank_check_desc(desc);
+	if (!status)
+		status = bank_check_counts(layers, experts, desc->block_bytes);
+	if (status)
+		return status;
+	bank = alloc_zeroed(1, sizeof *bank);
+	if (!bank)
+		return UFM_ENOMEM;
+	atomic_init(&bank->refs, 1);
+	bank->kind = kind;
+	bank->info.layers = layers;
+	bank->info.experts = experts;
+	bank->info.desc = *desc;
+	bank->info.bank_bytes = (uint64_t)layers * experts * desc->expert_bytes;
+	*out = bank;
+	return UFM_OK;
+}
+
+ufm_status ufm_bank_synthetic(const ufm_bank_synthetic_config *given, ufm_bank **out)
+{
+	ufm_bank_synthetic_config config;
+	ufm_status status;
+
+	UFM_STRUCT_INIT(&config);
+	status = status_read_config(&config, sizeof config, given, "ufm_bank_synthetic_config");
+	if (!status)
+		status = bank_new(EXTENT_SYNTHETIC, config.layers, config.experts, &config.desc, out);
+	if (!status)
+		(*out)->seed = config.seed;
+	return status;
+}
+
+static ufm_status check_blocks(const ufm_bank_memory_config *config)
+{
+	uint64_t keys = (uint64_t)(config->layers ? config->layers : 1) * config->experts;
+
+	if (!config->blocks)
+		return status_fail(UFM_EINVAL, "blocks is NULL, expected %llu pointers",
+		                   (unsigned long long)keys);
+	for (uint64_t key = 0; key < keys; key++) {
+		if (!config->blocks[key])
+			return status_fail(UFM_EINVAL, "blocks[%llu] is NULL, expected an expert's bytes",
+			                   (unsigned long long)key);
+	}
+	return UFM_OK;
+}
+
+ufm_status ufm_bank_memory(const ufm_bank_memory_config *given, ufm_bank **out)
+{
+	ufm_bank_memory_config config;
+	ufm_bank *bank;
+	ufm_status status;
+
+	UFM_STRUCT_INIT(&config);
+	status = status_read_config(&config, sizeof config, given, "ufm_bank_memory_config");
+	/* Before the blocks: the counts say how many there must be. */
+	if (!status)
+		status = bank_new(EXTENT_MEMORY, config.layers, config.experts, &config.desc, &bank);
+	if (status)
+		return status;
+	status = check_blocks(&config);
+	if (status) {
+		ufm_bank_close(bank);
+		return status;
+	}
+	bank->blocks = config.blocks;
+	*out = bank;
+	return UFM_OK;
+}
+
+void ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info)
+{
+	*info = bank->info;
+}
+
+ufm_bank *bank_ref(ufm_bank *bank)
+{
+	/* The caller's own reference keeps the bank alive, so nothing needs to be ordered. */
+	atomic_fetch_add_explicit(&bank->refs, 1, memory_order_relaxed);
+	return bank;
+}
+
+void ufm_bank_close(ufm_bank *bank)
+{
+	if (!bank)
+		return;
+	/* Whoever drops the last reference must see all that the others did before dropping theirs. */
+	if (atomic_fetch_sub_explicit(&bank->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	alloc_free(bank->path);
+	alloc_free(bank);
+}
+
+const ufm_expert_desc *bank_desc(const ufm_bank *bank)
+{
+	return &bank->info.desc;
+}
+
+uint32_t bank_key_count(const ufm_bank *bank)
+{
+	return bank->info.layers * bank->info.experts;
+}
+
+uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_EXTENTS_MAX])
+{
+	bank_extent extent = {.kind = bank->kind, .size_bytes = bank->info.desc.expert_bytes};
+
+	assert(key < bank_key_count(bank));
+	switch (bank->kind) {
+	case EXTENT_SYNTHETIC:
+		extent.seed = rng_mix(bank->seed, key);
+		break;
+	case EXTENT_MEMORY:
+		extent.memory = bank->blocks[key];
+		break;
+	case EXTENT_FILE:
+		extent.file_offset_bytes =
+			BANK_PACKED_HEADER_BYTES + (uint64_t)key * bank->info.desc.block_bytes;
+		break;
+	}
+	out[0] = extent;
+	return 1;
+}
+
+uint32_t bank_file_count(const ufm_bank *bank)
+{
+	return bank->kind == EXTENT_FILE ? 1 : 0;
+}
+
+const char *bank_file_path(const ufm_bank *bank, uint32_t file)
+{
+	assert(file < bank_file_count(bank));
+	(void)file;
+	return bank->path;
+}

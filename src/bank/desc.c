@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/* An expert's description: the standard layouts, and what makes a description computable. */
+#include <stdbool.h>
+
+#include "bank/bank_int.h"
+#include "base/status.h"
+
+#define ROLE_COUNT (UFM_ROLE_DOWN_BIAS + 1)
+
+static const char *role_name(ufm_role role)
+{
+	static const char *const names[ROLE_COUNT] = {
+		[UFM_ROLE_UP] = "up",     [UFM_ROLE_UP_BIAS] = "up bias",
+		[UFM_ROLE_GATE] = "gate", [UFM_ROLE_GATE_BIAS] = "gate bias",
+		[UFM_ROLE_DOWN] = "down", [UFM_ROLE_DOWN_BIAS] = "down bias",
+	};
+
+	return (unsigned)role < ROLE_COUNT && names[role] ? names[role] : "unknown role";
+}
+
+static void role_shape(const ufm_expert_desc *desc, ufm_role role, uint32_t *rows, uint32_t *cols)
+{
+	bool down = role == UFM_ROLE_DOWN || role == UFM_ROLE_DOWN_BIAS;
+	bool bias =
+		role == UFM_ROLE_UP_BIAS || role == UFM_ROLE_GATE_BIAS || role == UFM_ROLE_DOWN_BIAS;
+
+	*rows = down ? desc->d_model : desc->d_hidden;
+	*cols = bias ? 1 : down ? desc->d_hidden : desc->d_model;
+}
+
+static uint64_t part_end(const ufm_part *part)
+{
+	return part->offset_bytes + (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
+}
+
+static void append_part(ufm_expert_desc *desc, ufm_role role, ufm_dtype dtype)
+{
+	ufm_part *part = &desc->parts[desc->part_count++];
+
+	part->role = role;
+	part->dtype = dtype;
+	role_shape(desc, role, &part->rows, &part->cols);
+	part->offset_bytes = bank_round_up(desc->expert_bytes, BANK_PART_ALIGN);
+	desc->expert_bytes = part_end(part);
+}
+
+static ufm_status check_dimension(const char *name, uint32_t value)
+{
+	if (value < 1 || value > BANK_DIMENSION_MAX)
+		return status_fail(UFM_EINVAL, "%s is %u, expected 1 … %u", name, value,
+		                   BANK_DIMENSION_MAX);
+	return UFM_OK;
+}
+
+static ufm_status check_dimensions(const ufm_expert_desc *desc)
+{
+	ufm_status status = check_dimension("d_model", desc->d_model);
+
+	return status ? status : check_dimension("d_hidden", desc->d_hidden);
+}
+
+ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uint32_t d_model,
+                                uint32_t d_hidden, ufm_dtype dtype)
+{
+	ufm_expert_desc made;
+	ufm_status status;
+
+	ufm_struct_init(&made, sizeof made);
+	made.d_model = d_model;
+	made.d_hidden = d_hidden;
+	status = check_dimensions(&made);
+	if (status)
+		return status;
+	if (!ufm_dtype_bytes(dtype))
+		return status_fail(UFM_EINVAL, "dtype is %d, expected UFM_F32 or UFM_BF16", (int)dtype);
+	if (kind != UFM_EXPERT_MLP && kind != UFM_EXPERT_MLP_BIAS && kind != UFM_EXPERT_GATED)
+		return status_fail(UFM_EINVAL, "expert kind is %d, expected 1 … 3", (int)kind);
+
+	made.activation = kind == UFM_EXPERT_GATED ? UFM_ACT_SILU : UFM_ACT_GELU;
+	if (kind == UFM_EXPERT_GATED)
+		append_part(&made, UFM_ROLE_GATE, dtype);
+	append_part(&made, UFM_ROLE_UP, dtype);
+	if (kind == UFM_EXPERT_MLP_BIAS)
+		append_part(&made, UFM_ROLE_UP_BIAS, dtype);
+	append_part(&made, UFM_ROLE_DOWN, dtype);
+	if (kind == UFM_EXPERT_MLP_BIAS)
+		append_part(&made, UFM_ROLE_DOWN_BIAS, dtype);
+	made.block_bytes = bank_round_up(made.expert_bytes, BANK_BLOCK_ALIGN);
+	*desc = made;
+	return UFM_OK;
+}
+
+const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role role)
+{
+	for (uint32_t i = 0; i < desc->part_count && i < UFM_PARTS_MAX; i++) {
+		if (desc->parts[i].role == role)
+			return &desc->parts[i];
+	}
+	return NULL;
+}
+
+/* Every comparison is against a bound that is already known to be sane, so nothing can overflow:
+ * a part has at most 2^40 elements of 4 bytes and an offset below expert_bytes. */
+static ufm_status check_part(const ufm_expert_desc *desc, uint32_t index)
+{
+	const ufm_part *part = &desc->parts[index];
+	uint32_t rows, cols;
+
+	if ((unsigned)part->role < UFM_ROLE_UP || (unsigned)part->role >= ROLE_COUNT)
+		return status_fail(UFM_EINVAL, "part %u: role is %u, expected 1 … %d", index,
+		                   (unsigned)part->role, ROLE_COUNT - 1);
+	if (ufm_expert_part(desc, part->role) != part)
+		return status_fail(UFM_EINVAL, "part %u: a second %s part", index, role_name(part->role));
+	if (!ufm_dtype_bytes(part->dtype) || part->dtype != desc->parts[0].dtype)
+		return status_fail(UFM_EINVAL, "part %u: dtype is %u, expected one known dtype for all",
+		                   index, (unsigned)part->dtype);
+	role_shape(desc, part->role, &rows, &cols);
+	if (part->rows != rows || part->cols != cols)
+		return status_fail(UFM_EINVAL, "part %u (%s): shape is [%u, %u], expected [%u, %u]", index,
+		                   role_name(part->role), part->rows, part->cols, rows, cols);
+	if (part->offset_bytes % BANK_PART_ALIGN)
+		return status_fail(UFM_EINVAL, "part %u (%s): offset is %llu, expected a multiple of %u",
+		                   index, role_name(part->role), (unsigned long long)part->offset_bytes,
+		                   BANK_PART_ALIGN);
+	if (part->offset_bytes >= desc->expert_bytes || part_end(part) > desc->expert_bytes)
+		return status_fail(UFM_EINVAL, "part %u (%s) leaves the payload of %llu bytes", index,
+		                   role_name(part->role), (unsigned long long)desc->expert_bytes);
+	return UFM_OK;
+}
+
+static ufm_status check_overlap(const ufm_expert_desc *desc)
+{
+	for (uint32_t i = 0; i < desc->part_count; i++) {
+		for (uint32_t j = i + 1; j < desc->part_count; j++) {
+			const ufm_part *a = &desc->parts[i], *b = &desc->parts[j];
+
+			if (a->offset_bytes < part_end(b) && b->offset_bytes < part_end(a))
+				return status_fail(UFM_EINVAL, "parts %s and %s overlap", role_name(a->role),
+				                   role_name(b->role));
+		}
+	}
+	return UFM_OK;
+}
+
+static ufm_status check_roles(const ufm_expert_desc *desc)
+{
+	if (!ufm_expert_part(desc, UFM_ROLE_UP) || !ufm_expert_part(desc, UFM_ROLE_DOWN))
+		return status_fail(UFM_EINVAL, "an expert needs an up and a down matrix");
+	if (ufm_expert_part(desc, UFM_ROLE_GATE_BIAS) && !ufm_expert_part(desc, UFM_ROLE_GATE))
+		return status_fail(UFM_EINVAL, "a gate bias needs a gate matrix");
+	return UFM_OK;
+}
+
+/* Readers size their buffers by expert_bytes and stride by block_bytes. */
+static ufm_status check_sizes(const ufm_expert_desc *desc)
+{
+	uint64_t end = 0;
+
+	for (uint32_t i = 0; i < desc->part_count; i++) {
+		if (part_end(&desc->parts[i]) > end)
+			end = part_end(&desc->parts[i]);
+	}
+	if (desc->expert_bytes != end)
+		return status_fail(UFM_EINVAL, "expert_bytes is %llu, expected %llu, the last part's end",
+		                   (unsigned long long)desc->expert_bytes, (unsigned long long)end);
+	if (desc->block_bytes != bank_round_up(end, BANK_BLOCK_ALIGN))
+		return status_fail(UFM_EINVAL, "block_bytes is %llu, expected %llu",
+		                   (unsigned long long)desc->block_bytes,
+		                   (unsigned long long)bank_round_up(end, BANK_BLOCK_ALIGN));
+	return UFM_OK;
+}
+
+static ufm_status check_head(const ufm_expert_desc *desc)
+{
+	ufm_status status;
+
+	if (desc->struct_size != sizeof *desc)
+		return status_fail(UFM_EINVAL, "struct_size is %zu, expected %zu (ufm_expert_desc_init)",
+		                   desc->struct_size, sizeof *desc);
+	status = check_dimensions(desc);
+	if (status)
+		return status;
+	if (desc->activation != UFM_ACT_GELU && desc->activation != UFM_ACT_SILU)
+		return status_fail(UFM_EINVAL, "activation is %u, expected 1 or 2",
+		                   (unsigned)desc->activation);
+	if (desc->part_count < 1 || desc->part_count > UFM_PARTS_MAX)
+		return status_fail(UFM_EINVAL, "part_count is %u, expected 1 … %d", desc->part_count,
+		                   UFM_PARTS_MAX);
+	if (desc->expert_bytes > INT64_MAX)
+		return status_fail(UFM_EINVAL, "expert_bytes is %llu, expected less than 2^63",
+		                   (unsigned long long)desc->expert_bytes);
+	return UFM_OK;
+}
+
+static ufm_status check_desc(const ufm_expert_desc *desc)
+{
+	ufm_status status = check_head(desc);
+
+	for (uint32_t i = 0; !status && i < desc->part_count; i++)
+		status = check_part(desc, i);
+	if (!status)
+		status = check_overlap(desc);
+	if (!status)
+		status = check_roles(desc);
+	if (!status)
+		status = check_sizes(desc);
+	return status;
+}
+
+ufm_status bank_check_desc(const ufm_expert_desc *desc)
+{
+	ufm_status status = check_desc(desc);
+
+	return status ? status_prefix(status, "expert description") : UFM_OK;
+}

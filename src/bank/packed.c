@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* The packed format: one header, then every block at a fixed stride. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bank/bank_int.h"
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "base/status.h"
+
+#define PACKED_MAGIC "UFMBANK1"
+#define PACKED_VERSION 1u
+
+/* Offsets of the fields, as docs/formats.md lists them. */
+enum {
+	AT_MAGIC = 0,
+	AT_VERSION = 8,
+	AT_HEADER_BYTES = 12,
+	AT_LAYERS = 16,
+	AT_EXPERTS = 20,
+	AT_D_MODEL = 24,
+	AT_D_HIDDEN = 28,
+	AT_ACTIVATION = 32,
+	AT_PART_COUNT = 36,
+	AT_EXPERT_BYTES = 40,
+	AT_BLOCK_BYTES = 48,
+	AT_PAYLOAD = 56,
+	AT_PARTS = 64,
+	PART_BYTES = 24,
+	AT_RESERVED = AT_PARTS + UFM_PARTS_MAX * PART_BYTES,
+	AT_CHECKSUM = 4088,
+};
+
+static void put_u32(uint8_t *at, uint32_t value)
+{
+	for (int i = 0; i < 4; i++)
+		at[i] = (uint8_t)(value >> (8 * i));
+}
+
+static void put_u64(uint8_t *at, uint64_t value)
+{
+	put_u32(at, (uint32_t)value);
+	put_u32(at + 4, (uint32_t)(value >> 32));
+}
+
+static uint32_t get_u32(const uint8_t *at)
+{
+	return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static uint64_t get_u64(const uint8_t *at)
+{
+	return get_u32(at) | (uint64_t)get_u32(at + 4) << 32;
+}
+
+static void put_part(uint8_t *at, const ufm_part *part)
+{
+	put_u32(at, (uint32_t)part->role);
+	put_u32(at + 4, (uint32_t)part->dtype);
+	put_u32(at + 8, part->rows);
+	put_u32(at + 12, part->cols);
+	put_u64(at + 16, part->offset_bytes);
+}
+
+static void get_part(const uint8_t *at, ufm_part *part)
+{
+	part->role = (ufm_role)get_u32(at);
+	part->dtype = (ufm_dtype)get_u32(at + 4);
+	part->rows = get_u32(at + 8);
+	part->cols = get_u32(at + 12);
+	part->offset_bytes = get_u64(at + 16);
+}
+
+void bank_packed_header(const ufm_bank_info *info, uint8_t out[BANK_PACKED_HEADER_BYTES])
+{
+	const ufm_expert_desc *desc = &info->desc;
+
+	memset(out, 0, BANK_PACKED_HEADER_BYTES);
+	memcpy(out + AT_MAGIC, PACKED_MAGIC, sizeof PACKED_MAGIC - 1);
+	put_u32(out + AT_VERSION, PACKED_VERSION);
+	put_u32(out + AT_HEADER_BYTES, BANK_PACKED_HEADER_BYTES);
+	put_u32(out + AT_LAYERS, info->layers);
+	put_u32(out + AT_EXPERTS, info->experts);
+	put_u32(out + AT_D_MODEL, desc->d_model);
+	put_u32(out + AT_D_HIDDEN, desc->d_hidden);
+	put_u32(out + AT_ACTIVATION, (uint32_t)desc->activation);
+	put_u32(out + AT_PART_COUNT, desc->part_count);
+	put_u64(out + AT_EXPERT_BYTES, desc->expert_bytes);
+	put_u64(out + AT_BLOCK_BYTES, desc->block_bytes);
+	put_u64(out + AT_PAYLOAD, BANK_PACKED_HEADER_BYTES);
+	for (uint32_t i = 0; i < desc->part_count; i++)
+		put_part(out + AT_PARTS + i * PART_BYTES, &desc->parts[i]);
+	put_u64(out + AT_CHECKSUM, hash_bytes(HASH_SEED, out, AT_CHECKSUM));
+}
+
+/* Before anything else in the header is believed. */
+static ufm_status check_envelope(const uint8_t *header, size_t header_bytes)
+{
+	uint64_t sum;
+
+	if (header_bytes < BANK_PACKED_HEADER_BYTES)
+		return status_fail(UFM_EFORMAT, "holds %zu bytes, expected a header of %u", header_bytes,
+		                   BANK_PACKED_HEADER_BYTES);
+	if (memcmp(header + AT_MAGIC, PACKED_MAGIC, sizeof PACKED_MAGIC - 1) != 0)
+		return status_fail(UFM_EFORMAT, "does not begin with \"%s\": not a packed bank",
+		                   PACKED_MAGIC);
+	if (get_u32(header + AT_VERSION) != PACKED_VERSION)
+		return status_fail(UFM_EFORMAT, "version is %u, expected %u", get_u32(header + AT_VERSION),
+		                   PACKED_VERSION);
+	sum = hash_bytes(HASH_SEED, header, AT_CHECKSUM);
+	if (get_u64(header + AT_CHECKSUM) != sum)
+		return status_fail(UFM_EFORMAT, "header checksum is %016llx, expected %016llx",
+		                   (unsigned long long)get_u64(header + AT_CHECKSUM),
+		                   (unsigned long long)sum);
+	if (get_u32(header + AT_HEADER_BYTES) != BANK_PACKED_HEADER_BYTES ||
+	    get_u64(header + AT_PAYLOAD) != BANK_PACKED_HEADER_BYTES)
+		return status_fail(UFM_EFORMAT, "header and payload offset must both be %u bytes",
+		                   BANK_PACKED_HEADER_BYTES);
+	return UFM_OK;
+}
+
+/* Bytes that version 1 does not use are zero, so that a later version can use them. */
+static ufm_status check_unused(const uint8_t *header, uint32_t part_count)
+{
+	for (size_t i = AT_PARTS + (size_t)part_count * PART_BYTES; i < AT_CHECKSUM; i++) {
+		if (header[i])
+			return status_fail(UFM_EFORMAT, "unused header byte %zu is %u, expected 0", i,
+			                   header[i]);
+	}
+	return UFM_OK;
+}
+
+static void get_info(const uint8_t *header, ufm_bank_info *info)
+{
+	ufm_expert_desc *desc = &info->desc;
+
+	memset(info, 0, sizeof *info);
+	info->layers = get_u32(header + AT_LAYERS);
+	info->experts = get_u32(header + AT_EXPERTS);
+	desc->struct_size = sizeof *desc;
+	desc->d_model = get_u32(header + AT_D_MODEL);
+	desc->d_hidden = get_u32(header + AT_D_HIDDEN);
+	desc->activation = (ufm_activation)get_u32(header + AT_ACTIVATION);
+	desc->part_count = get_u32(header + AT_PART_COUNT);
+	desc->expert_bytes = get_u64(header + AT_EXPERT_BYTES);
+	desc->block_bytes = get_u64(header + AT_BLOCK_BYTES);
+	for (uint32_t i = 0; i < desc->part_count && i < UFM_PARTS_MAX; i++)
+		get_part(header + AT_PARTS + i * PART_BYTES, &desc->parts[i]);
+}
+
+static ufm_status check_info(const ufm_bank_info *info)
+{
+	ufm_status status = bank_check_desc(&info->desc);
+
+	if (!status)
+		status = bank_check_counts(info->layers, info->experts, info->desc.block_bytes);
+	/* What is an argument elsewhere is a file's content here. */
+	return status ? status_fail(UFM_EFORMAT, "%s", ufm_last_error()) : UFM_OK;
+}
+
+ufm_status bank_packed_parse(const void *header, size_t header_bytes, uint64_t file_bytes,
+                             ufm_bank_info *out)
+{
+	ufm_bank_info info;
+	uint64_t expected, keys;
+	ufm_status status = check_envelope(header, header_bytes);
+
+	if (status)
+		return status;
+	get_info(header, &info);
+	status = check_info(&info);
+	if (!status)
+		status = check_unused(header, info.desc.part_count);
+	if (status)
+		return status;
+	keys = (uint64_t)info.layers * info.experts;
+	expected = BANK_PACKED_HEADER_BYTES + keys * info.desc.block_bytes;
+	if (file_bytes != expected)
+		return status_fail(UFM_EFORMAT, "file holds %llu bytes, expected %llu for %llu experts",
+		                   (unsigned long long)file_bytes, (unsigned long long)expected,
+		                   (unsigned long long)keys);
+	info.bank_bytes = keys * info.desc.expert_bytes;
+	*out = info;
+	return UFM_OK;
+}
+
+/* *got is less than size at the end of the file. */
+static ufm_status read_head(int fd, uint8_t *out, size_t size, size_t *got)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = pread(fd, out + done, size - done, (off_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return status_fail(UFM_EFILE, "cannot be read: %s", strerror(errno));
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	*got = done;
+	return UFM_OK;
+}
+
+static ufm_status parse_file(int fd, ufm_bank_info *info)
+{
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+	struct stat st;
+	size_t got = 0;
+	ufm_status status;
+
+	if (fstat(fd, &st) != 0)
+		return status_fail(UFM_EFILE, "cannot be examined: %s", strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return status_fail(UFM_EFILE, "is not a regular file");
+	status = read_head(fd, header, sizeof header, &got);
+	return status ? status : bank_packed_parse(header, got, (uint64_t)st.st_size, info);
+}
+
+/* Non-blocking, because a pipe of that name must be refused, not waited for. */
+static ufm_status read_info(const char *path, ufm_bank_info *info)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ufm_status status;
+
+	if (fd < 0)
+		return status_fail(UFM_EFILE, "cannot be opened: %s", strerror(errno));
+	status = parse_file(fd, info);
+	close(fd);
+	return status;
+}
+
+ufm_status ufm_bank_open(const char *path, ufm_bank **out)
+{
+	ufm_bank_info info;
+	ufm_bank *bank;
+	ufm_status status;
+
+	if (!path)
+		return status_fail(UFM_EINVAL, "path is NULL, expected a packed file's");
+	status = read_info(path, &info);
+	if (status)
+		return status_prefix(status, "%s", path);
+	status = bank_new(EXTENT_FILE, info.layers, info.experts, &info.desc, &bank);
+	if (status)
+		return status;
+	bank->path = alloc_string(path);
+	if (!bank->path) {
+		ufm_bank_close(bank);
+		return UFM_ENOMEM;
+	}
+	*out = bank;
+	return UFM_OK;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Sizes as people write them. */
+#ifndef UFM_BASE_SIZE_H
+#define UFM_BASE_SIZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <ufm/ufm.h>
+
+/* "17179869184", "16GiB", "23.51GiB", "512 MiB", "64KiB", "2TiB", "100B"; case-insensitive suffix.
+ * A fraction needs a suffix, has at most 18 digits and is rounded down to a byte. UFM_EINVAL with
+ * the text and what was expected: empty, sign, other suffix ("GB" is refused by name: decimal units
+ * are not sizes here), overflow of 2^63. */
+ufm_status size_parse(const char *text, uint64_t *size_bytes);
+
+/* "16.00 GiB", "8.00 MiB", "512 B", rounded to the nearest hundredth; always NUL-terminated.
+ * Returns buffer. */
+char *size_format(uint64_t size_bytes, char *buffer, size_t buffer_size);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* The status vocabulary, the thread's last error, and the small conventions of the public API. */
+#include "base/status.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define STATUS_LINE_BYTES 512
+
+static _Thread_local char last_error[STATUS_LINE_BYTES];
+
+static const struct {
+	ufm_status status;
+	const char *phrase;
+} phrases[] = {
+	{UFM_OK, "success"},
+	{UFM_EINVAL, "invalid argument"},
+	{UFM_EBUSY, "leases hold what this call needs"},
+	{UFM_ETIMEDOUT, "timed out"},
+	{UFM_ENOMEM, "host memory exhausted"},
+	{UFM_EBUDGET, "the smallest working set does not fit the device budget"},
+	{UFM_EUNSUPPORTED, "not supported here"},
+	{UFM_EFILE, "file cannot be opened, read or written"},
+	{UFM_EEXPERT_IO, "an expert's bytes could not be read"},
+	{UFM_EFORMAT, "malformed file"},
+	{UFM_EDEVMEM, "device memory exhausted"},
+	{UFM_EDEVICE, "device lost"},
+	{UFM_EBACKEND, "backend not available"},
+};
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+const char *ufm_version(void)
+{
+	return TEXT(UFM_VERSION_MAJOR) "." TEXT(UFM_VERSION_MINOR) "." TEXT(UFM_VERSION_PATCH);
+}
+
+void ufm_struct_init(void *config, size_t struct_size)
+{
+	assert(struct_size >= sizeof struct_size);
+	memset(config, 0, struct_size);
+	memcpy(config, &struct_size, sizeof struct_size);
+}
+
+const char *ufm_strerror(ufm_status status)
+{
+	for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++) {
+		if (phrases[i].status == status)
+			return phrases[i].phrase;
+	}
+	return "unknown status";
+}
+
+const char *ufm_last_error(void)
+{
+	return last_error;
+}
+
+size_t ufm_dtype_bytes(ufm_dtype dtype)
+{
+	switch (dtype) {
+	case UFM_F32:
+		return 4;
+	case UFM_BF16:
+		return 2;
+	}
+	return 0;
+}
+
+/* The line may quote a file or an option: what would break it in two is masked. */
+static void mask_controls(char *line)
+{
+	for (; *line; line++) {
+		if ((unsigned char)*line < 0x20 || *line == 0x7f)
+			*line = '?';
+	}
+}
+
+ufm_status status_fail(ufm_status status, const char *format, ...)
+{
+	/* Formatted aside, because an argument may be the last error itself. */
+	char line[STATUS_LINE_BYTES];
+	va_list args;
+
+	assert(status != UFM_OK);
+	va_start(args, format);
+	vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	mask_controls(line);
+	memcpy(last_error, line, sizeof line);
+	return status;
+}
+
+/* Cut at the line's end: the context comes first and is what must stay. */
+static void append(char line[STATUS_LINE_BYTES], const char *text)
+{
+	size_t used = strlen(line);
+	size_t added = strnlen(text, STATUS_LINE_BYTES - 1 - used);
+
+	memcpy(line + used, text, added);
+	line[used + added] = '\0';
+}
+
+ufm_status status_prefix(ufm_status status, const char *format, ...)
+{
+	char line[STATUS_LINE_BYTES];
+	va_list args;
+
+	assert(status != UFM_OK);
+	va_start(args, format);
+	vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	mask_controls(line);
+	append(line, ": ");
+	append(line, last_error);
+	memcpy(last_error, line, sizeof line);
+	return status;
+}
+
+ufm_status status_read_config(void *out, size_t full_size, const void *config, const char *name)
+{
+	size_t given_size;
+
+	if (!config)
+		return UFM_OK;
+	memcpy(&given_size, config, sizeof given_size);
+	if (given_size < sizeof given_size || given_size > full_size)
+		return status_fail(UFM_EINVAL,
+		                   "%s: struct_size is %zu, expected %zu … %zu (UFM_STRUCT_INIT)", name,
+		                   given_size, sizeof given_size, full_size);
+	memcpy(out, config, given_size);
+	memcpy(out, &full_size, sizeof full_size);
+	return UFM_OK;
+}

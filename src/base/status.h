@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* The calling thread's last failure, and how it is recorded. */
+#ifndef UFM_BASE_STATUS_H
+#define UFM_BASE_STATUS_H
+
+#include <ufm/ufm.h>
+
+/* Records one line (what was wrong, what was expected) and returns `status`, so that the first
+ * function to know can write `return status_fail(UFM_EINVAL, "...", ...);`. Callers pass the status
+ * on without recording again. Control characters become '?'; the line is cut at 511 bytes. */
+ufm_status status_fail(ufm_status status, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Puts context and ": " before the recorded line ("bank.ufm" gives "bank.ufm: line") and returns
+ * `status`. */
+ufm_status status_prefix(ufm_status status, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Copies a config whose first member is its struct_size over defaults of full_size bytes:
+ * fields that an older caller does not know keep what is in `out`, whose struct_size becomes
+ * full_size. A NULL config copies nothing.
+ * UFM_EINVAL names the struct when its size is 0 or larger than ours. */
+ufm_status status_read_config(void *out, size_t full_size, const void *config, const char *name);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who is resident. Pure: the cache decides which slot an expert gets and whom it displaces; it moves
+ * no byte, takes no lock, waits for nothing. Its owner serialises calls.
+ *
+ * Slots are `places` main slots, whose tenants the policy orders, and `ring` slots that are refilled
+ * next, oldest first. These are labels, not addresses: every miss is loaded into the oldest ring
+ * slot; if the policy gives it the place of a victim, the two slots swap labels. So the victim stays
+ * readable until the ring comes round, admitting costs no second copy, LRU and FIFO behave as with
+ * slots = places + ring, and an expert that only passes through is resident until it is overwritten.
+ * An expert found in the ring may be offered to the policy again. (LRU: exactly, while no event has
+ * more members than there are places. FIFO: exactly, for events of one member; a member of a larger
+ * one is skipped at the door of the ring, where a cache without ring would skip it later.)
+ *
+ * Slot states: FREE → LOADING (a copy was ordered) → READY; a failed load → FREE. A slot with pins
+ * is in use and is never refilled. Members of the current event are locked: the policy may not
+ * choose them; a placement takes one only when nothing else is left (a layer that demands more than
+ * fits: its first members have been computed by then). For an offline bound members are not locked:
+ * it decides itself what stays when an event ends.
+ */
+#ifndef UFM_CACHE_CACHE_H
+#define UFM_CACHE_CACHE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <ufm/policy.h>
+#include <ufm/ufm.h>
+
+#define SLOT_NONE UINT32_MAX
+
+typedef struct cache cache;
+
+typedef struct cache_config {
+	uint32_t slots; /* >= 1 */
+	uint32_t ring;  /* <= slots; 0: no ring (replay, or everything resident) */
+	uint32_t layers, experts;
+	const ufm_policy *policy;
+	uint64_t seed;
+} cache_config;
+
+/* The ring that suits a number of slots: `wanted` (0: 4), but at most half of the slots, at least 2,
+ * at most all of them. */
+uint32_t cache_ring_for(uint32_t slots, uint32_t wanted);
+
+ufm_status cache_open(const cache_config *config, cache **out);
+void cache_close(cache *c); /* NULL is allowed */
+
+typedef struct cache_member {
+	uint32_t expert;
+	uint32_t tokens;     /* >= 1 */
+	uint64_t next_event; /* UFM_NEVER unless the future is known */
+} cache_member;
+
+/* An event begins: its members, pairwise different, in rank order, are locked and told to the
+ * policy; members that linger in the ring are offered a place. Events may nest (a lease within a
+ * layer's call). */
+void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
+void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
+
+/* The slot of a resident expert (LOADING or READY), or SLOT_NONE. */
+uint32_t cache_find(const cache *c, uint32_t key);
+
+typedef struct cache_placement {
+	uint32_t slot;
+	uint32_t generation;  /* counts the slot's tenants */
+	uint32_t evicted_key; /* whose bytes are overwritten; UFM_KEY_NONE: the slot was free */
+	bool kept;            /* in a main slot; false: passes through the ring */
+} cache_placement;
+
+/* A slot for a key that is not resident: LOADING, without pins. UFM_EBUSY: every slot is pinned.
+ * With ring = 0 and nothing to displace the key goes nowhere: UFM_OK with slot SLOT_NONE. */
+ufm_status cache_place(cache *c, uint32_t key, cache_placement *out);
+/* The same, but only into a slot that holds nothing (a hint): UFM_EBUSY if there is none. */
+ufm_status cache_place_free(cache *c, uint32_t key, cache_placement *out);
+/* A load ended. Ignored when the slot has another generation by now. A slot whose load failed must
+ * have no pins. */
+void cache_loaded(cache *c, uint32_t slot, uint32_t generation);
+void cache_load_failed(cache *c, uint32_t slot, uint32_t generation);
+
+void cache_pin(cache *c, uint32_t slot);
+void cache_unpin(cache *c, uint32_t slot);
+
+typedef struct cache_stats {
+	uint32_t slots, ring, free, loading, ready; /* free + loading + ready = slots */
+	uint32_t pinned;                            /* slots with at least one pin */
+	uint32_t used_high_water;                   /* most of loading + ready */
+} cache_stats;
+void cache_get_stats(const cache *c, cache_stats *out);
+
+typedef struct cache_slot {
+	enum { SLOT_FREE, SLOT_LOADING, SLOT_READY } state;
+	uint32_t key, pins, generation;
+	bool in_ring;
+} cache_slot;
+void cache_get_slot(const cache *c, uint32_t slot, cache_slot *out);
+
+/* Checks every invariant in O(slots + keys); false with one line in *why. For tests. */
+bool cache_check(const cache *c, const char **why);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* The cache's state, shared by its files. */
+#ifndef UFM_CACHE_CACHE_INT_H
+#define UFM_CACHE_CACHE_INT_H
+
+#include "cache/cache.h"
+
+/* A slot is in exactly one of two lists or in none: a ring slot is in the ring, a free main slot in
+ * the free list; an occupied main slot is in neither, because the policy orders those. */
+typedef struct slot_list {
+	uint32_t oldest, youngest; /* SLOT_NONE: empty */
+	uint32_t count;
+} slot_list;
+
+typedef struct slot {
+	cache_slot view;
+	uint32_t older, younger; /* neighbours in its list */
+} slot;
+
+struct cache {
+	uint32_t slots_count, ring_slots, places;
+	uint32_t layers, experts, keys;
+	const ufm_policy *policy;
+	void *policy_state; /* NULL without places: then the policy is never asked */
+	bool members_lock;  /* members of a current event may not leave by the policy's choice */
+
+	slot *slots;    /* [slots_count] */
+	slot_list ring; /* oldest first; free ones are at the old end */
+	slot_list free_main;
+	uint32_t *slot_of; /* [keys]; SLOT_NONE */
+	uint32_t *members; /* [keys]; current events that the key is a member of */
+	uint8_t *locked;   /* [keys]; what the policy may not choose */
+
+	uint64_t events;
+	uint32_t free, loading, ready, pinned, used_high_water;
+};
+
+static inline slot *slot_at(cache *c, uint32_t index)
+{
+	return &c->slots[index];
+}
+
+void slot_list_append(cache *c, slot_list *list, uint32_t index);  /* as the youngest */
+void slot_list_prepend(cache *c, slot_list *list, uint32_t index); /* as the oldest */
+void slot_list_unlink(cache *c, slot_list *list, uint32_t index);
+
+/* Brings locked[key] up to date with the key's pins and memberships. */
+void cache_update_lock(cache *c, uint32_t key);
+
+/* The policy's answer, or UFM_KEY_NONE when there are no places. */
+uint32_t cache_ask_victim(cache *c, uint32_t newcomer, bool lingering);
+
+/* A ring slot and the victim's main slot swap labels: the tenant of the first is inserted, the
+ * victim is removed and becomes the ring's youngest. */
+void cache_swap_with_victim(cache *c, uint32_t ring_slot, uint32_t victim);
+/* A ring slot and a free main slot swap labels: the tenant is inserted. */
+void cache_swap_with_free(cache *c, uint32_t ring_slot);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Finds device backends: `cpu`, built in, and plugins (libufm_NAME.so) searched in
+ * $UFM_BACKEND_PATH (a list separated by ':'), beside this library, and in the library folder. */
+#ifndef UFM_DEVICE_REGISTRY_H
+#define UFM_DEVICE_REGISTRY_H
+
+#include <ufm/backend.h>
+
+/* "auto" or NULL: the first plugin that has a device, else cpu (one info line says why). A name that
+ * cannot be had is UFM_EBACKEND, with what was tried. Plugins stay loaded. */
+ufm_status registry_find(const char *name, const ufm_backend **out);
+
+/* Calls visit once for every backend known and every file tried: verdict "ok", or why not. */
+typedef void (*registry_visit)(void *ctx, const char *name, const char *path, const char *verdict);
+void registry_list(registry_visit visit, void *ctx);
+
+/* The checks a plugin's table must pass; UFM_EBACKEND says which failed. `path` for the message. */
+ufm_status registry_check(const ufm_backend *backend, const char *name, const char *path);
+
+extern const ufm_backend cpu_backend;
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Expert arithmetic on the CPU: one table of functions per instruction set, chosen at run time. Pure:
+ * no threads, no memory of their own. Callers split work by ranges.
+ *
+ * Every element of a result is computed by one fixed sequence of operations that depends on its
+ * weight row, its input row and the table, never on the range, the number of tokens or the tile it
+ * was computed in. So any split over threads and any grouping of tokens gives the same bits.
+ * Products accumulate in f32; bf16 weights are widened exactly.
+ */
+#ifndef UFM_KERNELS_KERNELS_H
+#define UFM_KERNELS_KERNELS_H
+
+#include <stdint.h>
+#include <ufm/ufm.h>
+
+typedef struct kernel_table {
+	const char *isa; /* "scalar", "avx2", "avx512" */
+
+	/* hidden[t * d_hidden + u] for t in 0 … tokens-1, u in unit_begin … unit_end-1:
+	 * act(up(x[t])) or act(gate(x[t])) * up(x[t]); x is [tokens, d_model]. */
+	void (*hidden)(const ufm_expert_desc *desc, const void *block, const float *x, uint32_t tokens,
+	               float *hidden, uint32_t unit_begin, uint32_t unit_end);
+	/* out[t * d_model + u] for u in unit_begin … unit_end-1: down(hidden[t]). */
+	void (*output)(const ufm_expert_desc *desc, const void *block, const float *hidden,
+	               uint32_t tokens, float *out, uint32_t unit_begin, uint32_t unit_end);
+	/* logits[t * experts + e] = weight[e] . x[t] for all t and e. */
+	void (*logits)(const float *weight, uint32_t experts, const float *x, uint32_t tokens,
+	               uint32_t d_model, float *logits);
+	/* y = x / sqrt(mean(x²) + eps) * weight over d elements; weight NULL: copies. */
+	void (*rms_norm)(const float *x, const float *weight, float eps, uint32_t d, float *y);
+	/* acc[i] = acc[i] + gate * row[i], product and sum each rounded to f32. */
+	void (*accumulate)(float *acc, float gate, const float *row, uint32_t d);
+} kernel_table;
+
+/* The best table this CPU runs. UFM_KERNELS=scalar|avx2|avx512 in the environment overrides it. */
+const kernel_table *kernels_best(void);
+/* NULL: unknown name, or this CPU (or build) lacks it; *why then says which. why may be NULL. */
+const kernel_table *kernels_find(const char *isa, const char **why);
+/* index from 0, in rising order of preference; NULL past the end. For tests: may be one that this
+ * CPU lacks (kernels_find tells). */
+const char *kernels_name(uint32_t index);
+
+/* Softmax over all experts (f32, maximum subtracted), then the top_k largest, ties to the lower id,
+ * rank 0 the largest; norm_topk divides the chosen by their sum. logits is overwritten. A NaN logit
+ * is never chosen before a number. */
+void kernels_top_k(float *logits, uint32_t experts, uint32_t top_k, int norm_topk, int32_t *ids,
+                   float *gates);
+
+#endif

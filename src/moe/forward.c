@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* One call of a routed layer, from tokens to tokens. */
+#include "base/status.h"
+#include "moe/moe_int.h"
+
+static ufm_status check_call(const ufm_layer *layer, const ufm_moe_call *call)
+{
+	ufm_engine_info info;
+	ufm_engine_get_info(layer->engine, &info);
+	if (call->tokens > info.call_tokens_max)
+		return status_fail(UFM_EINVAL, "tokens: %u, expected at most call_tokens_max (%u)",
+		                   call->tokens, info.call_tokens_max);
+	if (!call->ids != !call->gates)
+		return status_fail(UFM_EINVAL, "ids and gates: one is NULL, expected both or neither");
+	if (!call->ids && !layer->router)
+		return status_fail(UFM_EINVAL,
+		                   "ids: NULL, expected the caller's routing: the layer has no router");
+	if (call->tokens == 0)
+		return UFM_OK;
+	ufm_status status = stage_check(layer, &call->x, "x");
+	return status == UFM_OK ? stage_check(layer, &call->y, "y") : status;
+}
+
+/* Stream `to` goes on only after what `from` has been given so far. */
+static ufm_status join(const forward *f, ufm_stream *from, ufm_stream *to)
+{
+	uint64_t mark;
+	ufm_status status = pager_mark(f->layer->engine, from, &mark);
+	return status == UFM_OK ? pager_order(f->layer->engine, to, mark) : status;
+}
+
+/* The row table, from the demand in launch order. */
+static ufm_status lay_out_rows(forward *f)
+{
+	pager_call *buffers = f->buffers;
+	uint32_t top_k = f->layer->config.top_k;
+	f->row_count =
+		schedule_rows(buffers->ids, f->call->tokens, top_k, f->layer->experts, buffers->demands,
+	                  f->demand_count, buffers->counts, buffers->row_of, buffers->row_token);
+	ufm_status status =
+		stage_copy(f, UFM_COPY_H2D, f->ws->row_of, (ufm_devptr)(uintptr_t)buffers->row_of,
+	               4ull * f->call->tokens * top_k);
+	if (status == UFM_OK && f->row_count)
+		status = stage_copy(f, UFM_COPY_H2D, f->ws->row_token,
+		                    (ufm_devptr)(uintptr_t)buffers->row_token, 4ull * f->row_count);
+	return status;
+}
+
+static ufm_status combine(forward *f)
+{
+	bool residual = f->layer->config.residual != 0;
+	ufm_combine_args args = {.rows = f->ws->table,
+	                         .row_of = f->ws->row_of,
+	                         .gates = f->ws->gates,
+	                         .tokens = f->call->tokens,
+	                         .top_k = f->layer->config.top_k,
+	                         .d_model = f->layer->desc->d_model,
+	                         .residual = residual ? f->x : 0,
+	                         .residual_stride = f->x_stride,
+	                         .residual_dtype = f->call->x.dtype ? f->call->x.dtype : UFM_F32,
+	                         .y_dtype = f->call->y.dtype ? f->call->y.dtype : UFM_F32};
+	stage_out_target(f, &args.y, &args.y_stride);
+	return f->b->combine(f->stream, &args);
+}
+
+/* From routed tokens to the row table filled; the source's begin and end enclose it. */
+static ufm_status compute(forward *f)
+{
+	const moe_source *source = &f->layer->source;
+	pager_call *buffers = f->buffers;
+	uint64_t assignments = (uint64_t)f->call->tokens * f->layer->config.top_k;
+	f->demand_count = schedule_demands(buffers->ids, assignments, f->layer->experts,
+	                                   buffers->counts, buffers->demands);
+	ufm_status status =
+		source->begin(source->self, f->layer->config.layer, buffers->demands, f->demand_count);
+	if (status == UFM_OK) {
+		(void)schedule_layer(buffers->demands, f->demand_count);
+		status = lay_out_rows(f);
+	}
+	if (status == UFM_OK)
+		status = launch_all(f);
+	source->end(source->self);
+	return status;
+}
+
+static ufm_status enqueue(forward *f)
+{
+	ufm_status status = stage_in(f);
+	if (status == UFM_OK)
+		status = route(f);
+	if (status == UFM_OK)
+		status = compute(f);
+	if (status == UFM_OK)
+		status = combine(f);
+	return status == UFM_OK ? stage_out(f) : status;
+}
+
+/* Whatever was enqueued may still read the call's buffers, also after a failure; when the mark
+ * cannot be made, the stream is drained instead. */
+static ufm_status finish(forward *f, ufm_status outcome)
+{
+	ufm_status status = pager_mark(f->layer->engine, f->stream, &f->buffers->mark);
+	if (status != UFM_OK)
+		(void)f->b->stream_sync(f->stream);
+	return outcome == UFM_OK ? status : outcome;
+}
+
+static ufm_status run(forward *f)
+{
+	ufm_engine *e = f->layer->engine;
+	ufm_stream *caller = f->call->stream ? f->call->stream : f->stream;
+	ufm_status status = pager_call_next(e, &f->buffers);
+	if (status != UFM_OK)
+		return status;
+	counter_add(f->counters, COUNTER_tokens, f->call->tokens);
+	status = caller == f->stream ? UFM_OK : join(f, caller, f->stream);
+	if (status == UFM_OK)
+		status = enqueue(f);
+	status = finish(f, status);
+	if (status == UFM_OK && caller != f->stream)
+		status = pager_order(e, caller, f->buffers->mark);
+	return status;
+}
+
+ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticket *ticket)
+{
+	ufm_moe_call call;
+	ufm_struct_init(&call, sizeof call);
+	ufm_status status = status_read_config(&call, sizeof call, user, "ufm_moe_call");
+	if (status == UFM_OK)
+		status = check_call(layer, &call);
+	if (status != UFM_OK)
+		return status;
+	uint64_t mark = 0;
+	if (call.tokens) {
+		ufm_engine *e = layer->engine;
+		forward f = {.layer = layer,
+		             .call = &call,
+		             .b = engine_backend(e),
+		             .stream = engine_stream(e),
+		             .counters = engine_counters(e),
+		             .ws = pager_get_workspace(e)};
+		engine_enter(e);
+		status = run(&f);
+		mark = status == UFM_OK ? f.buffers->mark : 0;
+		engine_leave(e);
+	}
+	if (status == UFM_OK && ticket)
+		ticket->id = mark;
+	return status;
+}
+
+ufm_status ufm_ticket_wait(ufm_engine *engine, ufm_ticket ticket, uint64_t wait_ns)
+{
+	return pager_wait_mark(engine, ticket.id, wait_ns);
+}

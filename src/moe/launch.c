@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* The experts of a call, launch by launch as scheduled, each cut into pieces that fit the workspace.
+ * The row table is in launch order, so a piece is a range of it. */
+#include "moe/moe_int.h"
+
+static ufm_status flush(forward *f)
+{
+	if (f->piece_rows == 0)
+		return UFM_OK;
+	uint32_t d_model = f->layer->desc->d_model;
+	ufm_gather_args gather = {.x = f->x,
+	                          .x_stride = f->x_stride,
+	                          .x_dtype = f->call->x.dtype ? f->call->x.dtype : UFM_F32,
+	                          .index = f->ws->row_token + 4ull * f->piece_first,
+	                          .rows = f->piece_rows,
+	                          .d_model = d_model,
+	                          .norm_weight = f->layer->norm,
+	                          .norm_eps = f->layer->config.norm_eps,
+	                          .out = f->ws->x};
+	ufm_experts_args experts = {.desc = f->layer->desc,
+	                            .entries = f->buffers->entries + f->entry_first,
+	                            .entry_count = f->entry_next - f->entry_first,
+	                            .x = f->ws->x,
+	                            .hidden = f->ws->hidden,
+	                            .y = f->ws->table + 4ull * f->piece_first * d_model};
+	ufm_status status = f->b->gather(f->stream, &gather);
+	if (status == UFM_OK)
+		status = f->b->experts(f->stream, &experts);
+	f->piece_first += f->piece_rows;
+	f->piece_rows = 0;
+	f->entry_first = f->entry_next;
+	return status;
+}
+
+/* Appends an expert's rows, which follow those collected so far. */
+static ufm_status collect(forward *f, ufm_devptr block, uint32_t rows)
+{
+	ufm_status status = UFM_OK;
+	while (rows && status == UFM_OK) {
+		uint32_t room = f->ws->piece_rows - f->piece_rows;
+		uint32_t take = rows < room ? rows : room;
+		f->buffers->entries[f->entry_next++] =
+			(ufm_expert_rows){.block = block, .row = f->piece_rows, .rows = take};
+		f->piece_rows += take;
+		rows -= take;
+		if (f->piece_rows == f->ws->piece_rows)
+			status = flush(f);
+	}
+	return status;
+}
+
+static ufm_status run_group(forward *f, const schedule_demand *demands, uint32_t n)
+{
+	const moe_source *source = &f->layer->source;
+	uint32_t layer = f->layer->config.layer;
+	ufm_status status = UFM_OK;
+	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
+		ufm_devptr block = 0;
+		status = source->take(source->self, layer, &demands[i], &block);
+		if (status == UFM_OK)
+			status = collect(f, block, demands[i].tokens);
+		f->buffers->experts[i] = demands[i].expert;
+	}
+	if (status == UFM_OK)
+		status = flush(f);
+	return status == UFM_OK ? source->done(source->self, layer, f->buffers->experts, n) : status;
+}
+
+/* How many demands from `at` on start together. */
+static uint32_t group_length(const schedule_demand *demands, uint32_t at, uint32_t n)
+{
+	uint32_t end = at + 1;
+	while (end < n && demands[end].launch == demands[at].launch)
+		end++;
+	return end - at;
+}
+
+ufm_status launch_all(forward *f)
+{
+	const schedule_demand *demands = f->buffers->demands;
+	ufm_status status = UFM_OK;
+	for (uint32_t at = 0; at < f->demand_count && status == UFM_OK;) {
+		uint32_t length = group_length(demands, at, f->demand_count);
+		status = run_group(f, demands + at, length);
+		at += length;
+	}
+	return status;
+}

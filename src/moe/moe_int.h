@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* A routed layer's insides, for the files of this folder. */
+#ifndef UFM_MOE_MOE_INT_H
+#define UFM_MOE_MOE_INT_H
+
+#include <stdbool.h>
+
+#include "moe/source.h"
+#include "pager/host.h"
+#include "pager/pager.h"
+
+struct ufm_layer {
+	ufm_engine *engine;
+	ufm_layer_config config; /* its host pointers are not kept */
+	const ufm_expert_desc *desc;
+	uint32_t experts;
+	ufm_devptr router, norm; /* 0: none */
+	moe_source source;
+};
+
+/* One call on its way through a layer. */
+typedef struct forward {
+	ufm_layer *layer;
+	const ufm_moe_call *call;
+	const ufm_backend *b;
+	ufm_stream *stream; /* the engine's */
+	counters *counters;
+	const pager_workspace *ws;
+	pager_call *buffers;
+	ufm_devptr x; /* where x lies on the device */
+	uint64_t x_stride;
+	uint32_t demand_count;
+	uint32_t row_count;
+	/* the piece being collected: rows [piece_first, piece_first + piece_rows) of the row table */
+	uint32_t piece_first, piece_rows;
+	uint32_t entry_first, entry_next;
+} forward;
+
+/* stage.c: tokens between the caller's memory and the device */
+ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *tokens, const char *name);
+ufm_status stage_in(forward *f);
+/* Where combine writes y, and the copy that follows when y lies in host memory. */
+void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride);
+ufm_status stage_out(forward *f);
+/* A copy that counts as activations. */
+ufm_status stage_copy(forward *f, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
+                      uint64_t size_bytes);
+
+/* route.c: ids on the host, gates on the device */
+ufm_status route(forward *f);
+
+/* launch.c: the experts, in pieces that fit the workspace */
+ufm_status launch_all(forward *f);
+
+/* source.c */
+moe_source source_pager(ufm_engine *engine);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* Who computes what: ids reach the host, gates the device. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "moe/moe_int.h"
+
+static uint64_t assignment_bytes(const forward *f)
+{
+	return 4ull * f->call->tokens * f->layer->config.top_k;
+}
+
+static ufm_devptr address(const void *host)
+{
+	return (ufm_devptr)(uintptr_t)host;
+}
+
+static ufm_status given(forward *f)
+{
+	memcpy(f->buffers->ids, f->call->ids, assignment_bytes(f));
+	memcpy(f->buffers->gates, f->call->gates, assignment_bytes(f));
+	return stage_copy(f, UFM_COPY_H2D, f->ws->gates, address(f->buffers->gates),
+	                  assignment_bytes(f));
+}
+
+static ufm_status route_piece(forward *f, uint32_t first, uint32_t tokens)
+{
+	const ufm_layer_config *c = &f->layer->config;
+	ufm_gather_args gather = {.x = f->x,
+	                          .x_stride = f->x_stride,
+	                          .x_dtype = f->call->x.dtype ? f->call->x.dtype : UFM_F32,
+	                          .first = first,
+	                          .rows = tokens,
+	                          .d_model = f->layer->desc->d_model,
+	                          .norm_weight = f->layer->norm,
+	                          .norm_eps = c->norm_eps,
+	                          .out = f->ws->x};
+	ufm_router_args router = {.x = f->ws->x,
+	                          .weight = f->layer->router,
+	                          .tokens = tokens,
+	                          .d_model = f->layer->desc->d_model,
+	                          .experts = f->layer->experts,
+	                          .top_k = c->top_k,
+	                          .norm_topk = c->norm_topk,
+	                          .ids = f->ws->ids + 4ull * first * c->top_k,
+	                          .gates = f->ws->gates + 4ull * first * c->top_k};
+	ufm_status status = f->b->gather(f->stream, &gather);
+	return status == UFM_OK ? f->b->route(f->stream, &router) : status;
+}
+
+/* The one wait of the host in a layer. */
+static ufm_status fetch_ids(forward *f)
+{
+	uint64_t mark;
+	ufm_status status =
+		stage_copy(f, UFM_COPY_D2H, address(f->buffers->ids), f->ws->ids, assignment_bytes(f));
+	if (status == UFM_OK && f->call->gates_out)
+		status = stage_copy(f, UFM_COPY_D2H, address(f->call->gates_out), f->ws->gates,
+		                    assignment_bytes(f));
+	if (status == UFM_OK)
+		status = pager_mark(f->layer->engine, f->stream, &mark);
+	if (status != UFM_OK)
+		return status;
+	uint64_t begin_ns = clock_now_ns();
+	status = pager_wait_mark(f->layer->engine, mark, UFM_WAIT_FOREVER);
+	counter_add(f->counters, COUNTER_route_wait_ns, clock_now_ns() - begin_ns);
+	return status;
+}
+
+static ufm_status decide(forward *f)
+{
+	ufm_status status = UFM_OK;
+	uint32_t left = f->call->tokens;
+	for (uint32_t first = 0; left && status == UFM_OK;) {
+		uint32_t tokens = left < f->ws->piece_rows ? left : f->ws->piece_rows;
+		status = route_piece(f, first, tokens);
+		first += tokens;
+		left -= tokens;
+	}
+	return status == UFM_OK ? fetch_ids(f) : status;
+}
+
+ufm_status route(forward *f)
+{
+	const ufm_moe_call *call = f->call;
+	ufm_status status = call->ids ? given(f) : decide(f);
+	if (status != UFM_OK)
+		return status;
+	if (call->ids_out)
+		memcpy(call->ids_out, f->buffers->ids, assignment_bytes(f));
+	if (call->ids && call->gates_out)
+		memcpy(call->gates_out, f->buffers->gates, assignment_bytes(f));
+	return UFM_OK;
+}

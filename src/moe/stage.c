@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* Tokens between the caller's memory and the device. */
+#include "base/status.h"
+#include "moe/moe_int.h"
+
+static uint64_t stride_of(const forward *f, const ufm_tokens *t)
+{
+	return t->stride ? t->stride : f->layer->desc->d_model;
+}
+
+static ufm_dtype dtype_of(const ufm_tokens *t)
+{
+	return t->dtype ? t->dtype : UFM_F32;
+}
+
+ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *t, const char *name)
+{
+	if (t->place != UFM_ON_HOST && t->place != UFM_ON_DEVICE)
+		return status_fail(UFM_EINVAL, "%s.place: %d, expected UFM_ON_HOST or UFM_ON_DEVICE", name,
+		                   (int)t->place);
+	if (ufm_dtype_bytes(dtype_of(t)) == 0)
+		return status_fail(UFM_EINVAL, "%s.dtype: %d, expected UFM_F32 or UFM_BF16", name,
+		                   (int)t->dtype);
+	if (t->place == UFM_ON_HOST ? !t->host : !t->device)
+		return status_fail(UFM_EINVAL, "%s: no address for its place", name);
+	if (t->stride != 0 && t->stride < layer->desc->d_model)
+		return status_fail(UFM_EINVAL, "%s.stride: %llu elements, expected at least d_model (%u)",
+		                   name, (unsigned long long)t->stride, layer->desc->d_model);
+	return UFM_OK;
+}
+
+ufm_status stage_copy(forward *f, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
+                      uint64_t size_bytes)
+{
+	ufm_status status = f->b->copy(f->stream, kind, dst, src, size_bytes);
+	if (status == UFM_OK)
+		counter_add(f->counters,
+		            kind == UFM_COPY_H2D ? COUNTER_h2d_activation_bytes
+		                                 : COUNTER_d2h_activation_bytes,
+		            size_bytes);
+	return status;
+}
+
+/* Host tokens are packed on the device: one copy if they are packed, else one a token. */
+static ufm_status copy_tokens(forward *f, ufm_copy_kind kind, const ufm_tokens *t)
+{
+	uint64_t width_bytes = f->layer->desc->d_model * ufm_dtype_bytes(dtype_of(t));
+	uint64_t stride_bytes = stride_of(f, t) * ufm_dtype_bytes(dtype_of(t));
+	bool packed = width_bytes == stride_bytes;
+	uint32_t copies = packed ? 1 : f->call->tokens;
+	uint64_t each_bytes = packed ? width_bytes * f->call->tokens : width_bytes;
+	ufm_status status = UFM_OK;
+	for (uint32_t i = 0; i < copies && status == UFM_OK; i++) {
+		ufm_devptr host = (ufm_devptr)(uintptr_t)t->host + i * stride_bytes;
+		ufm_devptr device = f->ws->tokens + i * width_bytes;
+		bool in = kind == UFM_COPY_H2D;
+		status = stage_copy(f, kind, in ? device : host, in ? host : device, each_bytes);
+	}
+	return status;
+}
+
+ufm_status stage_in(forward *f)
+{
+	const ufm_tokens *x = &f->call->x;
+	if (x->place == UFM_ON_DEVICE) {
+		f->x = x->device;
+		f->x_stride = stride_of(f, x);
+		return UFM_OK;
+	}
+	f->x = f->ws->tokens;
+	f->x_stride = f->layer->desc->d_model;
+	return copy_tokens(f, UFM_COPY_H2D, x);
+}
+
+void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride)
+{
+	const ufm_tokens *t = &f->call->y;
+	bool device = t->place == UFM_ON_DEVICE;
+	*y = device ? t->device : f->ws->tokens;
+	*stride = device ? stride_of(f, t) : f->layer->desc->d_model;
+}
+
+ufm_status stage_out(forward *f)
+{
+	const ufm_tokens *y = &f->call->y;
+	return y->place == UFM_ON_DEVICE ? UFM_OK : copy_tokens(f, UFM_COPY_D2H, y);
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening and closing an engine. */
+#include "base/alloc.h"
+#include "base/size.h"
+#include "base/status.h"
+#include "pager/pager_int.h"
+#include "policy/registry.h"
+
+static ufm_status check_tokens(const ufm_engine_config *c, uint32_t experts)
+{
+	if (c->max_tokens == 0)
+		return UFM_OK;
+	if (c->top_k_max == 0 || c->top_k_max > experts)
+		return status_fail(UFM_EINVAL, "top_k_max: %u, expected 1 to %u experts", c->top_k_max,
+		                   experts);
+	if (c->call_tokens_max < c->max_tokens)
+		return status_fail(UFM_EINVAL, "call_tokens_max: %u, expected at least max_tokens (%u)",
+		                   c->call_tokens_max, c->max_tokens);
+	if ((uint64_t)c->call_tokens_max * c->top_k_max > (1u << 30))
+		return status_fail(UFM_EINVAL, "call_tokens_max * top_k_max: %llu, expected at most 2^30",
+		                   (unsigned long long)c->call_tokens_max * c->top_k_max);
+	return UFM_OK;
+}
+
+static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
+{
+	ufm_engine_config *c = &e->config;
+	ufm_struct_init(c, sizeof *c);
+	ufm_status status = status_read_config(c, sizeof *c, user, "ufm_engine_config");
+	if (status != UFM_OK)
+		return status;
+	if (c->call_tokens_max == 0)
+		c->call_tokens_max = c->max_tokens;
+	const ufm_policy *policy = policy_find(c->policy);
+	if (!policy || policy->flags & UFM_POLICY_OFFLINE)
+		return status_fail(UFM_EINVAL, "policy: \"%s\", expected one of %s", c->policy,
+		                   policy_names(false));
+	c->policy = policy->name;
+	return check_tokens(c, e->experts);
+}
+
+static ufm_status open_device(ufm_engine *e)
+{
+	ufm_device_config config;
+	ufm_struct_init(&config, sizeof config);
+	config.index = e->config.device_index;
+	config.memory_limit_bytes = e->config.vram_limit_bytes;
+	config.link_gbps = e->config.link_gbps;
+	config.compute_threads = e->config.compute_threads;
+	ufm_status status = e->b->device_open(&config, &e->device);
+	if (status != UFM_OK)
+		return status;
+	e->b->device_get_info(e->device, &e->device_info);
+	ufm_device_memory memory;
+	e->b->device_get_memory(e->device, &memory);
+	e->free_at_open_bytes = memory.free_bytes;
+	status = e->b->stream_open(e->device, NULL, &e->compute);
+	return status == UFM_OK ? e->b->stream_open(e->device, NULL, &e->copy) : status;
+}
+
+static ufm_status map_memory(ufm_engine *e)
+{
+	uint64_t total_bytes = e->plan.total_bytes;
+	if (total_bytes == 0)
+		return UFM_OK;
+	ufm_status status = e->b->mem_reserve(e->device, total_bytes, &e->base);
+	if (status != UFM_OK)
+		return status;
+	e->reserved_bytes = total_bytes;
+	status = e->b->mem_map(e->device, e->base, total_bytes);
+	if (status != UFM_OK)
+		return status_prefix(status, "%u expert slots", e->plan.slots);
+	e->mapped_bytes = total_bytes;
+	(void)budget_workspace(e, e->base + e->plan.slab_bytes, &e->ws);
+	return UFM_OK;
+}
+
+/* Rows and tokens of calls that the workspace cannot hold. */
+static ufm_status open_host_tables(ufm_engine *e)
+{
+	const ufm_engine_config *c = &e->config;
+	if (c->call_tokens_max <= c->max_tokens)
+		return UFM_OK;
+	uint64_t token_bytes = 4ull * e->desc.d_model * c->call_tokens_max;
+	ufm_status status = pinned_open(e->b, token_bytes * c->top_k_max, false, &e->host_table);
+	if (status == UFM_OK)
+		status = pinned_open(e->b, token_bytes, false, &e->host_tokens);
+	if (status == UFM_OK)
+		status = e->b->host_view(e->device, e->host_table.memory, &e->ws.table);
+	if (status == UFM_OK)
+		status = e->b->host_view(e->device, e->host_tokens.memory, &e->ws.tokens);
+	return status;
+}
+
+static ufm_status open_cache(ufm_engine *e)
+{
+	cache_config config = {.slots = e->plan.slots,
+	                       .ring = e->plan.ring,
+	                       .layers = e->layers,
+	                       .experts = e->experts,
+	                       .policy = policy_find(e->config.policy)};
+	ufm_status status = cache_open(&config, &e->cache);
+	if (status != UFM_OK)
+		return status;
+	e->uses = alloc_zeroed(e->plan.slots, sizeof *e->uses);
+	e->members = alloc_zeroed(e->experts, sizeof *e->members);
+	e->lease_members = alloc_zeroed(e->experts, sizeof *e->lease_members);
+	e->seen = alloc_zeroed(e->experts, sizeof *e->seen);
+	e->held = alloc_zeroed(e->experts, sizeof *e->held);
+	if (!e->uses || !e->members || !e->lease_members || !e->seen || !e->held)
+		return UFM_ENOMEM;
+	for (uint32_t i = 0; i < e->experts; i++)
+		e->held[i] = SLOT_NONE;
+	return UFM_OK;
+}
+
+static ufm_status poison(ufm_engine *e)
+{
+	if (!e->config.poison_free_slots || e->plan.slab_bytes == 0)
+		return UFM_OK;
+	return e->b->fill(e->copy, e->base, 0xff, e->plan.slab_bytes);
+}
+
+static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
+{
+	ufm_status status = read_config(e, user);
+	if (status == UFM_OK)
+		status = open_device(e);
+	if (status == UFM_OK)
+		status = budget_plan(e, &e->plan);
+	if (status == UFM_OK)
+		status = map_memory(e);
+	if (status == UFM_OK)
+		status = open_host_tables(e);
+	if (status == UFM_OK)
+		status = calls_open(e);
+	if (status == UFM_OK)
+		status = open_cache(e);
+	if (status == UFM_OK)
+		status = marks_open(e);
+	if (status == UFM_OK)
+		status = loads_open(e);
+	if (status == UFM_OK)
+		status = leases_open(e);
+	return status == UFM_OK ? poison(e) : status;
+}
+
+ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config, ufm_engine **out)
+{
+	if (!host)
+		return status_fail(UFM_EINVAL, "host: NULL, expected an open host tier");
+	ufm_engine *e = alloc_zeroed(1, sizeof *e);
+	if (!e)
+		return UFM_ENOMEM;
+	ufm_bank_info bank;
+	ufm_bank_get_info(host_bank(host), &bank);
+	e->host = host_ref(host);
+	e->b = host_backend(host);
+	e->desc = bank.desc;
+	e->layers = bank.layers;
+	e->experts = bank.experts;
+	lock_init(&e->layer_lock, LOCK_RANK_LAYER, "layer calls");
+	lock_init(&e->lock, LOCK_RANK_ENGINE, "engine");
+	ufm_status status = open_all(e, config);
+	if (status != UFM_OK) {
+		ufm_engine_close(e);
+		return status;
+	}
+	*out = e;
+	return UFM_OK;
+}
+
+/* Streams are closed first: that waits for everything in flight. */
+static void close_streams(ufm_engine *e)
+{
+	if (e->compute)
+		e->b->stream_close(e->compute);
+	if (e->copy)
+		e->b->stream_close(e->copy);
+}
+
+static void close_memory(ufm_engine *e)
+{
+	pinned_close(e->b, &e->host_tokens, false);
+	pinned_close(e->b, &e->host_table, false);
+	if (e->mapped_bytes)
+		(void)e->b->mem_unmap(e->device, e->base, e->mapped_bytes);
+	if (e->reserved_bytes)
+		e->b->mem_release(e->device, e->base, e->reserved_bytes);
+}
+
+void ufm_engine_close(ufm_engine *e)
+{
+	if (!e)
+		return;
+	close_streams(e);
+	leases_close(e);
+	loads_close(e);
+	marks_close(e);
+	cache_close(e->cache);
+	alloc_free(e->uses);
+	alloc_free(e->members);
+	alloc_free(e->lease_members);
+	alloc_free(e->seen);
+	alloc_free(e->held);
+	calls_close(e);
+	close_memory(e);
+	e->b->device_close(e->device);
+	lock_destroy(&e->lock);
+	lock_destroy(&e->layer_lock);
+	ufm_host_close(e->host);
+	alloc_free(e);
+}

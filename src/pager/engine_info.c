@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* What an engine says of itself: configuration in effect, memory, counters. */
+#include "base/status.h"
+#include "pager/pager_int.h"
+
+void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
+{
+	const ufm_engine_config *c = &e->config;
+	*info = (ufm_engine_info){
+		.backend = e->b->name,
+		.device = e->device_info.name,
+		.policy = c->policy,
+		.vram_target_bytes = c->vram_target_bytes ? c->vram_target_bytes : e->free_at_open_bytes,
+		.headroom_bytes = c->headroom_bytes,
+		.vram_limit_bytes = c->vram_limit_bytes,
+		.context_bytes = e->device_info.context_bytes,
+		.link_gbps = e->device_info.link_gbps,
+		.slots = e->plan.slots,
+		.ring_slots = e->plan.ring,
+		.lease_max = ufm_engine_lease_max(e),
+		.expert_bytes = e->desc.expert_bytes,
+		.block_bytes = e->desc.block_bytes,
+		.slab_bytes = e->plan.slab_bytes,
+		.workspace_bytes = e->plan.workspace_bytes,
+		.arena_bytes = e->plan.arena_bytes,
+		.max_tokens = c->max_tokens,
+		.call_tokens_max = c->call_tokens_max,
+		.top_k_max = c->top_k_max,
+	};
+}
+
+/* Atomics instead of the lock, so that a sampler never waits for a copy. */
+void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
+{
+	ufm_device_memory now;
+	e->b->device_get_memory(e->device, &now);
+	uint64_t used = atomic_load_explicit(&e->slots_used, memory_order_relaxed);
+	uint64_t most = atomic_load_explicit(&e->slots_high_water, memory_order_relaxed);
+	uint64_t arena_bytes = atomic_load_explicit(&e->arena_live_bytes, memory_order_relaxed);
+	*memory = (ufm_engine_memory){
+		.device_total_bytes = now.total_bytes,
+		.device_free_bytes = now.free_bytes,
+		.held_bytes =
+			e->free_at_open_bytes > now.free_bytes ? e->free_at_open_bytes - now.free_bytes : 0,
+		.live_bytes = used * e->desc.block_bytes + e->plan.workspace_bytes + arena_bytes,
+		.slab_high_water_bytes = most * e->desc.block_bytes,
+	};
+}
+
+void ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
+{
+	lock_take(&e->lock);
+	loads_step(e);
+	lock_drop(&e->lock);
+	for (uint32_t i = 0; i < count && i < COUNTER_COUNT; i++)
+		values[i] = counter_get(&e->counters, (counter_id)i);
+}
+
+ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
+{
+	lock_take(&e->lock);
+	uint64_t used = e->arena_used_bytes, left = e->plan.arena_bytes - used;
+	bool fits = size_bytes <= left;
+	if (fits) {
+		uint64_t take = (size_bytes + PAGER_ALIGN - 1) / PAGER_ALIGN * PAGER_ALIGN;
+		e->arena_used_bytes += take < left ? take : left;
+		atomic_store_explicit(&e->arena_live_bytes, e->arena_used_bytes, memory_order_relaxed);
+	}
+	lock_drop(&e->lock);
+	if (!fits)
+		return status_fail(UFM_EBUDGET, "arena: %llu bytes asked, %llu of %llu left (arena_bytes)",
+		                   (unsigned long long)size_bytes, (unsigned long long)left,
+		                   (unsigned long long)e->plan.arena_bytes);
+	*out = e->base + e->plan.slab_bytes + e->plan.workspace_bytes + used;
+	return UFM_OK;
+}
+
+ufm_host *engine_host(const ufm_engine *e)
+{
+	return e->host;
+}
+
+const ufm_backend *engine_backend(const ufm_engine *e)
+{
+	return e->b;
+}
+
+ufm_device *engine_device(const ufm_engine *e)
+{
+	return e->device;
+}
+
+ufm_stream *engine_stream(const ufm_engine *e)
+{
+	return e->compute;
+}
+
+counters *engine_counters(ufm_engine *e)
+{
+	return &e->counters;
+}
+
+const pager_workspace *pager_get_workspace(const ufm_engine *e)
+{
+	return &e->ws;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* The host tier: reads every block once, in parallel, into page-locked memory. */
+#include "pager/host.h"
+
+#include <stdio.h>
+
+#include "bank/bank.h"
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "base/pool.h"
+#include "base/size.h"
+#include "base/status.h"
+#include "device/registry.h"
+#include "pager/pager_int.h"
+#include "store/store.h"
+
+struct ufm_host {
+	_Atomic uint32_t refs;
+	ufm_bank *bank;
+	const ufm_backend *b;
+	bool pageable;
+	uint64_t block_bytes;
+	pinned slab;
+};
+
+typedef struct fill {
+	ufm_host *host;
+	store *store;
+	_Atomic int32_t status; /* the first failure */
+	char why[512];          /* written by the thread that set status */
+} fill;
+
+/* A failure is recorded in the worker's own thread, so its line is carried over by hand. */
+static void fill_block(void *ctx, uint32_t key, uint32_t worker)
+{
+	(void)worker;
+	fill *f = ctx;
+	if (atomic_load(&f->status) != UFM_OK)
+		return;
+	ufm_status status = store_read(f->store, key, host_block(f->host, key));
+	int32_t expected = UFM_OK;
+	if (status != UFM_OK && atomic_compare_exchange_strong(&f->status, &expected, status))
+		snprintf(f->why, sizeof f->why, "%s", ufm_last_error());
+}
+
+static ufm_status fill_all(ufm_host *host, const ufm_host_config *config)
+{
+	fill *f = alloc_zeroed(1, sizeof *f);
+	if (!f)
+		return UFM_ENOMEM;
+	f->host = host;
+	pool *workers = NULL;
+	ufm_status status = store_open(host->bank, config->store_filter, &f->store);
+	if (status == UFM_OK)
+		status = pool_open(config->fill_threads, &workers);
+	if (status == UFM_OK) {
+		pool_run(workers, bank_key_count(host->bank), fill_block, f);
+		status = (ufm_status)atomic_load(&f->status);
+		if (status != UFM_OK)
+			status_fail(status, "%s", f->why);
+	}
+	pool_close(workers);
+	store_close(f->store);
+	alloc_free(f);
+	return status;
+}
+
+static ufm_status check_fits(uint64_t size_bytes)
+{
+	limits now;
+	limits_read(&now);
+	if (size_bytes <= now.ram_free_bytes)
+		return UFM_OK;
+	char need[32], have[32];
+	return status_fail(
+		UFM_ENOMEM,
+		"the bank needs %s of host memory and %s are available: use fewer or smaller "
+		"experts, or free memory",
+		size_format(size_bytes, need, sizeof need),
+		size_format(now.ram_free_bytes, have, sizeof have));
+}
+
+static ufm_status read_config(const ufm_host_config *config, ufm_host_config *out)
+{
+	limits now;
+	limits_read(&now);
+	ufm_struct_init(out, sizeof *out);
+	ufm_status status = status_read_config(out, sizeof *out, config, "ufm_host_config");
+	if (out->fill_threads == 0)
+		out->fill_threads = now.cores;
+	return status;
+}
+
+static ufm_status load_bank(ufm_host *host, const ufm_host_config *config)
+{
+	uint64_t size_bytes = host->block_bytes * bank_key_count(host->bank);
+	ufm_status status = check_fits(size_bytes);
+	if (status == UFM_OK)
+		status = pinned_open(host->b, size_bytes, host->pageable, &host->slab);
+	return status == UFM_OK ? fill_all(host, config) : status;
+}
+
+ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_host_config *user,
+                        ufm_host **out)
+{
+	ufm_host_config config;
+	ufm_status status = read_config(user, &config);
+	if (status != UFM_OK)
+		return status;
+	ufm_host *host = alloc_zeroed(1, sizeof *host);
+	if (!host)
+		return UFM_ENOMEM;
+	atomic_init(&host->refs, 1);
+	host->b = backend;
+	host->bank = bank_ref(bank);
+	host->pageable = config.pageable != 0;
+	host->block_bytes = bank_desc(bank)->block_bytes;
+	status = load_bank(host, &config);
+	if (status != UFM_OK) {
+		ufm_host_close(host);
+		return status;
+	}
+	*out = host;
+	return UFM_OK;
+}
+
+ufm_status ufm_host_open(ufm_bank *bank, const ufm_host_config *user, ufm_host **out)
+{
+	if (!bank)
+		return status_fail(UFM_EINVAL, "bank: NULL, expected an open bank");
+	ufm_host_config config;
+	const ufm_backend *backend;
+	ufm_status status = read_config(user, &config);
+	if (status == UFM_OK)
+		status = registry_find(config.backend, &backend);
+	return status == UFM_OK ? host_open_on(backend, bank, &config, out) : status;
+}
+
+void ufm_host_close(ufm_host *host)
+{
+	if (!host || atomic_fetch_sub(&host->refs, 1) != 1)
+		return;
+	pinned_close(host->b, &host->slab, host->pageable);
+	ufm_bank_close(host->bank);
+	alloc_free(host);
+}
+
+ufm_host *host_ref(ufm_host *host)
+{
+	atomic_fetch_add(&host->refs, 1);
+	return host;
+}
+
+const ufm_bank *host_bank(const ufm_host *host)
+{
+	return host->bank;
+}
+
+const ufm_backend *host_backend(const ufm_host *host)
+{
+	return host->b;
+}
+
+void *host_block(const ufm_host *host, uint32_t key)
+{
+	return (uint8_t *)host->slab.memory + (uint64_t)key * host->block_bytes;
+}

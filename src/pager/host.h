@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The host tier: every block of a bank in host memory. */
+#ifndef UFM_PAGER_HOST_H
+#define UFM_PAGER_HOST_H
+
+#include <ufm/backend.h>
+
+/* ufm_host_open with a backend's table instead of a name (config->backend is not read). */
+ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_host_config *config,
+                        ufm_host **out);
+
+ufm_host *host_ref(ufm_host *host);
+const ufm_bank *host_bank(const ufm_host *host);
+const ufm_backend *host_backend(const ufm_host *host);
+/* A block's expert_bytes, page-locked unless the host was opened pageable. Lives as long as the
+ * host. */
+void *host_block(const ufm_host *host, uint32_t key);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* One layer call's demand on the slots. */
+#include "base/status.h"
+#include "pager/pager_int.h"
+
+static uint32_t key_of(const ufm_engine *e, uint32_t layer, uint32_t expert)
+{
+	return layer * e->experts + expert;
+}
+
+void engine_enter(ufm_engine *e)
+{
+	lock_take(&e->layer_lock);
+}
+
+void engine_leave(ufm_engine *e)
+{
+	lock_drop(&e->layer_lock);
+}
+
+static void begin_event(ufm_engine *e, uint32_t layer, const schedule_demand *demands, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		e->members[i] = (cache_member){
+			.expert = demands[i].expert, .tokens = demands[i].tokens, .next_event = UFM_NEVER};
+	e->layer = layer;
+	e->member_count = n;
+	e->accounted = 0;
+	e->layer_active = true;
+	cache_event_begin(e->cache, layer, e->members, n);
+}
+
+/* Pins an expert that is in a slot, and orders the compute stream after its bytes. */
+static ufm_status hold_resident(ufm_engine *e, uint32_t expert, uint32_t slot)
+{
+	cache_pin(e->cache, slot);
+	e->held[expert] = slot;
+	e->accounted++;
+	counter_add(&e->counters, COUNTER_resident_uses, 1);
+	return loads_order(e, slot, e->compute, false);
+}
+
+static ufm_status hold_streamed(ufm_engine *e, uint32_t layer, uint32_t expert)
+{
+	uint32_t slot;
+	ufm_status status = slot_load(e, key_of(e, layer, expert), &slot);
+	if (status != UFM_OK)
+		return status;
+	e->held[expert] = slot;
+	e->accounted++;
+	counter_add(&e->counters, COUNTER_streamed_uses, 1);
+	return loads_order(e, slot, e->compute, true);
+}
+
+static ufm_status pin_residents(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n)
+{
+	ufm_status status = UFM_OK;
+	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
+		uint32_t slot = cache_find(e->cache, key_of(e, layer, demands[i].expert));
+		demands[i].resident = slot != SLOT_NONE;
+		if (slot == SLOT_NONE)
+			continue;
+		cache_slot view;
+		cache_get_slot(e->cache, slot, &view);
+		demands[i].refilled_next = view.in_ring;
+		status = hold_resident(e, demands[i].expert, slot);
+	}
+	return status;
+}
+
+ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n)
+{
+	lock_take(&e->lock);
+	loads_step(e);
+	counter_add(&e->counters, COUNTER_calls, 1);
+	counter_add(&e->counters, COUNTER_uses, n);
+	begin_event(e, layer, demands, n);
+	ufm_status status = pin_residents(e, layer, demands, n);
+	lock_drop(&e->lock);
+	return status;
+}
+
+/* A lease may have brought the expert since the layer began. */
+ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block)
+{
+	lock_take(&e->lock);
+	uint32_t slot = cache_find(e->cache, key_of(e, layer, expert));
+	ufm_status status =
+		slot == SLOT_NONE ? hold_streamed(e, layer, expert) : hold_resident(e, expert, slot);
+	slot = e->held[expert];
+	lock_drop(&e->lock);
+	if (status == UFM_EBUSY)
+		return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot", expert,
+		                   layer);
+	if (status == UFM_OK)
+		*block = slot_address(e, slot);
+	return status;
+}
+
+ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block)
+{
+	if (e->held[expert] == SLOT_NONE)
+		return status_fail(UFM_EINVAL, "expert %u of layer %u is not pinned", expert, layer);
+	*block = slot_address(e, e->held[expert]);
+	return UFM_OK;
+}
+
+/* held[] belongs to the one layer call in progress, so it is read without the engine's lock. */
+ufm_status pager_layer_used(ufm_engine *e, uint32_t layer, uint32_t *experts, uint32_t n)
+{
+	(void)layer;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t expert = experts[i];
+		experts[i] = e->held[expert];
+		e->held[expert] = SLOT_NONE;
+	}
+	lock_take(&e->lock);
+	ufm_status status = slots_used_by(e, e->compute, experts, n);
+	lock_drop(&e->lock);
+	return status;
+}
+
+static void release_leftovers(ufm_engine *e)
+{
+	for (uint32_t i = 0; i < e->member_count; i++) {
+		uint32_t *slot = &e->held[e->members[i].expert];
+		if (*slot != SLOT_NONE)
+			(void)slots_used_by(e, e->compute, slot, 1);
+		*slot = SLOT_NONE;
+	}
+}
+
+void pager_layer_end(ufm_engine *e)
+{
+	lock_take(&e->lock);
+	if (e->layer_active) {
+		release_leftovers(e);
+		cache_event_end(e->cache, e->layer, e->members, e->member_count);
+		counter_add(&e->counters, COUNTER_failed_uses, e->member_count - e->accounted);
+		e->layer_active = false;
+	}
+	lock_drop(&e->lock);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* What the layer level needs of an engine beyond ufm.h: slots for one layer's demand, the workspace,
+ * and marks. */
+#ifndef UFM_PAGER_PAGER_H
+#define UFM_PAGER_PAGER_H
+
+#include <ufm/backend.h>
+
+#include "schedule/schedule.h"
+#include "telemetry/counters.h"
+
+ufm_host *engine_host(const ufm_engine *e);
+const ufm_backend *engine_backend(const ufm_engine *e);
+ufm_device *engine_device(const ufm_engine *e);
+ufm_stream *engine_stream(const ufm_engine *e); /* the engine's own compute stream */
+counters *engine_counters(ufm_engine *e);
+
+/* One layer call at a time: taken around everything below. */
+void engine_enter(ufm_engine *e);
+void engine_leave(ufm_engine *e);
+
+/* Buffers of the layer level, sized when the engine opened. T = max_tokens, K = top_k_max,
+ * N = call_tokens_max. */
+typedef struct pager_workspace {
+	uint32_t piece_rows;   /* rows of x and hidden: T * K */
+	ufm_devptr x;          /* f32 [piece_rows, d_model] */
+	ufm_devptr hidden;     /* backend hidden_bytes(piece_rows) */
+	ufm_devptr table;      /* row table, f32 [N * K, d_model]; page-locked host if N > T */
+	ufm_devptr ids, gates; /* i32, f32 [N * K] */
+	ufm_devptr row_of;     /* u32 [N * K] */
+	ufm_devptr row_token;  /* u32 [N * K] */
+	ufm_devptr tokens;     /* f32 [N, d_model] of host x and y; page-locked host if N > T */
+} pager_workspace;
+const pager_workspace *pager_get_workspace(const ufm_engine *e);
+
+/* Host buffers of one call, page-locked. There are a few, used in turn. */
+typedef struct pager_call {
+	int32_t *ids;             /* [N * K] */
+	float *gates;             /* [N * K] */
+	uint32_t *row_of;         /* [N * K] */
+	uint32_t *row_token;      /* [N * K] */
+	ufm_expert_rows *entries; /* [entries_max] */
+	uint32_t entries_max;
+	schedule_demand *demands; /* [experts]; not page-locked, as the next two */
+	uint32_t *counts;         /* [experts] */
+	uint32_t *experts;        /* [experts] */
+	uint64_t mark;            /* the work that may still read these buffers */
+} pager_call;
+/* The next call's buffers, once their last user is done. */
+ufm_status pager_call_next(ufm_engine *e, pager_call **out);
+
+/* Marks: numbered points in a stream. pager_mark returns the number of a point after all work
+ * enqueued on `stream` so far. */
+ufm_status pager_mark(ufm_engine *e, ufm_stream *stream, uint64_t *mark);
+/* Work enqueued on `stream` from now on comes after the mark. */
+ufm_status pager_order(ufm_engine *e, ufm_stream *stream, uint64_t mark);
+ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns);
+
+/*
+ * One layer's demand. begin: pins what is resident, sets demands[].resident and refilled_next. load: gives a
+ * streamed expert a slot, enqueues its copy behind the slot's last use, and orders the compute
+ * stream after it. address: where an expert lies, once it is pinned or loaded. used: the work on the
+ * compute stream so far is the last use of these experts (the array is overwritten): unpins them. end: releases whatever is
+ * still pinned (after a failure) and ends the event.
+
+ */
+ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
+ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
+ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
+ufm_status pager_layer_used(ufm_engine *e, uint32_t layer, uint32_t *experts, uint32_t n);
+void pager_layer_end(ufm_engine *e);
+
+#endif

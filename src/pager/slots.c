@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Slots in use: loading, pinning, and the mark of their last use. */
+#include "pager/pager_int.h"
+
+ufm_devptr slot_address(const ufm_engine *e, uint32_t slot)
+{
+	return e->base + (uint64_t)slot * e->desc.block_bytes;
+}
+
+void slots_publish(ufm_engine *e)
+{
+	cache_stats stats;
+	cache_get_stats(e->cache, &stats);
+	atomic_store_explicit(&e->slots_used, stats.loading + stats.ready, memory_order_relaxed);
+	atomic_store_explicit(&e->slots_high_water, stats.used_high_water, memory_order_relaxed);
+}
+
+ufm_status slot_load(ufm_engine *e, uint32_t key, uint32_t *slot)
+{
+	cache_placement place;
+	ufm_status status = cache_place(e->cache, key, &place);
+	if (status != UFM_OK)
+		return status;
+	slots_publish(e);
+	status = loads_start(e, key, &place);
+	if (status != UFM_OK)
+		return status;
+	cache_pin(e->cache, place.slot);
+	*slot = place.slot;
+	return UFM_OK;
+}
+
+/* A slot keeps one mark. If another stream's use is still pending, this stream comes after it. */
+static ufm_status join_other_streams(ufm_engine *e, ufm_stream *stream, const uint32_t *slots,
+                                     uint32_t n)
+{
+	ufm_status status = UFM_OK;
+	uint64_t joined = 0;
+	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
+		const slot_use *use = &e->uses[slots[i]];
+		if (use->mark && use->mark != joined && use->stream != stream &&
+		    mark_pending(e, use->mark)) {
+			status = mark_order(e, stream, use->mark);
+			joined = use->mark;
+		}
+	}
+	return status;
+}
+
+ufm_status slots_used_by(ufm_engine *e, ufm_stream *stream, const uint32_t *slots, uint32_t n)
+{
+	uint64_t mark = 0;
+	ufm_status status = n ? join_other_streams(e, stream, slots, n) : UFM_OK;
+	if (status == UFM_OK && n)
+		status = mark_record(e, stream, &mark);
+	for (uint32_t i = 0; i < n; i++) {
+		slot_use *use = &e->uses[slots[i]];
+		if (status == UFM_OK) {
+			use->mark = mark;
+			use->stream = stream;
+		}
+		cache_unpin(e->cache, slots[i]);
+	}
+	return status;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The policies that are built in, the default first. */
+#include "policy/registry.h"
+
+#include <string.h>
+
+static const ufm_policy *const policies[] = {
+	&policy_freq, &policy_lru, &policy_fifo, &policy_min, &policy_min_bypass,
+};
+
+#define POLICY_COUNT ((uint32_t)(sizeof policies / sizeof policies[0]))
+
+const ufm_policy *policy_at(uint32_t index)
+{
+	return index < POLICY_COUNT ? policies[index] : NULL;
+}
+
+const ufm_policy *policy_find(const char *name)
+{
+	if (!name || strcmp(name, "default") == 0)
+		name = POLICY_DEFAULT_NAME;
+	for (uint32_t i = 0; i < POLICY_COUNT; i++) {
+		if (strcmp(policies[i]->name, name) == 0)
+			return policies[i];
+	}
+	return NULL;
+}
+
+/* Written out, so that no memory has to be guarded; a test compares them with the table. */
+const char *policy_names(bool offline)
+{
+	return offline ? "min, min-bypass" : "freq, lru, fifo";
+}

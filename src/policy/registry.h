@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The policies that are built in. */
+#ifndef UFM_POLICY_REGISTRY_H
+#define UFM_POLICY_REGISTRY_H
+
+#include <ufm/policy.h>
+
+#define POLICY_DEFAULT_NAME "freq"
+
+/* NULL or "default": the default. NULL for an unknown name. */
+const ufm_policy *policy_find(const char *name);
+/* index from 0; NULL past the end. */
+const ufm_policy *policy_at(uint32_t index);
+/* "freq, lru, fifo, …" for messages: the policies without (offline: or with) UFM_POLICY_OFFLINE. */
+const char *policy_names(bool offline);
+
+extern const ufm_policy policy_lru, policy_fifo, policy_freq, policy_min, policy_min_bypass;
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* Which path every demanded expert takes, and in which order. Pure. */
+#ifndef UFM_SCHEDULE_SCHEDULE_H
+#define UFM_SCHEDULE_SCHEDULE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct schedule_demand {
+	uint32_t expert;
+	uint32_t tokens; /* >= 1 */
+	bool resident;
+	bool refilled_next; /* resident in a slot that a coming copy will overwrite */
+	uint32_t launch;    /* set by schedule_layer: demands with one number start together */
+} schedule_demand;
+
+typedef struct schedule_plan {
+	uint32_t resident, streamed; /* how many take which path */
+} schedule_plan;
+
+/*
+ * Puts the n demands into launch order, in place, and numbers their launches. Without misses all are
+ * one launch. With misses
+ *   1. residents whose slot is refilled next go first, so that the copies can start at once;
+ *   2. streamed experts follow in the order of their copies, most tokens first, ties by ascending id:
+ *      the heaviest do not end up as a tail that nothing overlaps;
+ *   3. the other residents, by ascending id, are spread evenly before them, one share each.
+ * A streamed expert frees the slot of a later copy, so it must not wait behind all of the residents:
+ * then the link would idle as long as they compute. Spread out, the layer takes the longer of the
+ * two, copies or arithmetic, and not their sum. The order depends on the demands alone, so a run can
+ * be repeated.
+ */
+schedule_plan schedule_layer(schedule_demand *demands, uint32_t n);
+
+/* Gathers the demands of one call out of its routing: ids [tokens * top_k], values outside
+ * 0 … experts-1 skipped. counts [experts] is scratch and on return holds tokens by expert. Writes
+ * the distinct experts in order of first appearance; returns how many. demands holds
+ * min(experts, tokens * top_k) entries. An id repeated within one token counts each time. */
+uint32_t schedule_demands(const int32_t *ids, uint64_t count, uint32_t experts, uint32_t *counts,
+                          schedule_demand *demands);
+
+/* Lays out the row table: demand d's rows follow those of d - 1, tokens ascending within.
+ * row_of [tokens * top_k] gets each assignment's row (UFM_ROW_NONE where the id was skipped),
+ * row_token [rows] the token of each row; first_row [experts] is scratch and on return holds one
+ * past each expert's last row. Returns the number of rows. */
+uint32_t schedule_rows(const int32_t *ids, uint32_t tokens, uint32_t top_k, uint32_t experts,
+                       const schedule_demand *demands, uint32_t n, uint32_t *first_row,
+                       uint32_t *row_of, uint32_t *row_token);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* The public calls that move a bank's payload: reading one expert, and saving all as a packed
+ * file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bank/bank.h"
+#include "base/alloc.h"
+#include "base/status.h"
+#include "store/store.h"
+
+ufm_status ufm_bank_read(const ufm_bank *bank, uint32_t layer, uint32_t expert, void *block)
+{
+	ufm_bank_info info;
+	store *s;
+	ufm_status status;
+
+	ufm_bank_get_info(bank, &info);
+	if (layer >= info.layers || expert >= info.experts)
+		return status_fail(UFM_EINVAL, "layer %u expert %u, expected below %u and %u", layer,
+		                   expert, info.layers, info.experts);
+	/* Every bank is allocated writable; only its reference count changes here. */
+	status = store_open((ufm_bank *)bank, NULL, &s);
+	if (status)
+		return status;
+	status = store_read(s, layer * info.experts + expert, block);
+	store_close(s);
+	return status;
+}
+
+static ufm_status write_all(int fd, const void *data, uint64_t size_bytes, const char *path)
+{
+	const uint8_t *from = data;
+	uint64_t done = 0;
+
+	while (done < size_bytes) {
+		ssize_t n = write(fd, from + done, size_bytes - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return status_fail(UFM_EFILE, "%s: cannot be written: %s", path, strerror(errno));
+		done += (uint64_t)n;
+	}
+	return UFM_OK;
+}
+
+/* `block` is zeroed and of block_bytes: the bytes after the payload stay zero. */
+static ufm_status write_blocks(ufm_bank *bank, store *s, void *block, int fd, const char *path)
+{
+	const ufm_expert_desc *desc = bank_desc(bank);
+	ufm_status status = UFM_OK;
+
+	for (uint32_t key = 0; key < bank_key_count(bank) && !status; key++) {
+		status = store_read(s, key, block);
+		if (!status)
+			status = write_all(fd, block, desc->block_bytes, path);
+	}
+	return status;
+}
+
+ufm_status store_write_packed(ufm_bank *bank, int fd, const char *path)
+{
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+	ufm_bank_info info;
+	ufm_status status;
+	store *s;
+	void *block;
+
+	ufm_bank_get_info(bank, &info);
+	status = store_open(bank, NULL, &s);
+	if (status)
+		return status;
+	block = alloc_zeroed(1, info.desc.block_bytes);
+	if (!block) {
+		status = UFM_ENOMEM;
+		goto close_store;
+	}
+	bank_packed_header(&info, header);
+	status = write_all(fd, header, sizeof header, path);
+	if (!status)
+		status = write_blocks(bank, s, block, fd, path);
+	alloc_free(block);
+close_store:
+	store_close(s);
+	return status;
+}
+
+/* After this the bytes are on disk, or a failure was reported: some file systems tell of a full
+ * disk only when the file is flushed or closed. */
+static ufm_status flush_and_close(int fd, const char *path)
+{
+	int failed = fsync(fd) != 0 ? errno : 0;
+
+	if (close(fd) != 0 && !failed)
+		failed = errno;
+	if (failed)
+		return status_fail(UFM_EFILE, "%s: cannot be written: %s", path, strerror(failed));
+	return UFM_OK;
+}
+
+static ufm_status save_as(ufm_bank *bank, const char *temporary, const char *path)
+{
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	ufm_status status;
+
+	if (fd < 0)
+		return status_fail(UFM_EFILE, "%s: cannot be created: %s", temporary, strerror(errno));
+	status = store_write_packed(bank, fd, temporary);
+	if (status)
+		close(fd);
+	else
+		status = flush_and_close(fd, temporary);
+	if (status)
+		goto remove;
+	if (rename(temporary, path) != 0) {
+		status = status_fail(UFM_EFILE, "%s: cannot be renamed to %s: %s", temporary, path,
+		                     strerror(errno));
+		goto remove;
+	}
+	return UFM_OK;
+
+remove:
+	unlink(temporary);
+	return status;
+}
+
+ufm_status ufm_bank_save(ufm_bank *bank, const char *path)
+{
+	size_t size;
+	char *temporary;
+	ufm_status status;
+
+	if (!path || !*path)
+		return status_fail(UFM_EINVAL, "path is empty, expected a file to write");
+	size = strlen(path) + sizeof ".tmp";
+	temporary = alloc_zeroed(size, 1);
+	if (!temporary)
+		return UFM_ENOMEM;
+	snprintf(temporary, size, "%s.tmp", path);
+	status = save_as(bank, temporary, path);
+	alloc_free(temporary);
+	return status;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* The store that carries out a bank's extents: made from a seed, copied from memory, or read from a
+ * file by a thread that waits. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bank/bank.h"
+#include "base/alloc.h"
+#include "base/status.h"
+#include "store/store.h"
+#include "store/synthetic_int.h"
+
+typedef struct extents_store {
+	store base;
+	ufm_bank *bank;
+	uint32_t file_count;
+	int *files;
+} extents_store;
+
+static ufm_status fail_expert(const extents_store *s, uint32_t key, const bank_extent *extent,
+                              uint64_t done, const char *cause)
+{
+	ufm_bank_info info;
+
+	ufm_bank_get_info(s->bank, &info);
+	return status_fail(UFM_EEXPERT_IO, "layer %u expert %u: %s at byte %llu: %s",
+	                   key / info.experts, key % info.experts,
+	                   bank_file_path(s->bank, extent->file),
+	                   (unsigned long long)(extent->file_offset_bytes + done), cause);
+}
+
+static ufm_status read_file(const extents_store *s, uint32_t key, const bank_extent *extent,
+                            uint8_t *out)
+{
+	uint64_t done = 0;
+
+	while (done < extent->size_bytes) {
+		ssize_t n = pread(s->files[extent->file], out + done, extent->size_bytes - done,
+		                  (off_t)(extent->file_offset_bytes + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return fail_expert(s, key, extent, done, strerror(errno));
+		if (n == 0)
+			return fail_expert(s, key, extent, done, "the file ends here");
+		done += (uint64_t)n;
+	}
+	return UFM_OK;
+}
+
+static ufm_status read_extent(const extents_store *s, uint32_t key, const bank_extent *extent,
+                              uint8_t *block)
+{
+	uint8_t *out = block + extent->block_offset_bytes;
+
+	switch (extent->kind) {
+	case EXTENT_SYNTHETIC:
+		synthetic_fill(bank_desc(s->bank), extent->seed, out);
+		return UFM_OK;
+	case EXTENT_MEMORY:
+		memcpy(out, extent->memory, extent->size_bytes);
+		return UFM_OK;
+	case EXTENT_FILE:
+		break;
+	}
+	return read_file(s, key, extent, out);
+}
+
+static ufm_status extents_read(store *base, uint32_t key, void *block)
+{
+	extents_store *s = (extents_store *)base;
+	bank_extent extents[BANK_EXTENTS_MAX];
+	uint32_t count = bank_extents(s->bank, key, extents);
+	ufm_status status = UFM_OK;
+
+	for (uint32_t i = 0; i < count && !status; i++)
+		status = read_extent(s, key, &extents[i], block);
+	return status;
+}
+
+static void extents_close(store *base)
+{
+	extents_store *s = (extents_store *)base;
+
+	for (uint32_t i = 0; i < s->file_count; i++)
+		close(s->files[i]);
+	alloc_free(s->files);
+	ufm_bank_close(s->bank);
+	alloc_free(s);
+}
+
+/* file_count counts the files opened so far, so that closing works after a failure half-way. */
+static ufm_status open_files(extents_store *s)
+{
+	uint32_t wanted = bank_file_count(s->bank);
+
+	s->files = alloc_zeroed(wanted, sizeof *s->files);
+	if (!s->files)
+		return UFM_ENOMEM;
+	for (; s->file_count < wanted; s->file_count++) {
+		const char *path = bank_file_path(s->bank, s->file_count);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			return status_fail(UFM_EFILE, "%s: cannot be opened: %s", path, strerror(errno));
+		s->files[s->file_count] = fd;
+	}
+	return UFM_OK;
+}
+
+ufm_status store_extents_open(ufm_bank *bank, store **out)
+{
+	extents_store *s = alloc_zeroed(1, sizeof *s);
+	ufm_status status;
+
+	if (!s)
+		return UFM_ENOMEM;
+	s->base.read = extents_read;
+	s->base.close = extents_close;
+	s->bank = bank_ref(bank);
+	status = open_files(s);
+	if (status) {
+		extents_close(&s->base);
+		return status;
+	}
+	*out = &s->base;
+	return UFM_OK;
+}

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: MIT
+"""ufm bench: rows, regimes, workloads, formats, folder."""
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy
+import pytest
+
+from conftest import SMALL
+
+FIELDS = ("mode num_experts layers status error bank_bytes expert_bytes vram_target_bytes "
+          "peak_vram_bytes slab_high_water_bytes context_bytes peak_ram_bytes tokens_per_s step_ms "
+          "slots experts_touched uses resident_uses streamed_uses cpu_uses prefetch_loads "
+          "h2d_weight_bytes h2d_activation_bytes d2h_weight_bytes evictions stall_ms output_hash "
+          "deterministic workload policy dtype backend device seed").split()
+TELEMETRY = "t gpu_alloc_gb gpu_reserved_gb proc_ram_gb sys_ram_gb nvme_offload_gb".split()
+
+
+def check_row(row):
+    """What holds for every ok row."""
+    assert row["status"] == "ok" and row["error"] is None
+    assert row["uses"] == row["resident_uses"] + row["streamed_uses"] + row["cpu_uses"] > 0
+    loads = row["streamed_uses"] + row["prefetch_loads"]
+    assert row["h2d_weight_bytes"] == loads * row["expert_bytes"]
+    assert len(row["step_ms"]) == row["steps"]
+    assert all(ms > 0 for ms in row["step_ms"])
+    tokens = row["batch"] * row["seq"]
+    assert row["tokens_per_s"] == pytest.approx(tokens * 1000 / numpy.median(row["step_ms"]))
+    assert 0 < row["peak_vram_bytes"] and row["peak_ram_bytes"] > 0
+    assert row["slab_high_water_bytes"] <= row["peak_vram_bytes"]
+    if row["mode"] == "naive_offload":
+        assert row["streamed_uses"] == row["uses"]
+        assert row["d2h_weight_bytes"] == row["uses"] * row["expert_bytes"]
+    else:
+        assert row["d2h_weight_bytes"] == 0
+    if row["mode"] == "ufm":
+        assert row["peak_vram_bytes"] <= row["vram_target_bytes"]
+        assert row["reserved_vram_bytes"] <= row["vram_target_bytes"] - row["headroom_bytes"]
+    if row["mode"] == "baseline":
+        assert row["resident_uses"] == row["uses"] and row["prefetch_loads"] == 0
+
+
+def test_three_regimes(ufm):
+    rows = ufm.rows("--experts", "16,64", "--link-gbps", "4")
+    by = {(row["mode"], row["num_experts"]): row for row in rows}
+    assert len(rows) == len(by) == 6
+    for row in rows:
+        assert list(row)[:len(FIELDS)] == FIELDS
+        assert row["link_gbps_emulated"] == 4
+        if row["status"] == "ok":
+            check_row(row)
+    top = by["baseline", 64]
+    assert top["status"] == "oom" and top["tokens_per_s"] is None
+    assert "free" in top["error"]
+    assert by["ufm", 64]["streamed_uses"] > 0
+    assert by["ufm", 64]["evictions"] > 0
+    for experts in (16, 64):
+        hashes = {by[mode, experts]["output_hash"] for mode in ("ufm", "naive_offload", "baseline")
+                  if by[mode, experts]["status"] == "ok"}
+        assert len(hashes) == 1
+    assert by["ufm", 16]["output_hash"] != by["ufm", 64]["output_hash"]
+
+
+def test_a_sweep_is_repeatable_and_the_seed_matters(ufm):
+    rows = [ufm.rows("--experts", "8", "--modes", "ufm", "--seed", seed)[0] for seed in (5, 5, 6)]
+    assert rows[0]["output_hash"] == rows[1]["output_hash"] != rows[2]["output_hash"]
+    for name in ("uses", "resident_uses", "streamed_uses", "evictions"):
+        assert rows[0][name] == rows[1][name]
+
+
+@pytest.mark.parametrize("more", [
+    ["--layers", "3", "--kind", "gated", "--experts", "5", "--top-k", "3", "--norm-topk"],
+    ["--dtype", "bf16", "--policy", "lru", "--ring", "3", "--experts", "13"],
+    ["--kind", "mlp", "--policy", "fifo", "--experts", "7", "--max-tokens", "5"],
+    ["--workload", "zipf:1.1", "--experts", "9", "--top-k", "1", "--threads", "1"],
+    ["--experts", "1", "--top-k", "1", "--batch", "1", "--seq", "1", "--warmup", "0"],
+])
+def test_baseline_and_ufm_agree(ufm, more):
+    small = ["--d-model", "128", "--d-hidden", "96"]
+    rows = ufm.rows(*small, "--modes", "baseline,ufm", *more)
+    for row in rows:
+        check_row(row)
+    assert rows[0]["output_hash"] == rows[1]["output_hash"]
+
+
+def test_formats_say_the_same(ufm):
+    tiny = ["--experts", "4,8", "--modes", "ufm,naive_offload"]
+    ended = {form: ufm.bench("--no-out", "-o", form, *tiny) for form in
+             ("json", "jsonl", "csv", "md")}
+    assert all(e.returncode == 0 and e.stderr == "" for e in ended.values())
+    rows = json.loads(ended["json"].stdout)
+    lines = [json.loads(line) for line in ended["jsonl"].stdout.splitlines()]
+    table = list(csv.DictReader(io.StringIO(ended["csv"].stdout)))
+    for other in (lines, table):
+        assert [list(row) for row in other] == [list(row) for row in rows]
+        assert [row["output_hash"] for row in other] == [row["output_hash"] for row in rows]
+    assert all(len(row["step_ms"].split()) == 2 for row in table)
+    text = ended["md"].stdout
+    assert sum(line.startswith("| ") for line in text.splitlines()) == 5
+    assert "Configuration: " in text and "d-model 256 (command line)" in text
+    assert not any(os.scandir(ufm.folder))
+
+
+def test_markdown_names_an_emulated_link(ufm):
+    run = ["--no-out", "--experts", "4", "--modes", "ufm"]
+    assert "mulated" in ufm.bench(*run, "--link-gbps", "10").stdout
+    assert "mulated" not in ufm.bench(*run, "--link-gbps", "off").stdout.split("Configuration")[0]
+
+
+def test_folder(ufm):
+    old = ufm.folder / "deep" / "down"
+    old.mkdir(parents=True)
+    (old / "runs.jsonl").write_text("stale\n")
+    ended = ufm.bench("--experts", "4,8", "--modes", "baseline,ufm", "--out", "deep/down",
+                      "--no-figures", "-o", "jsonl")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (old / "runs.jsonl").read_text() == ended.stdout
+    rows = [json.loads(line) for line in ended.stdout.splitlines()]
+    summary = json.loads((old / "summary.json").read_text())
+    assert summary["rows"] == rows and summary["interrupted"] is False
+    assert summary["config"]["seed"] == {"value": 1, "origin": "default"}
+    assert summary["config"]["d-model"] == {"value": 256, "origin": "command line"}
+    assert summary["config"]["max-tokens"] == {"value": 32, "origin": "batch x seq"}
+    assert summary["environment"]["versions"]["ufm"]
+    assert sorted(os.listdir(old)) == sorted(
+        ["runs.jsonl", "summary.json"] +
+        [f"telemetry_{mode}_{experts}.csv" for mode in ("baseline", "ufm") for experts in (4, 8)])
+    with open(old / "telemetry_ufm_8.csv") as file:
+        samples = list(csv.DictReader(file))
+    assert list(samples[0])[:6] == TELEMETRY and "uses" in samples[0]
+    assert [float(s["t"]) for s in samples] == sorted(float(s["t"]) for s in samples)
+    peak = max(float(s["gpu_alloc_gb"]) for s in samples) * 2 ** 30
+    assert peak <= rows[3]["peak_vram_bytes"] + 1024
+
+
+def test_quick_and_origins(ufm):
+    ended = ufm("bench", "--quick", *SMALL, "--experts", "4", "--modes", "ufm", "--no-figures")
+    assert ended.returncode == 0, ended.stderr
+    config = json.loads((ufm.folder / "results" / "summary.json").read_text())["config"]
+    assert config["d-model"]["value"] == 256
+    assert config["link-gbps"] == {"value": 2.0, "origin": "quick"}
+
+
+# ---- workloads
+
+def test_uniform_says_what_was_expected(ufm):
+    row = ufm.rows("--experts", "64", "--modes", "ufm", "--workload", "uniform")[0]
+    expected = 64 * (1 - (1 - 2 / 64) ** 32)
+    assert row["experts_touched_expected"] == pytest.approx(expected)
+    assert row["experts_touched"] == pytest.approx(expected, rel=0.25)
+    ended = ufm.bench("--no-out", "--experts", "64", "--modes", "ufm")
+    assert f"({expected:.1f} expected)" in ended.stdout
+
+
+def test_text_follows_the_text(ufm):
+    (ufm.folder / "same.txt").write_text("word " * 5000)
+    (ufm.folder / "varied.txt").write_text(" ".join(f"w{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}"
+                                                    for i in range(676)))
+    touched = {}
+    for name in ("same", "varied"):
+        rows = ufm.rows("--experts", "64", "--modes", "ufm", "--workload", f"text:{name}.txt",
+                        "--vram-limit", "off")
+        check_row(rows[0])
+        assert rows[0]["experts_touched_expected"] is None
+        touched[name] = rows[0]["experts_touched"]
+    assert touched["same"] < touched["varied"]
+
+
+def test_a_short_text_begins_again(ufm):
+    (ufm.folder / "short.txt").write_text("Only five words, in all.")
+    row = ufm.rows("--experts", "8", "--modes", "ufm", "--workload", "text:short.txt")[0]
+    check_row(row)
+    assert row["workload_wrapped"] is True
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32"])
+def test_trace_is_replayed(ufm, dtype):
+    """One token a step, whose experts are known: the uses are those of the file."""
+    ids = numpy.array([[[0, 1], [2, 3]], [[0, 1], [4, 5]], [[6, 7], [2, 3]]], dtype=dtype)
+    numpy.save(ufm.folder / "t.npy", ids)
+    row = ufm.rows("--experts", "8", "--modes", "ufm", "--workload", "trace:t.npy", "--layers", "2",
+                   "--batch", "1", "--seq", "1", "--warmup", "0", "--steps", "3")[0]
+    check_row(row)
+    assert row["top_k"] == 2
+    assert (row["uses"], row["streamed_uses"], row["resident_uses"]) == (12, 8, 4)
+    assert row["experts_touched"] == 2
+
+
+def test_trace_gives_top_k(ufm):
+    numpy.save(ufm.folder / "t.npy", numpy.arange(96, dtype=numpy.uint8).reshape(8, 4, 3) % 8)
+    row = ufm.rows("--experts", "8", "--modes", "baseline", "--workload", "trace:t.npy")[0]
+    check_row(row)
+    assert row["top_k"] == 3 and row["workload_wrapped"] is True
+
+
+# ---- what goes wrong
+
+@pytest.mark.parametrize("arguments, named, code", [
+    (["--experts", "0"], "--experts", 2),
+    (["--experts", "4,4"], "--experts", 2),
+    (["--experts", "x"], "--experts", 2),
+    (["--layers", "0"], "--layers", 2),
+    (["--d-model", "0"], "--d-model", 2),
+    (["--d-model", "1048577"], "--d-model", 2),
+    (["--steps", "0"], "--steps", 2),
+    (["--batch", "-1"], "--batch", 2),
+    (["--batch", "65536", "--seq", "65536"], "--batch x --seq", 2),
+    (["--top-k", "5", "--experts", "4,8"], "--top-k", 2),
+    (["--experts", "1"], "--top-k", 2),
+    (["--vram-target", "4GB"], "--vram-target", 2),
+    (["--vram-target", "-4GiB"], "--vram-target", 2),
+    (["--headroom", "64MiB"], "--headroom", 2),
+    (["--dtype", "f16"], "--dtype", 2),
+    (["--modes", "ufm,cpu"], "--modes", 2),
+    (["--policy", "min"], "--policy", 2),
+    (["--policy", "belady"], "freq", 2),
+    (["--link-gbps", "0"], "--link-gbps", 2),
+    (["--workload", "text:"], "--workload", 2),
+    (["--workload", "zipf:x"], "zipf", 2),
+    (["--workload", "nothing"], "uniform", 2),
+    (["-o", "xml"], "--output", 2),
+    (["--backend", "no-such-backend"], "no-such-backend", 3),
+    (["--workload", "text:missing.txt"], "missing.txt", 4),
+    (["--workload", "text:."], "regular file", 4),
+    (["--workload", "trace:missing.npy"], "missing.npy", 4),
+    (["--out", "/dev/null/results", "--experts", "4"], "/dev/null", 1),
+])
+def test_wrong_input_is_one_line(ufm, arguments, named, code):
+    ended = ufm.bench(*arguments)
+    assert ended.returncode == code, ended.stderr
+    assert ended.stderr.count("\n") == 1 and named in ended.stderr
+    assert ended.stdout == ""
+    assert not os.path.exists(ufm.folder / "results" / "runs.jsonl")
+
+
+def save(path, array):
+    numpy.save(path, array)
+
+
+@pytest.mark.parametrize("make, named", [
+    (lambda p: p.write_bytes(b"no npy at all"), "bad.npy"),
+    (lambda p: p.write_bytes(b""), "bad.npy"),
+    (lambda p: save(p, numpy.zeros((4, 2), numpy.uint8)), "3"),
+    (lambda p: save(p, numpy.zeros((4, 1, 2), numpy.float32)), "uint8"),
+    (lambda p: save(p, numpy.zeros((4, 1, 2), numpy.uint8)), "layers"),
+    (lambda p: save(p, numpy.zeros((4, 2, 3), numpy.uint8)), "--top-k"),
+    (lambda p: save(p, numpy.full((4, 2, 2), 8, numpy.uint8)), "expert id 8"),
+    (lambda p: save(p, numpy.full((4, 2, 2), -1, numpy.int32)), "expert id -1"),
+    (lambda p: save(p, numpy.zeros((0, 2, 2), numpy.uint8)), "bad.npy"),
+    (lambda p: (save(p, numpy.zeros((4, 2, 2), numpy.uint8)), os.truncate(p, 130)), "bad.npy"),
+])
+def test_bad_traces(ufm, make, named):
+    make(ufm.folder / "bad.npy")
+    ended = ufm.bench("--workload", "trace:bad.npy", "--experts", "8", "--layers", "2", "--top-k",
+                      "2")
+    assert ended.returncode == 4
+    assert ended.stderr.count("\n") == 1 and "bad.npy" in ended.stderr and named in ended.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\t \n"])
+def test_a_text_without_words(ufm, content):
+    (ufm.folder / "none.txt").write_bytes(content)
+    ended = ufm.bench("--workload", "text:none.txt")
+    assert ended.returncode == 4
+    assert ended.stderr.count("\n") == 1 and "none.txt" in ended.stderr
+
+
+def test_a_target_too_small_says_what_would_do(ufm):
+    ended = ufm.bench("--experts", "16", "--modes", "ufm", "--vram-target", "1MiB", "--no-out",
+                      "-o", "json")
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1 and "--vram-target" in ended.stderr
+    row = json.loads(ended.stdout)[0]
+    assert row["status"] == "error" and "at least" in row["error"]
+    enough = int(row["error"].split("(")[-1].split(" bytes")[0])
+    assert ufm.rows("--experts", "16", "--modes", "ufm", "--vram-target", enough)
+
+
+def test_a_sweep_goes_on_after_a_failure(ufm):
+    ended = ufm.bench("--experts", "16", "--modes", "ufm,naive_offload", "--vram-target", "1MiB",
+                      "--no-out", "-o", "json")
+    assert ended.returncode == 2
+    assert [row["status"] for row in json.loads(ended.stdout)] == ["error", "ok"]
+
+
+def test_a_bank_larger_than_host_memory(ufm):
+    ended = ufm.bench("--experts", "65536", "--d-model", "8192", "--d-hidden", "8192", "--modes",
+                      "ufm,naive_offload", "--no-out", "-o", "json")
+    assert ended.returncode == 3
+    rows = json.loads(ended.stdout)
+    assert [row["status"] for row in rows] == ["error", "error"]
+    assert all("host memory" in row["error"] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["runs.jsonl", "telemetry_ufm_4.csv"])
+def test_a_full_results_folder(ufm, name):
+    """A link to /dev/full: every write fails as on a disk without space."""
+    (ufm.folder / "results").mkdir()
+    (ufm.folder / "results" / name).symlink_to("/dev/full")
+    ended = ufm.bench("--experts", "4,8", "--modes", "ufm", "--no-figures")
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1 and name in ended.stderr
+    assert "No space left" in ended.stderr
+
+
+def test_standard_output_full(ufm, ufm_path):
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([ufm_path, "bench", *SMALL, "--experts", "4", "--modes", "ufm",
+                                "--no-out"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1 and "standard output" in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_what_was_measured(ufm, ufm_path, number):
+    results = ufm.folder / "results"
+    child = subprocess.Popen([ufm_path, "bench", *SMALL, "--experts", "4,8", "--modes", "ufm",
+                              "--steps", "100000", "--no-figures", "-o", "json"], cwd=ufm.folder,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    telemetry = results / "telemetry_ufm_4.csv"
+    while time.monotonic() < until:
+        # Steps are being measured once the calls counter has passed the warm-up.
+        lines = telemetry.read_text().splitlines() if telemetry.exists() else []
+        if len(lines) > 2 and lines[-1].count(",") == lines[0].count(","):
+            calls = lines[0].split(",").index("calls")
+            if int(float(lines[-1].split(",")[calls])) > 5:
+                break
+        time.sleep(0.05)
+    child.send_signal(number)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 130, err
+    assert err.count("\n") == 1 and "interrupted" in err
+    rows = json.loads(out)
+    assert len(rows) == 1 and rows[0]["status"] == "error"
+    assert 1 <= len(rows[0]["step_ms"]) < 100000
+    assert f"interrupted after {len(rows[0]['step_ms'])} of" in rows[0]["error"]
+    assert [json.loads(line) for line in (results / "runs.jsonl").open()] == rows
+    assert json.loads((results / "summary.json").read_text())["interrupted"] is True

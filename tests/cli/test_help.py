@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Help, version, and how commands end."""
+import re
+import subprocess
+
+import pytest
+
+OPTIONS = {
+    "bench": ["quick", "modes", "experts", "layers", "d-model", "d-hidden", "kind", "top-k",
+              "norm-topk", "batch", "seq", "steps", "warmup", "dtype", "seed", "vram-target",
+              "headroom", "vram-limit", "policy", "ring", "backend", "link-gbps", "max-tokens",
+              "threads", "workload", "out", "no-out", "no-figures", "output", "verbose", "help"],
+    "plot": ["help"],
+    "doctor": ["output", "out", "help"],
+}
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_lists_every_option(ufm, command):
+    for arguments in ([command, "--help"], [command, "-h"], ["help", command]):
+        ended = ufm(*arguments)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        listed = re.findall(r"^  (?:-\w, )?--([\w-]+)", ended.stdout, re.MULTILINE)
+        assert sorted(listed) == sorted(OPTIONS[command])
+        assert "Exit codes" in ended.stdout
+        assert max(map(len, ended.stdout.splitlines())) <= 100
+
+
+def test_help_gives_defaults_and_quick_values(ufm):
+    text = ufm("bench", "--help").stdout
+    assert "Default: 96,144,192." in text
+    assert re.search(r"Default:\s+2048\.\s+With\s+--quick:\s+512\.", text)
+
+
+def test_help_lists_every_command(ufm):
+    for arguments in (["--help"], ["-h"], ["help"]):
+        ended = ufm(*arguments)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        for command in OPTIONS:
+            assert re.search(rf"^  {command} ", ended.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(ufm, option):
+    ended = ufm(option)
+    assert ended.returncode == 0
+    assert re.fullmatch(r"ufm \d+\.\d+\.\d+( \(.+\))?\n", ended.stdout)
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    ([], "ufm --help"),
+    (["bnech"], "did you mean 'bench'"),
+    (["entirely-different"], "ufm --help"),
+    (["help", "plto"], "did you mean 'plot'"),
+    (["bench", "--expert", "4"], "did you mean '--experts'"),
+    (["bench", "--entirely-different"], "ufm bench --help"),
+    (["bench", "operand"], "operand"),
+    (["bench", "--quick=yes"], "--quick"),
+    (["bench", "--seed"], "--seed"),
+    (["plot", "a", "b"], "'b'"),
+    (["doctor", "-o", "xml"], "text, json"),
+])
+def test_wrong_usage_is_one_line(ufm, arguments, expected):
+    ended = ufm(*arguments)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1 and expected in ended.stderr
+
+
+def test_output_that_cannot_be_written(ufm, ufm_path):
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([ufm_path, "bench", "--help"], stdout=full, stderr=subprocess.PIPE,
+                               text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1 and "standard output" in ended.stderr
+
+
+def test_no_colour_where_there_is_no_terminal(ufm):
+    ended = ufm("bench", "--seed", "x", env={"TERM": "xterm"})
+    assert "\033" not in ended.stderr
+
+
+@pytest.mark.parametrize("no_color, coloured", [("", True), ("1", False)])
+def test_no_color_on_a_terminal(ufm_path, no_color, coloured):
+    import os
+    import pty
+    main, terminal = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "NO_COLOR": no_color}
+    subprocess.run([ufm_path, "bench", "--seed", "x"], stderr=terminal, stdout=terminal,
+                   stdin=terminal, env=env)
+    os.close(terminal)
+    seen = os.read(main, 4096)
+    os.close(main)
+    assert (b"\033[31m" in seen) == coloured

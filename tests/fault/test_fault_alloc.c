@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* Every allocation of open → run → close fails in turn: once, and from then on for ever. Each time the
+ * outcome is a clean error or a full success, and nothing leaks (the leak checker of the sanitizer
+ * build watches). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "support/fixture.h"
+
+typedef struct plan {
+	_Atomic uint64_t asked;
+	uint64_t fail_at; /* UINT64_MAX: never */
+	bool for_ever;
+} plan;
+
+static bool allow(void *ctx, size_t size_bytes)
+{
+	(void)size_bytes;
+	plan *p = ctx;
+	uint64_t number = atomic_fetch_add(&p->asked, 1);
+	return p->for_ever ? number < p->fail_at : number != p->fail_at;
+}
+
+static ufm_status open_run_close(void)
+{
+	fixture f;
+	fixture_config c = {.layers = 2, .slots_max = 3, .tokens = 5, .max_tokens = 2};
+	ufm_status status = fixture_open(&f, &c);
+	if (status != UFM_OK)
+		return status;
+	status = fixture_run(&f, 0);
+	fixture_close(&f);
+	return status;
+}
+
+static void fail_each(bool for_ever)
+{
+	plan p = {.fail_at = UINT64_MAX};
+	alloc_set_hook(allow, &p);
+	assert_int_equal(open_run_close(), UFM_OK);
+	uint64_t total = p.asked;
+	assert_true(total > 20);
+	uint64_t refused = 0;
+	for (uint64_t at = 0; at < total; at++) {
+		atomic_store(&p.asked, 0);
+		p.fail_at = at;
+		p.for_ever = for_ever;
+		ufm_status status = open_run_close();
+		if (status != UFM_ENOMEM)
+			print_message("allocation %llu of %llu: %s\n", (unsigned long long)at,
+			              (unsigned long long)total, ufm_strerror(status));
+		assert_int_equal(status, UFM_ENOMEM);
+		refused++;
+	}
+	alloc_set_hook(NULL, NULL);
+	assert_int_equal(refused, total);
+	assert_int_equal(open_run_close(), UFM_OK);
+}
+
+static void each_allocation_fails_once(void **state)
+{
+	(void)state;
+	fail_each(false);
+}
+
+static void each_allocation_fails_for_ever(void **state)
+{
+	(void)state;
+	fail_each(true);
+}
+
+/* Nothing is allocated inside a step. */
+static void steps_do_not_allocate(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.layers = 2, .slots_max = 3, .tokens = 5};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	plan p = {.fail_at = 0, .for_ever = true};
+	alloc_set_hook(allow, &p);
+	for (uint64_t step = 0; step < 3; step++)
+		assert_int_equal(fixture_run(&f, step), UFM_OK);
+	assert_int_equal(p.asked, 0);
+	alloc_set_hook(NULL, NULL);
+	fixture_close(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_allocation_fails_once),
+		cmocka_unit_test(each_allocation_fails_for_ever),
+		cmocka_unit_test(steps_do_not_allocate),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* Every device call of open → run → close fails in turn. The step ends in an error, its output is
+ * untouched, nothing stays pinned, and the same engine then computes the right bits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/status.h"
+#include "device/registry.h"
+#include "support/fixture.h"
+
+/* A filter around the cpu backend: the call number `fail_at` of those that may fail does. */
+static struct {
+	_Atomic uint64_t calls;
+	_Atomic uint64_t fail_at;
+	bool combined; /* combine was launched */
+} faults;
+
+static ufm_status fault(void)
+{
+	if (atomic_fetch_add(&faults.calls, 1) != atomic_load(&faults.fail_at))
+		return UFM_OK;
+	return status_fail(UFM_EDEVMEM, "planted failure");
+}
+
+#define FILTER(name, params, args) \
+	static ufm_status faulty_##name params \
+	{ \
+		ufm_status status = fault(); \
+		return status == UFM_OK ? cpu_backend.name args : status; \
+	}
+
+FILTER(device_open, (const ufm_device_config *c, ufm_device **out), (c, out))
+FILTER(mem_reserve, (ufm_device * d, uint64_t n, ufm_devptr *base), (d, n, base))
+FILTER(mem_map, (ufm_device * d, ufm_devptr at, uint64_t n), (d, at, n))
+FILTER(host_register, (void *m, uint64_t n), (m, n))
+FILTER(host_view, (ufm_device * d, const void *m, ufm_devptr *out), (d, m, out))
+FILTER(stream_open, (ufm_device * d, void *native, ufm_stream **out), (d, native, out))
+FILTER(stream_wait, (ufm_stream * s, ufm_event *e), (s, e))
+FILTER(event_open, (ufm_device * d, ufm_event **out), (d, out))
+FILTER(event_record, (ufm_event * e, ufm_stream *s), (e, s))
+FILTER(copy, (ufm_stream * s, ufm_copy_kind k, ufm_devptr to, ufm_devptr from, uint64_t n),
+       (s, k, to, from, n))
+FILTER(gather, (ufm_stream * s, const ufm_gather_args *a), (s, a))
+FILTER(route, (ufm_stream * s, const ufm_router_args *a), (s, a))
+FILTER(experts, (ufm_stream * s, const ufm_experts_args *a), (s, a))
+
+static ufm_status faulty_combine(ufm_stream *s, const ufm_combine_args *args)
+{
+	ufm_status status = fault();
+	if (status == UFM_OK)
+		status = cpu_backend.combine(s, args);
+	faults.combined = status == UFM_OK;
+	return status;
+}
+
+static ufm_backend faulty_backend(void)
+{
+	ufm_backend b = cpu_backend;
+	b.device_open = faulty_device_open;
+	b.mem_reserve = faulty_mem_reserve;
+	b.mem_map = faulty_mem_map;
+	b.host_register = faulty_host_register;
+	b.host_view = faulty_host_view;
+	b.stream_open = faulty_stream_open;
+	b.stream_wait = faulty_stream_wait;
+	b.event_open = faulty_event_open;
+	b.event_record = faulty_event_record;
+	b.copy = faulty_copy;
+	b.gather = faulty_gather;
+	b.route = faulty_route;
+	b.experts = faulty_experts;
+	b.combine = faulty_combine;
+	return b;
+}
+
+static fixture_config small_model(const ufm_backend *b)
+{
+	return (fixture_config){
+		.layers = 1, .experts = 7, .slots_max = 3, .tokens = 6, .max_tokens = 4, .backend = b};
+}
+
+static void opening_fails_cleanly(void **state)
+{
+	(void)state;
+	ufm_backend b = faulty_backend();
+	fixture_config c = small_model(&b);
+	fixture f;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	atomic_store(&faults.calls, 0);
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	uint64_t total = atomic_load(&faults.calls);
+	fixture_close(&f);
+	assert_true(total > 100);
+	for (uint64_t at = 0; at < total; at++) {
+		atomic_store(&faults.calls, 0);
+		atomic_store(&faults.fail_at, at);
+		assert_int_equal(fixture_open(&f, &c), UFM_EDEVMEM);
+	}
+	atomic_store(&faults.fail_at, UINT64_MAX);
+}
+
+/* One engine survives the failure of every call of a step. */
+static void steps_fail_locally(void **state)
+{
+	(void)state;
+	ufm_backend b = faulty_backend();
+	fixture_config c = small_model(&b);
+	fixture f, clean;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	c.backend = &cpu_backend;
+	c.resident_all = 1;
+	assert_int_equal(fixture_open(&clean, &c), UFM_OK);
+	assert_int_equal(fixture_run(&clean, 1), UFM_OK);
+	uint64_t want = fixture_hash(&clean), failed = 0;
+	for (uint64_t at = 0;; at++) {
+		atomic_store(&faults.calls, 0);
+		atomic_store(&faults.fail_at, at);
+		ufm_status status = fixture_run(&f, 1);
+		atomic_store(&faults.fail_at, UINT64_MAX);
+		if (status == UFM_OK)
+			break;
+		assert_int_equal(status, UFM_EDEVMEM);
+		assert_int_equal(ufm_stream_sync(f.engine, NULL), UFM_OK);
+		failed++;
+		ufm_lease *lease; /* nothing stays pinned: a full lease can be had */
+		assert_int_equal(ufm_acquire_begin(f.engine, 0, (uint32_t[]){0}, 1, &lease), UFM_OK);
+		assert_int_equal(ufm_release(lease, NULL), UFM_OK);
+		assert_int_equal(fixture_run(&f, 1), UFM_OK);
+		assert_int_equal(fixture_hash(&f), want);
+	}
+	assert_true(failed > 20);
+	fixture_close(&clean);
+	fixture_close(&f);
+}
+
+/* Combine is the only writer of y: with device tokens a failed call leaves y as it was. */
+static void failed_calls_do_not_write(void **state)
+{
+	(void)state;
+	ufm_backend b = faulty_backend();
+	fixture_config c = small_model(&b);
+	fixture f;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	fixture_fill_x(&f, 0);
+	uint32_t bytes = 6 * f.c.d_model * (uint32_t)sizeof(float), refused = 0;
+	for (uint64_t at = 0;; at++) {
+		memset(f.y, 0x5a, bytes);
+		ufm_moe_call call;
+		UFM_STRUCT_INIT(&call);
+		call.tokens = 6;
+		call.x.host = f.x;
+		call.y.host = f.y;
+		ufm_ticket ticket = {0};
+		faults.combined = false;
+		atomic_store(&faults.calls, 0);
+		atomic_store(&faults.fail_at, at);
+		ufm_status status = ufm_moe_forward(f.layers[0], &call, &ticket);
+		atomic_store(&faults.fail_at, UINT64_MAX);
+		assert_int_equal(ufm_stream_sync(f.engine, NULL), UFM_OK);
+		if (status == UFM_OK)
+			break;
+		for (uint32_t i = 0; i < bytes && !faults.combined; i++)
+			assert_int_equal(((uint8_t *)f.y)[i], 0x5a);
+		refused += !faults.combined;
+	}
+	assert_true(refused > 20);
+	fixture_close(&f);
+}
+
+static void unreadable_expert_is_named(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.layers = 2, .store_filter = "fault:layer=1,expert=3"};
+	assert_int_equal(fixture_open(&f, &c), UFM_EEXPERT_IO);
+	assert_non_null(strstr(ufm_last_error(), "expert 3"));
+	assert_non_null(strstr(ufm_last_error(), "layer 1"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(opening_fails_cleanly),
+		cmocka_unit_test(steps_fail_locally),
+		cmocka_unit_test(failed_calls_do_not_write),
+		cmocka_unit_test(unreadable_expert_is_named),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

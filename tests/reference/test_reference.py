@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""A routed layer, computed again in NumPy with float64 from the bytes of the bank.
+
+Written from the definition, not from the C code: RMS norm, softmax router, top-k, experts of two
+kinds, weighted sum in float64, residual.
+"""
+import math
+import os
+import secrets
+import subprocess
+
+import numpy as np
+import pytest
+
+BUILD = os.environ.get("UFM_BUILD_DIR", "build")
+DUMP = os.path.join(BUILD, "tests", "reference", "dump_layer")
+MLP, MLP_BIAS, GATED = 1, 2, 3
+F32, BF16 = 1, 2
+UP, UP_BIAS, GATE, GATE_BIAS, DOWN, DOWN_BIAS = 1, 2, 3, 4, 5, 6
+LIMIT = {F32: 1e-5, BF16: 1e-2}
+erf = np.vectorize(math.erf)
+
+
+def dump(folder, **case):
+    order = "kind dtype experts top_k d_model d_hidden tokens slots norm_topk seed".split()
+    subprocess.run([DUMP, str(folder)] + [str(case[name]) for name in order], check=True)
+    names = "x y ids gates router norm blocks layout".split()
+    return {name: np.load(folder / f"{name}.npy") for name in names}
+
+
+def part(block, layout, role):
+    for part_role, dtype, rows, cols, offset in layout:
+        if part_role != role:
+            continue
+        if dtype == F32:
+            values = np.frombuffer(block, "<f4", rows * cols, offset)
+        else:
+            halves = np.frombuffer(block, "<u2", rows * cols, offset)
+            values = (halves.astype(np.uint32) << 16).view(np.float32)
+        return values.astype(np.float64).reshape(rows, cols)
+    return None
+
+
+def expert(block, layout, x):
+    get = lambda role: part(block, layout, role)
+    hidden = x @ get(UP).T
+    if get(UP_BIAS) is not None:
+        hidden = hidden + get(UP_BIAS).T
+    if get(GATE) is None:
+        hidden = 0.5 * hidden * (1.0 + erf(hidden / math.sqrt(2.0)))
+    else:
+        gate = x @ get(GATE).T
+        hidden = gate / (1.0 + np.exp(-gate)) * hidden
+    y = hidden @ get(DOWN).T
+    return y if get(DOWN_BIAS) is None else y + get(DOWN_BIAS).T
+
+
+def layer(data, norm_topk):
+    x = data["x"].astype(np.float64)
+    normed = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + 1e-6) * data["norm"].astype(np.float64)
+    logits = normed @ data["router"].astype(np.float64).T
+    share = np.exp(logits - logits.max(axis=1, keepdims=True))
+    share /= share.sum(axis=1, keepdims=True)
+    ids = data["ids"]
+    gates = np.take_along_axis(share, ids, axis=1)
+    if norm_topk:
+        gates = gates / gates.sum(axis=1, keepdims=True)
+    y = x.copy()
+    for e in np.unique(ids):
+        out = expert(data["blocks"][e].tobytes(), data["layout"], normed)
+        y += out * np.where(ids == e, gates, 0.0).sum(axis=1, keepdims=True)
+    return y, share, gates
+
+
+def check_routing(ids, share, k):
+    """Each token's k chosen are its k largest, but for ties within rounding."""
+    for chosen, probabilities in zip(ids, share):
+        assert len(set(chosen.tolist())) == k
+        threshold = np.sort(probabilities)[-k]
+        assert np.all(probabilities[chosen] >= threshold * (1 - 1e-5))
+        assert np.all(np.diff(probabilities[chosen]) <= 1e-6)
+
+
+CASES = [
+    dict(kind=kind, dtype=dtype, experts=experts, top_k=k, d_model=d, d_hidden=h, tokens=t, slots=s,
+         norm_topk=norm)
+    for kind in (MLP, MLP_BIAS, GATED)
+    for dtype in (F32, BF16)
+    for experts, k, d, h, t, s, norm in (
+        (4, 1, 1, 1, 1, 2, 0),
+        (7, 2, 33, 65, 1, 3, 1),
+        (13, 3, 128, 200, 37, 5, 0),
+        (16, 2, 256, 512, 96, 16, 1),
+    )
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join(map(str, c.values())))
+def test_layer_agrees_with_float64(tmp_path, case):
+    seed = secrets.randbelow(2**31)
+    print("seed", seed)
+    data = dump(tmp_path, seed=seed, **case)
+    want, share, gates = layer(data, case["norm_topk"])
+    got = data["y"].astype(np.float64)
+    assert np.isfinite(got).all()
+    check_routing(data["ids"], share, case["top_k"])
+    assert np.abs(data["gates"] - gates).max() <= 1e-5
+    limit = LIMIT[case["dtype"]]
+    assert np.abs(got - want).max() / np.abs(want).max() <= limit
+    assert np.sqrt(((got - want) ** 2).mean() / (want**2).mean()) <= limit
+
+
+def test_the_check_can_fail(tmp_path):
+    """A wrong gate rule must not pass: the limits mean something."""
+    case = dict(kind=MLP_BIAS, dtype=F32, experts=13, top_k=3, d_model=128, d_hidden=200, tokens=37,
+                slots=5, norm_topk=0)
+    data = dump(tmp_path, seed=1, **case)
+    want, _, _ = layer(data, 1)
+    assert np.abs(data["y"] - want).max() / np.abs(want).max() > 1e-3

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* A small model on an engine, for tests of the pager and layer levels. */
+#ifndef UFM_TESTS_FIXTURE_H
+#define UFM_TESTS_FIXTURE_H
+
+#include <ufm/backend.h>
+
+#define FIXTURE_LAYERS_MAX 4
+
+typedef struct fixture_config {
+	uint32_t layers, experts, d_model, d_hidden, top_k, tokens; /* 0: 1, 8, 24, 40, 2, 16 */
+	ufm_expert_kind kind;                                       /* 0: UFM_EXPERT_MLP_BIAS */
+	ufm_dtype dtype;                                            /* 0: UFM_F32 */
+	const char *policy;
+	uint32_t slots_max, ring_slots, resident_all, max_tokens; /* max_tokens 0: tokens */
+	uint32_t no_residual, norm_topk, no_router;
+	uint64_t vram_target_bytes, headroom_bytes, vram_limit_bytes;
+	const char *store_filter;
+	const ufm_backend *backend; /* NULL: cpu */
+	uint64_t seed;
+} fixture_config;
+
+typedef struct fixture {
+	fixture_config c;
+	ufm_bank *bank;
+	ufm_host *host;
+	ufm_engine *engine;
+	ufm_layer *layers[FIXTURE_LAYERS_MAX];
+	float *x, *y;         /* [tokens, d_model] */
+	float *router, *norm; /* of the layer opened last */
+} fixture;
+
+/* On failure everything is closed and the status returned. */
+ufm_status fixture_open(fixture *f, const fixture_config *config);
+void fixture_close(fixture *f);
+
+/* Fresh Gaussian x for a step number. */
+void fixture_fill_x(fixture *f, uint64_t step);
+/* x through all layers, y into f->y; returns after the last ticket. */
+ufm_status fixture_run(fixture *f, uint64_t step);
+/* Hash of f->y. */
+uint64_t fixture_hash(const fixture *f);
+
+uint64_t fixture_counter(fixture *f, const char *name);
+/* 0 when every counter identity holds, else the line number of the first that does not. */
+int fixture_identities(fixture *f);
+
+#endif

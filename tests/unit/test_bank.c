@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptions, and the kinds of bank that need no file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "bank/bank.h"
+#include "support/assert_error.h"
+
+/* ------------------------------------------------------------------ descriptions */
+
+static void expect_roles(const ufm_expert_desc *desc, const ufm_role *roles, uint32_t count)
+{
+	assert_int_equal(desc->part_count, count);
+	for (uint32_t i = 0; i < count; i++) {
+		assert_int_equal(desc->parts[i].role, roles[i]);
+		assert_int_equal(desc->parts[i].offset_bytes % 64, 0);
+		assert_ptr_equal(ufm_expert_part(desc, roles[i]), &desc->parts[i]);
+	}
+}
+
+static void test_standard_layouts(void **state)
+{
+	const ufm_role mlp[] = {UFM_ROLE_UP, UFM_ROLE_DOWN};
+	const ufm_role bias[] = {UFM_ROLE_UP, UFM_ROLE_UP_BIAS, UFM_ROLE_DOWN, UFM_ROLE_DOWN_BIAS};
+	const ufm_role gated[] = {UFM_ROLE_GATE, UFM_ROLE_UP, UFM_ROLE_DOWN};
+	ufm_expert_desc desc;
+
+	(void)state;
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_OK);
+	expect_roles(&desc, mlp, 2);
+	assert_int_equal(desc.activation, UFM_ACT_GELU);
+	/* 35 floats are 140 bytes; the second matrix begins at 192 */
+	assert_int_equal(desc.parts[1].offset_bytes, 192);
+	assert_int_equal(desc.expert_bytes, 332);
+	assert_int_equal(desc.block_bytes, 4096);
+	assert_null(ufm_expert_part(&desc, UFM_ROLE_GATE));
+
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP_BIAS, 2048, 8192, UFM_F32), UFM_OK);
+	expect_roles(&desc, bias, 4);
+	assert_int_equal(desc.expert_bytes, (2u * 2048 * 8192 + 2048 + 8192) * 4);
+	assert_int_equal(desc.block_bytes % 4096, 0);
+	assert_int_equal(ufm_expert_part(&desc, UFM_ROLE_UP_BIAS)->cols, 1);
+	assert_int_equal(ufm_expert_part(&desc, UFM_ROLE_DOWN)->rows, 2048);
+
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_GATED, 1, 1, UFM_BF16), UFM_OK);
+	expect_roles(&desc, gated, 3);
+	assert_int_equal(desc.activation, UFM_ACT_SILU);
+	assert_int_equal(desc.expert_bytes, 130);
+
+	/* the largest there is: 2^41 elements, no overflow */
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 1u << 20, 1u << 20, UFM_F32),
+	                 UFM_OK);
+	assert_true(desc.expert_bytes == (uint64_t)1 << 43);
+	assert_int_equal(bank_check_desc(&desc), UFM_OK);
+}
+
+static void test_wrong_dimensions_are_named(void **state)
+{
+	ufm_expert_desc desc;
+
+	(void)state;
+	memset(&desc, 0xee, sizeof desc);
+	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 0, 8, UFM_F32), UFM_EINVAL,
+	             "d_model is 0");
+	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 0, UFM_F32), UFM_EINVAL,
+	             "d_hidden is 0");
+	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, (1u << 20) + 1, 8, UFM_F32),
+	             UFM_EINVAL, "d_model is 1048577");
+	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 8, (ufm_dtype)9), UFM_EINVAL,
+	             "dtype is 9");
+	assert_error(ufm_expert_desc_init(&desc, (ufm_expert_kind)0, 8, 8, UFM_F32), UFM_EINVAL,
+	             "kind is 0");
+	assert_int_equal(desc.d_model, 0xeeeeeeee);
+}
+
+#define AT(field) offsetof(ufm_expert_desc, field), sizeof((ufm_expert_desc *)0)->field
+
+/* One field of a good description is overwritten, and one rule broken. */
+static void test_broken_descriptions_are_refused(void **state)
+{
+	const struct {
+		size_t at, bytes;
+		uint64_t value;
+		const char *text;
+	} cases[] = {
+		{AT(struct_size), 8, "struct_size is 8"},
+		{AT(d_model), 0, "d_model is 0"},
+		{AT(activation), 0, "activation is 0"},
+		{AT(part_count), 0, "part_count is 0"},
+		{AT(part_count), UFM_PARTS_MAX + 1, "part_count is 9"},
+		{AT(part_count), 2, "up and a down"},
+		{AT(parts[0].role), 77, "role is 77"},
+		{AT(parts[2].role), UFM_ROLE_UP, "second up"},
+		{AT(parts[1].dtype), UFM_BF16, "one known dtype"},
+		{AT(parts[0].rows), 8, "shape is [8, 5]"},
+		{AT(parts[1].cols), 2, "shape is [7, 2]"},
+		{AT(parts[1].offset_bytes), 196, "multiple of 64"},
+		{AT(parts[1].offset_bytes), 0, "overlap"},
+		{AT(parts[0].offset_bytes), UINT64_MAX - 63, "leaves the payload"},
+		{AT(expert_bytes), 64, "leaves the payload"},
+		{AT(expert_bytes), 4096, "expert_bytes is 4096"},
+		{AT(expert_bytes), UINT64_MAX, "2^63"},
+		{AT(block_bytes), 8192, "block_bytes is 8192"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		ufm_expert_desc desc;
+
+		assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP_BIAS, 5, 7, UFM_F32), UFM_OK);
+		assert_int_equal(bank_check_desc(&desc), UFM_OK);
+		memcpy((char *)&desc + cases[i].at, &cases[i].value, cases[i].bytes);
+		assert_error(bank_check_desc(&desc), UFM_EINVAL, cases[i].text);
+	}
+}
+
+static void test_gate_bias_needs_a_gate(void **state)
+{
+	ufm_expert_desc desc;
+
+	(void)state;
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP_BIAS, 5, 7, UFM_F32), UFM_OK);
+	desc.parts[1].role = UFM_ROLE_GATE_BIAS;
+	assert_error(bank_check_desc(&desc), UFM_EINVAL, "gate bias needs");
+}
+
+/* ------------------------------------------------------------------ banks */
+
+static ufm_bank_synthetic_config small_config(void)
+{
+	ufm_bank_synthetic_config config;
+
+	UFM_STRUCT_INIT(&config);
+	config.layers = 2;
+	config.experts = 3;
+	config.seed = 7;
+	assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP_BIAS, 33, 17, UFM_F32),
+	                 UFM_OK);
+	return config;
+}
+
+static void test_synthetic(void **state)
+{
+	ufm_bank_synthetic_config config = small_config();
+	bank_extent a[BANK_EXTENTS_MAX], b[BANK_EXTENTS_MAX];
+	ufm_bank_info info;
+	ufm_bank *bank;
+
+	(void)state;
+	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
+	ufm_bank_get_info(bank, &info);
+	assert_int_equal(info.layers, 2);
+	assert_int_equal(info.experts, 3);
+	assert_int_equal(info.bank_bytes, 6 * config.desc.expert_bytes);
+	assert_int_equal(bank_key_count(bank), 6);
+	assert_int_equal(bank_file_count(bank), 0);
+	assert_int_equal(bank_extents(bank, 0, a), 1);
+	assert_int_equal(bank_extents(bank, 5, b), 1);
+	assert_int_equal(a[0].kind, EXTENT_SYNTHETIC);
+	assert_int_equal(a[0].size_bytes, config.desc.expert_bytes);
+	assert_true(a[0].seed != b[0].seed);
+
+	/* the first close gives back one reference, the second the bank */
+	assert_ptr_equal(bank_ref(bank), bank);
+	ufm_bank_close(bank);
+	assert_int_equal(bank_desc(bank)->d_model, 33);
+	ufm_bank_close(bank);
+	ufm_bank_close(NULL);
+}
+
+static void test_layers_default_to_one(void **state)
+{
+	ufm_bank_synthetic_config config = small_config();
+	ufm_bank_info info;
+	ufm_bank *bank;
+
+	(void)state;
+	config.layers = 0;
+	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
+	ufm_bank_get_info(bank, &info);
+	assert_int_equal(info.layers, 1);
+	ufm_bank_close(bank);
+}
+
+static void test_counts_are_bounded(void **state)
+{
+	ufm_bank_synthetic_config config = small_config();
+	ufm_bank *bank = NULL;
+
+	(void)state;
+	config.experts = 0;
+	assert_error(ufm_bank_synthetic(&config, &bank), UFM_EINVAL, "experts is 0");
+	config.experts = (1u << 16) + 1;
+	assert_error(ufm_bank_synthetic(&config, &bank), UFM_EINVAL, "experts is 65537");
+	config.experts = 1u << 16;
+	config.layers = 257;
+	assert_error(ufm_bank_synthetic(&config, &bank), UFM_EINVAL, "layers is 257");
+	config.layers = 256;
+	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
+	ufm_bank_close(bank);
+	bank = NULL;
+	/* 2^24 blocks of 8 TiB */
+	assert_int_equal(
+		ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, 1u << 20, 1u << 20, UFM_F32), UFM_OK);
+	assert_error(ufm_bank_synthetic(&config, &bank), UFM_EINVAL, "2^63");
+	assert_null(bank);
+	config.struct_size = sizeof config + 8;
+	assert_error(ufm_bank_synthetic(&config, &bank), UFM_EINVAL, "ufm_bank_synthetic_config");
+	assert_error(ufm_bank_synthetic(NULL, &bank), UFM_EINVAL, "expert description");
+}
+
+static void test_memory(void **state)
+{
+	static const char bytes[4096];
+	const void *blocks[] = {bytes, bytes + 1, NULL};
+	bank_extent extents[BANK_EXTENTS_MAX];
+	ufm_bank_memory_config config;
+	ufm_bank *bank = NULL;
+
+	(void)state;
+	UFM_STRUCT_INIT(&config);
+	config.experts = 3;
+	config.desc = small_config().desc;
+	assert_error(ufm_bank_memory(&config, &bank), UFM_EINVAL, "blocks is NULL");
+	config.blocks = blocks;
+	assert_error(ufm_bank_memory(&config, &bank), UFM_EINVAL, "blocks[2] is NULL");
+	assert_null(bank);
+	config.experts = 2;
+	assert_int_equal(ufm_bank_memory(&config, &bank), UFM_OK);
+	assert_int_equal(bank_extents(bank, 1, extents), 1);
+	assert_int_equal(extents[0].kind, EXTENT_MEMORY);
+	assert_ptr_equal(extents[0].memory, bytes + 1);
+	ufm_bank_close(bank);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_standard_layouts),
+		cmocka_unit_test(test_wrong_dimensions_are_named),
+		cmocka_unit_test(test_broken_descriptions_are_refused),
+		cmocka_unit_test(test_gate_bias_needs_a_gate),
+		cmocka_unit_test(test_synthetic),
+		cmocka_unit_test(test_layers_default_to_one),
+		cmocka_unit_test(test_counts_are_bounded),
+		cmocka_unit_test(test_memory),
+	};
+
+	return cmocka_run_group_tests_name("bank", tests, NULL, NULL);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening engines: budgets, configuration, memory, arena. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/fixture.h"
+
+#define assert_says(text) assert_non_null(strstr(ufm_last_error(), (text)))
+
+static ufm_engine_info info_of(fixture *f)
+{
+	ufm_engine_info info;
+	ufm_engine_get_info(f->engine, &info);
+	return info;
+}
+
+/* The bytes that a refused budget says it needs are the bytes with which it opens. */
+static void smallest_budget_is_exact(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.experts = 16, .d_model = 128, .d_hidden = 256, .vram_target_bytes = 4096};
+	assert_int_equal(fixture_open(&f, &c), UFM_EBUDGET);
+	const char *open = strchr(strstr(ufm_last_error(), "at least"), '(');
+	unsigned long long need = 0;
+	assert_int_equal(sscanf(open, "(%llu bytes)", &need), 1);
+	c.vram_target_bytes = need - 1;
+	assert_int_equal(fixture_open(&f, &c), UFM_EBUDGET);
+	c.vram_target_bytes = need;
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	assert_true(info_of(&f).slots >= 2);
+	assert_int_equal(fixture_run(&f, 0), UFM_OK);
+	assert_int_equal(fixture_identities(&f), 0);
+	fixture_close(&f);
+}
+
+static void budget_is_kept_to_the_byte(void **state)
+{
+	(void)state;
+	for (uint64_t target = 1500000; target < 3500000; target += 123457) {
+		fixture f;
+		fixture_config c = {.experts = 16,
+		                    .d_model = 128,
+		                    .d_hidden = 256,
+		                    .vram_target_bytes = target,
+		                    .headroom_bytes = 100001};
+		assert_int_equal(fixture_open(&f, &c), UFM_OK);
+		assert_int_equal(fixture_run(&f, 0), UFM_OK);
+		ufm_engine_memory memory;
+		ufm_engine_get_memory(f.engine, &memory);
+		ufm_engine_info info = info_of(&f);
+		assert_true(memory.held_bytes <= target - c.headroom_bytes);
+		assert_true(info.slab_bytes + info.workspace_bytes + info.arena_bytes <= memory.held_bytes);
+		assert_true(memory.live_bytes <= memory.held_bytes);
+		fixture_close(&f);
+	}
+}
+
+static void headroom_larger_than_target(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.vram_target_bytes = 1 << 20, .headroom_bytes = 1 << 20};
+	assert_int_equal(fixture_open(&f, &c), UFM_EBUDGET);
+	assert_says("headroom");
+}
+
+static void resident_all_really_allocates(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.experts = 16, .d_model = 128, .d_hidden = 256, .resident_all = 1};
+	c.vram_limit_bytes = 2 << 20;
+	assert_int_equal(fixture_open(&f, &c), UFM_EDEVMEM);
+	assert_says("asked");
+	assert_says("free");
+	c.vram_limit_bytes = 64 << 20;
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	assert_int_equal(info_of(&f).slots, 16);
+	assert_int_equal(info_of(&f).ring_slots, 0);
+	fixture_close(&f);
+}
+
+static void configuration_is_checked_and_echoed(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.policy = "belady"};
+	assert_int_equal(fixture_open(&f, &c), UFM_EINVAL);
+	assert_says("lru");
+	c.policy = "min"; /* needs the future */
+	assert_int_equal(fixture_open(&f, &c), UFM_EINVAL);
+	c.policy = NULL;
+	c.slots_max = 1;
+	assert_int_equal(fixture_open(&f, &c), UFM_EINVAL);
+	c.slots_max = 5;
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	ufm_engine_info info = info_of(&f);
+	assert_int_equal(info.slots, 5);
+	assert_int_equal(info.ring_slots, 2);
+	assert_int_equal(info.lease_max, 3);
+	assert_string_equal(info.policy, "freq");
+	assert_string_equal(info.backend, "cpu");
+	fixture_close(&f);
+}
+
+static void structs_of_other_sizes(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {0};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	ufm_engine_config config;
+	ufm_engine *engine = NULL;
+	memset(&config, 0, sizeof config);
+	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_EINVAL);
+	config.struct_size = sizeof config + 8;
+	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_EINVAL);
+	config.struct_size = offsetof(ufm_engine_config, policy); /* an older caller */
+	config.policy = (const char *)"never read";
+	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_OK);
+	ufm_engine_close(engine);
+	assert_int_equal(ufm_engine_open(NULL, NULL, &engine), UFM_EINVAL);
+	fixture_close(&f);
+}
+
+static void arena_is_bounded(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {0};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	ufm_devptr a = 0, b = 0;
+	assert_int_equal(ufm_engine_alloc(f.engine, 1, &a), UFM_OK);
+	assert_int_equal(ufm_engine_alloc(f.engine, 1, &b), UFM_OK);
+	assert_int_equal(b - a, 256);
+	assert_int_equal(ufm_engine_alloc(f.engine, info_of(&f).arena_bytes, &a), UFM_EBUDGET);
+	assert_says("arena");
+	fixture_close(&f);
+}
+
+static void counters_are_described(void **state)
+{
+	(void)state;
+	assert_true(ufm_counter_count() > 10);
+	for (uint32_t i = 0; i < ufm_counter_count(); i++) {
+		const ufm_counter_desc *d = ufm_counter_describe(i);
+		assert_true(d->name[0] && d->unit[0] && d->kind[0] && d->help[0]);
+	}
+	assert_null(ufm_counter_describe(ufm_counter_count()));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(smallest_budget_is_exact),
+		cmocka_unit_test(budget_is_kept_to_the_byte),
+		cmocka_unit_test(headroom_larger_than_target),
+		cmocka_unit_test(resident_all_really_allocates),
+		cmocka_unit_test(configuration_is_checked_and_echoed),
+		cmocka_unit_test(structs_of_other_sizes),
+		cmocka_unit_test(arena_is_bounded),
+		cmocka_unit_test(counters_are_described),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

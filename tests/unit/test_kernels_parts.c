@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/* Activations, norm, weighted sum and top-k of every kernel table; and the choice among tables. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/rng.h"
+#include "kernels/kernels.h"
+
+static uint64_t seed;
+
+static const kernel_table *table_of(void **state)
+{
+	const char *why = NULL;
+	const kernel_table *k = kernels_find(*state, &why);
+
+	if (!k) {
+		print_message("%s: %s\n", (const char *)*state, why);
+		skip();
+	}
+	return k;
+}
+
+/* ------------------------------------------------------------------ activations */
+
+#define POINTS 4096
+
+/* act(x) through an expert of one unit whose weight is 1. */
+static void activate(const kernel_table *k, ufm_activation activation, const float *x, float *y,
+                     uint32_t count)
+{
+	float block[16] = {1.0f};
+	ufm_expert_desc desc = {
+		.d_model = 1,
+		.d_hidden = 1,
+		.activation = activation,
+		.part_count = 1,
+		.parts = {{UFM_ROLE_UP, UFM_F32, 1, 1, 0}},
+	};
+
+	k->hidden(&desc, block, x, count, y, 0, 1);
+}
+
+static double gelu(double x)
+{
+	return x * 0.5 * erfc(-x / sqrt(2.0));
+}
+
+static double silu(double x)
+{
+	return x / (1.0 + exp(-x));
+}
+
+static void check_activation(const kernel_table *k, ufm_activation activation,
+                             double (*exact)(double), float low, float high)
+{
+	static float x[POINTS], y[POINTS];
+
+	for (uint32_t i = 0; i < POINTS; i++)
+		x[i] = low + (high - low) * 0.5f * (rng_at(seed, i) + 1.0f);
+	activate(k, activation, x, y, POINTS);
+	for (uint32_t i = 0; i < POINTS; i++) {
+		double ref = exact((double)x[i]);
+		if (!(fabs((double)y[i] - ref) <= 1e-6 * fabs(ref)))
+			fail_msg("%s: activation %d of %.9g is %.9g, expected %.9g, seed %llu", k->isa,
+			         (int)activation, (double)x[i], (double)y[i], ref, (unsigned long long)seed);
+	}
+}
+
+static void test_activation_is_relatively_exact(void **state)
+{
+	const kernel_table *k = table_of(state);
+
+	check_activation(k, UFM_ACT_GELU, gelu, -12.5f, 10.0f);
+	check_activation(k, UFM_ACT_GELU, gelu, -1.0f, 1.0f);
+	check_activation(k, UFM_ACT_GELU, gelu, -1e-3f, 1e-3f);
+	check_activation(k, UFM_ACT_SILU, silu, -80.0f, 30.0f);
+	check_activation(k, UFM_ACT_SILU, silu, -1.0f, 1.0f);
+}
+
+static void test_activation_extremes(void **state)
+{
+	const kernel_table *k = table_of(state);
+	const float x[6] = {0.0f, -1e30f, 1e30f, -200.0f, INFINITY, NAN};
+	float y[6];
+
+	for (ufm_activation act = UFM_ACT_GELU; act <= UFM_ACT_SILU; act++) {
+		activate(k, act, x, y, 6);
+		assert_true(y[0] == 0.0f && y[1] == 0.0f && y[3] == 0.0f);
+		assert_true(y[2] == 1e30f && isinf(y[4]) && isnan(y[5]));
+	}
+}
+
+/* ------------------------------------------------------------------ norm and weighted sum */
+
+static void test_rms_norm(void **state)
+{
+	const kernel_table *k = table_of(state);
+	static const uint32_t sizes[] = {1, 3, 15, 16, 17, 64, 200, 1023};
+	float x[1023], w[1023], y[1023];
+
+	for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+		uint32_t d = sizes[s];
+		double squares = 0.0;
+		rng_fill_f32(x, d, seed + s, 0, 3.0f);
+		rng_fill_f32(w, d, seed + s, d, 1.0f);
+		for (uint32_t i = 0; i < d; i++)
+			squares += (double)x[i] * (double)x[i];
+		double scale = 1.0 / sqrt(squares / d + 1e-6);
+		k->rms_norm(x, w, 1e-6f, d, y);
+		for (uint32_t i = 0; i < d; i++)
+			assert_true(fabs((double)y[i] - (double)x[i] * scale * (double)w[i]) <= 3e-6);
+		k->rms_norm(x, w, 1e-6f, d, x);
+		assert_memory_equal(x, y, d * sizeof(float));
+		k->rms_norm(x, NULL, 1e-6f, d, w);
+		assert_memory_equal(w, y, d * sizeof(float));
+	}
+}
+
+static void test_accumulate_rounds_twice(void **state)
+{
+	const kernel_table *k = table_of(state);
+	float acc[103], row[103], expected[103];
+
+	for (uint32_t d = 0; d <= 103; d++) {
+		rng_fill_f32(acc, d, seed, 0, 1.0f);
+		rng_fill_f32(row, d, seed + 1, 0, 1.0f);
+		if (d) {
+			/* The exact product is 1 + 2^-11 + 2^-24: fused, the last term would survive. */
+			acc[d - 1] = -(1.0f + 0x1p-11f);
+			row[d - 1] = 1.0f + 0x1p-12f;
+		}
+		for (uint32_t i = 0; i < d; i++) {
+			volatile float product = (1.0f + 0x1p-12f) * row[i];
+			expected[i] = acc[i] + product;
+		}
+		k->accumulate(acc, 1.0f + 0x1p-12f, row, d);
+		assert_memory_equal(acc, expected, d * sizeof(float));
+		assert_true(!d || acc[d - 1] == 0.0f);
+	}
+}
+
+/* ------------------------------------------------------------------ top-k */
+
+static void test_top_k_small(void **state)
+{
+	(void)state;
+	float logits[4] = {0.0f, 2.0f, 1.0f, -1.0f}, gates[2];
+	int32_t ids[2];
+
+	kernels_top_k(logits, 4, 2, 0, ids, gates);
+	double sum = 1.0 + exp(2.0) + exp(1.0) + exp(-1.0);
+	assert_int_equal(ids[0], 1);
+	assert_int_equal(ids[1], 2);
+	assert_true(fabs((double)gates[0] - exp(2.0) / sum) < 1e-6);
+	assert_true(fabs((double)gates[1] - exp(1.0) / sum) < 1e-6);
+}
+
+static void test_top_k_ties_go_to_the_lower_id(void **state)
+{
+	(void)state;
+	float logits[6] = {1.0f, 3.0f, 3.0f, 1.0f, 3.0f, 1.0f}, gates[5];
+	const int32_t expected[5] = {1, 2, 4, 0, 3};
+	int32_t ids[5];
+
+	kernels_top_k(logits, 6, 5, 0, ids, gates);
+	assert_memory_equal(ids, expected, sizeof expected);
+	assert_true(gates[0] == gates[2] && gates[3] == gates[4]);
+}
+
+static void test_top_k_renormalises(void **state)
+{
+	(void)state;
+	float logits[3] = {100.0f, -5.0f, 101.0f}, gates[2];
+	int32_t ids[2];
+
+	kernels_top_k(logits, 3, 2, 1, ids, gates);
+	assert_int_equal(ids[0], 2);
+	assert_int_equal(ids[1], 0);
+	assert_true(fabs((double)gates[0] + (double)gates[1] - 1.0) < 1e-6);
+	assert_true(fabs((double)gates[0] - 1.0 / (1.0 + exp(-1.0))) < 1e-6);
+
+	float one[1] = {-7.0f};
+	kernels_top_k(one, 1, 1, 1, ids, gates);
+	assert_int_equal(ids[0], 0);
+	assert_true(gates[0] == 1.0f);
+}
+
+static void test_top_k_nan_comes_last(void **state)
+{
+	(void)state;
+	float logits[5] = {NAN, -3.0f, NAN, 4.0f, -INFINITY}, gates[5];
+	const int32_t expected[5] = {3, 1, 4, 0, 2};
+	int32_t ids[5];
+
+	kernels_top_k(logits, 5, 5, 0, ids, gates);
+	assert_memory_equal(ids, expected, sizeof expected);
+	assert_true(fabs((double)gates[0] - 1.0 / (1.0 + exp(-7.0))) < 1e-6);
+	assert_true(gates[2] == 0.0f && isnan(gates[3]) && isnan(gates[4]));
+}
+
+/* Against a selection by repeated search, all k of a range of sizes, with many ties. */
+static void test_top_k_against_search(void **state)
+{
+	(void)state;
+	static const uint32_t sizes[] = {1, 2, 3, 8, 33, 200};
+	float logits[200], kept[200], gates[200];
+	int32_t ids[200];
+	rng r;
+
+	rng_seed(&r, seed);
+	for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+		for (uint32_t k = 1; k <= sizes[s]; k += 1 + sizes[s] / 20) {
+			bool taken[200] = {false};
+			for (uint32_t e = 0; e < sizes[s]; e++)
+				kept[e] = logits[e] = 0.5f * (float)rng_below(&r, 12);
+			kernels_top_k(logits, sizes[s], k, 0, ids, gates);
+			for (uint32_t j = 0; j < k; j++) {
+				uint32_t best = UINT32_MAX;
+				for (uint32_t e = 0; e < sizes[s]; e++) {
+					if (!taken[e] && (best == UINT32_MAX || kept[e] > kept[best]))
+						best = e;
+				}
+				taken[best] = true;
+				assert_int_equal(ids[j], best);
+			}
+		}
+	}
+}
+
+/* ------------------------------------------------------------------ choice */
+
+static void test_find(void **state)
+{
+	(void)state;
+	const char *why = NULL;
+
+	assert_null(kernels_find("sse9", &why));
+	assert_non_null(strstr(why, "unknown name"));
+	assert_null(kernels_find("sse9", NULL));
+	assert_string_equal(kernels_find("scalar", NULL)->isa, "scalar");
+	for (uint32_t i = 0; kernels_name(i); i++) {
+		const kernel_table *k = kernels_find(kernels_name(i), &why);
+		assert_true(k ? strcmp(k->isa, kernels_name(i)) == 0 : why[0] != '\0');
+	}
+	assert_null(kernels_name(3));
+	assert_null(kernels_name(UINT32_MAX));
+}
+
+static uint32_t warnings;
+
+static void count_warning(void *ctx, ufm_log_level level, const char *line)
+{
+	(void)ctx;
+	warnings += level == UFM_LOG_WARN && strstr(line, "UFM_KERNELS=sse9") != NULL;
+}
+
+static void test_environment_overrides(void **state)
+{
+	(void)state;
+	const char *isa = "scalar";
+
+	for (uint32_t i = 0; kernels_name(i); i++)
+		isa = kernels_find(kernels_name(i), NULL) ? kernels_name(i) : isa;
+	unsetenv("UFM_KERNELS");
+	assert_string_equal(kernels_best()->isa, isa);
+	setenv("UFM_KERNELS", "", 1);
+	assert_string_equal(kernels_best()->isa, isa);
+	setenv("UFM_KERNELS", "scalar", 1);
+	assert_string_equal(kernels_best()->isa, "scalar");
+	setenv("UFM_KERNELS", "sse9", 1);
+	ufm_set_log(count_warning, NULL);
+	assert_string_equal(kernels_best()->isa, isa);
+	assert_int_equal(warnings, 1);
+	ufm_set_log(NULL, NULL);
+	unsetenv("UFM_KERNELS");
+}
+
+#define FOR_TABLE(test, isa) \
+	{ \
+#test " " isa, test, NULL, NULL, (void *)(uintptr_t)(isa) \
+	}
+#define FOR_TABLES(test) \
+	FOR_TABLE(test, "scalar"), FOR_TABLE(test, "avx2"), FOR_TABLE(test, "avx512")
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FOR_TABLES(test_activation_is_relatively_exact),
+		FOR_TABLES(test_activation_extremes),
+		FOR_TABLES(test_rms_norm),
+		FOR_TABLES(test_accumulate_rounds_twice),
+		cmocka_unit_test(test_top_k_small),
+		cmocka_unit_test(test_top_k_ties_go_to_the_lower_id),
+		cmocka_unit_test(test_top_k_renormalises),
+		cmocka_unit_test(test_top_k_nan_comes_last),
+		cmocka_unit_test(test_top_k_against_search),
+		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_environment_overrides),
+	};
+
+	seed = rng_mix((uint64_t)time(NULL), 2);
+	print_message("seed %llu\n", (unsigned long long)seed);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* The packed format: its header, and opening a file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bank/bank.h"
+#include "base/hash.h"
+#include "support/assert_error.h"
+
+static ufm_bank_info small_info(void)
+{
+	ufm_bank_info info = {.layers = 2, .experts = 3};
+
+	assert_int_equal(ufm_expert_desc_init(&info.desc, UFM_EXPERT_MLP_BIAS, 33, 17, UFM_F32),
+	                 UFM_OK);
+	info.bank_bytes = 6 * info.desc.expert_bytes;
+	return info;
+}
+
+static uint64_t file_bytes_of(const ufm_bank_info *info)
+{
+	return BANK_PACKED_HEADER_BYTES +
+	       (uint64_t)info->layers * info->experts * info->desc.block_bytes;
+}
+
+static void test_header_comes_back(void **state)
+{
+	const ufm_expert_kind kinds[] = {UFM_EXPERT_MLP, UFM_EXPERT_MLP_BIAS, UFM_EXPERT_GATED};
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		ufm_bank_info info = small_info(), back;
+
+		memset(&back, 0xff, sizeof back);
+		assert_int_equal(ufm_expert_desc_init(&info.desc, kinds[i], 65, 3, UFM_BF16), UFM_OK);
+		bank_packed_header(&info, header);
+		assert_int_equal(bank_packed_parse(header, sizeof header, file_bytes_of(&info), &back),
+		                 UFM_OK);
+		assert_int_equal(back.layers, info.layers);
+		assert_int_equal(back.experts, info.experts);
+		assert_int_equal(back.bank_bytes, 6 * info.desc.expert_bytes);
+		assert_memory_equal(&back.desc, &info.desc, sizeof info.desc);
+	}
+}
+
+/* Whatever one byte is changed to, the header is refused. */
+static void test_every_byte_counts(void **state)
+{
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+	ufm_bank_info info = small_info(), back;
+
+	(void)state;
+	bank_packed_header(&info, header);
+	for (size_t i = 0; i < sizeof header; i++) {
+		header[i] ^= (uint8_t)(1u << (i % 8));
+		assert_int_equal(bank_packed_parse(header, sizeof header, file_bytes_of(&info), &back),
+		                 UFM_EFORMAT);
+		header[i] ^= (uint8_t)(1u << (i % 8));
+	}
+}
+
+static void put_u32(uint8_t *at, uint32_t value)
+{
+	for (int i = 0; i < 4; i++)
+		at[i] = (uint8_t)(value >> (8 * i));
+}
+
+/* The same with a checksum that fits: the rules behind it. */
+static void test_rules_are_named(void **state)
+{
+	const struct {
+		size_t at;
+		uint32_t value;
+		const char *text;
+	} cases[] = {
+		{0, 0, "not a packed bank"},
+		{8, 2, "version is 2"},
+		{12, 8192, "payload offset"},
+		{16, 0, "layers is 0"},
+		{16, 1u << 24, "layers is"},
+		{20, 0, "experts is 0"},
+		{20, 1u << 20, "experts is"},
+		{24, 0, "d_model is 0"},
+		{24, 34, "shape"},
+		{28, UINT32_MAX, "d_hidden is"},
+		{32, 3, "activation is 3"},
+		{36, 9, "part_count is 9"},
+		{36, 3, "expert_bytes"},
+		{44, 1, "expert_bytes"},
+		{52, 1, "block_bytes"},
+		{56, 4097, "payload offset"},
+		{64, 99, "role is 99"},
+		{68, 0, "dtype"},
+		{80, 1, "multiple of 64"},
+		{64 + 4 * 24, 1, "unused header byte 160"},
+		{4080, 7, "unused header byte 4080"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		uint8_t header[BANK_PACKED_HEADER_BYTES];
+		ufm_bank_info info = small_info(), back;
+		uint64_t sum;
+
+		bank_packed_header(&info, header);
+		put_u32(header + cases[i].at, cases[i].value);
+		sum = hash_bytes(HASH_SEED, header, 4088);
+		put_u32(header + 4088, (uint32_t)sum);
+		put_u32(header + 4092, (uint32_t)(sum >> 32));
+		assert_error(bank_packed_parse(header, sizeof header, file_bytes_of(&info), &back),
+		             UFM_EFORMAT, cases[i].text);
+	}
+}
+
+static void test_sizes_must_agree(void **state)
+{
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+	ufm_bank_info info = small_info(), back;
+	uint64_t right = file_bytes_of(&info);
+
+	(void)state;
+	bank_packed_header(&info, header);
+	assert_error(bank_packed_parse(header, sizeof header, right - 1, &back), UFM_EFORMAT,
+	             "expected 53248 for 6 experts");
+	assert_error(bank_packed_parse(header, sizeof header, right + 1, &back), UFM_EFORMAT, "holds");
+	assert_error(bank_packed_parse(header, sizeof header - 1, right, &back), UFM_EFORMAT,
+	             "header of 4096");
+	assert_error(bank_packed_parse(header, 0, 0, &back), UFM_EFORMAT, "holds 0 bytes");
+}
+
+static void make_folder(char folder[64])
+{
+	strcpy(folder, "/tmp/ufm_test_bank_XXXXXX");
+	assert_non_null(mkdtemp(folder));
+}
+
+static void write_file(const char *path, const void *data, size_t size)
+{
+	FILE *file = fopen(path, "wb");
+
+	assert_non_null(file);
+	assert_int_equal(fwrite(data, 1, size, file), size);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void test_open(void **state)
+{
+	char folder[64], path[80];
+	uint8_t *content;
+	ufm_bank_info info = small_info(), back;
+	bank_extent extents[BANK_EXTENTS_MAX];
+	size_t size = file_bytes_of(&info);
+	ufm_bank *bank;
+
+	(void)state;
+	make_folder(folder);
+	snprintf(path, sizeof path, "%s/bank.ufm", folder);
+	content = calloc(1, size);
+	assert_non_null(content);
+	bank_packed_header(&info, content);
+	write_file(path, content, size);
+	assert_int_equal(ufm_bank_open(path, &bank), UFM_OK);
+	ufm_bank_get_info(bank, &back);
+	assert_int_equal(back.bank_bytes, info.bank_bytes);
+	assert_int_equal(bank_file_count(bank), 1);
+	assert_string_equal(bank_file_path(bank, 0), path);
+	assert_int_equal(bank_extents(bank, 4, extents), 1);
+	assert_int_equal(extents[0].kind, EXTENT_FILE);
+	assert_int_equal(extents[0].file_offset_bytes, 4096 + 4 * info.desc.block_bytes);
+	ufm_bank_close(bank);
+
+	write_file(path, content, size - 1);
+	assert_error(ufm_bank_open(path, &bank), UFM_EFORMAT, path);
+	write_file(path, content, 100);
+	assert_error(ufm_bank_open(path, &bank), UFM_EFORMAT, "holds 100 bytes");
+	free(content);
+	assert_int_equal(unlink(path), 0);
+	assert_error(ufm_bank_open(path, &bank), UFM_EFILE, path);
+	assert_error(ufm_bank_open(folder, &bank), UFM_EFILE, "not a regular file");
+	assert_error(ufm_bank_open(NULL, &bank), UFM_EINVAL, "path");
+	/* a pipe that nobody writes to must not hang */
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_error(ufm_bank_open(path, &bank), UFM_EFILE, "not a regular file");
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_header_comes_back),
+		cmocka_unit_test(test_every_byte_counts),
+		cmocka_unit_test(test_rules_are_named),
+		cmocka_unit_test(test_sizes_must_agree),
+		cmocka_unit_test(test_open),
+	};
+
+	return cmocka_run_group_tests_name("packed", tests, NULL, NULL);
+}

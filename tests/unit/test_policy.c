@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/* Each policy's own order, and the registry. What holds for all is in tests/property. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "policy/registry.h"
+
+#define LAYERS 3
+#define EXPERTS 10
+#define KEYS (LAYERS * EXPERTS)
+
+typedef struct bench {
+	const ufm_policy *policy;
+	void *state;
+	uint8_t locked[KEYS];
+	uint64_t event;
+} bench;
+
+static void open_bench(bench *b, const ufm_policy *policy, uint32_t places)
+{
+	ufm_policy_config config;
+
+	UFM_STRUCT_INIT(&config);
+	config.layers = LAYERS;
+	config.experts = EXPERTS;
+	config.places = places;
+	*b = (bench){.policy = policy};
+	assert_int_equal(policy->create(&config, &b->state), UFM_OK);
+}
+
+static void close_bench(bench *b)
+{
+	b->policy->destroy(b->state);
+}
+
+/* An event of one member. */
+static void use(bench *b, uint32_t key, uint64_t next_event)
+{
+	ufm_policy_use one = {.event = b->event++, .next_event = next_event, .tokens = 1};
+
+	b->policy->event(b->state, key / EXPERTS);
+	b->policy->use(b->state, key, &one);
+}
+
+static void use_and_insert(bench *b, uint32_t key, uint64_t next_event)
+{
+	use(b, key, next_event);
+	b->policy->insert(b->state, key);
+}
+
+static uint32_t victim(bench *b, uint32_t newcomer, bool lingering)
+{
+	return b->policy->victim(b->state, newcomer, b->locked, lingering);
+}
+
+/* ------------------------------------------------------------------ registry */
+
+static void test_registry(void **state)
+{
+	(void)state;
+	assert_ptr_equal(policy_find(NULL), &policy_freq);
+	assert_ptr_equal(policy_find("default"), &policy_freq);
+	assert_ptr_equal(policy_find("lru"), &policy_lru);
+	assert_ptr_equal(policy_find("min-bypass"), &policy_min_bypass);
+	assert_null(policy_find(""));
+	assert_null(policy_find("LRU"));
+	assert_null(policy_at(5));
+	assert_null(policy_at(UINT32_MAX));
+}
+
+static void test_every_table_is_filled(void **state)
+{
+	char names[2][128] = {"", ""};
+
+	(void)state;
+	for (uint32_t i = 0; policy_at(i); i++) {
+		const ufm_policy *p = policy_at(i);
+		char *list = names[(p->flags & UFM_POLICY_OFFLINE) != 0];
+
+		assert_int_equal(p->abi_version, UFM_POLICY_ABI);
+		assert_int_equal(p->struct_size, sizeof *p);
+		assert_ptr_equal(policy_find(p->name), p);
+		assert_true(p->source && *p->source);
+		assert_true(p->create && p->destroy && p->event && p->use && p->insert && p->remove &&
+		            p->victim);
+		snprintf(list + strlen(list), sizeof names[0] - strlen(list), "%s%s", *list ? ", " : "",
+		         p->name);
+	}
+	assert_string_equal(policy_names(false), names[0]);
+	assert_string_equal(policy_names(true), names[1]);
+}
+
+static bool refuse_after(void *ctx, size_t size_bytes)
+{
+	int *left = ctx;
+
+	(void)size_bytes;
+	return (*left)-- > 0;
+}
+
+static void test_every_allocation_may_fail(void **state)
+{
+	ufm_policy_config config;
+
+	(void)state;
+	UFM_STRUCT_INIT(&config);
+	config.layers = LAYERS;
+	config.experts = EXPERTS;
+	config.places = 4;
+	for (uint32_t i = 0; policy_at(i); i++) {
+		ufm_status status = UFM_ENOMEM;
+		int granted = 0;
+
+		for (; status; granted++) {
+			void *made = NULL;
+			int left = granted;
+
+			alloc_set_hook(refuse_after, &left);
+			status = policy_at(i)->create(&config, &made);
+			alloc_set_hook(NULL, NULL);
+			assert_true(status == UFM_OK || (status == UFM_ENOMEM && !made));
+			if (!status)
+				policy_at(i)->destroy(made);
+		}
+		assert_true(granted > 2);
+	}
+}
+
+static void test_destroy_takes_null(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; policy_at(i); i++)
+		policy_at(i)->destroy(NULL);
+}
+
+/* ------------------------------------------------------------------ all of them */
+
+static void test_locked_keys_stay(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; policy_at(i); i++) {
+		bench b;
+
+		open_bench(&b, policy_at(i), 3);
+		for (uint32_t key = 0; key < 3; key++) {
+			use_and_insert(&b, key, 100 - key);
+			b.locked[key] = 1;
+		}
+		for (int n = 0; n < 4; n++)
+			use(&b, 5, 8);
+		assert_int_equal(victim(&b, 5, false), UFM_KEY_NONE);
+		b.locked[1] = 0;
+		assert_int_equal(victim(&b, 5, false), 1);
+		close_bench(&b);
+	}
+}
+
+/* ------------------------------------------------------------------ lru and fifo */
+
+static void test_lru_order(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_lru, 3);
+	use_and_insert(&b, 1, 0);
+	use_and_insert(&b, 2, 0);
+	use_and_insert(&b, 3, 0);
+	use(&b, 1, 0);
+	assert_int_equal(victim(&b, 9, false), 2);
+	assert_int_equal(victim(&b, 9, true), 2);
+	b.policy->remove(b.state, 2);
+	b.policy->insert(b.state, 9);
+	assert_int_equal(victim(&b, 8, false), 3);
+	close_bench(&b);
+}
+
+/* A miss that is inserted after a hit of a later rank is still the older of the two. */
+static void test_lru_goes_by_use_not_by_insertion(void **state)
+{
+	ufm_policy_use one = {.tokens = 1};
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_lru, 2);
+	use_and_insert(&b, 1, 0);
+	b.policy->event(b.state, 0);
+	b.policy->use(b.state, 2, &one);
+	b.policy->use(b.state, 1, &one);
+	b.policy->insert(b.state, 2);
+	use(&b, 3, 0);
+	assert_int_equal(victim(&b, 3, false), 2);
+	close_bench(&b);
+}
+
+static void test_fifo_order(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_fifo, 3);
+	use_and_insert(&b, 1, 0);
+	use_and_insert(&b, 2, 0);
+	use_and_insert(&b, 3, 0);
+	use(&b, 1, 0);
+	assert_int_equal(victim(&b, 9, false), 1);
+	assert_int_equal(victim(&b, 9, true), UFM_KEY_NONE);
+	close_bench(&b);
+}
+
+/* ------------------------------------------------------------------ freq */
+
+static void test_freq_keeps_the_frequent(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_freq, 2);
+	use_and_insert(&b, 1, 0);
+	use_and_insert(&b, 2, 0);
+	for (int i = 0; i < 5; i++)
+		use(&b, 1, 0);
+	use(&b, 3, 0);
+	/* 2 was used once and longer ago than 3; 1 is worth more than both */
+	assert_int_equal(victim(&b, 3, false), 2);
+	b.policy->remove(b.state, 2);
+	b.policy->insert(b.state, 3);
+	use(&b, 3, 0);
+	use(&b, 4, 0);
+	assert_int_equal(victim(&b, 4, false), UFM_KEY_NONE);
+	close_bench(&b);
+}
+
+/* The count of a key is kept while it is away. */
+static void test_freq_remembers(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_freq, 1);
+	for (int i = 0; i < 5; i++)
+		use(&b, 7, 0);
+	for (int i = 0; i < 3; i++)
+		use(&b, 2, 0);
+	b.policy->insert(b.state, 2);
+	use(&b, 7, 0);
+	assert_int_equal(victim(&b, 7, false), 2);
+	close_bench(&b);
+}
+
+/* A long scan of experts that are used once each displaces nothing that is used now and then. */
+static void test_freq_withstands_a_scan(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_freq, 2);
+	for (int round = 0; round < 20; round++) {
+		use(&b, 0, 0);
+		use(&b, 1, 0);
+		if (round == 3) {
+			b.policy->insert(b.state, 0);
+			b.policy->insert(b.state, 1);
+		}
+	}
+	for (uint32_t key = 2; key < EXPERTS; key++) {
+		use(&b, key, 0);
+		assert_int_equal(victim(&b, key, false), UFM_KEY_NONE);
+	}
+	close_bench(&b);
+}
+
+/* Equal experts never displace each other, and another layer's events age nobody. */
+static void test_freq_compares_layers_fairly(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_freq, 1);
+	use_and_insert(&b, 0, 0);
+	for (int i = 0; i < 50; i++) {
+		use(&b, EXPERTS, 0);
+		assert_int_equal(victim(&b, EXPERTS, false), UFM_KEY_NONE);
+	}
+	/* its own layer's events do */
+	use(&b, 1, 0);
+	assert_int_equal(victim(&b, EXPERTS, false), 0);
+	close_bench(&b);
+}
+
+/* A hint's expert, never used, is worth nothing, even where its layer had no event. */
+static void test_freq_gives_up_the_unused_first(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_freq, 2);
+	use_and_insert(&b, 0, 0);
+	b.policy->insert(b.state, 2 * EXPERTS);
+	use(&b, 1, 0);
+	assert_int_equal(victim(&b, 1, false), 2 * EXPERTS);
+	/* nor is an unused newcomer worth a place */
+	assert_int_equal(victim(&b, 2 * EXPERTS + 1, false), UFM_KEY_NONE);
+	close_bench(&b);
+}
+
+/* ------------------------------------------------------------------ min */
+
+static void test_min(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_min, 2);
+	use_and_insert(&b, 1, 10);
+	use_and_insert(&b, 2, 20);
+	use(&b, 3, 30);
+	assert_int_equal(victim(&b, 3, false), 2);
+	/* it need not take back what is farther away than all that it has */
+	assert_int_equal(victim(&b, 3, true), UFM_KEY_NONE);
+	use(&b, 4, UFM_NEVER);
+	assert_int_equal(victim(&b, 4, false), 2);
+	use(&b, 5, 15);
+	assert_int_equal(victim(&b, 5, true), 2);
+	close_bench(&b);
+}
+
+static void test_min_bypass(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_min_bypass, 2);
+	use_and_insert(&b, 1, 10);
+	use_and_insert(&b, 2, 20);
+	use(&b, 3, 30);
+	assert_int_equal(victim(&b, 3, false), UFM_KEY_NONE);
+	use(&b, 4, 20);
+	assert_int_equal(victim(&b, 4, false), UFM_KEY_NONE);
+	use(&b, 5, 19);
+	assert_int_equal(victim(&b, 5, false), 2);
+	use(&b, 2, UFM_NEVER);
+	use(&b, 6, UFM_NEVER);
+	assert_int_equal(victim(&b, 6, false), UFM_KEY_NONE);
+	close_bench(&b);
+}
+
+/* min spares the members of the event while anybody else can go, then keeps the nearest of them. */
+static void test_min_and_its_own_event(void **state)
+{
+	const ufm_policy_use uses[] = {{.event = 5, .next_event = 50, .tokens = 1},
+	                               {.event = 5, .next_event = 40, .rank = 1, .tokens = 1},
+	                               {.event = 5, .next_event = 60, .rank = 2, .tokens = 1}};
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_min, 2);
+	use_and_insert(&b, 0, 7);
+	use_and_insert(&b, 1, 5);
+	b.policy->event(b.state, 0);
+	for (uint32_t i = 0; i < 3; i++)
+		b.policy->use(b.state, 1 + i, &uses[i]);
+	assert_int_equal(victim(&b, 2, false), 0);
+	b.policy->remove(b.state, 0);
+	b.policy->insert(b.state, 2);
+	assert_int_equal(victim(&b, 3, false), UFM_KEY_NONE);
+	close_bench(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_registry),
+		cmocka_unit_test(test_every_table_is_filled),
+		cmocka_unit_test(test_every_allocation_may_fail),
+		cmocka_unit_test(test_destroy_takes_null),
+		cmocka_unit_test(test_locked_keys_stay),
+		cmocka_unit_test(test_lru_order),
+		cmocka_unit_test(test_lru_goes_by_use_not_by_insertion),
+		cmocka_unit_test(test_fifo_order),
+		cmocka_unit_test(test_freq_keeps_the_frequent),
+		cmocka_unit_test(test_freq_remembers),
+		cmocka_unit_test(test_freq_withstands_a_scan),
+		cmocka_unit_test(test_freq_compares_layers_fairly),
+		cmocka_unit_test(test_freq_gives_up_the_unused_first),
+		cmocka_unit_test(test_min),
+		cmocka_unit_test(test_min_bypass),
+		cmocka_unit_test(test_min_and_its_own_event),
+	};
+
+	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
+}

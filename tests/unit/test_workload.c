@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/* The benchmark's workloads: repeatable, never the same batch twice, and following their source. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/npy.h"
+#include "cli/bench/workload_int.h"
+
+enum { D_MODEL = 64, TOKENS = 8 };
+
+static workload *open_spec(const char *spec, uint32_t layers, uint32_t experts_min)
+{
+	workload *w = NULL;
+	workload_config config = {.spec = spec,
+	                          .seed = 7,
+	                          .d_model = D_MODEL,
+	                          .layers = layers,
+	                          .tokens = TOKENS,
+	                          .experts_min = experts_min};
+	if (workload_open(&config, &w) != UFM_OK)
+		fail_msg("%s: %s", spec, ufm_last_error());
+	return w;
+}
+
+/* "kind:/tmp/…" of a new file with this content. */
+static char *with_file(const char *kind, const void *content, size_t size)
+{
+	static char spec[96];
+	char path[] = "/tmp/ufm-workload-XXXXXX";
+	int file = mkstemp(path);
+	assert_true(file >= 0);
+	assert_int_equal(write(file, content, size), (ssize_t)size);
+	close(file);
+	snprintf(spec, sizeof spec, "%s:%s", kind, path);
+	return spec;
+}
+
+static void drop_file(const char *spec)
+{
+	unlink(strchr(spec, ':') + 1);
+}
+
+static void take(workload *w, uint64_t step, float *x)
+{
+	workload_batch batch;
+	workload_step(w, step, &batch);
+	memcpy(x, batch.x, sizeof(float) * TOKENS * D_MODEL);
+}
+
+static bool same(const float *a, const float *b, size_t count)
+{
+	return memcmp(a, b, count * sizeof *a) == 0;
+}
+
+static float x0[TOKENS * D_MODEL], x1[TOKENS * D_MODEL], again[TOKENS * D_MODEL];
+
+static void check_steps(const char *spec)
+{
+	workload *w = open_spec(spec, 1, 8);
+	take(w, 0, x0);
+	for (uint64_t step = 1; step < 6; step++) {
+		take(w, step, x1);
+		if (same(x0, x1, TOKENS * D_MODEL))
+			fail_msg("%s: step %d is step 0", spec, (int)step);
+	}
+	take(w, 0, again);
+	assert_true(same(x0, again, TOKENS * D_MODEL));
+	workload_close(w);
+}
+
+static void test_steps_differ_and_repeat(void **unused)
+{
+	(void)unused;
+	check_steps("uniform");
+	check_steps("zipf:1.1");
+	char *spec = with_file("text", "same same", 9);
+	check_steps(spec);
+	drop_file(spec);
+}
+
+static double dot(const float *a, const float *b)
+{
+	double sum = 0;
+	for (int i = 0; i < D_MODEL; i++)
+		sum += (double)a[i] * b[i];
+	return sum / D_MODEL;
+}
+
+/* Equal words are near each other, different words are not. */
+static void test_words(void **unused)
+{
+	(void)unused;
+	char *spec = with_file("text", "Cat, dog 42!cat(cat)", 20);
+	workload *w = open_spec(spec, 1, 8);
+	/* cat , dog 42 ! cat ( cat ) and from the start again, one later */
+	take(w, 0, x0);
+	assert_true(dot(x0, x0 + 5 * D_MODEL) > 0.6);
+	assert_true(dot(x0, x0 + 7 * D_MODEL) > 0.6);
+	for (int i = 1; i < 5; i++)
+		assert_true(dot(x0, x0 + i * D_MODEL) < 0.6);
+	take(w, 1, x1);
+	assert_true(dot(x0 + 1 * D_MODEL, x1 + 1 * D_MODEL) > 0.6); /* position 9 is word 1 */
+	assert_false(workload_wraps(w, 1));
+	assert_true(workload_wraps(w, 2));
+	workload_close(w);
+	drop_file(spec);
+}
+
+static void test_uniform_is_gaussian(void **unused)
+{
+	(void)unused;
+	workload *w = open_spec("uniform", 1, 8);
+	double sum = 0, squares = 0;
+	enum { STEPS = 40 };
+	for (uint64_t step = 0; step < STEPS; step++) {
+		take(w, step, x0);
+		for (int i = 0; i < TOKENS * D_MODEL; i++) {
+			sum += x0[i];
+			squares += (double)x0[i] * x0[i];
+		}
+	}
+	double n = (double)STEPS * TOKENS * D_MODEL;
+	assert_true(sum / n > -0.05 && sum / n < 0.05);
+	assert_true(squares / n > 0.95 && squares / n < 1.05);
+	double expected = workload_expected_experts(w, 4);
+	assert_true(expected > 3.98 && expected < 3.99); /* 4 (1 - (1/2)^8) */
+	workload_close(w);
+}
+
+static void test_zipf_shares(void **unused)
+{
+	(void)unused;
+	zipf z;
+	assert_int_equal(zipf_open(1.0, &z), UFM_OK);
+	assert_int_equal(zipf_word(&z, 0), 0);
+	assert_int_equal(zipf_word(&z, 0.99999999999), ZIPF_WORDS - 1);
+	double first = z.cumulative[0], second = z.cumulative[1] - z.cumulative[0];
+	assert_true(first / second > 1.999 && first / second < 2.001);
+	for (uint32_t i = 1; i < ZIPF_WORDS; i++)
+		assert_true(z.cumulative[i] > z.cumulative[i - 1]);
+	assert_int_equal(zipf_word(&z, first), 1);
+	zipf_close(&z);
+}
+
+static void test_trace(void **unused)
+{
+	(void)unused;
+	enum { LENGTH = 5, LAYERS = 3, RANKS = 2 };
+	int32_t ids[LENGTH * LAYERS * RANKS];
+	for (int i = 0; i < LENGTH * LAYERS * RANKS; i++)
+		ids[i] = i % 8;
+	char *spec = with_file("trace", "", 0);
+	const uint64_t shape[] = {LENGTH, LAYERS, RANKS};
+	assert_int_equal(npy_write(strchr(spec, ':') + 1, NPY_I32, 3, shape, ids), UFM_OK);
+	workload *w = open_spec(spec, 2, 8);
+	assert_int_equal(workload_top_k(w), RANKS);
+	assert_true(workload_routes(w));
+	for (uint64_t step = 0; step < 3; step++) {
+		workload_batch batch;
+		workload_step(w, step, &batch);
+		for (uint32_t t = 0; t < TOKENS; t++) {
+			uint64_t p = step * TOKENS + t, token = (p + p / LENGTH) % LENGTH;
+			for (uint32_t layer = 0; layer < 2; layer++)
+				for (uint32_t j = 0; j < RANKS; j++)
+					assert_int_equal(batch.ids[(layer * TOKENS + t) * RANKS + j],
+					                 ids[(token * LAYERS + layer) * RANKS + j]);
+			assert_true(batch.gates[t * RANKS] > 0.499f && batch.gates[t * RANKS] < 0.501f);
+		}
+	}
+	workload_close(w);
+	drop_file(spec);
+}
+
+static void test_wrong_specs(void **unused)
+{
+	(void)unused;
+	static const char *const wrong[] = {"",        "text",    "text:",    "trace:", "zipf",
+	                                    "zipf:",   "zipf:0",  "zipf:-1",  "zipf:x", "zipf:nan",
+	                                    "zipf:11", "Uniform", "uniform:1"};
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		if (workload_check_spec(wrong[i]) != UFM_EINVAL)
+			fail_msg("'%s' was accepted", wrong[i]);
+	assert_int_equal(workload_check_spec("zipf:1.25"), UFM_OK);
+	assert_int_equal(workload_check_spec("text:a file"), UFM_OK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_steps_differ_and_repeat),
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_uniform_is_gaussian),
+		cmocka_unit_test(test_zipf_shares),
+		cmocka_unit_test(test_trace),
+		cmocka_unit_test(test_wrong_specs),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
