@@ -4,9 +4,9 @@
  * configuration with the origin of every value. Nothing here allocates, prints or exits, except
  * options_help.
  *
- * A value goes through the same parser wherever it comes from: the command line, the `quick` column
- * or the `fallback` column. `--name value`, `--name=value`, `-x value` and `-xvalue` are understood;
- * `--` ends the options; a repeated option counts once, the last time.
+ * A value goes through the same parser wherever it comes from: the command line, the `quick`
+ * column or the `fallback` column. `--name value`, `--name=value`, `-x value` and `-xvalue` are
+ * understood; `--` ends the options; a repeated option counts once, the last time.
  */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
@@ -64,8 +64,8 @@ typedef struct option_state {
 	const char *origins[OPTIONS_MAX]; /* "default", "quick", "command line", or a command's own */
 } option_state;
 
-/* Reads arguments 1 … argc-1 into `values` (zeroed by the caller). One line on UFM_EINVAL: the option, what was
- * found, what was expected. Strings point into argv. */
+/* Reads arguments 1 … argc-1 into `values` (zeroed by the caller). One line on UFM_EINVAL: the
+ * option, what was found, what was expected. Strings point into argv. */
 ufm_status options_parse(const option_table *table, int argc, char *const argv[], void *values,
                          option_state *state);
 /* Gives every option that was not on the command line its quick or default value. */

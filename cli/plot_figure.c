@@ -6,7 +6,7 @@
 
 #define GIB 1073741824.0
 
-/* Colours of Okabe and Ito, which stay apart for the colour-blind; every mode has its own point too. */
+/* Colours of Okabe and Ito, which stay apart for the colour-blind; modes differ in points too. */
 static const struct {
 	const char *colour;
 	int point;

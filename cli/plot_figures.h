@@ -15,8 +15,8 @@ typedef struct figure {
 
 extern const figure figure_throughput, figure_memory, figure_timeline;
 
-/* Shared by the scripts: everything up to the figure's own settings; the end of the loop over PNG and
- * SVG. title: what is shown; below it the backend and, if emulated, the link are named. */
+/* Shared by the scripts: everything up to the figure's own settings; the end of the loop over PNG
+ * and SVG. title: what is shown; below it the backend and, if emulated, the link are named. */
 void figure_begin(FILE *to, const char *name, const char *title, unsigned height_px,
                   const plot_rows *rows);
 void figure_end(FILE *to);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory over time: one panel for each mode, a solid line of device memory and a dashed one of process
- * memory for each run. */
+/* Memory over time: one panel for each mode; for each run a solid line of device memory and a
+ * dashed one of process memory. */
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* A routed layer of 64 experts in a device budget that holds some of them, in twenty lines. */
+/* A routed layer of 64 experts under a device budget that holds half of them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <ufm/ufm.h>
+
+enum { EXPERTS = 64, D_MODEL = 256, D_HIDDEN = 1024, TOKENS = 32, TOP_K = 2, COUNTERS = 64 };
+static float x[TOKENS * D_MODEL], y[TOKENS * D_MODEL], router[EXPERTS * D_MODEL];
 
 static void must(ufm_status status)
 {
@@ -12,11 +15,7 @@ static void must(ufm_status status)
 	exit(1);
 }
 
-enum { EXPERTS = 64, D_MODEL = 256, D_HIDDEN = 1024, TOKENS = 32, TOP_K = 2 };
-static float x[TOKENS * D_MODEL], y[TOKENS * D_MODEL];
-static float router[EXPERTS * D_MODEL], norm[D_MODEL];
-
-/* A stand-in for a model's own weights and tokens. */
+/* Stands in for a model's own weights and tokens. */
 static void fill(float *values, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -25,51 +24,43 @@ static void fill(float *values, size_t count)
 
 int main(void)
 {
-	ufm_bank_synthetic_config experts;
-	ufm_engine_config device;
-	ufm_layer_config config;
-	ufm_moe_call call;
-	ufm_bank *bank;
-	ufm_host *host;
-	ufm_engine *engine;
-	ufm_layer *layer;
-	ufm_bank_info info;
-	ufm_ticket ticket;
 	fill(x, TOKENS * D_MODEL);
 	fill(router, EXPERTS * D_MODEL);
-	fill(norm, D_MODEL);
 
-	UFM_STRUCT_INIT(&experts); /* what the experts are; a model would use ufm_bank_memory */
-	experts.experts = EXPERTS;
+	/* What the experts are, and all of them in host memory. */
+	ufm_bank *bank;
+	ufm_host *host;
+	ufm_bank_info info;
+	ufm_bank_synthetic_config experts = {.struct_size = sizeof experts, .experts = EXPERTS};
 	must(ufm_expert_desc_init(&experts.desc, UFM_EXPERT_MLP_BIAS, D_MODEL, D_HIDDEN, UFM_F32));
 	must(ufm_bank_synthetic(&experts, &bank));
-	must(ufm_host_open(bank, NULL, &host)); /* all of them in host memory */
-
-	UFM_STRUCT_INIT(&config); /* one layer: y = x + moe(norm(x)) */
-	config.top_k = TOP_K;
-	config.residual = 1;
-	config.router_weight = router;
-	config.norm_weight = norm;
+	must(ufm_host_open(bank, NULL, &host));
 	ufm_bank_get_info(bank, &info);
 
-	UFM_STRUCT_INIT(&device); /* a budget for half of them */
-	device.vram_target_bytes = info.bank_bytes / 2;
-	device.max_tokens = TOKENS;
-	device.top_k_max = TOP_K;
-	device.arena_bytes = ufm_layer_bytes(&info, &config);
+	/* A device with room for half of them, and the layer on it: y = x + moe(x). */
+	ufm_engine *engine;
+	ufm_layer *layer;
+	ufm_layer_config config = {
+		.struct_size = sizeof config, .top_k = TOP_K, .residual = 1, .router_weight = router};
+	ufm_engine_config device = {.struct_size = sizeof device,
+	                            .vram_target_bytes = info.bank_bytes / 2,
+	                            .max_tokens = TOKENS,
+	                            .top_k_max = TOP_K,
+	                            .arena_bytes = ufm_layer_bytes(&info, &config)};
 	must(ufm_engine_open(host, &device, &engine));
 	must(ufm_layer_open(engine, &config, &layer));
 
-	UFM_STRUCT_INIT(&call);
-	call.tokens = TOKENS;
-	call.x.host = x;
-	call.y.host = y;
+	/* One call. */
+	ufm_ticket ticket;
+	ufm_moe_call call = {
+		.struct_size = sizeof call, .tokens = TOKENS, .x = {.host = x}, .y = {.host = y}};
 	must(ufm_moe_forward(layer, &call, &ticket));
 	must(ufm_ticket_wait(engine, ticket, UFM_WAIT_FOREVER));
 
-	uint64_t counters[64] = {0};
-	ufm_engine_get_counters(engine, counters, 64);
-	for (uint32_t i = 0; i < ufm_counter_count() && i < 64; i++)
+	/* What it took. */
+	uint64_t counters[COUNTERS] = {0};
+	ufm_engine_get_counters(engine, counters, COUNTERS);
+	for (uint32_t i = 0; i < ufm_counter_count() && i < COUNTERS; i++)
 		printf("%-22s %llu %s\n", ufm_counter_describe(i)->name, (unsigned long long)counters[i],
 		       ufm_counter_describe(i)->unit);
 	ufm_layer_close(layer);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The model under test: routed layers in a row, each y = x + moe(norm(x)), with routers and norms made
- * from a seed. The hidden state stays on the device between layers. */
+/* The model under test: routed layers in a row, each y = x + moe(norm(x)), with routers and norms
+ * made from a seed. The hidden state stays on the device between layers. */
 #ifndef CLI_BENCH_MODEL_H
 #define CLI_BENCH_MODEL_H
 

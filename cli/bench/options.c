@@ -7,9 +7,9 @@
 #include "cli/bench/workload.h"
 #include "policy/registry.h"
 
-/* The reference case in small: experts 1/16 of the reference's 134.3 MB, card 23.51 GiB / 16, target
- * 16 GiB / 16, headroom 1 GiB / 16. The link is far slower than this memory, as PCIe is against a
- * card's. */
+/* The reference case in small: experts 1/16 of the reference's 134.3 MB, card 23.51 GiB / 16,
+ * target 16 GiB / 16, headroom 1 GiB / 16. The link is far slower than this memory, as PCIe is
+ * against a card's. */
 #define QUICK_LIMIT "1.469375GiB"
 #define QUICK_TARGET "1GiB"
 #define QUICK_HEADROOM "64MiB"

@@ -15,7 +15,6 @@
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
-#include "pager/pager.h"
 #include "telemetry/sampler.h"
 
 typedef struct run {
@@ -136,10 +135,7 @@ static void probe(void *ctx, sampler_reading *reading)
 	ufm_engine_get_memory(engine, &memory);
 	reading->live_bytes = memory.live_bytes;
 	reading->held_bytes = memory.held_bytes;
-	/* Not ufm_engine_get_counters, which waits while a call holds the engine: a sample is due now. */
-	const counters *now = engine_counters(engine);
-	for (uint32_t i = 0; i < COUNTER_COUNT; i++)
-		reading->counters[i] = counter_get(now, (counter_id)i);
+	ufm_engine_get_counters(engine, reading->counters, COUNTER_COUNT);
 }
 
 /* Inside a timed step: a few loads, where a sample would read /proc and write a line. */

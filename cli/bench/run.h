@@ -15,8 +15,8 @@ typedef struct run_config {
 	uint32_t number, runs;      /* for the progress line */
 } run_config;
 
-/* Fills a row that row_open prepared. What goes wrong in the run ends in the row; the status is that
- * of the telemetry file alone, and when it could not be created there was no run. */
+/* Fills a row that row_open prepared. What goes wrong in the run ends in the row; the status is
+ * that of the telemetry file alone, and when it could not be created there was no run. */
 ufm_status run_bench(const run_config *config, bench_row *row);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the model under test reads: the hidden states of every step, and for a trace its routing.
- * A workload is a stream of tokens, numbered from 0; step s takes tokens s*T … s*T + T - 1, T = batch
- * x seq. It depends on the seed and the step number alone, so every run of a sweep reads the same.
+ * What the model under test reads: the hidden states of every step, and for a trace its routing. A
+ * workload is a stream of tokens, numbered from 0; step s takes tokens s*T … s*T + T - 1, T =
+ * batch x seq. It depends on the seed and the step number alone, so every run of a sweep reads the
+ * same.
  *
  * text   word w at position p: gauss(w) + POSITION * gauss(p)
  * zipf   the same with words drawn from Zipf(S) over 32768
@@ -56,7 +57,7 @@ void workload_step(workload *w, uint64_t step, workload_batch *out);
 /* The stream was read to its end and begun again by the end of `steps` steps. */
 bool workload_wraps(const workload *w, uint64_t steps);
 
-/* Distinct experts a layer is expected to touch in a step, E (1 - (1 - k/E)^T); 0 unless uniform. */
+/* Distinct experts a layer should touch in a step, E (1 - (1 - k/E)^T); 0 unless uniform. */
 double workload_expected_experts(const workload *w, uint32_t experts);
 
 #endif

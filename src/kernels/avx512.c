@@ -27,7 +27,9 @@ static inline vec v_load(const float *from)
 /* Bits of the first `count` lanes. */
 static inline __mmask16 first_lanes(uint32_t count)
 {
-	return count < LANES ? (__mmask16)((1u << count) - 1u) : (__mmask16)0xffff;
+	uint32_t bits = count < LANES ? (1u << count) - 1u : 0xffffu;
+
+	return (__mmask16)bits;
 }
 
 static inline vec v_load_part(const float *from, uint32_t count)

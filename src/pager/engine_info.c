@@ -49,9 +49,6 @@ void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
 
 void ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
 {
-	lock_take(&e->lock);
-	loads_step(e);
-	lock_drop(&e->lock);
 	for (uint32_t i = 0; i < count && i < COUNTER_COUNT; i++)
 		values[i] = counter_get(&e->counters, (counter_id)i);
 }

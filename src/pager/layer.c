@@ -43,7 +43,7 @@ static ufm_status hold_resident(ufm_engine *e, uint32_t expert, uint32_t slot)
 static ufm_status hold_streamed(ufm_engine *e, uint32_t layer, uint32_t expert)
 {
 	uint32_t slot;
-	ufm_status status = slot_load(e, key_of(e, layer, expert), &slot);
+	ufm_status status = loads_place(e, key_of(e, layer, expert), &slot);
 	if (status != UFM_OK)
 		return status;
 	e->held[expert] = slot;

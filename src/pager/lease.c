@@ -88,7 +88,7 @@ static ufm_status load_misses(ufm_engine *e, uint32_t layer, ufm_lease *lease, u
 		if (lease->slots[i] != SLOT_NONE)
 			continue;
 		uint32_t key = layer * e->experts + e->lease_members[i].expert;
-		ufm_status status = slot_load(e, key, &lease->slots[i]);
+		ufm_status status = loads_place(e, key, &lease->slots[i]);
 		if (status != UFM_OK)
 			return status;
 		counter_add(&e->counters, COUNTER_streamed_uses, 1);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies of experts to the device, kept in a ring of records until they have ended. */
+#include <assert.h>
+
 #include "base/status.h"
 #include "pager/pager_int.h"
 
@@ -136,6 +138,22 @@ ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place
 		counter_add(&e->counters, COUNTER_evictions, 1);
 	if (!place->kept)
 		counter_add(&e->counters, COUNTER_bypasses, 1);
+	return UFM_OK;
+}
+
+ufm_status loads_place(ufm_engine *e, uint32_t key, uint32_t *slot)
+{
+	cache_placement place;
+	ufm_status status = cache_place(e->cache, key, &place);
+	if (status != UFM_OK)
+		return status;
+	assert(place.slot != SLOT_NONE);
+	slots_publish(e);
+	status = loads_start(e, key, &place);
+	if (status != UFM_OK)
+		return status;
+	cache_pin(e->cache, place.slot);
+	*slot = place.slot;
 	return UFM_OK;
 }
 

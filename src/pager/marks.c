@@ -76,7 +76,7 @@ ufm_status pager_order(ufm_engine *e, ufm_stream *stream, uint64_t mark)
 
 /* The event may be reused while this thread sleeps; then it waits for a later point, which is
  * correct, only longer. */
-ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns)
+static ufm_status wait_event(ufm_engine *e, uint64_t mark, uint64_t wait_ns)
 {
 	lock_take(&e->lock);
 	bool known = mark < e->mark_next;
@@ -86,4 +86,17 @@ ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns)
 		return status_fail(UFM_EINVAL, "ticket: number %llu was never given by this engine",
 		                   (unsigned long long)mark);
 	return event ? e->b->event_sync(event, wait_ns) : UFM_OK;
+}
+
+/* Copies that the mark came after have ended: their times are counted now, so that the counters are
+ * exact for whoever waited. */
+ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns)
+{
+	ufm_status status = wait_event(e, mark, wait_ns);
+	if (status == UFM_OK) {
+		lock_take(&e->lock);
+		loads_step(e);
+		lock_drop(&e->lock);
+	}
+	return status;
 }

@@ -120,13 +120,13 @@ void loads_close(ufm_engine *e);
 void loads_step(ufm_engine *e);
 /* Enqueues the copy of `key` into the slot of a placement. On failure the slot is free again. */
 ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place);
+/* Gives `key` a slot, starts its copy, pins the slot. UFM_EBUSY: every slot is pinned. */
+ufm_status loads_place(ufm_engine *e, uint32_t key, uint32_t *slot);
 /* Orders `stream` after the slot's bytes; `measure`: it is the compute stream and its stall counts. */
 ufm_status loads_order(ufm_engine *e, uint32_t slot, ufm_stream *stream, bool measure);
 
 /* slots.c; the engine's lock is held */
 ufm_devptr slot_address(const ufm_engine *e, uint32_t slot);
-/* Places `key`, starts its copy, pins the slot. */
-ufm_status slot_load(ufm_engine *e, uint32_t key, uint32_t *slot);
 /* The work on `stream` so far is the last use of these slots: unpins them. */
 ufm_status slots_used_by(ufm_engine *e, ufm_stream *stream, const uint32_t *slots, uint32_t n);
 /* Publishes the number of slots in use. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Slots in use: loading, pinning, and the mark of their last use. */
+/* Slots in use: where they are, how many, and the mark of their last use. */
 #include "pager/pager_int.h"
 
 ufm_devptr slot_address(const ufm_engine *e, uint32_t slot)
@@ -13,21 +13,6 @@ void slots_publish(ufm_engine *e)
 	cache_get_stats(e->cache, &stats);
 	atomic_store_explicit(&e->slots_used, stats.loading + stats.ready, memory_order_relaxed);
 	atomic_store_explicit(&e->slots_high_water, stats.used_high_water, memory_order_relaxed);
-}
-
-ufm_status slot_load(ufm_engine *e, uint32_t key, uint32_t *slot)
-{
-	cache_placement place;
-	ufm_status status = cache_place(e->cache, key, &place);
-	if (status != UFM_OK)
-		return status;
-	slots_publish(e);
-	status = loads_start(e, key, &place);
-	if (status != UFM_OK)
-		return status;
-	cache_pin(e->cache, place.slot);
-	*slot = place.slot;
-	return UFM_OK;
 }
 
 /* A slot keeps one mark. If another stream's use is still pending, this stream comes after it. */

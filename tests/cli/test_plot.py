@@ -13,9 +13,9 @@ gnuplot = pytest.mark.skipif(shutil.which("gnuplot") is None, reason="gnuplot mi
 
 def row(mode, experts, **more):
     return {"mode": mode, "num_experts": experts, "status": "ok", "bank_bytes": experts << 23,
-            "peak_vram_bytes": experts << 22, "vram_target_bytes": 1 << 30, "tokens_per_s": 1e5 / experts,
-            "vram_limit_bytes": 3 << 29, "backend": "cpu", "device": "a 'quoted' {device}_with ^marks",
-            "link_gbps_emulated": 2.0, **more}
+            "peak_vram_bytes": experts << 22, "vram_target_bytes": 1 << 30,
+            "tokens_per_s": 1e5 / experts, "vram_limit_bytes": 3 << 29, "backend": "cpu",
+            "device": "a 'quoted' {device}_with ^marks", "link_gbps_emulated": 2.0, **more}
 
 
 def write(folder, rows):

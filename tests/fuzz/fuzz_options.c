@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Arguments made of arbitrary bytes, one a line: parsing them never reads outside, and what it accepts
- * is what its text says when parsed again. */
+/* Arguments made of arbitrary bytes, one a line: parsing them never reads outside, and what it
+ * accepts is what its text says when parsed again. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

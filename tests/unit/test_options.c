@@ -262,8 +262,8 @@ static void test_nearest(void **unused)
 	assert_null(nearest_word("a-very-long-word-that-nobody-can-have-meant", words, 3));
 }
 
-/* Every default and quick value of the real table is one that its own parser accepts, and survives a
- * round trip through its text. */
+/* Every default and quick value of the real table is one that its own parser accepts, and survives
+ * a round trip through its text. */
 static void test_bench_table(void **unused)
 {
 	(void)unused;

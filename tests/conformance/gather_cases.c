@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* gather: rows picked or in order, f32 or bf16, with and without the norm. */
+#include "conformance.h"
+
+#include <math.h>
+
+#include "base/bf16.h"
+#include "base/rng.h"
+
+#define TOKENS 61
+#define D_MAX 1030
+#define EPS 1e-6f
+
+typedef struct gather_case {
+	uint32_t d_model, rows, first;
+	uint64_t stride;
+	ufm_dtype dtype;
+	bool index, norm;
+} gather_case;
+
+static struct {
+	float x[TOKENS * D_MAX], norm[D_MAX], out[TOKENS * D_MAX];
+	uint16_t bits[TOKENS * D_MAX];
+	uint32_t index[TOKENS];
+	double ref[TOKENS * D_MAX];
+} data;
+
+static void make_inputs(const gather_case *c)
+{
+	rng r;
+
+	rng_seed(&r, the.seed);
+	random_f32(data.x, TOKENS * (size_t)c->stride, 2.0f);
+	random_f32(data.norm, c->d_model, 1.5f);
+	for (uint32_t i = 0; i < TOKENS * c->stride; i++) {
+		data.bits[i] = bf16_from_f32(data.x[i]);
+		if (c->dtype == UFM_BF16)
+			data.x[i] = bf16_to_f32(data.bits[i]);
+	}
+	for (uint32_t i = 0; i < c->rows; i++)
+		data.index[i] = c->index ? rng_below(&r, TOKENS) : c->first + i;
+}
+
+static void make_reference(const gather_case *c)
+{
+	for (uint32_t i = 0; i < c->rows; i++) {
+		const float *x = data.x + data.index[i] * c->stride;
+		double squares = 0.0;
+		for (uint32_t j = 0; j < c->d_model; j++)
+			squares += (double)x[j] * (double)x[j];
+		double scale = c->norm ? 1.0 / sqrt(squares / c->d_model + (double)EPS) : 1.0;
+		for (uint32_t j = 0; j < c->d_model; j++)
+			data.ref[(size_t)i * c->d_model + j] =
+				(double)x[j] * scale * (c->norm ? (double)data.norm[j] : 1.0);
+	}
+}
+
+static void check(const gather_case *c)
+{
+	size_t count = (size_t)c->rows * c->d_model, in = TOKENS * (size_t)c->stride;
+
+	make_inputs(c);
+	make_reference(c);
+	ufm_gather_args args = {
+		.x = c->dtype == UFM_F32 ? upload(data.x, in * 4) : upload(data.bits, in * 2),
+		.x_stride = c->stride,
+		.x_dtype = c->dtype,
+		.index = c->index ? upload(data.index, sizeof data.index) : 0,
+		.first = c->first,
+		.rows = c->rows,
+		.d_model = c->d_model,
+		.norm_weight = c->norm ? upload(data.norm, c->d_model * 4) : 0,
+		.norm_eps = EPS,
+		.out = device_alloc(count * 4 + 4),
+	};
+	OK(the.backend->gather(the.stream, &args));
+	download(data.out, args.out, count * 4 + 4);
+	double e = error_of(data.out, data.ref, count);
+	if (!(e <= (c->norm ? 1e-6 : 0.0)))
+		fail_msg(
+			"d_model %u, rows %u, stride %llu, dtype %d, index %d, norm %d: error %g, seed %llu",
+			c->d_model, c->rows, (unsigned long long)c->stride, (int)c->dtype, c->index, c->norm, e,
+			(unsigned long long)the.seed);
+	assert_true(isnan(data.out[count])); /* nothing past the end */
+}
+
+static void check_all(uint32_t d_model, uint32_t rows, uint32_t first, uint64_t stride)
+{
+	for (uint32_t v = 0; v < 8; v++) {
+		gather_case c = {d_model,      rows,        first, stride, v & 1 ? UFM_BF16 : UFM_F32,
+		                 (v & 2) != 0, (v & 4) != 0};
+		check(&c);
+	}
+}
+
+static void gather_shapes(void **state)
+{
+	(void)state;
+	check_all(1, 1, 0, 1);
+	check_all(7, 3, 58, 7);
+	check_all(64, TOKENS, 0, 64);
+	check_all(300, 17, 5, 300);
+}
+
+static void gather_strides(void **state)
+{
+	(void)state;
+	check_all(33, 20, 41, 50);
+	check_all(1024, 9, 1, D_MAX);
+}
+
+static void gather_no_rows(void **state)
+{
+	(void)state;
+	check_all(16, 0, 0, 16);
+}
+
+/* A zero row is 0 / sqrt(eps), not NaN. */
+static void gather_zero_row(void **state)
+{
+	(void)state;
+	float zeros[40] = {0}, ones[40], out[40];
+
+	for (uint32_t i = 0; i < 40; i++)
+		ones[i] = 1.0f;
+	ufm_gather_args args = {
+		.x = upload(zeros, sizeof zeros),
+		.x_stride = 40,
+		.x_dtype = UFM_F32,
+		.rows = 1,
+		.d_model = 40,
+		.norm_weight = upload(ones, sizeof ones),
+		.norm_eps = EPS,
+		.out = device_alloc(sizeof out),
+	};
+	OK(the.backend->gather(the.stream, &args));
+	download(out, args.out, sizeof out);
+	for (uint32_t i = 0; i < 40; i++)
+		assert_true(out[i] == 0.0f);
+}
+
+static const struct CMUnitTest cases[] = {
+	CASE(gather_shapes),
+	CASE(gather_strides),
+	CASE(gather_no_rows),
+	CASE(gather_zero_row),
+};
+const case_list gather_cases = CASE_LIST(cases);

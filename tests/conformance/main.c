@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs every case against the backend named by UFM_TEST_BACKEND, `cpu` by default. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/rng.h"
+#include "conformance.h"
+#include "device/registry.h"
+
+static const case_list *const lists[] = {&memory_cases,  &copy_cases,   &event_cases,
+                                         &gather_cases,  &router_cases, &expert_cases,
+                                         &combine_cases, &cpu_cases};
+
+#define CASES_MAX 128
+
+int main(void)
+{
+	static struct CMUnitTest tests[CASES_MAX];
+	const char *name = getenv("UFM_TEST_BACKEND");
+	size_t count = 0;
+
+	if (!name || !*name)
+		name = "cpu";
+	if (registry_find(name, &the.backend) != UFM_OK) {
+		fprintf(stderr, "UFM_TEST_BACKEND=%s: %s\n", name, ufm_last_error());
+		return 1;
+	}
+	the.is_cpu = the.backend == &cpu_backend;
+	the.seed = rng_mix((uint64_t)time(NULL), 3);
+	for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++) {
+		if (count + lists[l]->count > CASES_MAX)
+			return 1;
+		memcpy(tests + count, lists[l]->cases, lists[l]->count * sizeof tests[0]);
+		count += lists[l]->count;
+	}
+	print_message("backend %s, seed %llu\n", the.backend->name, (unsigned long long)the.seed);
+	/* The macro takes the count from the array's type. */
+	return _cmocka_run_group_tests(the.backend->name, tests, count, NULL, NULL);
+}
