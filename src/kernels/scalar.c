@@ -45,7 +45,7 @@ static inline void v_store_part(float *to, vec value, uint32_t count)
 
 static inline vec v_fma(vec a, vec b, vec c)
 {
-#ifdef __FP_FAST_FMAF
+#if defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
 	return __builtin_fmaf(a, b, c);
 #else
 	return a * b + c;
