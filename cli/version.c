@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The library's version, and the commit when the build passed it as UFM_GIT_DESCRIBE. */
+/* The library's version, and the commit it was built from. */
 #include "cli/version.h"
 
 #include <stddef.h>
 #include <stdio.h>
 #include <ufm/ufm.h>
 
+#include "ufm_git_describe.h" /* written by the build */
+
 const char *version_git(void)
 {
-#ifdef UFM_GIT_DESCRIBE
 	return sizeof UFM_GIT_DESCRIBE > 1 ? UFM_GIT_DESCRIBE : NULL;
-#else
-	return NULL;
-#endif
 }
 
 const char *version_text(void)
