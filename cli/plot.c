@@ -16,8 +16,6 @@
 #include "cli/message.h"
 #include "cli/plot_figures.h"
 
-extern char **environ;
-
 static const figure *const figures[] = {&figure_throughput, &figure_memory, &figure_timeline};
 #define FIGURE_COUNT (sizeof figures / sizeof figures[0])
 

@@ -239,7 +239,7 @@ static ufm_status read_info(const char *path, ufm_bank_info *info)
 ufm_status ufm_bank_open(const char *path, ufm_bank **out)
 {
 	ufm_bank_info info;
-	ufm_bank *bank;
+	ufm_bank *bank = NULL;
 	ufm_status status;
 
 	if (!path)

@@ -2,6 +2,7 @@
 /* Parses and checks .npy headers. */
 #include "base/npy.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
@@ -102,6 +103,7 @@ static ufm_status take_quoted(header_text *h, const char *what, quoted_text *out
 
 static bool quoted_is(quoted_text q, const char *word)
 {
+	assert(q.text);
 	return q.length == strlen(word) && memcmp(q.text, word, q.length) == 0;
 }
 
@@ -110,6 +112,7 @@ static ufm_status refuse_dtype(quoted_text q)
 	int length = q.length < 16 ? (int)q.length : 16;
 	const char *rule = "is not supported, expected |u1 <u2 <i4 <u4 <i8 <f4 or <f8";
 
+	assert(q.text);
 	if (q.length && q.text[0] == '>')
 		rule = "is big-endian, expected little-endian";
 	else if (q.length > 1 && q.text[1] == 'O')
@@ -119,7 +122,7 @@ static ufm_status refuse_dtype(quoted_text q)
 
 static ufm_status take_descr(header_text *h, npy_array *out)
 {
-	quoted_text q;
+	quoted_text q = {0};
 
 	skip_blanks(h);
 	if (h->at < h->end && *h->at == '[')
@@ -197,7 +200,7 @@ static const struct {
 
 static ufm_status take_key(header_text *h, unsigned *seen, unsigned *key)
 {
-	quoted_text q;
+	quoted_text q = {0};
 	ufm_status status = take_quoted(h, "a key in quotes or '}'", &q);
 
 	if (status != UFM_OK)

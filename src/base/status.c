@@ -79,19 +79,17 @@ static void mask_controls(char *line)
 	}
 }
 
-ufm_status status_fail(ufm_status status, const char *format, ...)
+void status_record(const char *format, ...)
 {
 	/* Formatted aside, because an argument may be the last error itself. */
 	char line[STATUS_LINE_BYTES];
 	va_list args;
 
-	assert(status != UFM_OK);
 	va_start(args, format);
 	vsnprintf(line, sizeof line, format, args);
 	va_end(args);
 	mask_controls(line);
 	memcpy(last_error, line, sizeof line);
-	return status;
 }
 
 /* Cut at the line's end: the context comes first and is what must stay. */
@@ -104,12 +102,11 @@ static void append(char line[STATUS_LINE_BYTES], const char *text)
 	line[used + added] = '\0';
 }
 
-ufm_status status_prefix(ufm_status status, const char *format, ...)
+void status_record_prefix(const char *format, ...)
 {
 	char line[STATUS_LINE_BYTES];
 	va_list args;
 
-	assert(status != UFM_OK);
 	va_start(args, format);
 	vsnprintf(line, sizeof line, format, args);
 	va_end(args);
@@ -117,7 +114,6 @@ ufm_status status_prefix(ufm_status status, const char *format, ...)
 	append(line, ": ");
 	append(line, last_error);
 	memcpy(last_error, line, sizeof line);
-	return status;
 }
 
 ufm_status status_read_config(void *out, size_t full_size, const void *config, const char *name)

@@ -3,18 +3,26 @@
 #ifndef UFM_BASE_STATUS_H
 #define UFM_BASE_STATUS_H
 
+#include <assert.h>
 #include <ufm/ufm.h>
 
-/* Records one line (what was wrong, what was expected) and returns `status`, so that the first
- * function to know can write `return status_fail(UFM_EINVAL, "...", ...);`. Callers pass the status
- * on without recording again. Control characters become '?'; the line is cut at 511 bytes. */
-ufm_status status_fail(ufm_status status, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+/* Records one line (what was wrong, what was expected) and gives `status`, so that the first function
+ * to know can write `return status_fail(UFM_EINVAL, "...", ...);`. Callers pass the status on without
+ * recording again. Control characters become '?'; the line is cut at 511 bytes. A macro, so that
+ * compilers see that the result is never UFM_OK. */
+#define status_fail(status, ...) (status_record(__VA_ARGS__), status_failed(status))
 
-/* Puts context and ": " before the recorded line ("bank.ufm" gives "bank.ufm: line") and returns
+/* Puts context and ": " before the recorded line ("bank.ufm" gives "bank.ufm: line") and gives
  * `status`. */
-ufm_status status_prefix(ufm_status status, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+#define status_prefix(status, ...) (status_record_prefix(__VA_ARGS__), status_failed(status))
+
+void status_record(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void status_record_prefix(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static inline ufm_status status_failed(ufm_status status)
+{
+	assert(status != UFM_OK);
+	return status;
+}
 
 /* Copies a config whose first member is its struct_size over defaults of full_size bytes:
  * fields that an older caller does not know keep what is in `out`, whose struct_size becomes

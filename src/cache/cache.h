@@ -72,13 +72,13 @@ typedef struct cache_placement {
 ufm_status cache_place(cache *c, uint32_t key, cache_placement *out);
 /* The same, but only into a slot that holds nothing (a hint): UFM_EBUSY if there is none. */
 ufm_status cache_place_free(cache *c, uint32_t key, cache_placement *out);
-/* A load ended. Ignored when the slot has another generation by now. A slot whose load failed must
+/* Slots by their index. A load ended: ignored when the slot has another generation by now. A slot whose load failed must
  * have no pins. */
-void cache_loaded(cache *c, uint32_t slot, uint32_t generation);
-void cache_load_failed(cache *c, uint32_t slot, uint32_t generation);
+void cache_loaded(cache *c, uint32_t index, uint32_t generation);
+void cache_load_failed(cache *c, uint32_t index, uint32_t generation);
 
-void cache_pin(cache *c, uint32_t slot);
-void cache_unpin(cache *c, uint32_t slot);
+void cache_pin(cache *c, uint32_t index);
+void cache_unpin(cache *c, uint32_t index);
 
 typedef struct cache_stats {
 	uint32_t slots, ring, free, loading, ready; /* free + loading + ready = slots */
@@ -92,7 +92,7 @@ typedef struct cache_slot {
 	uint32_t key, pins, generation;
 	bool in_ring;
 } cache_slot;
-void cache_get_slot(const cache *c, uint32_t slot, cache_slot *out);
+void cache_get_slot(const cache *c, uint32_t index, cache_slot *out);
 
 /* Checks every invariant in O(slots + keys); false with one line in *why. For tests. */
 bool cache_check(const cache *c, const char **why);

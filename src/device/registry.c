@@ -2,6 +2,7 @@
 /* Chooses a backend by name, loads plugins, and says exactly why one is refused. */
 #include "device/registry.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <dlfcn.h>
 #include <stdio.h>
@@ -92,6 +93,7 @@ static ufm_status check_devices(const ufm_backend *backend, const char *path)
 {
 	uint32_t count = 0;
 
+	assert(backend);
 	/* What device_count does not overwrite is the reason. */
 	status_fail(UFM_EBACKEND, "it gave no reason");
 	ufm_status status = backend->device_count(&count);

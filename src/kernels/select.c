@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which table this CPU and this build can use. */
+#include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,7 @@ const kernel_table *kernels_best(void)
 
 	for (uint32_t i = CHOICE_COUNT; !table && i > 0; i--)
 		table = kernels_find(choices[i - 1].isa, NULL);
+	assert(table); /* scalar runs everywhere */
 	if (why)
 		log_warn("UFM_KERNELS=%s: %s; using %s", asked, why, table->isa);
 	return table;

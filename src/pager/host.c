@@ -100,11 +100,11 @@ static ufm_status load_bank(ufm_host *host, const ufm_host_config *config)
 	return status == UFM_OK ? fill_all(host, config) : status;
 }
 
-ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_host_config *user,
+ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_host_config *config,
                         ufm_host **out)
 {
-	ufm_host_config config;
-	ufm_status status = read_config(user, &config);
+	ufm_host_config resolved;
+	ufm_status status = read_config(config, &resolved);
 	if (status != UFM_OK)
 		return status;
 	ufm_host *host = alloc_zeroed(1, sizeof *host);
@@ -113,9 +113,9 @@ ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_ho
 	atomic_init(&host->refs, 1);
 	host->b = backend;
 	host->bank = bank_ref(bank);
-	host->pageable = config.pageable != 0;
+	host->pageable = resolved.pageable != 0;
 	host->block_bytes = bank_desc(bank)->block_bytes;
-	status = load_bank(host, &config);
+	status = load_bank(host, &resolved);
 	if (status != UFM_OK) {
 		ufm_host_close(host);
 		return status;
@@ -129,7 +129,7 @@ ufm_status ufm_host_open(ufm_bank *bank, const ufm_host_config *user, ufm_host *
 	if (!bank)
 		return status_fail(UFM_EINVAL, "bank: NULL, expected an open bank");
 	ufm_host_config config;
-	const ufm_backend *backend;
+	const ufm_backend *backend = NULL;
 	ufm_status status = read_config(user, &config);
 	if (status == UFM_OK)
 		status = registry_find(config.backend, &backend);

@@ -138,7 +138,7 @@ static ufm_status give_pages(ufm_device *device, ufm_devptr at, uint64_t size_by
 
 ufm_status cpu_mem_map(ufm_device *device, ufm_devptr at, uint64_t size_bytes)
 {
-	cpu_range *range;
+	cpu_range *range = NULL;
 	ufm_status status = check_size("mapped device memory", size_bytes);
 
 	if (status != UFM_OK)
@@ -158,7 +158,7 @@ ufm_status cpu_mem_map(ufm_device *device, ufm_devptr at, uint64_t size_bytes)
 
 ufm_status cpu_mem_unmap(ufm_device *device, ufm_devptr at, uint64_t size_bytes)
 {
-	cpu_range *range;
+	cpu_range *range = NULL;
 	ufm_status status = check_size("unmapped device memory", size_bytes);
 
 	if (status != UFM_OK)
