@@ -65,17 +65,31 @@ static ufm_status check_tokens(const bench_config *c)
 	return UFM_OK;
 }
 
+static bool uses_mode(const bench_config *c, bench_mode mode)
+{
+	for (uint32_t i = 0; i < c->modes.count; i++) {
+		if (c->modes.items[i] == (uint32_t)mode)
+			return true;
+	}
+	return false;
+}
+
 static ufm_status check_sizes(const bench_config *c)
 {
-	char target[32], headroom[32];
+	char target[32], other[32];
 	if (c->top_k > bench_experts_min(c))
 		return status_fail(UFM_EINVAL,
 		                   "--top-k: found %u, expected at most %u, the smallest of --experts",
 		                   c->top_k, bench_experts_min(c));
+	if (uses_mode(c, MODE_UFM) && c->vram_limit_bytes && c->vram_target_bytes > c->vram_limit_bytes)
+		return status_fail(UFM_EINVAL,
+		                   "--vram-target: found %s, expected at most --vram-limit (%s)",
+		                   size_format(c->vram_target_bytes, target, sizeof target),
+		                   size_format(c->vram_limit_bytes, other, sizeof other));
 	if (c->vram_target_bytes && c->headroom_bytes >= c->vram_target_bytes)
 		return status_fail(UFM_EINVAL,
 		                   "--headroom: found %s, expected less than --vram-target (%s)",
-		                   size_format(c->headroom_bytes, headroom, sizeof headroom),
+		                   size_format(c->headroom_bytes, other, sizeof other),
 		                   size_format(c->vram_target_bytes, target, sizeof target));
 	return UFM_OK;
 }

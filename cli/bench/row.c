@@ -32,6 +32,11 @@ const char *row_status_name(row_status status)
 /* The cause in terms of the option that can mend it. */
 static const char *option_of(const bench_row *row, ufm_status cause)
 {
+	const char *line = ufm_last_error();
+	if (strncmp(line, "ring_slots", 10) == 0)
+		return "--ring: ";
+	if (strncmp(line, "vram-limit", 10) == 0)
+		return "--";
 	if (row->mode == MODE_UFM)
 		return cause == UFM_EBUDGET || cause == UFM_EDEVMEM ? "--vram-target: " : "";
 	return cause == UFM_EBUDGET ? "--vram-limit: " : "";

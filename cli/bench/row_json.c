@@ -67,8 +67,8 @@ static void add_memory(json_t *out, const bench_row *row, const bench_config *co
 	bool bound = row->mode == MODE_UFM && row->opened;
 	add(out, "bank_bytes", bytes(row->bank_bytes));
 	add(out, "expert_bytes", bytes(row->expert_bytes));
-	add(out, "vram_target_bytes",
-	    bytes(bound ? row->engine.vram_target_bytes : config->vram_target_bytes));
+	uint64_t target = bound ? row->engine.vram_target_bytes : config->vram_target_bytes;
+	add(out, "vram_target_bytes", target ? bytes(target) : json_null()); /* auto, not resolved */
 	add(out, "peak_vram_bytes", bytes(row->peak_live_bytes));
 	add(out, "slab_high_water_bytes", bytes(row->slab_high_water_bytes));
 	add(out, "context_bytes", row->opened ? bytes(row->engine.context_bytes) : json_null());
@@ -101,7 +101,7 @@ static void add_run(json_t *out, const bench_row *row, const bench_config *confi
 {
 	add(out, "deterministic", json_true()); /* no path computes on the CPU beside a device */
 	add(out, "workload", json_string(config->workload));
-	add(out, "policy", text(row->mode == MODE_UFM ? row->policy : ""));
+	add(out, "policy", text(row->mode == MODE_UFM ? config->policy : ""));
 	add(out, "dtype", choice("dtype", config));
 	add(out, "backend", text(row->backend));
 	add(out, "device", text(row->device));

@@ -122,7 +122,6 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	ufm_engine_get_info(r->engine, &row->engine);
 	row->opened = true;
 	snprintf(row->device, sizeof row->device, "%s", row->engine.device);
-	snprintf(row->policy, sizeof row->policy, "%s", row->engine.policy);
 	return UFM_OK;
 }
 

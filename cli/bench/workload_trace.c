@@ -62,6 +62,21 @@ int32_t trace_id(const trace *t, uint64_t token, uint32_t layer, uint32_t rank)
 	}
 }
 
+/* A set of experts, not a list: an id twice would count one expert's output twice. */
+static ufm_status check_twice(const trace *t, const char *path, uint64_t token, uint32_t layer,
+                              uint32_t rank)
+{
+	int32_t id = trace_id(t, token, layer, rank);
+	for (uint32_t before = 0; before < rank; before++) {
+		if (trace_id(t, token, layer, before) == id)
+			return status_fail(UFM_EFORMAT,
+			                   "%s: found expert id %" PRId32 " twice at token %" PRIu64
+			                   ", layer %" PRIu32 ", expected different ids",
+			                   path, id, token, layer);
+	}
+	return UFM_OK;
+}
+
 static ufm_status check_ids(const trace *t, const char *path, const workload_config *c)
 {
 	for (uint64_t token = 0; token < t->tokens; token++)
@@ -74,6 +89,9 @@ static ufm_status check_ids(const trace *t, const char *path, const workload_con
 					                   ", layer %" PRIu32 ", expected 0 to %" PRIu32
 					                   " (--experts %" PRIu32 ")",
 					                   path, id, token, layer, c->experts_min - 1, c->experts_min);
+				ufm_status status = check_twice(t, path, token, layer, rank);
+				if (status)
+					return status;
 			}
 	return UFM_OK;
 }

@@ -86,8 +86,8 @@ typedef struct ufm_expert_rows {
 	uint32_t row, rows; /* its tokens: rows [row, row + rows) of x and y */
 } ufm_expert_rows;
 
-/* y[r] = expert(x[r]) for the rows of every entry. The result of a row depends on the expert's
- * bytes, the row and at most the entry's own row count: never on the other entries. */
+/* y[r] = expert(x[r]) for the rows of every entry. The result of a row depends on the expert's bytes
+ * and the row alone: not on other entries, nor on how an expert's rows are cut into entries. */
 typedef struct ufm_experts_args {
 	const ufm_expert_desc *desc;    /* host; must outlive the work */
 	const ufm_expert_rows *entries; /* page-locked host memory */

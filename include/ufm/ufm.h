@@ -295,7 +295,8 @@ UFM_API ufm_status ufm_stream_open(ufm_engine *engine, void *native, ufm_stream 
 UFM_API void ufm_stream_close(ufm_engine *engine, ufm_stream *stream);
 /* Blocks until all work enqueued on the stream so far is done. */
 UFM_API ufm_status ufm_stream_sync(ufm_engine *engine, ufm_stream *stream);
-/* Enqueue copies; the host buffer must stay valid until the stream has passed them. */
+/* Enqueue copies; stream NULL: the engine's own, and then no layer call may run on another thread. The
+ * host buffer must stay valid until the stream has passed them. */
 UFM_API ufm_status ufm_copy_to_device(ufm_engine *engine, ufm_stream *stream, ufm_devptr dst,
                                       const void *src, uint64_t size_bytes);
 UFM_API ufm_status ufm_copy_to_host(ufm_engine *engine, ufm_stream *stream, void *dst,

@@ -13,7 +13,7 @@ typedef enum lock_rank {
 	LOCK_RANK_LAYER = 10,  /* one layer call at a time on an engine */
 	LOCK_RANK_ENGINE = 20, /* cache, rings and marks of an engine */
 	LOCK_RANK_DEVICE = 40, /* events and memory accounts of a cpu device */
-	LOCK_RANK_STREAM = 50, /* one stream's queue */
+	LOCK_RANK_STREAM = 50, /* one stream computes at a time on a cpu device */
 	LOCK_RANK_POOL = 60,
 	LOCK_RANK_LEAF = 90,
 } lock_rank;

@@ -7,6 +7,12 @@
 #include <stdint.h>
 #include <ufm/ufm.h>
 
+/* The next multiple of unit >= 1 at or above value, which must not be within a unit of 2^64. */
+static inline uint64_t size_round_up(uint64_t value, uint64_t unit)
+{
+	return (value + unit - 1) / unit * unit;
+}
+
 /* "17179869184", "16GiB", "23.51GiB", "512 MiB", "64KiB", "2TiB", "100B"; case-insensitive suffix.
  * A fraction needs a suffix, has at most 18 digits and is rounded down to a byte. UFM_EINVAL with
  * the text and what was expected: empty, sign, other suffix ("GB" is refused by name: decimal units

@@ -3,6 +3,27 @@
 #include "base/status.h"
 #include "moe/moe_int.h"
 
+/* With a residual, combine reads x where it writes y when both lie in one place: in host memory they
+ * share the staging buffer. Then a token of one must lie where the token of the other lies. */
+static ufm_status check_sharing(const ufm_layer *layer, const ufm_moe_call *call)
+{
+	const ufm_tokens *x = &call->x, *y = &call->y;
+	bool staged = x->place == UFM_ON_HOST && y->place == UFM_ON_HOST;
+	bool same = x->place == UFM_ON_DEVICE && y->place == UFM_ON_DEVICE && x->device == y->device;
+	uint64_t d_model = layer->desc->d_model;
+	if (!layer->config.residual || !(staged || same))
+		return UFM_OK;
+	if (stage_dtype(x) != stage_dtype(y))
+		return status_fail(UFM_EINVAL,
+		                   "x.dtype and y.dtype: differ, expected one dtype for a residual "
+		                   "%s",
+		                   same ? "in place" : "between host x and host y");
+	if (same && (x->stride ? x->stride : d_model) != (y->stride ? y->stride : d_model))
+		return status_fail(UFM_EINVAL,
+		                   "x.stride and y.stride: differ, expected one stride in place");
+	return UFM_OK;
+}
+
 static ufm_status check_call(const ufm_layer *layer, const ufm_moe_call *call)
 {
 	ufm_engine_info info;
@@ -18,7 +39,9 @@ static ufm_status check_call(const ufm_layer *layer, const ufm_moe_call *call)
 	if (call->tokens == 0)
 		return UFM_OK;
 	ufm_status status = stage_check(layer, &call->x, "x");
-	return status == UFM_OK ? stage_check(layer, &call->y, "y") : status;
+	if (status == UFM_OK)
+		status = stage_check(layer, &call->y, "y");
+	return status == UFM_OK ? check_sharing(layer, call) : status;
 }
 
 /* Stream `to` goes on only after what `from` has been given so far. */
@@ -34,15 +57,15 @@ static ufm_status lay_out_rows(forward *f)
 {
 	pager_call *buffers = f->buffers;
 	uint32_t top_k = f->layer->config.top_k;
-	f->row_count =
+	uint32_t rows =
 		schedule_rows(buffers->ids, f->call->tokens, top_k, f->layer->experts, buffers->demands,
 	                  f->demand_count, buffers->counts, buffers->row_of, buffers->row_token);
 	ufm_status status =
 		stage_copy(f, UFM_COPY_H2D, f->ws->row_of, (ufm_devptr)(uintptr_t)buffers->row_of,
 	               4ull * f->call->tokens * top_k);
-	if (status == UFM_OK && f->row_count)
+	if (status == UFM_OK && rows)
 		status = stage_copy(f, UFM_COPY_H2D, f->ws->row_token,
-		                    (ufm_devptr)(uintptr_t)buffers->row_token, 4ull * f->row_count);
+		                    (ufm_devptr)(uintptr_t)buffers->row_token, 4ull * rows);
 	return status;
 }
 
@@ -57,8 +80,8 @@ static ufm_status combine(forward *f)
 	                         .d_model = f->layer->desc->d_model,
 	                         .residual = residual ? f->x : 0,
 	                         .residual_stride = f->x_stride,
-	                         .residual_dtype = f->call->x.dtype ? f->call->x.dtype : UFM_F32,
-	                         .y_dtype = f->call->y.dtype ? f->call->y.dtype : UFM_F32};
+	                         .residual_dtype = stage_dtype(&f->call->x),
+	                         .y_dtype = stage_dtype(&f->call->y)};
 	stage_out_target(f, &args.y, &args.y_stride);
 	return f->b->combine(f->stream, &args);
 }
@@ -92,15 +115,17 @@ static ufm_status enqueue(forward *f)
 		status = compute(f);
 	if (status == UFM_OK)
 		status = combine(f);
-	return status == UFM_OK ? stage_out(f) : status;
+	if (status == UFM_OK)
+		status = stage_out(f);
+	return status == UFM_OK ? report_routing(f) : status;
 }
 
-/* Whatever was enqueued may still read the call's buffers, also after a failure; when the mark
- * cannot be made, the stream is drained instead. */
+/* Whatever was enqueued may still read the call's buffers. After a failure the caller has no ticket to
+ * wait for before x is freed, so the stream is drained. */
 static ufm_status finish(forward *f, ufm_status outcome)
 {
 	ufm_status status = pager_mark(f->layer->engine, f->stream, &f->buffers->mark);
-	if (status != UFM_OK)
+	if (status != UFM_OK || outcome != UFM_OK)
 		(void)f->b->stream_sync(f->stream);
 	return outcome == UFM_OK ? status : outcome;
 }

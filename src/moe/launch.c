@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The experts of a call, launch by launch as scheduled, each cut into pieces that fit the workspace.
  * The row table is in launch order, so a piece is a range of it. */
+#include <assert.h>
+
 #include "moe/moe_int.h"
 
 static ufm_status flush(forward *f)
@@ -8,22 +10,13 @@ static ufm_status flush(forward *f)
 	if (f->piece_rows == 0)
 		return UFM_OK;
 	uint32_t d_model = f->layer->desc->d_model;
-	ufm_gather_args gather = {.x = f->x,
-	                          .x_stride = f->x_stride,
-	                          .x_dtype = f->call->x.dtype ? f->call->x.dtype : UFM_F32,
-	                          .index = f->ws->row_token + 4ull * f->piece_first,
-	                          .rows = f->piece_rows,
-	                          .d_model = d_model,
-	                          .norm_weight = f->layer->norm,
-	                          .norm_eps = f->layer->config.norm_eps,
-	                          .out = f->ws->x};
 	ufm_experts_args experts = {.desc = f->layer->desc,
 	                            .entries = f->buffers->entries + f->entry_first,
 	                            .entry_count = f->entry_next - f->entry_first,
 	                            .x = f->ws->x,
 	                            .hidden = f->ws->hidden,
 	                            .y = f->ws->table + 4ull * f->piece_first * d_model};
-	ufm_status status = f->b->gather(f->stream, &gather);
+	ufm_status status = stage_gather(f, f->ws->row_token + 4ull * f->piece_first, 0, f->piece_rows);
 	if (status == UFM_OK)
 		status = f->b->experts(f->stream, &experts);
 	f->piece_first += f->piece_rows;
@@ -39,6 +32,7 @@ static ufm_status collect(forward *f, ufm_devptr block, uint32_t rows)
 	while (rows && status == UFM_OK) {
 		uint32_t room = f->ws->piece_rows - f->piece_rows;
 		uint32_t take = rows < room ? rows : room;
+		assert(f->entry_next < f->buffers->entries_max);
 		f->buffers->entries[f->entry_next++] =
 			(ufm_expert_rows){.block = block, .row = f->piece_rows, .rows = take};
 		f->piece_rows += take;

@@ -2,21 +2,19 @@
 /* Opening and closing a routed layer. */
 #include "bank/bank.h"
 #include "base/alloc.h"
+#include "base/size.h"
 #include "base/status.h"
 #include "moe/moe_int.h"
 
-static uint64_t padded(uint64_t size_bytes)
-{
-	return (size_bytes + 255) / 256 * 256;
-}
+#define PART_ALIGN 256u
 
 uint64_t ufm_layer_bytes(const ufm_bank_info *bank, const ufm_layer_config *config)
 {
 	uint64_t row_bytes = 4ull * bank->desc.d_model, size_bytes = 0;
 	if (config->router_weight)
-		size_bytes += padded(row_bytes * bank->experts);
+		size_bytes += size_round_up(row_bytes * bank->experts, PART_ALIGN);
 	if (config->norm_weight)
-		size_bytes += padded(row_bytes);
+		size_bytes += size_round_up(row_bytes, PART_ALIGN);
 	return size_bytes;
 }
 
@@ -38,23 +36,31 @@ static ufm_status check_config(const ufm_layer_config *c, const ufm_bank_info *b
 	return UFM_OK;
 }
 
-static ufm_status upload(ufm_engine *e, const float *host, uint64_t size_bytes, ufm_devptr *out)
+static ufm_status upload(ufm_engine *e, const float *host, uint64_t size_bytes, ufm_devptr to)
 {
-	ufm_status status = host ? ufm_engine_alloc(e, size_bytes, out) : UFM_OK;
-	if (status == UFM_OK && host)
-		status = ufm_copy_to_device(e, NULL, *out, host, size_bytes);
-	return status;
+	return host ? ufm_copy_to_device(e, NULL, to, host, size_bytes) : UFM_OK;
 }
 
-static ufm_status upload_all(ufm_layer *layer)
+/* One allocation for both, so that an arena too small takes nothing. The engine's stream is used, so
+ * no layer call may run meanwhile. */
+static ufm_status upload_all(ufm_layer *layer, const ufm_bank_info *bank)
 {
 	ufm_layer_config *c = &layer->config;
-	uint64_t row_bytes = 4ull * layer->desc->d_model;
-	ufm_status status =
-		upload(layer->engine, c->router_weight, row_bytes * layer->experts, &layer->router);
+	ufm_engine *e = layer->engine;
+	uint64_t router_bytes = 4ull * layer->desc->d_model * layer->experts;
+	ufm_devptr at = 0;
+	ufm_status status = ufm_engine_alloc(e, ufm_layer_bytes(bank, c), &at);
+	if (status != UFM_OK)
+		return status;
+	layer->router = c->router_weight ? at : 0;
+	layer->norm =
+		!c->norm_weight ? 0 : at + (c->router_weight ? size_round_up(router_bytes, PART_ALIGN) : 0);
+	engine_enter(e);
+	status = upload(e, c->router_weight, router_bytes, layer->router);
 	if (status == UFM_OK)
-		status = upload(layer->engine, c->norm_weight, row_bytes, &layer->norm);
-	ufm_status synced = ufm_stream_sync(layer->engine, NULL);
+		status = upload(e, c->norm_weight, 4ull * layer->desc->d_model, layer->norm);
+	ufm_status synced = ufm_stream_sync(e, NULL);
+	engine_leave(e);
 	c->router_weight = c->norm_weight = NULL;
 	return status == UFM_OK ? synced : status;
 }
@@ -84,7 +90,7 @@ ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *user, ufm_
 	layer->desc = bank_desc(bank);
 	layer->experts = bank_info.experts;
 	layer_set_source(layer, NULL);
-	status = upload_all(layer);
+	status = upload_all(layer, &bank_info);
 	if (status != UFM_OK) {
 		alloc_free(layer);
 		return status;

@@ -30,7 +30,6 @@ typedef struct forward {
 	ufm_devptr x; /* where x lies on the device */
 	uint64_t x_stride;
 	uint32_t demand_count;
-	uint32_t row_count;
 	/* the piece being collected: rows [piece_first, piece_first + piece_rows) of the row table */
 	uint32_t piece_first, piece_rows;
 	uint32_t entry_first, entry_next;
@@ -38,7 +37,10 @@ typedef struct forward {
 
 /* stage.c: tokens between the caller's memory and the device */
 ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *tokens, const char *name);
+ufm_dtype stage_dtype(const ufm_tokens *tokens);
 ufm_status stage_in(forward *f);
+/* Rows of x, normed, into the workspace. index 0: tokens from `first` on. */
+ufm_status stage_gather(forward *f, ufm_devptr index, uint32_t first, uint32_t rows);
 /* Where combine writes y, and the copy that follows when y lies in host memory. */
 void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride);
 ufm_status stage_out(forward *f);
@@ -46,8 +48,9 @@ ufm_status stage_out(forward *f);
 ufm_status stage_copy(forward *f, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
                       uint64_t size_bytes);
 
-/* route.c: ids on the host, gates on the device */
+/* route.c: ids on the host, gates on the device; and both to the caller, once the rest succeeded */
 ufm_status route(forward *f);
+ufm_status report_routing(forward *f);
 
 /* launch.c: the experts, in pieces that fit the workspace */
 ufm_status launch_all(forward *f);

@@ -27,15 +27,6 @@ static ufm_status given(forward *f)
 static ufm_status route_piece(forward *f, uint32_t first, uint32_t tokens)
 {
 	const ufm_layer_config *c = &f->layer->config;
-	ufm_gather_args gather = {.x = f->x,
-	                          .x_stride = f->x_stride,
-	                          .x_dtype = f->call->x.dtype ? f->call->x.dtype : UFM_F32,
-	                          .first = first,
-	                          .rows = tokens,
-	                          .d_model = f->layer->desc->d_model,
-	                          .norm_weight = f->layer->norm,
-	                          .norm_eps = c->norm_eps,
-	                          .out = f->ws->x};
 	ufm_router_args router = {.x = f->ws->x,
 	                          .weight = f->layer->router,
 	                          .tokens = tokens,
@@ -45,7 +36,7 @@ static ufm_status route_piece(forward *f, uint32_t first, uint32_t tokens)
 	                          .norm_topk = c->norm_topk,
 	                          .ids = f->ws->ids + 4ull * first * c->top_k,
 	                          .gates = f->ws->gates + 4ull * first * c->top_k};
-	ufm_status status = f->b->gather(f->stream, &gather);
+	ufm_status status = stage_gather(f, 0, first, tokens);
 	return status == UFM_OK ? f->b->route(f->stream, &router) : status;
 }
 
@@ -55,9 +46,6 @@ static ufm_status fetch_ids(forward *f)
 	uint64_t mark;
 	ufm_status status =
 		stage_copy(f, UFM_COPY_D2H, address(f->buffers->ids), f->ws->ids, assignment_bytes(f));
-	if (status == UFM_OK && f->call->gates_out)
-		status = stage_copy(f, UFM_COPY_D2H, address(f->call->gates_out), f->ws->gates,
-		                    assignment_bytes(f));
 	if (status == UFM_OK)
 		status = pager_mark(f->layer->engine, f->stream, &mark);
 	if (status != UFM_OK)
@@ -83,13 +71,19 @@ static ufm_status decide(forward *f)
 
 ufm_status route(forward *f)
 {
+	return f->call->ids ? given(f) : decide(f);
+}
+
+ufm_status report_routing(forward *f)
+{
 	const ufm_moe_call *call = f->call;
-	ufm_status status = call->ids ? given(f) : decide(f);
-	if (status != UFM_OK)
-		return status;
-	if (call->ids_out)
-		memcpy(call->ids_out, f->buffers->ids, assignment_bytes(f));
-	if (call->ids && call->gates_out)
+	ufm_status status = UFM_OK;
+	if (call->gates_out && call->ids)
 		memcpy(call->gates_out, f->buffers->gates, assignment_bytes(f));
-	return UFM_OK;
+	else if (call->gates_out)
+		status = stage_copy(f, UFM_COPY_D2H, address(call->gates_out), f->ws->gates,
+		                    assignment_bytes(f));
+	if (status == UFM_OK && call->ids_out)
+		memcpy(call->ids_out, f->buffers->ids, assignment_bytes(f));
+	return status;
 }

@@ -15,7 +15,8 @@ static ufm_status take(void *self, uint32_t layer, const schedule_demand *demand
 
 static ufm_status done(void *self, uint32_t layer, uint32_t *experts, uint32_t n)
 {
-	return pager_layer_used(self, layer, experts, n);
+	(void)layer;
+	return pager_layer_used(self, experts, n);
 }
 
 static void end(void *self)

@@ -8,7 +8,7 @@ static uint64_t stride_of(const forward *f, const ufm_tokens *t)
 	return t->stride ? t->stride : f->layer->desc->d_model;
 }
 
-static ufm_dtype dtype_of(const ufm_tokens *t)
+ufm_dtype stage_dtype(const ufm_tokens *t)
 {
 	return t->dtype ? t->dtype : UFM_F32;
 }
@@ -18,7 +18,7 @@ ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *t, const char *
 	if (t->place != UFM_ON_HOST && t->place != UFM_ON_DEVICE)
 		return status_fail(UFM_EINVAL, "%s.place: %d, expected UFM_ON_HOST or UFM_ON_DEVICE", name,
 		                   (int)t->place);
-	if (ufm_dtype_bytes(dtype_of(t)) == 0)
+	if (ufm_dtype_bytes(stage_dtype(t)) == 0)
 		return status_fail(UFM_EINVAL, "%s.dtype: %d, expected UFM_F32 or UFM_BF16", name,
 		                   (int)t->dtype);
 	if (t->place == UFM_ON_HOST ? !t->host : !t->device)
@@ -44,8 +44,8 @@ ufm_status stage_copy(forward *f, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr
 /* Host tokens are packed on the device: one copy if they are packed, else one a token. */
 static ufm_status copy_tokens(forward *f, ufm_copy_kind kind, const ufm_tokens *t)
 {
-	uint64_t width_bytes = f->layer->desc->d_model * ufm_dtype_bytes(dtype_of(t));
-	uint64_t stride_bytes = stride_of(f, t) * ufm_dtype_bytes(dtype_of(t));
+	uint64_t width_bytes = f->layer->desc->d_model * ufm_dtype_bytes(stage_dtype(t));
+	uint64_t stride_bytes = stride_of(f, t) * ufm_dtype_bytes(stage_dtype(t));
 	bool packed = width_bytes == stride_bytes;
 	uint32_t copies = packed ? 1 : f->call->tokens;
 	uint64_t each_bytes = packed ? width_bytes * f->call->tokens : width_bytes;
@@ -70,6 +70,21 @@ ufm_status stage_in(forward *f)
 	f->x = f->ws->tokens;
 	f->x_stride = f->layer->desc->d_model;
 	return copy_tokens(f, UFM_COPY_H2D, x);
+}
+
+ufm_status stage_gather(forward *f, ufm_devptr index, uint32_t first, uint32_t rows)
+{
+	ufm_gather_args args = {.x = f->x,
+	                        .x_stride = f->x_stride,
+	                        .x_dtype = stage_dtype(&f->call->x),
+	                        .index = index,
+	                        .first = first,
+	                        .rows = rows,
+	                        .d_model = f->layer->desc->d_model,
+	                        .norm_weight = f->layer->norm,
+	                        .norm_eps = f->layer->config.norm_eps,
+	                        .out = f->ws->x};
+	return f->b->gather(f->stream, &args);
 }
 
 void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride)

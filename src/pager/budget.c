@@ -6,15 +6,10 @@
 #include "base/status.h"
 #include "pager/pager_int.h"
 
-static uint64_t round_up(uint64_t value, uint64_t unit)
-{
-	return (value + unit - 1) / unit * unit;
-}
-
 static ufm_devptr carve(ufm_devptr base, uint64_t *used_bytes, uint64_t size_bytes)
 {
 	ufm_devptr at = base + *used_bytes;
-	*used_bytes += round_up(size_bytes, PAGER_ALIGN);
+	*used_bytes += size_round_up(size_bytes, PAGER_ALIGN);
 	return at;
 }
 
@@ -40,13 +35,37 @@ uint64_t budget_workspace(const ufm_engine *e, ufm_devptr base, pager_workspace 
 	return used_bytes;
 }
 
+/* Far above any device and far below a wrapped sum. */
+#define ARENA_BYTES_MAX (1ull << 60)
+
+static ufm_status check_arena(const ufm_engine *e)
+{
+	if (e->config.arena_bytes <= ARENA_BYTES_MAX)
+		return UFM_OK;
+	return status_fail(UFM_EBUDGET, "arena_bytes: %llu, expected at most 2^60",
+	                   (unsigned long long)e->config.arena_bytes);
+}
+
+/* A ring that was asked for is had or refused. */
+static ufm_status choose_ring(const ufm_engine *e, budget *plan)
+{
+	uint32_t wanted = e->config.ring_slots;
+	if (plan->slots == e->layers * e->experts)
+		return UFM_OK;
+	plan->ring = cache_ring_for(plan->slots, wanted);
+	if (wanted && plan->ring != wanted)
+		return status_fail(UFM_EINVAL, "ring_slots: %u, expected 2 to half of the %u slots", wanted,
+		                   plan->slots);
+	return UFM_OK;
+}
+
 static ufm_status too_small(const ufm_engine *e, const budget *plan, uint64_t budget_bytes,
                             uint32_t least)
 {
 	uint64_t granularity = e->device_info.map_granularity_bytes;
 	uint64_t need =
-		round_up(plan->workspace_bytes + plan->arena_bytes + least * e->desc.block_bytes,
-	             granularity) +
+		size_round_up(plan->workspace_bytes + plan->arena_bytes + least * e->desc.block_bytes,
+	                  granularity) +
 		e->config.headroom_bytes;
 	char have[32], fixed[32], block[32], want[32];
 	return status_fail(UFM_EBUDGET,
@@ -65,11 +84,16 @@ static ufm_status count_slots(const ufm_engine *e, uint64_t budget_bytes, bool b
 {
 	uint32_t keys = e->layers * e->experts;
 	uint32_t most = e->config.slots_max && e->config.slots_max < keys ? e->config.slots_max : keys;
-	uint32_t least = keys < 2 ? keys : 2;
+	/* One computes while one arrives; leases may hold what the ring leaves. */
+	uint32_t working_set = e->config.max_tokens ? 2 : 3;
+	uint32_t least = keys < working_set ? keys : working_set;
 	uint64_t fixed = plan->workspace_bytes + plan->arena_bytes;
 	uint64_t usable =
 		budget_bytes / e->device_info.map_granularity_bytes * e->device_info.map_granularity_bytes;
 	uint64_t fit = usable > fixed ? (usable - fixed) / e->desc.block_bytes : 0;
+	if (e->config.resident_all && most < keys)
+		return status_fail(UFM_EINVAL, "slots_max: %u, expected 0 or all %u with resident_all",
+		                   most, keys);
 	if (e->config.resident_all) {
 		if (bounded && fit < keys)
 			return too_small(e, plan, budget_bytes, keys);
@@ -87,23 +111,28 @@ static ufm_status count_slots(const ufm_engine *e, uint64_t budget_bytes, bool b
 ufm_status budget_plan(const ufm_engine *e, budget *out)
 {
 	const ufm_engine_config *c = &e->config;
-	budget plan = {.arena_bytes = round_up(c->arena_bytes, PAGER_ALIGN)};
+	budget plan = {0};
 	bool bounded = c->vram_target_bytes != 0;
 	uint64_t target = bounded ? c->vram_target_bytes : e->free_at_open_bytes;
 	if (c->headroom_bytes >= target)
 		return status_fail(UFM_EBUDGET,
 		                   "headroom: %llu bytes, expected less than vram-target (%llu)",
 		                   (unsigned long long)c->headroom_bytes, (unsigned long long)target);
-	pager_workspace ws;
-	plan.workspace_bytes = budget_workspace(e, 0, &ws);
-	ufm_status status = count_slots(e, target - c->headroom_bytes, bounded, &plan);
+	ufm_status status = check_arena(e);
 	if (status != UFM_OK)
 		return status;
-	bool everything = plan.slots == e->layers * e->experts;
-	plan.ring = everything ? 0 : cache_ring_for(plan.slots, c->ring_slots);
+	pager_workspace ws;
+	plan.arena_bytes = size_round_up(c->arena_bytes, PAGER_ALIGN);
+	plan.workspace_bytes = budget_workspace(e, 0, &ws);
+	status = count_slots(e, target - c->headroom_bytes, bounded, &plan);
+	if (status != UFM_OK)
+		return status;
+	status = choose_ring(e, &plan);
+	if (status != UFM_OK)
+		return status;
 	plan.slab_bytes = (uint64_t)plan.slots * e->desc.block_bytes;
-	plan.total_bytes = round_up(plan.slab_bytes + plan.workspace_bytes + plan.arena_bytes,
-	                            e->device_info.map_granularity_bytes);
+	plan.total_bytes = size_round_up(plan.slab_bytes + plan.workspace_bytes + plan.arena_bytes,
+	                                 e->device_info.map_granularity_bytes);
 	*out = plan;
 	return UFM_OK;
 }

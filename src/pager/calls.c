@@ -2,12 +2,13 @@
 /* Host buffers of layer calls, page-locked, used in turn so that the next call can be prepared while
  * copies of the last one are still being read. */
 #include "base/alloc.h"
+#include "base/size.h"
 #include "pager/pager_int.h"
 
 static uint8_t *carve(uint8_t **at, uint64_t size_bytes)
 {
 	uint8_t *here = *at;
-	*at += (size_bytes + PAGER_ALIGN - 1) / PAGER_ALIGN * PAGER_ALIGN;
+	*at += size_round_up(size_bytes, PAGER_ALIGN);
 	return here;
 }
 

@@ -8,6 +8,9 @@
 
 static ufm_status check_tokens(const ufm_engine_config *c, uint32_t experts)
 {
+	if (c->max_tokens == 0 && c->call_tokens_max != 0)
+		return status_fail(UFM_EINVAL, "call_tokens_max: %u without max_tokens",
+		                   c->call_tokens_max);
 	if (c->max_tokens == 0)
 		return UFM_OK;
 	if (c->top_k_max == 0 || c->top_k_max > experts)

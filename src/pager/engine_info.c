@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What an engine says of itself: configuration in effect, memory, counters. */
+#include "base/size.h"
 #include "base/status.h"
 #include "pager/pager_int.h"
 
@@ -59,8 +60,7 @@ ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
 	uint64_t used = e->arena_used_bytes, left = e->plan.arena_bytes - used;
 	bool fits = size_bytes <= left;
 	if (fits) {
-		uint64_t take = (size_bytes + PAGER_ALIGN - 1) / PAGER_ALIGN * PAGER_ALIGN;
-		e->arena_used_bytes += take < left ? take : left;
+		e->arena_used_bytes += size_round_up(size_bytes, PAGER_ALIGN);
 		atomic_store_explicit(&e->arena_live_bytes, e->arena_used_bytes, memory_order_relaxed);
 	}
 	lock_drop(&e->lock);
@@ -80,11 +80,6 @@ ufm_host *engine_host(const ufm_engine *e)
 const ufm_backend *engine_backend(const ufm_engine *e)
 {
 	return e->b;
-}
-
-ufm_device *engine_device(const ufm_engine *e)
-{
-	return e->device;
 }
 
 ufm_stream *engine_stream(const ufm_engine *e)

@@ -14,6 +14,8 @@
 #include "pager/pager_int.h"
 #include "store/store.h"
 
+#define FILL_THREADS_MAX 1024u
+
 struct ufm_host {
 	_Atomic uint32_t refs;
 	ufm_bank *bank;
@@ -88,6 +90,9 @@ static ufm_status read_config(const ufm_host_config *config, ufm_host_config *ou
 	ufm_status status = status_read_config(out, sizeof *out, config, "ufm_host_config");
 	if (out->fill_threads == 0)
 		out->fill_threads = now.cores;
+	if (status == UFM_OK && out->fill_threads > FILL_THREADS_MAX)
+		return status_fail(UFM_EINVAL, "fill_threads: %u, expected at most %u", out->fill_threads,
+		                   FILL_THREADS_MAX);
 	return status;
 }
 

@@ -26,7 +26,6 @@ static void begin_event(ufm_engine *e, uint32_t layer, const schedule_demand *de
 	e->layer = layer;
 	e->member_count = n;
 	e->accounted = 0;
-	e->layer_active = true;
 	cache_event_begin(e->cache, layer, e->members, n);
 }
 
@@ -68,6 +67,23 @@ static ufm_status pin_residents(ufm_engine *e, uint32_t layer, schedule_demand *
 	return status;
 }
 
+/* When every slot is pinned, some by leases, the first launch must free one for the first miss: one
+ * that this call alone has pinned. There is one, because leases leave as many slots as the ring has. */
+static void free_one_early(ufm_engine *e, schedule_demand *demands, uint32_t n)
+{
+	cache_stats stats;
+	cache_get_stats(e->cache, &stats);
+	for (uint32_t i = 0; i < n && stats.pinned == stats.slots; i++) {
+		cache_slot view = {0};
+		if (demands[i].resident)
+			cache_get_slot(e->cache, e->held[demands[i].expert], &view);
+		if (view.pins == 1) {
+			demands[i].refilled_next = true;
+			return;
+		}
+	}
+}
+
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n)
 {
 	lock_take(&e->lock);
@@ -76,6 +92,7 @@ ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *dem
 	counter_add(&e->counters, COUNTER_uses, n);
 	begin_event(e, layer, demands, n);
 	ufm_status status = pin_residents(e, layer, demands, n);
+	free_one_early(e, demands, n);
 	lock_drop(&e->lock);
 	return status;
 }
@@ -106,9 +123,8 @@ ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, u
 }
 
 /* held[] belongs to the one layer call in progress, so it is read without the engine's lock. */
-ufm_status pager_layer_used(ufm_engine *e, uint32_t layer, uint32_t *experts, uint32_t n)
+ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n)
 {
-	(void)layer;
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t expert = experts[i];
 		experts[i] = e->held[expert];
@@ -133,11 +149,8 @@ static void release_leftovers(ufm_engine *e)
 void pager_layer_end(ufm_engine *e)
 {
 	lock_take(&e->lock);
-	if (e->layer_active) {
-		release_leftovers(e);
-		cache_event_end(e->cache, e->layer, e->members, e->member_count);
-		counter_add(&e->counters, COUNTER_failed_uses, e->member_count - e->accounted);
-		e->layer_active = false;
-	}
+	release_leftovers(e);
+	cache_event_end(e->cache, e->layer, e->members, e->member_count);
+	counter_add(&e->counters, COUNTER_failed_uses, e->member_count - e->accounted);
 	lock_drop(&e->lock);
 }

@@ -6,6 +6,8 @@
 #include "base/status.h"
 #include "pager/pager_int.h"
 
+/* What the ring holds is left to layer calls, so that they always make progress. With everything
+ * resident there is no ring and nothing to leave. */
 uint32_t ufm_engine_lease_max(const ufm_engine *e)
 {
 	return e->plan.slots - e->plan.ring;
@@ -13,8 +15,6 @@ uint32_t ufm_engine_lease_max(const ufm_engine *e)
 
 ufm_status leases_open(ufm_engine *e)
 {
-	/* With everything resident there is no ring to leave free; with a ring, leases leave it to
-	 * layer calls, which therefore always make progress. */
 	for (uint32_t i = 0; i < PAGER_LEASES; i++) {
 		e->leases[i].engine = e;
 		e->leases[i].slots = alloc_zeroed(ufm_engine_lease_max(e), sizeof(uint32_t));
@@ -53,7 +53,8 @@ static ufm_status read_members(ufm_engine *e, const uint32_t *experts, uint32_t 
 	return UFM_OK;
 }
 
-/* All or nothing: whether enough slots can be had, before anything changes. */
+/* All or nothing: whether enough slots can be had, before anything changes. With a ring one slot stays
+ * without a pin, for the next copy of a layer call in progress. */
 static bool enough_slots(const ufm_engine *e, uint32_t layer, uint32_t n)
 {
 	uint32_t missing = 0, idle_hits = 0;
@@ -68,7 +69,7 @@ static bool enough_slots(const ufm_engine *e, uint32_t layer, uint32_t n)
 	}
 	cache_stats stats;
 	cache_get_stats(e->cache, &stats);
-	return missing <= stats.slots - stats.pinned - idle_hits;
+	return missing + idle_hits + (stats.ring != 0) <= stats.slots - stats.pinned;
 }
 
 static void pin_hits(ufm_engine *e, uint32_t layer, ufm_lease *lease, uint32_t n)
@@ -171,9 +172,11 @@ ufm_status ufm_acquire_ready(ufm_lease *lease, ufm_stream *stream, uint64_t wait
 	(void)wait_ns;
 	ufm_engine *e = lease->engine;
 	ufm_status status = UFM_OK;
+	if (!stream)
+		return status_fail(UFM_EINVAL, "stream: NULL, expected one of ufm_stream_open");
 	lock_take(&e->lock);
 	for (uint32_t i = 0; i < lease->n && status == UFM_OK; i++)
-		status = loads_order(e, lease->slots[i], stream ? stream : e->compute, false);
+		status = loads_order(e, lease->slots[i], stream, false);
 	lock_drop(&e->lock);
 	return status;
 }

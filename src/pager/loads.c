@@ -136,8 +136,6 @@ ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place
 	counter_add(&e->counters, COUNTER_h2d_weight_bytes, e->desc.expert_bytes);
 	if (place->evicted_key != UFM_KEY_NONE)
 		counter_add(&e->counters, COUNTER_evictions, 1);
-	if (!place->kept)
-		counter_add(&e->counters, COUNTER_bypasses, 1);
 	return UFM_OK;
 }
 
@@ -152,6 +150,8 @@ ufm_status loads_place(ufm_engine *e, uint32_t key, uint32_t *slot)
 	status = loads_start(e, key, &place);
 	if (status != UFM_OK)
 		return status;
+	if (!place.kept)
+		counter_add(&e->counters, COUNTER_bypasses, 1);
 	cache_pin(e->cache, place.slot);
 	*slot = place.slot;
 	return UFM_OK;

@@ -11,7 +11,6 @@
 
 ufm_host *engine_host(const ufm_engine *e);
 const ufm_backend *engine_backend(const ufm_engine *e);
-ufm_device *engine_device(const ufm_engine *e);
 ufm_stream *engine_stream(const ufm_engine *e); /* the engine's own compute stream */
 counters *engine_counters(ufm_engine *e);
 
@@ -57,17 +56,19 @@ ufm_status pager_order(ufm_engine *e, ufm_stream *stream, uint64_t mark);
 ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns);
 
 /*
- * One layer's demand. begin: pins what is resident, sets demands[].resident and refilled_next. load: gives a
- * streamed expert a slot, enqueues its copy behind the slot's last use, and orders the compute
- * stream after it. address: where an expert lies, once it is pinned or loaded. used: the work on the
- * compute stream so far is the last use of these experts (the array is overwritten): unpins them. end: releases whatever is
- * still pinned (after a failure) and ends the event.
-
+ * One layer's demand.
+ * begin: pins what is resident, sets demands[].resident and refilled_next.
+ * load: gives a streamed expert a slot, enqueues its copy behind the slot's last use, and orders the
+ * compute stream after it.
+ * address: where an expert lies, once it is pinned or loaded.
+ * used: the work on the compute stream so far is the last use of these experts: unpins them. The
+ * array is overwritten.
+ * end: releases whatever is still pinned (after a failure) and ends the event.
  */
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
 ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
-ufm_status pager_layer_used(ufm_engine *e, uint32_t layer, uint32_t *experts, uint32_t n);
+ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
 void pager_layer_end(ufm_engine *e);
 
 #endif

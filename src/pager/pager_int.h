@@ -89,7 +89,6 @@ struct ufm_engine {
 	uint32_t *held;              /* [experts]: slot pinned for the layer call, or SLOT_NONE */
 	uint32_t layer, member_count;
 	uint64_t accounted; /* uses of the layer call that got a path */
-	bool layer_active;
 	ufm_lease leases[PAGER_LEASES];
 	uint32_t leased; /* experts in leases */
 	_Atomic uint32_t slots_used, slots_high_water;

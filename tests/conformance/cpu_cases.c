@@ -161,7 +161,7 @@ static void cpu_bad_config(void **state)
 	FAILS(the.backend->device_open(&config, &device), UFM_EINVAL);
 	config.compute_threads = 0;
 	config.memory_limit_bytes = (uint64_t)1 << 60;
-	FAILS(the.backend->device_open(&config, &device), UFM_EDEVMEM);
+	FAILS(the.backend->device_open(&config, &device), UFM_EUNSUPPORTED);
 	config.memory_limit_bytes = 0;
 	config.struct_size = sizeof config + 1;
 	FAILS(the.backend->device_open(&config, &device), UFM_EINVAL);

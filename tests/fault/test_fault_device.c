@@ -116,6 +116,7 @@ static void steps_fail_locally(void **state)
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	c.backend = &cpu_backend;
 	c.resident_all = 1;
+	c.slots_max = 0;
 	assert_int_equal(fixture_open(&clean, &c), UFM_OK);
 	assert_int_equal(fixture_run(&clean, 1), UFM_OK);
 	uint64_t want = fixture_hash(&clean), failed = 0;
@@ -158,6 +159,9 @@ static void failed_calls_do_not_write(void **state)
 		call.tokens = 6;
 		call.x.host = f.x;
 		call.y.host = f.y;
+		int32_t ids[12];
+		memset(ids, 0x5a, sizeof ids);
+		call.ids_out = ids;
 		ufm_ticket ticket = {0};
 		faults.combined = false;
 		atomic_store(&faults.calls, 0);
@@ -169,6 +173,8 @@ static void failed_calls_do_not_write(void **state)
 			break;
 		for (uint32_t i = 0; i < bytes && !faults.combined; i++)
 			assert_int_equal(((uint8_t *)f.y)[i], 0x5a);
+		for (uint32_t i = 0; i < 12 && !faults.combined; i++)
+			assert_int_equal(ids[i], 0x5a5a5a5a);
 		refused += !faults.combined;
 	}
 	assert_true(refused > 20);

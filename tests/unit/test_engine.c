@@ -129,6 +129,73 @@ static void structs_of_other_sizes(void **state)
 	fixture_close(&f);
 }
 
+/* No number of bytes may wrap a sum, and what cannot be had is refused. */
+static void absurd_configurations(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.experts = 16};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	static const uint64_t arenas[] = {UINT64_MAX, UINT64_MAX - 65535, UINT64_MAX - 255, 1ull << 63};
+	ufm_engine *engine = NULL;
+	ufm_engine_config config;
+	UFM_STRUCT_INIT(&config);
+	config.vram_target_bytes = 4 << 20;
+	for (uint32_t i = 0; i < 4; i++) {
+		config.arena_bytes = arenas[i];
+		config.resident_all = i & 1;
+		assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_EBUDGET);
+		assert_says("arena_bytes");
+	}
+	config.arena_bytes = 0;
+	config.resident_all = 1;
+	config.slots_max = 8;
+	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_EINVAL);
+	config.resident_all = 0;
+	config.ring_slots = 5;
+	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_EINVAL);
+	assert_says("ring_slots");
+	config.ring_slots = 0;
+	config.call_tokens_max = 8;
+	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_EINVAL);
+	config.call_tokens_max = 0;
+	config.slots_max = 2; /* a pager-only engine of 2 could never lease */
+	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_EINVAL);
+	config.slots_max = 3;
+	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_OK);
+	assert_int_equal(ufm_engine_lease_max(engine), 1);
+	ufm_engine_close(engine);
+	fixture_close(&f);
+}
+
+/* A layer that does not fit takes nothing from the arena. */
+static void refused_layers_take_nothing(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {0};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	ufm_engine *engine;
+	ufm_engine_config config;
+	ufm_layer_config layer;
+	ufm_layer *opened;
+	UFM_STRUCT_INIT(&config);
+	UFM_STRUCT_INIT(&layer);
+	layer.top_k = 2;
+	layer.router_weight = f.router;
+	layer.norm_weight = f.norm;
+	config.max_tokens = 4;
+	config.top_k_max = 2;
+	config.arena_bytes = 8 * 24 * sizeof(float); /* the router alone */
+	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_OK);
+	assert_int_equal(ufm_layer_open(engine, &layer, &opened), UFM_EBUDGET);
+	layer.norm_weight = NULL;
+	assert_int_equal(ufm_layer_open(engine, &layer, &opened), UFM_OK);
+	ufm_layer_close(opened);
+	ufm_engine_close(engine);
+	fixture_close(&f);
+}
+
 static void arena_is_bounded(void **state)
 {
 	(void)state;
@@ -164,6 +231,8 @@ int main(void)
 		cmocka_unit_test(resident_all_really_allocates),
 		cmocka_unit_test(configuration_is_checked_and_echoed),
 		cmocka_unit_test(structs_of_other_sizes),
+		cmocka_unit_test(absurd_configurations),
+		cmocka_unit_test(refused_layers_take_nothing),
 		cmocka_unit_test(arena_is_bounded),
 		cmocka_unit_test(counters_are_described),
 	};

@@ -254,6 +254,24 @@ static void bf16_tokens(void **state)
 	fixture_close(&f);
 }
 
+/* Host x and host y share the staging buffer; a residual reads one while the other is written. */
+static void residual_needs_one_dtype(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.slots_max = 3};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	ufm_moe_call call = call_of(&f, 16);
+	call.x.dtype = UFM_BF16;
+	assert_int_equal(forward_and_wait(&f, &call), UFM_EINVAL);
+	call.y.dtype = UFM_BF16;
+	assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
+	call.x = (ufm_tokens){.place = UFM_ON_DEVICE, .device = 4096, .stride = 24};
+	call.y = (ufm_tokens){.place = UFM_ON_DEVICE, .device = 4096, .stride = 32};
+	assert_int_equal(forward_and_wait(&f, &call), UFM_EINVAL);
+	fixture_close(&f);
+}
+
 static void wrong_calls_leave_the_engine_usable(void **state)
 {
 	(void)state;
@@ -322,6 +340,7 @@ int main(void)
 		cmocka_unit_test(strides_and_device_memory),
 		cmocka_unit_test(device_tokens_on_the_callers_stream),
 		cmocka_unit_test(bf16_tokens),
+		cmocka_unit_test(residual_needs_one_dtype),
 		cmocka_unit_test(wrong_calls_leave_the_engine_usable),
 		cmocka_unit_test(wrong_layers),
 	};

@@ -95,9 +95,12 @@ static void wrong_requests_change_nothing(void **state)
 	assert_int_equal(ufm_acquire_begin(f->engine, 0, (uint32_t[]){0, 1, 2, 3}, 4, &lease),
 	                 UFM_EINVAL);
 	assert_null(lease);
+	assert_int_equal(ufm_acquire_begin(f->engine, 0, (uint32_t[]){3}, 1, &lease), UFM_OK);
+	assert_int_equal(ufm_acquire_ready(lease, NULL, 0), UFM_EINVAL);
+	assert_int_equal(ufm_release(lease, NULL), UFM_OK);
 	assert_int_equal(ufm_prefetch(f->engine, 9, (uint32_t[]){0}, 1), UFM_EINVAL);
 	assert_int_equal(ufm_prefetch(f->engine, 0, (uint32_t[]){99}, 1), UFM_EINVAL);
-	assert_int_equal(fixture_counter(f, "uses"), 0);
+	assert_int_equal(fixture_counter(f, "uses"), 1);
 }
 
 static void hints_fill_empty_slots_only(void **state)
@@ -109,6 +112,7 @@ static void hints_fill_empty_slots_only(void **state)
 	assert_int_equal(ufm_prefetch(f->engine, 0, experts, 11), UFM_OK);
 	assert_int_equal(fixture_counter(f, "prefetch_loads"), 6);
 	assert_int_equal(fixture_counter(f, "prefetch_dropped"), 5);
+	assert_int_equal(fixture_counter(f, "bypasses"), 0);
 	assert_int_equal(ufm_prefetch(f->engine, 0, experts, 6), UFM_OK);
 	assert_int_equal(fixture_counter(f, "prefetch_loads"), 6);
 	ufm_lease *lease;
@@ -167,6 +171,30 @@ static void slots_outlive_slow_readers(void **state)
 	free(want);
 }
 
+/* Leases may hold all they may; layer calls go on, and lose nothing by it. */
+static void full_leases_never_stop_a_layer(void **state)
+{
+	(void)state;
+	for (uint32_t slots = 3; slots < 12; slots++) {
+		fixture f;
+		fixture_config c = {.experts = 16, .slots_max = slots, .tokens = 5, .seed = slots};
+		assert_int_equal(fixture_open(&f, &c), UFM_OK);
+		uint32_t most = ufm_engine_lease_max(f.engine), ids[16];
+		for (uint64_t step = 0; step < 60; step++) {
+			for (uint32_t i = 0; i < most; i++)
+				ids[i] = (uint32_t)(step * 3 + i * (1 + 2 * (step % 3))) % 16;
+			ufm_lease *lease;
+			assert_int_equal(ufm_acquire_begin(f.engine, 0, ids, most, &lease), UFM_OK);
+			if (fixture_run(&f, step) != UFM_OK)
+				fail_msg("%u slots, step %llu: %s", slots, (unsigned long long)step,
+				         ufm_last_error());
+			assert_int_equal(ufm_release(lease, NULL), UFM_OK);
+		}
+		assert_int_equal(fixture_identities(&f), 0);
+		fixture_close(&f);
+	}
+}
+
 #define small(test) cmocka_unit_test_setup_teardown(test, open_small, close_small)
 
 int main(void)
@@ -174,7 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		small(lease_shows_the_experts),       small(leases_are_all_or_nothing),
 		small(wrong_requests_change_nothing), small(hints_fill_empty_slots_only),
-		small(slots_outlive_slow_readers),
+		small(slots_outlive_slow_readers),    cmocka_unit_test(full_leases_never_stop_a_layer),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,7 +40,8 @@ static ufm_status choose_memory(uint64_t limit_bytes, const limits *machine, uin
 
 	if (limit_bytes > machine->ram_free_bytes)
 		return status_fail(
-			UFM_EDEVMEM, "device memory limit: asked %llu bytes, %llu of this machine free",
+			UFM_EUNSUPPORTED,
+			"vram-limit: %llu bytes asked, but a cpu device is host memory and %llu bytes are free",
 			(unsigned long long)limit_bytes, (unsigned long long)machine->ram_free_bytes);
 	*memory_bytes = limit_bytes ? limit_bytes : own_bytes;
 	return UFM_OK;
