@@ -9,6 +9,8 @@
 #
 # NO_INSTALL=1 forbids installing. ARGS="…" is passed on to `ufm bench` or tests/run.
 
+MAKEFLAGS += --no-print-directory
+
 BUILD ?= build
 RESULTS ?= results
 PREFIX ?= /usr/local
@@ -29,7 +31,7 @@ bench:
 	@tools/bootstrap bench
 	@$(CONFIGURE) -DUFM_TESTS=OFF
 	@$(COMPILE) --target ufm_command
-	@tools/bench $(BUILD)/ufm $(RESULTS) $(ARGS)
+	@LC_CTYPE=C.UTF-8 $(BUILD)/ufm bench --quick --workload text:bench/text/alice29.txt --out $(RESULTS) -o md $(ARGS)
 
 test:
 	@tools/bootstrap test

@@ -196,6 +196,8 @@ static void draw(sweep *s)
 	message_progress_clear();
 	if (status == UFM_EUNSUPPORTED)
 		fprintf(stderr, "ufm bench: no figures: %s\n", ufm_last_error());
+	else if (interrupt_seen())
+		s->exit_code = CLI_INTERRUPTED; /* gnuplot had the signal too */
 	else if (status) {
 		message_status("bench", status);
 		s->exit_code = first_of(s->exit_code, CLI_FAILED);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* ufm: finds the command that was asked for. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/exit.h"
@@ -65,6 +67,10 @@ static int help_command(int argc, char *argv[])
 		print_help(stdout);
 		return finish();
 	}
+	if (argv[2][0] == '-') {
+		print_help(stdout);
+		return finish();
+	}
 	found = find_command(argv[2]);
 	if (!found)
 		return unknown_command(argv[2]);
@@ -72,12 +78,29 @@ static int help_command(int argc, char *argv[])
 	return finish();
 }
 
+/* A closed standard stream must not become the number of the next file that is opened. What is opened
+ * instead refuses to be written, so that the loss is noticed. */
+static void hold_standard_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+			_exit(CLI_FAILED);
+	}
+}
+
+/* Outputs that cannot be written are errors with a line, not reasons to die without a word. */
+static void ignore_output_signals(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+}
+
 int main(int argc, char *argv[])
 {
 	const char *name = argc > 1 ? argv[1] : "";
 	const command *found;
-	/* A closed pipe is an output that cannot be written, not a reason to die without a word. */
-	signal(SIGPIPE, SIG_IGN);
+	hold_standard_streams();
+	ignore_output_signals();
 	if (argc < 2) {
 		message_error(NULL, "found no command; 'ufm --help' lists the commands");
 		return CLI_USAGE;

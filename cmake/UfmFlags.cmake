@@ -19,6 +19,10 @@ add_library(ufm_flags INTERFACE)
 # source says so.
 target_compile_options(ufm_flags INTERFACE -ffp-contract=off
 	-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes)
+if(CMAKE_C_COMPILER_ID MATCHES Clang)
+	# Constants are enumerators here, also those of a floating-point formula.
+	target_compile_options(ufm_flags INTERFACE -Wno-enum-float-conversion)
+endif()
 if(UFM_WERROR)
 	target_compile_options(ufm_flags INTERFACE -Werror)
 endif()

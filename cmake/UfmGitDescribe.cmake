@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Run at every build: writes the commit that is built into the header OUT, when it changed. Outside a
 # git checkout the name is empty.
+cmake_minimum_required(VERSION 3.22)
 find_program(git git)
 set(describe "")
 if(git)

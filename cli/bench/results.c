@@ -2,10 +2,14 @@
 /* Files of a results folder. */
 #include "cli/bench/results.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,8 +17,9 @@
 #include "base/status.h"
 
 struct results {
-	char folder[PATH_MAX], path[PATH_MAX + 128];
+	char folder[PATH_MAX], path[PATH_MAX + 264];
 	FILE *runs;
+	long whole_bytes; /* of runs.jsonl: where the last whole row ends */
 };
 
 static ufm_status cannot(const char *what, const char *path)
@@ -41,18 +46,59 @@ static ufm_status make_folder(const char *folder)
 		if (mkdir(part, 0777) != 0 && errno != EEXIST)
 			return cannot("make the folder", part);
 	}
+	struct stat found;
+	if (stat(folder, &found) == 0 && !S_ISDIR(found.st_mode))
+		return status_fail(UFM_EFILE, "--out: %s is not a folder", folder);
+	return UFM_OK;
+}
+
+static bool is_ours(const char *name)
+{
+	static const char *const patterns[] = {"summary.json", "telemetry_*_*.csv", "throughput.*",
+	                                       "memory.*", "timeline.*"};
+	for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
+		if (fnmatch(patterns[i], name, 0) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Figures and telemetry of an earlier run must not stand beside new rows. */
+static ufm_status remove_earlier(results *r)
+{
+	ufm_status status = UFM_OK;
+	DIR *folder = opendir(r->folder);
+	if (!folder)
+		return cannot("read the folder", r->folder);
+	for (struct dirent *e = readdir(folder); e && !status; e = readdir(folder)) {
+		if (is_ours(e->d_name) && unlink(path_in(r, e->d_name)) != 0 && errno != ENOENT)
+			status = cannot("replace", r->path);
+	}
+	closedir(folder);
+	return status;
+}
+
+/* Opened without truncation, so that a run that is still writing loses nothing. */
+static ufm_status open_runs(results *r)
+{
+	r->runs = fopen(path_in(r, "runs.jsonl"), "ae");
+	if (!r->runs)
+		return cannot("write", r->path);
+	if (flock(fileno(r->runs), LOCK_EX | LOCK_NB) != 0)
+		return status_fail(UFM_EFILE, "--out: another bench is writing to %s", r->folder);
+	struct stat found;
+	bool regular = fstat(fileno(r->runs), &found) == 0 && S_ISREG(found.st_mode);
+	if (regular && ftruncate(fileno(r->runs), 0) != 0)
+		return cannot("replace", r->path);
 	return UFM_OK;
 }
 
 static ufm_status open_files(results *r)
 {
 	ufm_status status = make_folder(r->folder);
-	if (status)
-		return status;
-	if (unlink(path_in(r, "summary.json")) != 0 && errno != ENOENT)
-		return cannot("replace", r->path);
-	r->runs = fopen(path_in(r, "runs.jsonl"), "we");
-	return r->runs ? UFM_OK : cannot("write", r->path);
+	if (!status)
+		status = open_runs(r);
+	return status ? status : remove_earlier(r);
 }
 
 ufm_status results_open(const char *folder, results **out)
@@ -91,6 +137,15 @@ const char *results_telemetry_path(results *r, const char *mode, unsigned expert
 	return path_in(r, name);
 }
 
+/* Half a row would make the whole file unreadable. The stream is not used again: what it still holds
+ * must not follow. */
+static void drop_part_of_row(results *r)
+{
+	__fpurge(r->runs);
+	if (ftruncate(fileno(r->runs), r->whole_bytes) != 0)
+		return; /* no file of ours: a device keeps nothing */
+}
+
 /* One line, in the file when this returns. */
 ufm_status results_add(results *r, const json_t *row)
 {
@@ -98,9 +153,13 @@ ufm_status results_add(results *r, const json_t *row)
 	errno = 0;
 	written = json_dumpf(row, r->runs, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
 	          fputc('\n', r->runs) != EOF;
-	if (fflush(r->runs) != 0 || !written)
-		return cannot("write", path_in(r, "runs.jsonl"));
-	return UFM_OK;
+	if (fflush(r->runs) == 0 && written) {
+		r->whole_bytes = ftell(r->runs);
+		return UFM_OK;
+	}
+	ufm_status status = cannot("write", path_in(r, "runs.jsonl"));
+	drop_part_of_row(r);
+	return status;
 }
 
 static bool write_json(const char *path, const json_t *json)

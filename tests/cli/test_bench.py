@@ -297,10 +297,10 @@ def test_a_bank_larger_than_host_memory(ufm):
     assert all("host memory" in row["error"] for row in rows)
 
 
-@pytest.mark.parametrize("name", ["runs.jsonl", "telemetry_ufm_4.csv"])
-def test_a_full_results_folder(ufm, name):
+def test_a_full_results_folder(ufm):
     """A link to /dev/full: every write fails as on a disk without space."""
     (ufm.folder / "results").mkdir()
+    name = "runs.jsonl"
     (ufm.folder / "results" / name).symlink_to("/dev/full")
     ended = ufm.bench("--experts", "4,8", "--modes", "ufm", "--no-figures")
     assert ended.returncode == 1
@@ -342,3 +342,56 @@ def test_an_interrupt_leaves_what_was_measured(ufm, ufm_path, number):
     assert f"interrupted after {len(rows[0]['step_ms'])} of" in rows[0]["error"]
     assert [json.loads(line) for line in (results / "runs.jsonl").open()] == rows
     assert json.loads((results / "summary.json").read_text())["interrupted"] is True
+
+
+# ---- outputs that go wrong
+
+TINY_RUN = ["--d-model", "32", "--d-hidden", "64", "--experts", "8", "--batch", "1", "--seq", "8", "--steps",
+         "2", "--vram-target", "600KiB", "--headroom", "0", "--no-figures"]
+
+
+def shell(script):
+    import os
+    import subprocess
+    binary = os.path.join(os.environ.get("UFM_BUILD_DIR", "build"), "ufm")
+    return subprocess.run(["bash", "-c", script, binary], capture_output=True, text=True, timeout=120)
+
+
+def test_closed_stdout_is_not_a_results_file(tmp_path):
+    out = tmp_path / "r"
+    result = shell(f'"$0" bench {" ".join(TINY_RUN)} --modes ufm -o jsonl --out {out} >&-')
+    assert result.returncode == 1
+    assert len((out / "runs.jsonl").read_text().splitlines()) == 1
+
+
+def test_earlier_results_are_replaced(tmp_path):
+    for name in ("telemetry_ufm_7.csv", "throughput.png", "summary.json", "mine.txt"):
+        (tmp_path / name).write_text("old")
+    assert shell(f'"$0" bench {" ".join(TINY_RUN)} --modes ufm --out {tmp_path}').returncode == 0
+    assert not (tmp_path / "telemetry_ufm_7.csv").exists()
+    assert not (tmp_path / "throughput.png").exists()
+    assert (tmp_path / "mine.txt").read_text() == "old"
+
+
+def test_a_cut_row_is_dropped(tmp_path):
+    out = tmp_path / "r"
+    result = shell(f'ulimit -f 2; "$0" bench {" ".join(TINY_RUN)} --out {out} -o csv')
+    assert result.returncode == 1
+    assert "too large" in result.stderr
+    assert (out / "runs.jsonl").read_text().count("\n") == len(
+        (out / "runs.jsonl").read_text().splitlines())
+
+
+def test_two_signals_at_once_keep_what_was_measured(tmp_path):
+    out = tmp_path / "r"
+    script = (f'"$0" bench {" ".join(TINY_RUN)} --steps 100000 --modes ufm --out {out} & '
+              "sleep 0.5; kill -INT $!; kill -TERM $!; wait $!")
+    result = shell(f"set -m; {script}")
+    assert result.returncode == 130
+    assert (out / "summary.json").exists()
+
+
+def test_target_above_the_card(tmp_path):
+    result = shell(f'"$0" bench {" ".join(TINY_RUN)} --vram-limit 500KiB --no-out')
+    assert result.returncode == 2
+    assert "--vram-limit" in result.stderr
