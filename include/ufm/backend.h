@@ -6,13 +6,14 @@
  * backend.h: what a device backend provides. The `cpu` backend is built in and defines the
  * semantics; others are shared objects named libufm_NAME.so that export one symbol:
  *
- *     const ufm_backend *ufm_backend_entry(void);
+ *     const ufm_backend *ufm_backend_entry(const ufm_backend_core *core);
  *
  * filled with UFM_BACKEND_HEADER. The registry refuses another abi_version or a smaller struct_size
  * and says so. Every backend runs the cases of tests/conformance and is compared with `cpu`.
  *
  * Rules for all functions.
- * - They return UFM_OK or a status; after UFM_EDEVICE only close functions must still work.
+ * - They return UFM_OK or a status, and then have told core->fail why; after UFM_EDEVICE only close
+ *   functions must still work.
  * - Work is enqueued on streams and runs in order within one; across streams only events order it.
  *   Arguments are copied at the call; memory they point to must stay valid until the stream has
  *   passed, except where said.
@@ -27,9 +28,18 @@
 extern "C" {
 #endif
 
-#define UFM_BACKEND_ABI 1u
+#define UFM_BACKEND_ABI 2u
 #define UFM_BACKEND_HEADER(backend_name) \
 	.abi_version = UFM_BACKEND_ABI, .struct_size = sizeof(ufm_backend), .name = (backend_name)
+
+/* What the library gives a plugin; valid as long as the plugin is loaded. */
+typedef struct ufm_backend_core {
+	size_t struct_size;
+	/* Records the calling thread's last failure, which ufm_last_error() gives: one line. */
+	void (*fail)(const char *line);
+	/* A note or a warning for whoever set a log (ufm_set_log): one line. */
+	void (*log)(ufm_log_level level, const char *line);
+} ufm_backend_core;
 
 typedef struct ufm_device ufm_device;
 typedef struct ufm_event ufm_event;
@@ -45,7 +55,7 @@ typedef struct ufm_device_config {
 typedef struct ufm_device_info {
 	char name[128], driver[64];
 	uint64_t memory_total_bytes; /* under memory_limit_bytes */
-	uint64_t context_bytes;      /* used by the driver for this process, before any allocation */
+	uint64_t context_bytes; /* taken before any allocation, by the driver and other processes */
 	uint64_t map_granularity_bytes;
 	uint32_t compute_units;
 	double link_gbps; /* emulated; 0: real */
@@ -71,12 +81,13 @@ typedef struct ufm_gather_args {
 	ufm_devptr out; /* f32 [rows, d_model] */
 } ufm_gather_args;
 
-/* Softmax over all experts, then the top_k largest, ties to the lower id, rank 0 the largest;
- * norm_topk divides by their sum. */
+/* Scores of all experts, then the top_k largest, ties to the lower id, rank 0 the largest; norm_topk
+ * divides by their sum. */
 typedef struct ufm_router_args {
 	ufm_devptr x;      /* f32 [tokens, d_model], after the norm */
 	ufm_devptr weight; /* f32 [experts, d_model] */
 	uint32_t tokens, d_model, experts, top_k, norm_topk;
+	ufm_scoring scoring;
 	ufm_devptr ids;   /* out, i32 [tokens, top_k] */
 	ufm_devptr gates; /* out, f32 [tokens, top_k] */
 } ufm_router_args;
@@ -169,7 +180,7 @@ typedef struct ufm_backend {
 	uint64_t (*hidden_bytes)(const ufm_expert_desc *desc, uint32_t rows);
 } ufm_backend;
 
-typedef const ufm_backend *(*ufm_backend_entry_fn)(void);
+typedef const ufm_backend *(*ufm_backend_entry_fn)(const ufm_backend_core *core);
 
 #ifdef __cplusplus
 }

@@ -346,6 +346,12 @@ UFM_API ufm_status ufm_prefetch(ufm_engine *engine, uint32_t layer, const uint32
 
 typedef struct ufm_layer ufm_layer;
 
+/* How a router makes scores out of its logits (f32). */
+typedef enum ufm_scoring {
+	UFM_SCORE_SOFTMAX = 1, /* over all experts */
+	UFM_SCORE_SIGMOID = 2, /* each on its own */
+} ufm_scoring;
+
 typedef struct ufm_layer_config {
 	size_t struct_size;
 	uint32_t layer;     /* of the bank */
@@ -356,6 +362,7 @@ typedef struct ufm_layer_config {
 	const float *router_weight; /* [experts, d_model]; NULL: every call brings ids and gates */
 	const float *norm_weight;   /* [d_model] of an RMS norm before router and experts, or NULL */
 	float norm_eps;             /* default 1e-6 */
+	ufm_scoring scoring;        /* default UFM_SCORE_SOFTMAX */
 } ufm_layer_config;
 
 /* Device bytes that a layer takes from the arena. */

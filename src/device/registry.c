@@ -106,6 +106,22 @@ static ufm_status check_devices(const ufm_backend *backend, const char *path)
 
 /* ------------------------------------------------------------------ loading */
 
+static void core_fail(const char *line)
+{
+	status_record("%s", line);
+}
+
+static void core_log(ufm_log_level level, const char *line)
+{
+	if (level == UFM_LOG_WARN)
+		log_warn("%s", line);
+	else
+		log_info("%s", line);
+}
+
+static const ufm_backend_core core = {
+	.struct_size = sizeof core, .fail = core_fail, .log = core_log};
+
 /* The table of a plugin that passes the checks. *library is open even when it does not, or NULL. */
 static ufm_status load_table(const char *name, const char *path, void **library,
                              const ufm_backend **out)
@@ -119,7 +135,7 @@ static ufm_status load_table(const char *name, const char *path, void **library,
 	memcpy(&entry, &symbol, sizeof entry);
 	if (!entry)
 		return status_fail(UFM_EBACKEND, "%s: no symbol ufm_backend_entry", path);
-	const ufm_backend *backend = entry();
+	const ufm_backend *backend = entry(&core);
 	ufm_status status = registry_check(backend, name, path);
 	if (status == UFM_OK)
 		*out = backend;

@@ -41,10 +41,10 @@ const kernel_table *kernels_find(const char *isa, const char **why);
  * CPU lacks (kernels_find tells). */
 const char *kernels_name(uint32_t index);
 
-/* Softmax over all experts (f32, maximum subtracted), then the top_k largest, ties to the lower id,
- * rank 0 the largest; norm_topk divides the chosen by their sum. logits is overwritten. A NaN logit
- * is never chosen before a number. */
-void kernels_top_k(float *logits, uint32_t experts, uint32_t top_k, int norm_topk, int32_t *ids,
-                   float *gates);
+/* Scores (a softmax over all experts with the maximum subtracted, or each logit's sigmoid), then the
+ * top_k largest, ties to the lower id, rank 0 the largest; norm_topk divides the chosen by their sum.
+ * logits is overwritten. A NaN logit is never chosen before a number. */
+void kernels_top_k(float *logits, uint32_t experts, ufm_scoring scoring, uint32_t top_k,
+                   int norm_topk, int32_t *ids, float *gates);
 
 #endif

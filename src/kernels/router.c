@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From one token's logits to its experts: softmax and the top k, kept in a heap inside the output. */
+/* From one token's logits to its experts: scores and the top k, kept in a heap inside the output. */
 #include <assert.h>
 #include <math.h>
 #include <stdbool.h>
@@ -18,6 +18,12 @@ static void softmax(float *values, uint32_t count)
 	}
 	for (uint32_t i = 0; i < count; i++)
 		values[i] /= sum;
+}
+
+static void sigmoid(float *values, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		values[i] = 1.0f / (1.0f + expf(-values[i]));
 }
 
 /* Whether expert a with gate ga ranks before b: larger gate, then lower id; a NaN is last. */
@@ -69,11 +75,14 @@ static void normalise(float *gates, uint32_t count)
 		gates[j] /= sum;
 }
 
-void kernels_top_k(float *logits, uint32_t experts, uint32_t top_k, int norm_topk, int32_t *ids,
-                   float *gates)
+void kernels_top_k(float *logits, uint32_t experts, ufm_scoring scoring, uint32_t top_k,
+                   int norm_topk, int32_t *ids, float *gates)
 {
 	assert(top_k >= 1 && top_k <= experts);
-	softmax(logits, experts);
+	if (scoring == UFM_SCORE_SIGMOID)
+		sigmoid(logits, experts);
+	else
+		softmax(logits, experts);
 	/* Ranks behind every expert: a NaN with an id past the last. */
 	for (uint32_t j = 0; j < top_k; j++) {
 		ids[j] = INT32_MAX;

@@ -30,6 +30,10 @@ static ufm_status check_config(const ufm_layer_config *c, const ufm_bank_info *b
 	if (c->top_k == 0 || c->top_k > bank->experts)
 		return status_fail(UFM_EINVAL, "top_k: %u, expected 1 to %u experts", c->top_k,
 		                   bank->experts);
+	if (c->scoring != UFM_SCORE_SOFTMAX && c->scoring != UFM_SCORE_SIGMOID)
+		return status_fail(UFM_EINVAL,
+		                   "scoring: %d, expected UFM_SCORE_SOFTMAX or UFM_SCORE_SIGMOID",
+		                   (int)c->scoring);
 	if (c->top_k > engine->top_k_max)
 		return status_fail(UFM_EINVAL, "top_k: %u, expected at most the engine's top_k_max (%u)",
 		                   c->top_k, engine->top_k_max);
@@ -72,6 +76,8 @@ ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *user, ufm_
 	ufm_status status = status_read_config(&config, sizeof config, user, "ufm_layer_config");
 	if (status != UFM_OK)
 		return status;
+	if (!config.scoring)
+		config.scoring = UFM_SCORE_SOFTMAX;
 	if (config.norm_eps == 0)
 		config.norm_eps = 1e-6f;
 	const ufm_bank *bank = host_bank(engine_host(engine));

@@ -34,6 +34,7 @@ static ufm_status route_piece(forward *f, uint32_t first, uint32_t tokens)
 	                          .experts = f->layer->experts,
 	                          .top_k = c->top_k,
 	                          .norm_topk = c->norm_topk,
+	                          .scoring = c->scoring,
 	                          .ids = f->ws->ids + 4ull * first * c->top_k,
 	                          .gates = f->ws->gates + 4ull * first * c->top_k};
 	ufm_status status = stage_gather(f, 0, first, tokens);

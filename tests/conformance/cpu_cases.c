@@ -206,7 +206,18 @@ static void cpu_bad_work(void **state)
 	FAILS(b->copy(the.stream, (ufm_copy_kind)0, data, data, 4), UFM_EINVAL);
 	FAILS(b->copy(the.stream, UFM_COPY_D2D, 0, data, 4), UFM_EINVAL);
 	FAILS(b->fill(the.stream, 0, 1, 4), UFM_EINVAL);
-	ufm_router_args route = {data, data, 1, 4, 2, 3, 0, data, data};
+	ufm_router_args route = {.x = data,
+	                         .weight = data,
+	                         .tokens = 1,
+	                         .d_model = 4,
+	                         .experts = 2,
+	                         .top_k = 3,
+	                         .scoring = UFM_SCORE_SOFTMAX,
+	                         .ids = data,
+	                         .gates = data};
+	FAILS(b->route(the.stream, &route), UFM_EINVAL);
+	route.top_k = 1;
+	route.scoring = (ufm_scoring)3;
 	FAILS(b->route(the.stream, &route), UFM_EINVAL);
 	route.experts = 65537;
 	FAILS(b->route(the.stream, &route), UFM_EINVAL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* route: softmax and top-k against float64, ties, renormalisation. */
+/* route: scores and top-k against float64, ties, renormalisation. */
 #include "conformance.h"
 
 #include <math.h>
@@ -9,6 +9,7 @@
 
 typedef struct router_data {
 	uint32_t tokens, d_model, experts, top_k;
+	ufm_scoring scoring;
 	float *x, *weight, *gates;
 	int32_t *ids;
 	double *probabilities; /* of one token */
@@ -17,7 +18,11 @@ typedef struct router_data {
 static void router_open(router_data *r, uint32_t tokens, uint32_t d_model, uint32_t experts,
                         uint32_t top_k)
 {
-	*r = (router_data){tokens, d_model, experts, top_k, NULL, NULL, NULL, NULL, NULL};
+	*r = (router_data){.tokens = tokens,
+	                   .d_model = d_model,
+	                   .experts = experts,
+	                   .top_k = top_k,
+	                   .scoring = UFM_SCORE_SOFTMAX};
 	r->x = alloc_zeroed((size_t)tokens * d_model, 4);
 	r->weight = alloc_zeroed((size_t)experts * d_model, 4);
 	r->gates = alloc_zeroed((size_t)tokens * top_k, 4);
@@ -48,6 +53,7 @@ static void run(router_data *r, uint32_t norm_topk)
 		.experts = r->experts,
 		.top_k = r->top_k,
 		.norm_topk = norm_topk,
+		.scoring = r->scoring,
 		.ids = device_alloc(chosen * 4),
 		.gates = device_alloc(chosen * 4),
 	};
@@ -57,7 +63,13 @@ static void run(router_data *r, uint32_t norm_topk)
 	download(r->gates, args.gates, chosen * 4);
 }
 
-static void softmax64(router_data *r, uint32_t token)
+static void sigmoid64(router_data *r)
+{
+	for (uint32_t e = 0; e < r->experts; e++)
+		r->probabilities[e] = 1.0 / (1.0 + exp(-r->probabilities[e]));
+}
+
+static void scores64(router_data *r, uint32_t token)
 {
 	double largest = -INFINITY, sum = 0.0;
 
@@ -67,6 +79,10 @@ static void softmax64(router_data *r, uint32_t token)
 			logit += (double)r->x[token * r->d_model + c] * (double)r->weight[e * r->d_model + c];
 		r->probabilities[e] = logit;
 		largest = logit > largest ? logit : largest;
+	}
+	if (r->scoring == UFM_SCORE_SIGMOID) {
+		sigmoid64(r);
+		return;
 	}
 	for (uint32_t e = 0; e < r->experts; e++)
 		sum += r->probabilities[e] = exp(r->probabilities[e] - largest);
@@ -83,7 +99,7 @@ static void check_token(router_data *r, uint32_t token, uint32_t norm_topk)
 	const float *gates = r->gates + (size_t)token * r->top_k;
 	double sum = 0.0;
 
-	softmax64(r, token);
+	scores64(r, token);
 	for (uint32_t j = 0; j < r->top_k; j++) {
 		assert_true(ids[j] >= 0 && (uint32_t)ids[j] < r->experts);
 		sum += r->probabilities[ids[j]];
@@ -107,7 +123,9 @@ static void check(uint32_t tokens, uint32_t d_model, uint32_t experts, uint32_t 
 	router_data r;
 
 	router_open(&r, tokens, d_model, experts, top_k);
-	for (uint32_t norm_topk = 0; norm_topk < 2; norm_topk++) {
+	for (uint32_t variant = 0; variant < 4; variant++) {
+		uint32_t norm_topk = variant & 1;
+		r.scoring = variant & 2 ? UFM_SCORE_SIGMOID : UFM_SCORE_SOFTMAX;
 		run(&r, norm_topk);
 		for (uint32_t t = 0; t < tokens; t++)
 			check_token(&r, t, norm_topk);

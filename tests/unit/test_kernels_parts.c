@@ -157,7 +157,7 @@ static void test_top_k_small(void **state)
 	float logits[4] = {0.0f, 2.0f, 1.0f, -1.0f}, gates[2];
 	int32_t ids[2];
 
-	kernels_top_k(logits, 4, 2, 0, ids, gates);
+	kernels_top_k(logits, 4, UFM_SCORE_SOFTMAX, 2, 0, ids, gates);
 	double sum = 1.0 + exp(2.0) + exp(1.0) + exp(-1.0);
 	assert_int_equal(ids[0], 1);
 	assert_int_equal(ids[1], 2);
@@ -172,7 +172,7 @@ static void test_top_k_ties_go_to_the_lower_id(void **state)
 	const int32_t expected[5] = {1, 2, 4, 0, 3};
 	int32_t ids[5];
 
-	kernels_top_k(logits, 6, 5, 0, ids, gates);
+	kernels_top_k(logits, 6, UFM_SCORE_SOFTMAX, 5, 0, ids, gates);
 	assert_memory_equal(ids, expected, sizeof expected);
 	assert_true(gates[0] == gates[2] && gates[3] == gates[4]);
 }
@@ -183,14 +183,14 @@ static void test_top_k_renormalises(void **state)
 	float logits[3] = {100.0f, -5.0f, 101.0f}, gates[2];
 	int32_t ids[2];
 
-	kernels_top_k(logits, 3, 2, 1, ids, gates);
+	kernels_top_k(logits, 3, UFM_SCORE_SOFTMAX, 2, 1, ids, gates);
 	assert_int_equal(ids[0], 2);
 	assert_int_equal(ids[1], 0);
 	assert_true(fabs((double)gates[0] + (double)gates[1] - 1.0) < 1e-6);
 	assert_true(fabs((double)gates[0] - 1.0 / (1.0 + exp(-1.0))) < 1e-6);
 
 	float one[1] = {-7.0f};
-	kernels_top_k(one, 1, 1, 1, ids, gates);
+	kernels_top_k(one, 1, UFM_SCORE_SOFTMAX, 1, 1, ids, gates);
 	assert_int_equal(ids[0], 0);
 	assert_true(gates[0] == 1.0f);
 }
@@ -202,7 +202,7 @@ static void test_top_k_nan_comes_last(void **state)
 	const int32_t expected[5] = {3, 1, 4, 0, 2};
 	int32_t ids[5];
 
-	kernels_top_k(logits, 5, 5, 0, ids, gates);
+	kernels_top_k(logits, 5, UFM_SCORE_SOFTMAX, 5, 0, ids, gates);
 	assert_memory_equal(ids, expected, sizeof expected);
 	assert_true(fabs((double)gates[0] - 1.0 / (1.0 + exp(-7.0))) < 1e-6);
 	assert_true(gates[2] == 0.0f && isnan(gates[3]) && isnan(gates[4]));
@@ -223,7 +223,7 @@ static void test_top_k_against_search(void **state)
 			bool taken[200] = {false};
 			for (uint32_t e = 0; e < sizes[s]; e++)
 				kept[e] = logits[e] = 0.5f * (float)rng_below(&r, 12);
-			kernels_top_k(logits, sizes[s], k, 0, ids, gates);
+			kernels_top_k(logits, sizes[s], UFM_SCORE_SOFTMAX, k, 0, ids, gates);
 			for (uint32_t j = 0; j < k; j++) {
 				uint32_t best = UINT32_MAX;
 				for (uint32_t e = 0; e < sizes[s]; e++) {
@@ -292,6 +292,21 @@ static void test_environment_overrides(void **state)
 #define FOR_TABLES(test) \
 	FOR_TABLE(test, "scalar"), FOR_TABLE(test, "avx2"), FOR_TABLE(test, "avx512")
 
+static void test_top_k_sigmoid(void **state)
+{
+	(void)state;
+	float logits[4] = {0.0f, 2.0f, -1000.0f, 1000.0f}, gates[4];
+	int32_t ids[4];
+
+	kernels_top_k(logits, 4, UFM_SCORE_SIGMOID, 4, 0, ids, gates);
+	assert_int_equal(ids[0], 3);
+	assert_int_equal(ids[1], 1);
+	assert_int_equal(ids[2], 0);
+	assert_int_equal(ids[3], 2);
+	assert_true(gates[0] == 1.0f && gates[2] == 0.5f && gates[3] == 0.0f);
+	assert_true(fabsf(gates[1] - 0.880797f) < 1e-6f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +317,7 @@ int main(void)
 		cmocka_unit_test(test_top_k_small),
 		cmocka_unit_test(test_top_k_ties_go_to_the_lower_id),
 		cmocka_unit_test(test_top_k_renormalises),
+		cmocka_unit_test(test_top_k_sigmoid),
 		cmocka_unit_test(test_top_k_nan_comes_last),
 		cmocka_unit_test(test_top_k_against_search),
 		cmocka_unit_test(test_find),

@@ -121,14 +121,17 @@ static void test_wrong_plugins(void **state)
 {
 	(void)state;
 	setenv("UFM_BACKEND_PATH", UFM_TEST_PLUGIN_DIR, 1);
-	refuse("badabi", "abi_version is 2, expected 1");
+	refuse("badabi", "abi_version is 3, expected 2");
 	refuse("small", "struct_size is");
 	refuse("small", "expected at least");
 	refuse("nosymbol", "no symbol ufm_backend_entry");
 	refuse("nullfn", "function combine is NULL");
 	refuse("good", "no device");
 	setenv("UFM_TEST_DEVICES", "-1", 1);
+	refuse("good", "no device: the driver said no");
+	setenv("UFM_TEST_SILENT", "1", 1);
 	refuse("good", "no device: it gave no reason");
+	unsetenv("UFM_TEST_SILENT");
 
 	setenv("UFM_BACKEND_PATH", scratch, 1);
 	place("text", NULL);
@@ -289,7 +292,7 @@ static void test_list(void **state)
 	snprintf(part, sizeof part, "[good|%s/libufm_good.so|ok]", folder);
 	assert_contains(l.text, part);
 	assert_null(strstr(strstr(l.text, part) + 1, "[good|"));
-	snprintf(part, sizeof part, "[badabi|%s/libufm_badabi.so|abi_version is 2, expected 1]",
+	snprintf(part, sizeof part, "[badabi|%s/libufm_badabi.so|abi_version is 3, expected 2]",
 	         folder);
 	assert_contains(l.text, part);
 	assert_contains(l.text, "no symbol ufm_backend_entry");

@@ -109,8 +109,9 @@ static void route_tokens(void *ctx, uint32_t item, uint32_t worker)
 	j->device->kernels->logits(cpu_host(a->weight), a->experts, x, count, a->d_model, logits);
 	for (uint32_t t = 0; t < count; t++) {
 		uint64_t at = ((uint64_t)begin + t) * a->top_k;
-		kernels_top_k(logits + (size_t)t * a->experts, a->experts, a->top_k, a->norm_topk != 0,
-		              (int32_t *)cpu_host(a->ids) + at, (float *)cpu_host(a->gates) + at);
+		kernels_top_k(logits + (size_t)t * a->experts, a->experts, a->scoring, a->top_k,
+		              a->norm_topk != 0, (int32_t *)cpu_host(a->ids) + at,
+		              (float *)cpu_host(a->gates) + at);
 	}
 }
 
@@ -135,6 +136,9 @@ ufm_status cpu_route(ufm_stream *stream, const ufm_router_args *args)
 	if (args->top_k < 1 || args->top_k > args->experts)
 		return status_fail(UFM_EINVAL, "router: top_k is %u, expected 1 … %u", args->top_k,
 		                   args->experts);
+	if (args->scoring != UFM_SCORE_SOFTMAX && args->scoring != UFM_SCORE_SIGMOID)
+		return status_fail(UFM_EINVAL, "router: scoring is %d, expected softmax or sigmoid",
+		                   (int)args->scoring);
 	if (args->tokens == 0)
 		return UFM_OK;
 	if (!args->x || !args->weight || !args->ids || !args->gates || !args->d_model)

@@ -10,7 +10,8 @@ static const ufm_backend table = {
 	.combine = stub_combine,
 };
 
-const ufm_backend *ufm_backend_entry(void)
+const ufm_backend *ufm_backend_entry(const ufm_backend_core *core)
 {
+	(void)core;
 	return &table;
 }

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <ufm/backend.h>
 
-__attribute__((visibility("default"))) const ufm_backend *ufm_backend_entry(void);
+__attribute__((visibility("default"))) const ufm_backend *ufm_backend_entry(
+	const ufm_backend_core *core);
 
 /* UFM_TEST_DEVICES: how many devices there are, or a negative number for a failing driver. */
 static inline ufm_status stub_device_count(uint32_t *count)
@@ -65,19 +66,20 @@ static inline uint64_t stub_hidden_bytes(const ufm_expert_desc *desc, uint32_t r
 }
 #pragma GCC diagnostic pop
 
-#define STUB_FUNCTIONS_BUT_COMBINE \
-	.device_count = stub_device_count, .device_open = stub_device_open, \
-	.device_close = stub_device_close, .device_get_info = stub_device_get_info, \
-	.device_get_memory = stub_device_get_memory, .mem_reserve = stub_mem_reserve, \
-	.mem_release = stub_mem_release, .mem_map = stub_mem_map, .mem_unmap = stub_mem_map, \
-	.host_register = stub_host_register, .host_unregister = stub_host_unregister, \
-	.host_view = stub_host_view, .stream_open = stub_stream_open, \
-	.stream_close = stub_stream_close, .stream_sync = stub_stream_sync, \
-	.stream_wait = stub_stream_wait, .event_open = stub_event_open, \
-	.event_close = stub_event_close, .event_record = stub_event_record, \
-	.event_query = stub_event_query, .event_sync = stub_event_sync, \
-	.event_elapsed = stub_event_elapsed, .copy = stub_copy, .fill = stub_fill, \
-	.gather = stub_gather, .route = stub_route, .experts = stub_experts, \
+#define STUB_FUNCTIONS_BUT_COMBINE .device_count = stub_device_count, STUB_FUNCTIONS_BUT_DEVICES
+/* Neither device_count nor combine. */
+#define STUB_FUNCTIONS_BUT_DEVICES \
+	.device_open = stub_device_open, .device_close = stub_device_close, \
+	.device_get_info = stub_device_get_info, .device_get_memory = stub_device_get_memory, \
+	.mem_reserve = stub_mem_reserve, .mem_release = stub_mem_release, .mem_map = stub_mem_map, \
+	.mem_unmap = stub_mem_map, .host_register = stub_host_register, \
+	.host_unregister = stub_host_unregister, .host_view = stub_host_view, \
+	.stream_open = stub_stream_open, .stream_close = stub_stream_close, \
+	.stream_sync = stub_stream_sync, .stream_wait = stub_stream_wait, \
+	.event_open = stub_event_open, .event_close = stub_event_close, \
+	.event_record = stub_event_record, .event_query = stub_event_query, \
+	.event_sync = stub_event_sync, .event_elapsed = stub_event_elapsed, .copy = stub_copy, \
+	.fill = stub_fill, .gather = stub_gather, .route = stub_route, .experts = stub_experts, \
 	.hidden_bytes = stub_hidden_bytes
 
 #endif
