@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/size.h"
 #include "cli/bench/report.h"
+#include "cli/options_markdown.h"
 
 static double number(const json_t *row, const char *name)
 {
@@ -207,49 +208,6 @@ static void where(FILE *to, const json_t *rows)
 	        whole(row, "steps"));
 }
 
-static void config_value(FILE *to, const char *name, const json_t *value)
-{
-	char size[32];
-	size_t i;
-	json_t *item;
-	uint32_t option = options_find(&bench_options, name);
-	bool is_size = option < OPTIONS_MAX && bench_options.specs[option].type == OPTION_SIZE;
-	if (json_is_string(value))
-		fputs(json_string_value(value), to);
-	else if (json_is_integer(value) && is_size)
-		fputs(size_format((uint64_t)json_integer_value(value), size, sizeof size), to);
-	else if (json_is_integer(value))
-		fprintf(to, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	else if (json_is_real(value))
-		fprintf(to, "%g", json_real_value(value));
-	else if (json_is_boolean(value))
-		fputs(json_is_true(value) ? "yes" : "no", to);
-	json_array_foreach(value, i, item)
-	{
-		fputs(i ? "," : "", to);
-		config_value(to, "", item);
-	}
-}
-
-/* Every value and, unless it is the default, where it came from. */
-static void configuration(FILE *to, json_t *config)
-{
-	const char *name;
-	json_t *entry;
-	bool first = true;
-	fputs("\nConfiguration: ", to);
-	json_object_foreach(config, name, entry)
-	{
-		const char *origin = string(entry, "origin");
-		fprintf(to, "%s%s ", first ? "" : ", ", name);
-		first = false;
-		config_value(to, name, json_object_get(entry, "value"));
-		if (strcmp(origin, "default") != 0)
-			fprintf(to, " (%s)", origin);
-	}
-	fputs(".\n", to);
-}
-
 void report_markdown(FILE *to, const json_t *summary)
 {
 	const json_t *rows = json_object_get(summary, "rows");
@@ -260,5 +218,5 @@ void report_markdown(FILE *to, const json_t *summary)
 	table(to, rows, link != NULL);
 	errors(to, rows);
 	where(to, rows);
-	configuration(to, json_object_get(summary, "config"));
+	options_markdown(to, &bench_options, json_object_get(summary, "config"));
 }
