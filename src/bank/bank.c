@@ -123,6 +123,8 @@ void ufm_bank_close(ufm_bank *bank)
 	if (atomic_fetch_sub_explicit(&bank->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	alloc_free(bank->path);
+	experts_free(&bank->found);
+	checkpoint_close(bank->source);
 	alloc_free(bank);
 }
 
@@ -141,6 +143,8 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 	bank_extent extent = {.kind = bank->kind, .size_bytes = bank->info.desc.expert_bytes};
 
 	assert(key < bank_key_count(bank));
+	if (bank->source)
+		return bank_checkpoint_extents(bank, key, out);
 	switch (bank->kind) {
 	case EXTENT_SYNTHETIC:
 		extent.seed = rng_mix(bank->seed, key);
@@ -152,6 +156,8 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 		extent.file_offset_bytes =
 			BANK_PACKED_HEADER_BYTES + (uint64_t)key * bank->info.desc.block_bytes;
 		break;
+	case EXTENT_ZERO: /* the kind of no bank */
+		break;
 	}
 	out[0] = extent;
 	return 1;
@@ -159,12 +165,23 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 
 uint32_t bank_file_count(const ufm_bank *bank)
 {
+	if (bank->source)
+		return checkpoint_file_count(bank->source);
 	return bank->kind == EXTENT_FILE ? 1 : 0;
 }
 
 const char *bank_file_path(const ufm_bank *bank, uint32_t file)
 {
 	assert(file < bank_file_count(bank));
-	(void)file;
-	return bank->path;
+	return bank->source ? checkpoint_file_path(bank->source, file) : bank->path;
+}
+
+const checkpoint *bank_checkpoint(const ufm_bank *bank)
+{
+	return bank->source;
+}
+
+uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer)
+{
+	return bank->source && layer < bank->found.layers ? bank->found.numbers[layer] : layer;
 }
