@@ -144,7 +144,8 @@ static ufm_status check_layer(const expert_set *e, const expert_tensors *all, ui
 		ufm_status status;
 
 		if (!item || !same_place(&item->name, &expected))
-			return fail_item(first->name.layer_number, item, i > from ? item - 1 : NULL, &expected);
+			return fail_item(first->name.layer_number, item, i > from ? &all->items[i - 1] : NULL,
+			                 &expected);
 		if (item->name.prefix_bytes != first->name.prefix_bytes ||
 		    memcmp(item->tensor->name, first->tensor->name, first->name.prefix_bytes) != 0)
 			return status_fail(UFM_EFORMAT, "tensors \"%.150s\" and \"%.150s\" are both of layer %u",

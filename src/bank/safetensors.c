@@ -297,12 +297,12 @@ static int compare_offsets(const void *a, const void *b)
 
 /* In the order of offsets each tensor begins where the one before it ends, and the last ends with the
  * file: then nothing overlaps and there is no hole. */
-static ufm_status check_extents(const checkpoint_tensor *tensors, uint32_t count, uint64_t payload)
+static ufm_status check_extents(const tensor_list *list, uint32_t first, uint64_t payload)
 {
 	uint64_t end = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
-		const checkpoint_tensor *t = &tensors[i];
+	for (uint32_t i = first; i < list->count; i++) {
+		const checkpoint_tensor *t = &list->tensors[i];
 
 		/* size_bytes is end - begin of two numbers of 64 bits: the sum cannot wrap. */
 		if (t->file_offset_bytes + t->size_bytes > payload)
@@ -312,7 +312,7 @@ static ufm_status check_extents(const checkpoint_tensor *tensors, uint32_t count
 			                   (unsigned long long)payload);
 		if (t->file_offset_bytes < end)
 			return status_fail(UFM_EFORMAT, "tensors \"%.150s\" and \"%.150s\" overlap",
-			                   tensors[i - 1].name, t->name);
+			                   list->tensors[i - 1].name, t->name);
 		if (t->file_offset_bytes > end)
 			return status_fail(UFM_EFORMAT,
 			                   "tensor \"%.200s\": a hole of %llu bytes before it", t->name,
@@ -329,24 +329,23 @@ ufm_status safetensors_parse(char *header, uint64_t header_bytes, uint64_t file_
                              tensor_list *list)
 {
 	uint64_t payload_at = SAFETENSORS_PREFIX_BYTES + header_bytes;
-	uint32_t before = list->count, count;
+	uint32_t first = list->count;
 	ufm_status status = read_header(header, header_bytes, list);
 
 	if (status)
 		goto drop;
-	count = list->count - before;
-	if (count > 1)
-		qsort(list->tensors + before, count, sizeof *list->tensors, compare_offsets);
-	status = check_extents(list->tensors + before, count, file_bytes - payload_at);
+	if (list->count - first > 1)
+		qsort(&list->tensors[first], list->count - first, sizeof *list->tensors, compare_offsets);
+	status = check_extents(list, first, file_bytes - payload_at);
 	if (status)
 		goto drop;
-	for (uint32_t i = before; i < list->count; i++) {
+	for (uint32_t i = first; i < list->count; i++) {
 		list->tensors[i].file = file;
 		list->tensors[i].file_offset_bytes += payload_at;
 	}
 	return UFM_OK;
 
 drop:
-	list->count = before;
+	list->count = first;
 	return status_prefix(status, "header");
 }

@@ -126,20 +126,18 @@ static int compare_keys(const void *a, const void *b)
 /* Sorting finds a second key in bounded time whatever the keys are, as a hash would not. */
 static bool check_keys(json_reader *r)
 {
-	const json_level *level = &r->levels[r->depth - 1];
-	const char **keys = r->keys + level->first_key;
-	uint32_t count = r->key_count - level->first_key;
+	uint32_t first = r->levels[r->depth - 1].first_key, count = r->key_count - first;
 
 	if (count > 1)
-		qsort(keys, count, sizeof *keys, compare_keys);
-	for (uint32_t i = 1; i < count; i++) {
-		if (strcmp(keys[i - 1], keys[i]) == 0) {
+		qsort(&r->keys[first], count, sizeof *r->keys, compare_keys);
+	for (uint32_t i = first + 1; i < r->key_count; i++) {
+		if (strcmp(r->keys[i - 1], r->keys[i]) == 0) {
 			r->status = status_fail(UFM_EFORMAT, "the key \"%.200s\" stands twice in one object",
-			                        keys[i]);
+			                        r->keys[i]);
 			return false;
 		}
 	}
-	r->key_count = level->first_key;
+	r->key_count = first;
 	return true;
 }
 
