@@ -2,6 +2,7 @@
 /* Fuzz target: a .safetensors file, opened as a checkpoint and as a bank. What is accepted keeps what
  * the rules promise: names once each, extents that cover the payload, blocks that can be read. */
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
