@@ -11,7 +11,8 @@
 #include "cli/message.h"
 #include "cli/version.h"
 
-static const command *const commands[] = {&bench_command, &plot_command, &doctor_command};
+static const command *const commands[] = {&bench_command, &plot_command, &doctor_command,
+                                          &info_command};
 #define COMMAND_COUNT ((uint32_t)(sizeof commands / sizeof commands[0]))
 
 static const command *find_command(const char *name)

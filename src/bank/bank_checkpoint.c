@@ -78,8 +78,7 @@ static ufm_status make_bank(checkpoint *source, const ufm_bank_checkpoint_config
 		return status;
 	status = describe(source, &found, config, &desc, &conversion);
 	if (!status)
-		status = bank_as_format(
-			bank_new(EXTENT_FILE, found.layers, found.experts, &desc, out));
+		status = bank_as_format(bank_new(EXTENT_FILE, found.layers, found.experts, &desc, out));
 	if (status) {
 		experts_free(&found);
 		return status;

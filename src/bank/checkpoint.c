@@ -101,8 +101,9 @@ static ufm_status check_index(const checkpoint *c, const checkpoint_index *index
 			return status_fail(UFM_EFORMAT, "tensor \"%.200s\": is in %.100s, but not in the index",
 			                   t->name, index->files[t->file]);
 		if (strcmp(entry->file, index->files[t->file]) != 0)
-			return status_fail(UFM_EFORMAT, "tensor \"%.200s\": is in %.100s, the index says %.100s",
-			                   t->name, index->files[t->file], entry->file);
+			return status_fail(UFM_EFORMAT,
+			                   "tensor \"%.200s\": is in %.100s, the index says %.100s", t->name,
+			                   index->files[t->file], entry->file);
 		i++;
 		j++;
 	}

@@ -5,7 +5,7 @@
 
 #include "bank/checkpoint_int.h"
 #include "base/alloc.h"
-#include "base/json.h"
+#include "base/json_pull.h"
 #include "base/status.h"
 
 typedef struct checkpoint_entry entry;
@@ -39,27 +39,27 @@ static bool entry_add(entry_list *list, const char *tensor, const char *file)
 static ufm_status check_name(const char *tensor, const char *file)
 {
 	if (!*file || strchr(file, '/') || strcmp(file, ".") == 0 || strcmp(file, "..") == 0)
-		return status_fail(UFM_EFORMAT,
-		                   "tensor \"%.200s\": \"%.100s\" is not a plain file name", tensor, file);
+		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": \"%.100s\" is not a plain file name",
+		                   tensor, file);
 	return UFM_OK;
 }
 
-static void read_map(json_reader *r, entry_list *list)
+static void read_map(json_pull *r, entry_list *list)
 {
 	const char *tensor, *file;
 
-	if (!json_object(r))
+	if (!json_pull_object(r))
 		return;
-	while (json_next_key(r, &tensor)) {
+	while (json_pull_next_key(r, &tensor)) {
 		ufm_status status;
 
-		if (!json_string(r, &file))
+		if (!json_pull_string(r, &file))
 			return;
 		status = check_name(tensor, file);
 		if (!status && !entry_add(list, tensor, file))
 			status = UFM_ENOMEM;
 		if (status)
-			json_stop(r, status);
+			json_pull_stop(r, status);
 	}
 }
 
@@ -97,23 +97,23 @@ static ufm_status list_files(checkpoint_index *index)
 
 static ufm_status read_index(char *text, uint64_t size, entry_list *list)
 {
-	json_reader r;
+	json_pull r;
 	const char *key;
 	bool found = false;
 
-	json_begin(&r, text, size);
-	if (json_object(&r)) {
-		while (json_next_key(&r, &key)) {
+	json_pull_begin(&r, text, size);
+	if (json_pull_object(&r)) {
+		while (json_pull_next_key(&r, &key)) {
 			/* Others (metadata) say nothing about where bytes lie. */
 			if (strcmp(key, "weight_map") != 0) {
-				json_skip(&r);
+				json_pull_skip(&r);
 				continue;
 			}
 			found = true;
 			read_map(&r, list);
 		}
 	}
-	if (json_end(&r))
+	if (json_pull_end(&r))
 		return r.status;
 	return found ? UFM_OK : status_fail(UFM_EFORMAT, "weight_map is missing");
 }

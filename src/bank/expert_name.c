@@ -108,7 +108,6 @@ bool expert_name_parse(const char *name, expert_name *out, ufm_status *status)
 	out->prefix_bytes = (uint32_t)(at - name - (at != name));
 	find_layer(name, out->prefix_bytes, &out->layer_number);
 	if (!parse_single(tail, out) && !parse_fused(tail, out))
-		*status =
-			status_fail(UFM_EFORMAT, "tensor \"%.200s\": %s", name, explain(tail));
+		*status = status_fail(UFM_EFORMAT, "tensor \"%.200s\": %s", name, explain(tail));
 	return true;
 }

@@ -115,9 +115,9 @@ static ufm_status fail_item(uint32_t number, const expert_tensor *item, const ex
                             const expert_name *expected)
 {
 	if (item && before && same_place(&item->name, &before->name))
-		return status_fail(UFM_EFORMAT, "tensors \"%.150s\" and \"%.150s\" are both the %s of layer %u",
-		                   before->tensor->name, item->tensor->name, role_names[item->name.role],
-		                   number);
+		return status_fail(
+			UFM_EFORMAT, "tensors \"%.150s\" and \"%.150s\" are both the %s of layer %u",
+			before->tensor->name, item->tensor->name, role_names[item->name.role], number);
 	if (item && item->name.fused != expected->fused)
 		return status_fail(UFM_EFORMAT,
 		                   "tensor \"%.200s\": fused and single experts in one checkpoint",
@@ -134,7 +134,8 @@ static ufm_status fail_item(uint32_t number, const expert_tensor *item, const ex
 }
 
 /* The items [from, to) of one layer must be its tensors, each once, under one prefix. */
-static ufm_status check_layer(const expert_set *e, const expert_tensors *all, uint32_t from, uint32_t to)
+static ufm_status check_layer(const expert_set *e, const expert_tensors *all, uint32_t from,
+                              uint32_t to)
 {
 	const expert_tensor *first = &all->items[from];
 
@@ -144,10 +145,12 @@ static ufm_status check_layer(const expert_set *e, const expert_tensors *all, ui
 		ufm_status status;
 
 		if (!item || !same_place(&item->name, &expected))
-			return fail_item(first->name.layer_number, item, i > from ? item - 1 : NULL, &expected);
+			return fail_item(first->name.layer_number, item, i > from ? &all->items[i - 1] : NULL,
+			                 &expected);
 		if (item->name.prefix_bytes != first->name.prefix_bytes ||
 		    memcmp(item->tensor->name, first->tensor->name, first->name.prefix_bytes) != 0)
-			return status_fail(UFM_EFORMAT, "tensors \"%.150s\" and \"%.150s\" are both of layer %u",
+			return status_fail(UFM_EFORMAT,
+			                   "tensors \"%.150s\" and \"%.150s\" are both of layer %u",
 			                   first->tensor->name, item->tensor->name, first->name.layer_number);
 		if (i - from >= e->layer_tensors)
 			return status_fail(UFM_EFORMAT, "tensor \"%.200s\": other layers have %u experts",
@@ -245,7 +248,8 @@ void experts_free(expert_set *e)
 expert_place experts_place(const expert_set *e, uint32_t layer, uint32_t expert, uint32_t part)
 {
 	const checkpoint_tensor *const *of_layer = e->tensors + (size_t)layer * e->layer_tensors;
-	uint64_t matrix_bytes = (uint64_t)e->d_model * e->d_hidden * checkpoint_dtype_bits(e->dtype) / 8;
+	uint64_t matrix_bytes =
+		(uint64_t)e->d_model * e->d_hidden * checkpoint_dtype_bits(e->dtype) / 8;
 	const checkpoint_tensor *t;
 	uint64_t matrices;
 
@@ -256,7 +260,8 @@ expert_place experts_place(const expert_set *e, uint32_t layer, uint32_t expert,
 	}
 	/* Each expert's gate rows, then its up rows; its down matrix in the other tensor. */
 	t = of_layer[e->roles[part] == UFM_ROLE_DOWN];
-	matrices = e->roles[part] == UFM_ROLE_DOWN ? expert
-	                                           : UINT64_C(2) * expert + (e->roles[part] == UFM_ROLE_UP);
+	matrices = e->roles[part] == UFM_ROLE_DOWN
+	               ? expert
+	               : UINT64_C(2) * expert + (e->roles[part] == UFM_ROLE_UP);
 	return (expert_place){t->file, t->file_offset_bytes + matrices * matrix_bytes};
 }

@@ -8,7 +8,8 @@
 
 /* What a tensor's name says. */
 typedef struct expert_name {
-	uint32_t prefix_bytes; /* "model.layers.3.mlp" of "model.layers.3.mlp.experts.0.up_proj.weight" */
+	uint32_t
+		prefix_bytes; /* "model.layers.3.mlp" of "model.layers.3.mlp.experts.0.up_proj.weight" */
 	uint32_t layer_number; /* the last number in the prefix; 0 when there is none */
 	bool fused;            /* of all experts: [experts, …] */
 	bool gate_up;          /* fused: gate rows, then up rows */

@@ -98,9 +98,8 @@ static ufm_status choose(const char *folder, char **name)
 	if (status)
 		return status;
 	if (single && shards)
-		return status_fail(UFM_EFILE,
-		                   "holds both model" ENDING " and model" ENDING
-		                   ".index.json: name the one that is meant");
+		return status_fail(UFM_EFILE, "holds both model" ENDING " and model" ENDING
+		                              ".index.json: name the one that is meant");
 	if (!single && !shards)
 		return find_single(folder, name);
 	*name = alloc_string(single ? "model" ENDING : "model" ENDING ".index.json");

@@ -7,7 +7,7 @@
 
 #include "bank/checkpoint_int.h"
 #include "base/alloc.h"
-#include "base/json.h"
+#include "base/json_pull.h"
 #include "base/status.h"
 
 #define CONFIG_BYTES_MAX (16u << 20)
@@ -26,20 +26,20 @@ static void copy_text(char out[MODEL_TEXT_BYTES], const char *text)
 	} while (0)
 
 /* null means: not said. */
-static bool is_null(json_reader *r)
+static bool is_null(json_pull *r)
 {
-	return json_peek(r) == JSON_NULL && json_skip(r);
+	return json_pull_peek(r) == JSON_PULL_NULL && json_pull_skip(r);
 }
 
-static void read_text(json_reader *r, char out[MODEL_TEXT_BYTES])
+static void read_text(json_pull *r, char out[MODEL_TEXT_BYTES])
 {
 	const char *text;
 
-	if (!is_null(r) && json_string(r, &text))
+	if (!is_null(r) && json_pull_string(r, &text))
 		copy_text(out, text);
 }
 
-static void read_activation(json_reader *r, model_config *m, const char *key)
+static void read_activation(json_pull *r, model_config *m, const char *key)
 {
 	(void)key;
 	read_text(r, m->hidden_act);
@@ -49,25 +49,25 @@ static void read_activation(json_reader *r, model_config *m, const char *key)
 		m->activation = UFM_ACT_GELU;
 }
 
-static void read_model_type(json_reader *r, model_config *m, const char *key)
+static void read_model_type(json_pull *r, model_config *m, const char *key)
 {
 	(void)key;
 	read_text(r, m->model_type);
 }
 
 /* Some models give a number for each layer: which is whose is not known here. */
-static void read_top_k(json_reader *r, model_config *m, const char *key)
+static void read_top_k(json_pull *r, model_config *m, const char *key)
 {
 	uint64_t value;
 
 	if (is_null(r))
 		return;
-	if (json_peek(r) != JSON_NUMBER) {
+	if (json_pull_peek(r) != JSON_PULL_NUMBER) {
 		OBSTACLE(m->router_obstacle, "%s is no number", key);
-		json_skip(r);
+		json_pull_skip(r);
 		return;
 	}
-	if (!json_u64(r, &value))
+	if (!json_pull_u64(r, &value))
 		return;
 	if (value < 1 || value > TOP_K_MAX || (m->top_k && m->top_k != value))
 		OBSTACLE(m->router_obstacle, "%s is %llu%s", key, (unsigned long long)value,
@@ -76,16 +76,16 @@ static void read_top_k(json_reader *r, model_config *m, const char *key)
 		m->top_k = (uint32_t)value;
 }
 
-static void read_norm(json_reader *r, model_config *m, const char *key)
+static void read_norm(json_pull *r, model_config *m, const char *key)
 {
 	bool value;
 
 	(void)key;
-	if (!is_null(r) && json_bool(r, &value))
+	if (!is_null(r) && json_pull_bool(r, &value))
 		m->norm_topk = value ? MODEL_YES : MODEL_NO;
 }
 
-static void read_scoring(json_reader *r, model_config *m, const char *key)
+static void read_scoring(json_pull *r, model_config *m, const char *key)
 {
 	char text[MODEL_TEXT_BYTES] = "";
 
@@ -99,26 +99,26 @@ static void read_scoring(json_reader *r, model_config *m, const char *key)
 }
 
 /* A number that must be 1, as if it were not there. */
-static void read_one(json_reader *r, model_config *m, const char *key)
+static void read_one(json_pull *r, model_config *m, const char *key)
 {
 	double value = 1;
 
-	if (is_null(r) || !json_double(r, &value))
+	if (is_null(r) || !json_pull_double(r, &value))
 		return;
 	if (value < 1 || value > 1)
 		OBSTACLE(m->router_obstacle, "%s is %g, expected 1", key, value);
 }
 
 /* A switch that must be off. */
-static void read_off(json_reader *r, model_config *m, const char *key)
+static void read_off(json_pull *r, model_config *m, const char *key)
 {
 	bool value;
 
-	if (!is_null(r) && json_bool(r, &value) && value)
+	if (!is_null(r) && json_pull_bool(r, &value) && value)
 		OBSTACLE(m->router_obstacle, "%s is true, which is not understood", key);
 }
 
-static void read_topk_method(json_reader *r, model_config *m, const char *key)
+static void read_topk_method(json_pull *r, model_config *m, const char *key)
 {
 	char text[MODEL_TEXT_BYTES] = "";
 
@@ -128,18 +128,18 @@ static void read_topk_method(json_reader *r, model_config *m, const char *key)
 }
 
 /* An expert's own arithmetic, which no activation here has. */
-static void read_clamp(json_reader *r, model_config *m, const char *key)
+static void read_clamp(json_pull *r, model_config *m, const char *key)
 {
 	if (is_null(r))
 		return;
-	json_skip(r);
+	json_pull_skip(r);
 	OBSTACLE(m->expert_obstacle, "%s is set, which is not understood", key);
 }
 
 /* `top_k` alone is not among them: in these files it is a setting of text generation. */
 static const struct {
 	const char *key;
-	void (*read)(json_reader *r, model_config *m, const char *key);
+	void (*read)(json_pull *r, model_config *m, const char *key);
 } fields[] = {
 	{"model_type", read_model_type},
 	{"hidden_act", read_activation},
@@ -160,17 +160,17 @@ static const struct {
 	{"swiglu_alpha", read_clamp},
 };
 
-static void read_field(json_reader *r, model_config *m, const char *key)
+static void read_field(json_pull *r, model_config *m, const char *key)
 {
 	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
 		if (strcmp(fields[i].key, key) != 0)
 			continue;
 		fields[i].read(r, m, key);
 		if (r->status)
-			json_stop(r, status_prefix(r->status, "%s", key));
+			json_pull_stop(r, status_prefix(r->status, "%s", key));
 		return;
 	}
-	json_skip(r);
+	json_pull_skip(r);
 }
 
 /* What these models' own code does whatever their files say. */
@@ -201,15 +201,15 @@ static void apply_model_type(model_config *m)
 ufm_status model_config_parse(char *text, size_t size, model_config *out)
 {
 	model_config m = {0};
-	json_reader r;
+	json_pull r;
 	const char *key;
 	ufm_status status;
 
-	json_begin(&r, text, size);
-	if (json_object(&r))
-		while (json_next_key(&r, &key))
+	json_pull_begin(&r, text, size);
+	if (json_pull_object(&r))
+		while (json_pull_next_key(&r, &key))
 			read_field(&r, &m, key);
-	status = json_end(&r);
+	status = json_pull_end(&r);
 	if (status)
 		return status;
 	apply_model_type(&m);

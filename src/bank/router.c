@@ -32,9 +32,9 @@ static ufm_status find_gate(const checkpoint *c, const char *prefix, const check
 		if (strncmp(t->name, prefix, length) != 0)
 			break;
 		if (strcmp(t->name + length, "weight") != 0)
-			return status_fail(UFM_EFORMAT,
-			                   "tensor \"%.200s\": a router with more than a weight is not understood",
-			                   t->name);
+			return status_fail(
+				UFM_EFORMAT,
+				"tensor \"%.200s\": a router with more than a weight is not understood", t->name);
 		found = t;
 	}
 	*out = found;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/json.h"
+#include "base/json_pull.h"
 #include "base/status.h"
 
 #define ROOM_FIRST 64u
@@ -112,11 +112,11 @@ ufm_status safetensors_header_bytes(const uint8_t *prefix, uint64_t got, uint64_
 	return UFM_OK;
 }
 
-static bool read_dtype(json_reader *r, checkpoint_tensor *t)
+static bool read_dtype(json_pull *r, checkpoint_tensor *t)
 {
 	const char *name;
 
-	if (!json_string(r, &name))
+	if (!json_pull_string(r, &name))
 		return false;
 	for (uint32_t i = 1; i < CHECKPOINT_DTYPE_END; i++) {
 		if (strcmp(dtypes[i].name, name) == 0) {
@@ -124,40 +124,40 @@ static bool read_dtype(json_reader *r, checkpoint_tensor *t)
 			return true;
 		}
 	}
-	json_stop(r, status_fail(UFM_EFORMAT, "dtype is \"%.40s\", expected one that the format knows",
-	                         name));
+	json_pull_stop(r, status_fail(UFM_EFORMAT,
+	                              "dtype is \"%.40s\", expected one that the format knows", name));
 	return false;
 }
 
-static bool read_shape(json_reader *r, checkpoint_tensor *t)
+static bool read_shape(json_pull *r, checkpoint_tensor *t)
 {
-	if (!json_array(r))
+	if (!json_pull_array(r))
 		return false;
 	t->rank = 0;
-	while (json_next_item(r)) {
+	while (json_pull_next_item(r)) {
 		if (t->rank == CHECKPOINT_RANK_MAX) {
-			json_stop(r, status_fail(UFM_EFORMAT, "shape has more than %u dimensions",
-			                         CHECKPOINT_RANK_MAX));
+			json_pull_stop(r, status_fail(UFM_EFORMAT, "shape has more than %u dimensions",
+			                              CHECKPOINT_RANK_MAX));
 			return false;
 		}
-		if (!json_u64(r, &t->shape[t->rank++]))
+		if (!json_pull_u64(r, &t->shape[t->rank++]))
 			return false;
 	}
 	return !r->status;
 }
 
 /* Begin and end, relative to the payload. */
-static bool read_offsets(json_reader *r, checkpoint_tensor *t)
+static bool read_offsets(json_pull *r, checkpoint_tensor *t)
 {
 	uint64_t offsets[2];
 	uint32_t count = 0;
 
-	if (!json_array(r))
+	if (!json_pull_array(r))
 		return false;
-	while (json_next_item(r)) {
+	while (json_pull_next_item(r)) {
 		uint64_t offset;
 
-		if (!json_u64(r, &offset))
+		if (!json_pull_u64(r, &offset))
 			return false;
 		if (count < 2)
 			offsets[count] = offset;
@@ -166,7 +166,7 @@ static bool read_offsets(json_reader *r, checkpoint_tensor *t)
 	if (r->status)
 		return false;
 	if (count != 2 || offsets[0] > offsets[1]) {
-		json_stop(r, status_fail(UFM_EFORMAT, "data_offsets must be two, begin and end"));
+		json_pull_stop(r, status_fail(UFM_EFORMAT, "data_offsets must be two, begin and end"));
 		return false;
 	}
 	t->file_offset_bytes = offsets[0];
@@ -177,7 +177,7 @@ static bool read_offsets(json_reader *r, checkpoint_tensor *t)
 enum { FIELD_DTYPE = 1, FIELD_SHAPE = 2, FIELD_OFFSETS = 4, FIELDS_ALL = 7 };
 
 /* Reads a field and returns its bit; 0 on failure. */
-static unsigned read_field(json_reader *r, const char *key, checkpoint_tensor *t)
+static unsigned read_field(json_pull *r, const char *key, checkpoint_tensor *t)
 {
 	if (strcmp(key, "dtype") == 0)
 		return read_dtype(r, t) ? FIELD_DTYPE : 0;
@@ -185,8 +185,9 @@ static unsigned read_field(json_reader *r, const char *key, checkpoint_tensor *t
 		return read_shape(r, t) ? FIELD_SHAPE : 0;
 	if (strcmp(key, "data_offsets") == 0)
 		return read_offsets(r, t) ? FIELD_OFFSETS : 0;
-	json_stop(r, status_fail(UFM_EFORMAT,
-	                         "unknown key \"%.40s\", expected dtype, shape and data_offsets", key));
+	json_pull_stop(r, status_fail(UFM_EFORMAT,
+	                              "unknown key \"%.40s\", expected dtype, shape and data_offsets",
+	                              key));
 	return 0;
 }
 
@@ -223,38 +224,38 @@ static ufm_status check_size(const checkpoint_tensor *t)
 	return UFM_OK;
 }
 
-static bool read_tensor(json_reader *r, const char *name, checkpoint_tensor *t)
+static bool read_tensor(json_pull *r, const char *name, checkpoint_tensor *t)
 {
 	unsigned seen = 0;
 	const char *key;
 	ufm_status status;
 
 	t->name = name;
-	if (json_object(r))
-		while (json_next_key(r, &key))
+	if (json_pull_object(r))
+		while (json_pull_next_key(r, &key))
 			seen |= read_field(r, key, t);
 	status = r->status ? r->status : check_fields(seen);
 	if (!status)
 		status = check_size(t);
 	if (status)
-		json_stop(r, status_prefix(status, "tensor \"%.200s\"", name));
+		json_pull_stop(r, status_prefix(status, "tensor \"%.200s\"", name));
 	return !status;
 }
 
 /* The format's free text: strings by name. */
-static bool read_metadata(json_reader *r)
+static bool read_metadata(json_pull *r)
 {
 	const char *key, *value;
 
-	if (json_object(r))
-		while (json_next_key(r, &key))
-			json_string(r, &value);
+	if (json_pull_object(r))
+		while (json_pull_next_key(r, &key))
+			json_pull_string(r, &value);
 	if (r->status)
-		json_stop(r, status_prefix(r->status, METADATA));
+		json_pull_stop(r, status_prefix(r->status, METADATA));
 	return !r->status;
 }
 
-static void read_member(json_reader *r, const char *key, tensor_list *list)
+static void read_member(json_pull *r, const char *key, tensor_list *list)
 {
 	checkpoint_tensor *t;
 
@@ -266,22 +267,22 @@ static void read_member(json_reader *r, const char *key, tensor_list *list)
 	if (t)
 		read_tensor(r, key, t);
 	else
-		json_stop(r, UFM_ENOMEM);
+		json_pull_stop(r, UFM_ENOMEM);
 }
 
 static ufm_status read_header(char *header, uint64_t header_bytes, tensor_list *list)
 {
-	json_reader r;
+	json_pull r;
 	const char *key;
 
-	json_begin(&r, header, header_bytes);
+	json_pull_begin(&r, header, header_bytes);
 	/* The format wants no space before the bracket, so that a file can be told by its ninth byte. */
 	if (header_bytes && header[0] != '{')
-		json_stop(&r, status_fail(UFM_EFORMAT, "does not begin with '{'"));
-	if (json_object(&r))
-		while (json_next_key(&r, &key))
+		json_pull_stop(&r, status_fail(UFM_EFORMAT, "does not begin with '{'"));
+	if (json_pull_object(&r))
+		while (json_pull_next_key(&r, &key))
 			read_member(&r, key, list);
-	return json_end(&r);
+	return json_pull_end(&r);
 }
 
 static int compare_offsets(const void *a, const void *b)
@@ -297,12 +298,12 @@ static int compare_offsets(const void *a, const void *b)
 
 /* In the order of offsets each tensor begins where the one before it ends, and the last ends with the
  * file: then nothing overlaps and there is no hole. */
-static ufm_status check_extents(const checkpoint_tensor *tensors, uint32_t count, uint64_t payload)
+static ufm_status check_extents(const tensor_list *list, uint32_t first, uint64_t payload)
 {
 	uint64_t end = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
-		const checkpoint_tensor *t = &tensors[i];
+	for (uint32_t i = first; i < list->count; i++) {
+		const checkpoint_tensor *t = &list->tensors[i];
 
 		/* size_bytes is end - begin of two numbers of 64 bits: the sum cannot wrap. */
 		if (t->file_offset_bytes + t->size_bytes > payload)
@@ -312,11 +313,10 @@ static ufm_status check_extents(const checkpoint_tensor *tensors, uint32_t count
 			                   (unsigned long long)payload);
 		if (t->file_offset_bytes < end)
 			return status_fail(UFM_EFORMAT, "tensors \"%.150s\" and \"%.150s\" overlap",
-			                   tensors[i - 1].name, t->name);
+			                   list->tensors[i - 1].name, t->name);
 		if (t->file_offset_bytes > end)
-			return status_fail(UFM_EFORMAT,
-			                   "tensor \"%.200s\": a hole of %llu bytes before it", t->name,
-			                   (unsigned long long)(t->file_offset_bytes - end));
+			return status_fail(UFM_EFORMAT, "tensor \"%.200s\": a hole of %llu bytes before it",
+			                   t->name, (unsigned long long)(t->file_offset_bytes - end));
 		end += t->size_bytes;
 	}
 	if (end != payload)
@@ -325,28 +325,27 @@ static ufm_status check_extents(const checkpoint_tensor *tensors, uint32_t count
 	return UFM_OK;
 }
 
-ufm_status safetensors_parse(char *header, uint64_t header_bytes, uint64_t file_bytes, uint32_t file,
-                             tensor_list *list)
+ufm_status safetensors_parse(char *header, uint64_t header_bytes, uint64_t file_bytes,
+                             uint32_t file, tensor_list *list)
 {
 	uint64_t payload_at = SAFETENSORS_PREFIX_BYTES + header_bytes;
-	uint32_t before = list->count, count;
+	uint32_t first = list->count;
 	ufm_status status = read_header(header, header_bytes, list);
 
 	if (status)
 		goto drop;
-	count = list->count - before;
-	if (count > 1)
-		qsort(list->tensors + before, count, sizeof *list->tensors, compare_offsets);
-	status = check_extents(list->tensors + before, count, file_bytes - payload_at);
+	if (list->count - first > 1)
+		qsort(&list->tensors[first], list->count - first, sizeof *list->tensors, compare_offsets);
+	status = check_extents(list, first, file_bytes - payload_at);
 	if (status)
 		goto drop;
-	for (uint32_t i = before; i < list->count; i++) {
+	for (uint32_t i = first; i < list->count; i++) {
 		list->tensors[i].file = file;
 		list->tensors[i].file_offset_bytes += payload_at;
 	}
 	return UFM_OK;
 
 drop:
-	list->count = before;
+	list->count = first;
 	return status_prefix(status, "header");
 }

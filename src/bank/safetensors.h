@@ -22,7 +22,7 @@ ufm_status safetensors_header_bytes(const uint8_t *prefix, uint64_t got, uint64_
 
 /* Appends a file's tensors, sorted by offset, to `list` as file number `file`. Names are decoded in
  * place and point into `header`. On failure the list keeps what it had. UFM_EFORMAT names the rule. */
-ufm_status safetensors_parse(char *header, uint64_t header_bytes, uint64_t file_bytes, uint32_t file,
-                             tensor_list *list);
+ufm_status safetensors_parse(char *header, uint64_t header_bytes, uint64_t file_bytes,
+                             uint32_t file, tensor_list *list);
 
 #endif

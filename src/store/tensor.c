@@ -25,8 +25,8 @@ static ufm_status read_halves(int fd, const checkpoint_tensor *t, float *out)
 
 	for (uint64_t done = 0; done < count; done += CONVERT_PIECE) {
 		uint64_t n = count - done < CONVERT_PIECE ? count - done : CONVERT_PIECE;
-		ufm_status status = read_exactly(fd, piece, n * sizeof *piece,
-		                                 t->file_offset_bytes + done * sizeof *piece);
+		ufm_status status =
+			read_exactly(fd, piece, n * sizeof *piece, t->file_offset_bytes + done * sizeof *piece);
 
 		if (status)
 			return status;
@@ -50,9 +50,8 @@ static ufm_status read_tensor(const char *path, const checkpoint_tensor *t, floa
 	status = file_open(path, &fd, &size_bytes);
 	if (status)
 		return status;
-	status = t->dtype == CHECKPOINT_F32
-	             ? read_exactly(fd, out, t->size_bytes, t->file_offset_bytes)
-	             : read_halves(fd, t, out);
+	status = t->dtype == CHECKPOINT_F32 ? read_exactly(fd, out, t->size_bytes, t->file_offset_bytes)
+	                                    : read_halves(fd, t, out);
 	close(fd);
 	return status;
 }

@@ -3,7 +3,7 @@
  * how it was written. */
 #include <string.h>
 
-#include "base/json_int.h"
+#include "base/json_pull_int.h"
 
 static int hex_digit(char c)
 {
@@ -17,7 +17,7 @@ static int hex_digit(char c)
 }
 
 /* Four hex digits; -1 when they are not there. */
-static long take_hex(json_reader *r)
+static long take_hex(json_pull *r)
 {
 	long value = 0;
 
@@ -60,7 +60,7 @@ static size_t encode(long code, char out[4])
 }
 
 /* What follows \u: a code point, or a pair of surrogates. NUL would end the string early. */
-static bool take_unicode(json_reader *r, char *text, size_t *used)
+static bool take_unicode(json_pull *r, char *text, size_t *used)
 {
 	long code = take_hex(r), low;
 	char bytes[4];
@@ -68,22 +68,22 @@ static bool take_unicode(json_reader *r, char *text, size_t *used)
 
 	if (code >= 0xd800 && code < 0xdc00) {
 		if (r->size - r->at < 2 || r->text[r->at] != '\\' || r->text[r->at + 1] != 'u')
-			return json_unexpected(r, "the second half of a surrogate pair");
+			return json_pull_unexpected(r, "the second half of a surrogate pair");
 		r->at += 2;
 		low = take_hex(r);
 		if (low < 0xdc00 || low > 0xdfff)
-			return json_unexpected(r, "the second half of a surrogate pair");
+			return json_pull_unexpected(r, "the second half of a surrogate pair");
 		code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
 	}
 	if (code <= 0 || (code >= 0xdc00 && code <= 0xdfff))
-		return json_unexpected(r, "four hex digits of a character other than NUL");
+		return json_pull_unexpected(r, "four hex digits of a character other than NUL");
 	n = encode(code, bytes);
 	memcpy(text + *used, bytes, n);
 	*used += n;
 	return true;
 }
 
-static bool take_escape(json_reader *r, char *text, size_t *used)
+static bool take_escape(json_pull *r, char *text, size_t *used)
 {
 	static const char letters[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
 	const char *found;
@@ -97,7 +97,7 @@ static bool take_escape(json_reader *r, char *text, size_t *used)
 	}
 	found = c ? strchr(letters, c) : NULL;
 	if (!found)
-		return json_unexpected(r, "an escape that JSON knows");
+		return json_pull_unexpected(r, "an escape that JSON knows");
 	text[(*used)++] = values[found - letters];
 	r->at++;
 	return true;
@@ -105,7 +105,7 @@ static bool take_escape(json_reader *r, char *text, size_t *used)
 
 /* The length of the well-formed sequence of UTF-8 at the reader's place; 0 when it is none. The
  * second byte's range excludes overlong forms, surrogates and what lies beyond U+10FFFF. */
-static size_t utf8_bytes(const json_reader *r)
+static size_t utf8_bytes(const json_pull *r)
 {
 	const unsigned char *at = (const unsigned char *)r->text + r->at;
 	unsigned lead = at[0], low = 0x80, high = 0xbf;
@@ -130,7 +130,7 @@ static size_t utf8_bytes(const json_reader *r)
 	return n;
 }
 
-static bool take_character(json_reader *r, char *text, size_t *used)
+static bool take_character(json_pull *r, char *text, size_t *used)
 {
 	unsigned char c = (unsigned char)r->text[r->at];
 	size_t n = 1;
@@ -138,31 +138,31 @@ static bool take_character(json_reader *r, char *text, size_t *used)
 	if (c == '\\')
 		return take_escape(r, text, used);
 	if (c < 0x20)
-		return json_unexpected(r, "no control character in a string");
+		return json_pull_unexpected(r, "no control character in a string");
 	if (c >= 0x80)
 		n = utf8_bytes(r);
 	if (n == 0)
-		return json_unexpected(r, "UTF-8");
+		return json_pull_unexpected(r, "UTF-8");
 	memmove(text + *used, r->text + r->at, n);
 	*used += n;
 	r->at += n;
 	return true;
 }
 
-bool json_string(json_reader *r, const char **out)
+bool json_pull_string(json_pull *r, const char **out)
 {
 	char *text;
 	size_t used = 0;
 
-	if (json_peek(r) != JSON_STRING)
-		return !r->status && json_unexpected(r, "a string");
+	if (json_pull_peek(r) != JSON_PULL_STRING)
+		return !r->status && json_pull_unexpected(r, "a string");
 	text = r->text + ++r->at;
 	while (r->at < r->size && r->text[r->at] != '"') {
 		if (!take_character(r, text, &used))
 			return false;
 	}
 	if (r->at >= r->size)
-		return json_unexpected(r, "'\"' at the end of a string");
+		return json_pull_unexpected(r, "'\"' at the end of a string");
 	/* At most where the closing quote stands. */
 	text[used] = '\0';
 	r->at++;

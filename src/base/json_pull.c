@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A strict pull reader for JSON: structure, literals and numbers. Strings are in json_string.c. */
-#include "base/json.h"
+/* A strict pull reader for JSON: structure, literals and numbers. Strings are in json_pull_string.c. */
+#include "base/json_pull.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -8,18 +8,19 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/json_int.h"
+#include "base/json_pull_int.h"
 #include "base/status.h"
 
 #define NUMBER_BYTES_MAX 64u
 #define KEY_ROOM_FIRST 64u
 
-bool json_unexpected(json_reader *r, const char *expected)
+bool json_pull_unexpected(json_pull *r, const char *expected)
 {
 	unsigned char c = r->at < r->size ? (unsigned char)r->text[r->at] : 0;
 
 	if (r->at >= r->size)
-		r->status = status_fail(UFM_EFORMAT, "byte %zu: the text ends, expected %s", r->at, expected);
+		r->status =
+			status_fail(UFM_EFORMAT, "byte %zu: the text ends, expected %s", r->at, expected);
 	else if (c >= 0x20 && c < 0x7f)
 		r->status =
 			status_fail(UFM_EFORMAT, "byte %zu: found '%c', expected %s", r->at, c, expected);
@@ -29,7 +30,7 @@ bool json_unexpected(json_reader *r, const char *expected)
 	return false;
 }
 
-static void skip_space(json_reader *r)
+static void skip_space(json_pull *r)
 {
 	while (r->at < r->size) {
 		char c = r->text[r->at];
@@ -41,7 +42,7 @@ static void skip_space(json_reader *r)
 }
 
 /* Passes the byte `c` if it comes next. */
-static bool take(json_reader *r, char c)
+static bool take(json_pull *r, char c)
 {
 	skip_space(r);
 	if (r->at >= r->size || r->text[r->at] != c)
@@ -50,70 +51,70 @@ static bool take(json_reader *r, char c)
 	return true;
 }
 
-void json_begin(json_reader *r, char *text, size_t size)
+void json_pull_begin(json_pull *r, char *text, size_t size)
 {
 	memset(r, 0, sizeof *r);
 	r->text = text;
 	r->size = size;
 }
 
-ufm_status json_end(json_reader *r)
+ufm_status json_pull_end(json_pull *r)
 {
 	if (!r->status) {
 		skip_space(r);
 		if (r->at < r->size)
-			json_unexpected(r, "nothing after the value");
+			json_pull_unexpected(r, "nothing after the value");
 	}
 	alloc_free(r->keys);
 	r->keys = NULL;
 	return r->status;
 }
 
-json_kind json_peek(json_reader *r)
+json_pull_kind json_pull_peek(json_pull *r)
 {
 	if (r->status)
-		return JSON_NONE;
+		return JSON_PULL_NONE;
 	skip_space(r);
 	if (r->at >= r->size)
-		return JSON_NONE;
+		return JSON_PULL_NONE;
 	switch (r->text[r->at]) {
 	case '{':
-		return JSON_OBJECT;
+		return JSON_PULL_OBJECT;
 	case '[':
-		return JSON_ARRAY;
+		return JSON_PULL_ARRAY;
 	case '"':
-		return JSON_STRING;
+		return JSON_PULL_STRING;
 	case 't':
 	case 'f':
-		return JSON_BOOL;
+		return JSON_PULL_BOOL;
 	case 'n':
-		return JSON_NULL;
+		return JSON_PULL_NULL;
 	default:
-		return JSON_NUMBER;
+		return JSON_PULL_NUMBER;
 	}
 }
 
-static bool enter(json_reader *r, char bracket, const char *expected)
+static bool enter(json_pull *r, char bracket, const char *expected)
 {
 	if (r->status)
 		return false;
 	if (!take(r, bracket))
-		return json_unexpected(r, expected);
-	if (r->depth == JSON_DEPTH_MAX) {
+		return json_pull_unexpected(r, expected);
+	if (r->depth == JSON_PULL_DEPTH_MAX) {
 		r->status = status_fail(UFM_EFORMAT, "byte %zu: nested deeper than %u levels", r->at - 1,
-		                        JSON_DEPTH_MAX);
+		                        JSON_PULL_DEPTH_MAX);
 		return false;
 	}
-	r->levels[r->depth++] = (json_level){.first_key = r->key_count};
+	r->levels[r->depth++] = (json_pull_level){.first_key = r->key_count};
 	return true;
 }
 
-bool json_object(json_reader *r)
+bool json_pull_object(json_pull *r)
 {
 	return enter(r, '{', "an object");
 }
 
-bool json_array(json_reader *r)
+bool json_pull_array(json_pull *r)
 {
 	return enter(r, '[', "an array");
 }
@@ -124,29 +125,28 @@ static int compare_keys(const void *a, const void *b)
 }
 
 /* Sorting finds a second key in bounded time whatever the keys are, as a hash would not. */
-static bool check_keys(json_reader *r)
+static bool check_keys(json_pull *r)
 {
-	const json_level *level = &r->levels[r->depth - 1];
-	const char **keys = r->keys + level->first_key;
-	uint32_t count = r->key_count - level->first_key;
+	uint32_t first = r->levels[r->depth - 1].first_key, count = r->key_count - first;
 
 	if (count > 1)
-		qsort(keys, count, sizeof *keys, compare_keys);
-	for (uint32_t i = 1; i < count; i++) {
-		if (strcmp(keys[i - 1], keys[i]) == 0) {
+		qsort(&r->keys[first], count, sizeof *r->keys, compare_keys);
+	for (uint32_t i = first + 1; i < r->key_count; i++) {
+		if (strcmp(r->keys[i - 1], r->keys[i]) == 0) {
 			r->status = status_fail(UFM_EFORMAT, "the key \"%.200s\" stands twice in one object",
-			                        keys[i]);
+			                        r->keys[i]);
 			return false;
 		}
 	}
-	r->key_count = level->first_key;
+	r->key_count = first;
 	return true;
 }
 
-static bool push_key(json_reader *r, const char *key)
+static bool push_key(json_pull *r, const char *key)
 {
-	if (r->key_count == JSON_KEYS_MAX) {
-		r->status = status_fail(UFM_EFORMAT, "byte %zu: more than %u keys", r->at, JSON_KEYS_MAX);
+	if (r->key_count == JSON_PULL_KEYS_MAX) {
+		r->status =
+			status_fail(UFM_EFORMAT, "byte %zu: more than %u keys", r->at, JSON_PULL_KEYS_MAX);
 		return false;
 	}
 	if (r->key_count == r->key_room) {
@@ -168,9 +168,9 @@ static bool push_key(json_reader *r, const char *key)
 }
 
 /* Passes the closing bracket, or the comma before the next member. */
-static bool next(json_reader *r, char bracket, const char *expected)
+static bool next(json_pull *r, char bracket, const char *expected)
 {
-	json_level *level;
+	json_pull_level *level;
 
 	if (r->status)
 		return false;
@@ -181,29 +181,29 @@ static bool next(json_reader *r, char bracket, const char *expected)
 		return false;
 	}
 	if (level->filled && !take(r, ','))
-		return json_unexpected(r, expected);
+		return json_pull_unexpected(r, expected);
 	level->filled = true;
 	return true;
 }
 
-bool json_next_key(json_reader *r, const char **key)
+bool json_pull_next_key(json_pull *r, const char **key)
 {
 	if (!next(r, '}', "',' or '}'"))
 		return false;
 	skip_space(r);
 	if (r->at >= r->size || r->text[r->at] != '"')
-		return json_unexpected(r, "a key in quotes");
-	if (!json_string(r, key) || !push_key(r, *key))
+		return json_pull_unexpected(r, "a key in quotes");
+	if (!json_pull_string(r, key) || !push_key(r, *key))
 		return false;
-	return take(r, ':') || json_unexpected(r, "':'");
+	return take(r, ':') || json_pull_unexpected(r, "':'");
 }
 
-bool json_next_item(json_reader *r)
+bool json_pull_next_item(json_pull *r)
 {
 	return next(r, ']', "',' or ']'");
 }
 
-static size_t digits(const json_reader *r, size_t at)
+static size_t digits(const json_pull *r, size_t at)
 {
 	size_t from = at;
 
@@ -213,7 +213,7 @@ static size_t digits(const json_reader *r, size_t at)
 }
 
 /* The length of the number that begins here, by the grammar; 0 when there is none. */
-static size_t number_bytes(const json_reader *r)
+static size_t number_bytes(const json_pull *r)
 {
 	size_t at = r->at, n;
 
@@ -242,7 +242,7 @@ static size_t number_bytes(const json_reader *r)
 }
 
 /* Copies the number that comes next, and passes it. */
-static bool take_number(json_reader *r, char out[NUMBER_BYTES_MAX])
+static bool take_number(json_pull *r, char out[NUMBER_BYTES_MAX])
 {
 	size_t n;
 
@@ -251,20 +251,20 @@ static bool take_number(json_reader *r, char out[NUMBER_BYTES_MAX])
 	skip_space(r);
 	n = number_bytes(r);
 	if (n == 0 || n >= NUMBER_BYTES_MAX)
-		return json_unexpected(r, n ? "a number of at most 63 characters" : "a value");
+		return json_pull_unexpected(r, n ? "a number of at most 63 characters" : "a value");
 	memcpy(out, r->text + r->at, n);
 	out[n] = '\0';
 	r->at += n;
 	return true;
 }
 
-bool json_u64(json_reader *r, uint64_t *out)
+bool json_pull_u64(json_pull *r, uint64_t *out)
 {
 	char text[NUMBER_BYTES_MAX];
 	unsigned long long value;
 
-	if (!r->status && json_peek(r) != JSON_NUMBER)
-		return json_unexpected(r, "a whole number");
+	if (!r->status && json_pull_peek(r) != JSON_PULL_NUMBER)
+		return json_pull_unexpected(r, "a whole number");
 	if (!take_number(r, text))
 		return false;
 	errno = 0;
@@ -289,12 +289,12 @@ static bool parse_double(const char *text, double *out)
 	return true;
 }
 
-bool json_double(json_reader *r, double *out)
+bool json_pull_double(json_pull *r, double *out)
 {
 	char text[NUMBER_BYTES_MAX];
 
-	if (!r->status && json_peek(r) != JSON_NUMBER)
-		return json_unexpected(r, "a number");
+	if (!r->status && json_pull_peek(r) != JSON_PULL_NUMBER)
+		return json_pull_unexpected(r, "a number");
 	if (!take_number(r, text))
 		return false;
 	if (!parse_double(text, out))
@@ -302,7 +302,7 @@ bool json_double(json_reader *r, double *out)
 	return !r->status;
 }
 
-static bool take_word(json_reader *r, const char *word)
+static bool take_word(json_pull *r, const char *word)
 {
 	size_t n = strlen(word);
 
@@ -312,7 +312,7 @@ static bool take_word(json_reader *r, const char *word)
 	return true;
 }
 
-bool json_bool(json_reader *r, bool *out)
+bool json_pull_bool(json_pull *r, bool *out)
 {
 	if (r->status)
 		return false;
@@ -322,48 +322,48 @@ bool json_bool(json_reader *r, bool *out)
 	else if (take_word(r, "false"))
 		*out = false;
 	else
-		return json_unexpected(r, "true or false");
+		return json_pull_unexpected(r, "true or false");
 	return true;
 }
 
-static bool skip_members(json_reader *r, json_kind kind)
+static bool skip_members(json_pull *r, json_pull_kind kind)
 {
 	const char *key;
 
-	if (kind == JSON_OBJECT) {
-		json_object(r);
-		while (json_next_key(r, &key))
-			json_skip(r);
+	if (kind == JSON_PULL_OBJECT) {
+		json_pull_object(r);
+		while (json_pull_next_key(r, &key))
+			json_pull_skip(r);
 	} else {
-		json_array(r);
-		while (json_next_item(r))
-			json_skip(r);
+		json_pull_array(r);
+		while (json_pull_next_item(r))
+			json_pull_skip(r);
 	}
 	return !r->status;
 }
 
-/* Its own recursion ends at JSON_DEPTH_MAX. */
-bool json_skip(json_reader *r)
+/* Its own recursion ends at JSON_PULL_DEPTH_MAX. */
+bool json_pull_skip(json_pull *r)
 {
 	char number[NUMBER_BYTES_MAX];
 	const char *text;
 	bool truth;
-	json_kind kind = json_peek(r);
+	json_pull_kind kind = json_pull_peek(r);
 
 	switch (kind) {
-	case JSON_OBJECT:
-	case JSON_ARRAY:
+	case JSON_PULL_OBJECT:
+	case JSON_PULL_ARRAY:
 		return skip_members(r, kind);
-	case JSON_STRING:
-		return json_string(r, &text);
-	case JSON_BOOL:
-		return json_bool(r, &truth);
-	case JSON_NULL:
-		return take_word(r, "null") || json_unexpected(r, "null");
-	case JSON_NUMBER:
+	case JSON_PULL_STRING:
+		return json_pull_string(r, &text);
+	case JSON_PULL_BOOL:
+		return json_pull_bool(r, &truth);
+	case JSON_PULL_NULL:
+		return take_word(r, "null") || json_pull_unexpected(r, "null");
+	case JSON_PULL_NUMBER:
 		return take_number(r, number);
-	case JSON_NONE:
+	case JSON_PULL_NONE:
 		break;
 	}
-	return !r->status && json_unexpected(r, "a value");
+	return !r->status && json_pull_unexpected(r, "a value");
 }
