@@ -126,7 +126,7 @@ static void print_option(FILE *to, const option_spec *spec)
 		snprintf(letter, sizeof letter, "-%c, ", spec->letter);
 	fprintf(to, "  %s--%s%s%s\n", letter, spec->name, spec->value_name ? " " : "",
 	        spec->value_name ? spec->value_name : "");
-	snprintf(text, sizeof text, "%s", spec->help);
+	snprintf(text, sizeof text, "%s%s", spec->required ? "Required. " : "", spec->help);
 	if (spec->choices)
 		append_choices(spec, text, sizeof text);
 	append(text, sizeof text, "Default", spec->fallback);

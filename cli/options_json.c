@@ -26,11 +26,17 @@ static json_t *number_json(const option_spec *spec, const void *at)
 	           : NULL;
 }
 
+/* What comes from a command line need not be UTF-8, which JSON is. */
+static json_t *string_json(const char *string)
+{
+	json_t *value = string ? json_string(string) : json_null();
+	return value ? value : json_string("(not UTF-8)");
+}
+
 static json_t *value_json(const option_spec *spec, const void *values)
 {
 	const void *at = (const char *)values + spec->offset;
 	char text[64];
-	const char *string;
 	json_t *number;
 	switch (spec->type) {
 	case OPTION_FLAG:
@@ -41,8 +47,7 @@ static json_t *value_json(const option_spec *spec, const void *values)
 	case OPTION_U32_LIST:
 		return list_json(spec, at);
 	case OPTION_STRING:
-		string = *(const char *const *)at;
-		return string ? json_string(string) : json_null();
+		return string_json(*(const char *const *)at);
 	default:
 		number = number_json(spec, at);
 		return number ? number : json_string(spec->zero_word);

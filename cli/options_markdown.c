@@ -39,9 +39,12 @@ void options_markdown(FILE *to, const option_table *table, json_t *config)
 	json_object_foreach(config, name, entry)
 	{
 		const char *origin = json_string_value(json_object_get(entry, "origin"));
+		const json_t *value = json_object_get(entry, "value");
+		if (json_is_null(value))
+			continue;
 		fprintf(to, "%s%s ", first ? "" : ", ", name);
 		first = false;
-		print_value(to, table, name, json_object_get(entry, "value"));
+		print_value(to, table, name, value);
 		if (strcmp(origin, "default") != 0)
 			fprintf(to, " (%s)", origin);
 	}

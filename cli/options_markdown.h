@@ -7,8 +7,8 @@
 
 #include "cli/options.h"
 
-/* "Configuration: experts 96,144 (quick), …": every value of an options_json and, unless it is the
- * default, where it came from. */
+/* "Configuration: experts 96,144 (quick), …": every value of an options_json that is not null and,
+ * unless it is the default, where it came from. */
 void options_markdown(FILE *to, const option_table *table, json_t *config);
 
 #endif
