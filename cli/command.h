@@ -10,7 +10,7 @@ typedef struct command {
 	int (*run)(int argc, char *argv[]); /* argv[0] is the command's name; returns an exit code */
 } command;
 
-extern const command bench_command, plot_command, doctor_command, info_command;
+extern const command bench_command, forward_command, plot_command, info_command, doctor_command;
 
 /* Parses and fills defaults. true: go on; false: *exit_code says how to end (help, wrong usage).
  * quick: offset of the table's --quick flag in values, or SIZE_MAX. */

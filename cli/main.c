@@ -11,8 +11,8 @@
 #include "cli/message.h"
 #include "cli/version.h"
 
-static const command *const commands[] = {&bench_command, &plot_command, &doctor_command,
-                                          &info_command};
+static const command *const commands[] = {&bench_command, &forward_command, &plot_command,
+                                          &info_command, &doctor_command};
 #define COMMAND_COUNT ((uint32_t)(sizeof commands / sizeof commands[0]))
 
 static const command *find_command(const char *name)
