@@ -22,9 +22,8 @@ static void set_whole(json_t *facts, const char *name, uint64_t value)
 
 static const char *kind_name(ufm_expert_kind kind)
 {
-	static const char *const names[] = {[UFM_EXPERT_MLP] = "mlp",
-	                                    [UFM_EXPERT_MLP_BIAS] = "mlp-bias",
-	                                    [UFM_EXPERT_GATED] = "gated"};
+	static const char *const names[] = {
+		[UFM_EXPERT_MLP] = "mlp", [UFM_EXPERT_MLP_BIAS] = "mlp-bias", [UFM_EXPERT_GATED] = "gated"};
 	return names[kind];
 }
 
@@ -59,10 +58,10 @@ static void set_bank(json_t *facts, const ufm_bank_info *info)
 static json_t *empty_facts(const char *path, const char *format)
 {
 	static const char *const names[] = {
-		"files",      "tensors",     "model_type",   "layers",      "layer_numbers",
-		"experts",    "kind",        "layout",       "d_model",     "d_hidden",
-		"file_dtype", "dtype",       "activation",   "expert_bytes", "layer_bytes",
-		"bank_bytes", "host_bytes",  "router",       "obstacle"};
+		"files",      "tensors",    "model_type", "layers",       "layer_numbers",
+		"experts",    "kind",       "layout",     "d_model",      "d_hidden",
+		"file_dtype", "dtype",      "activation", "expert_bytes", "layer_bytes",
+		"bank_bytes", "host_bytes", "router",     "obstacle"};
 	json_t *facts = json_object();
 	set_text(facts, "path", path);
 	set_text(facts, "format", format);
@@ -221,6 +220,5 @@ static ufm_status checkpoint_facts(const char *path, ufm_dtype f16_as, json_t **
 
 ufm_status info_facts(const char *path, ufm_dtype f16_as, json_t **out)
 {
-	return bank_is_checkpoint(path) ? checkpoint_facts(path, f16_as, out)
-	                                : packed_facts(path, out);
+	return bank_is_checkpoint(path) ? checkpoint_facts(path, f16_as, out) : packed_facts(path, out);
 }
