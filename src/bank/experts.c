@@ -139,6 +139,7 @@ static ufm_status check_layer(const expert_set *e, const expert_tensors *all, ui
 {
 	const expert_tensor *first = &all->items[from];
 
+	assert(all->items && from < to);
 	for (uint32_t i = from; i < to || i - from < e->layer_tensors; i++) {
 		const expert_tensor *item = i < to ? &all->items[i] : NULL;
 		expert_name expected = expected_item(e, i - from);

@@ -31,15 +31,11 @@ static bool allow(void *ctx, size_t size_bytes)
 
 static void write_checkpoint(void)
 {
-	test_tensor one[] = {{.name = "l.1.experts.0.up_proj.weight",
-	                      .dtype = "F16",
-	                      .rank = 2,
-	                      .shape = {3, 2}}};
-	test_tensor two[] = {{.name = "l.1.experts.0.down_proj.weight",
-	                      .dtype = "F16",
-	                      .rank = 2,
-	                      .shape = {2, 3}},
-	                     {.name = "l.1.gate.weight", .dtype = "F32", .rank = 2, .shape = {1, 2}}};
+	test_tensor one[] = {
+		{.name = "l.1.experts.0.up_proj.weight", .dtype = "F16", .rank = 2, .shape = {3, 2}}};
+	test_tensor two[] = {
+		{.name = "l.1.experts.0.down_proj.weight", .dtype = "F16", .rank = 2, .shape = {2, 3}},
+		{.name = "l.1.gate.weight", .dtype = "F32", .rank = 2, .shape = {1, 2}}};
 
 	checkpoint_file_write(folder, "s1.safetensors", one, 1, 1);
 	checkpoint_file_write(folder, "s2.safetensors", two, 2, 2);

@@ -97,8 +97,8 @@ static void write_payload(FILE *file, const test_tensor *t, rng *r)
 	}
 }
 
-void checkpoint_file_write(const char *folder, const char *name, test_tensor *tensors, uint32_t count,
-                           uint64_t seed)
+void checkpoint_file_write(const char *folder, const char *name, test_tensor *tensors,
+                           uint32_t count, uint64_t seed)
 {
 	char *header = malloc(HEADER_BYTES_MAX);
 	size_t used = 1;

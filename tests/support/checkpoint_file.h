@@ -22,8 +22,8 @@ void checkpoint_folder_remove(const char *folder);
 /* Writes `folder/name`. */
 void checkpoint_text_write(const char *folder, const char *name, const char *text);
 /* Writes tensors one behind the other, their bytes drawn from the seed. */
-void checkpoint_file_write(const char *folder, const char *name, test_tensor *tensors, uint32_t count,
-                           uint64_t seed);
+void checkpoint_file_write(const char *folder, const char *name, test_tensor *tensors,
+                           uint32_t count, uint64_t seed);
 /* `size_bytes` bytes of `folder/name` from an offset on. */
 void checkpoint_file_read(const char *folder, const char *name, uint64_t offset_bytes, void *out,
                           uint64_t size_bytes);

@@ -167,9 +167,10 @@ static void test_shards(void **state)
 	(void)state;
 	write_tensor("s1.safetensors", "b");
 	write_tensor("s2.safetensors", "a");
-	checkpoint_text_write(folder, "x.safetensors.index.json",
-	                      "{\"metadata\":{\"total_size\":16},\"weight_map\":{\"a\":\"s2.safetensors\","
-	                      "\"b\":\"s1.safetensors\"}}");
+	checkpoint_text_write(
+		folder, "x.safetensors.index.json",
+		"{\"metadata\":{\"total_size\":16},\"weight_map\":{\"a\":\"s2.safetensors\","
+		"\"b\":\"s1.safetensors\"}}");
 	assert_int_equal(checkpoint_open(path_of("x.safetensors.index.json"), &c), UFM_OK);
 	assert_int_equal(checkpoint_file_count(c), 2);
 	assert_string_equal(checkpoint_file_path(c, checkpoint_find(c, "a")->file),
@@ -216,9 +217,8 @@ static void test_index_rules_are_named(void **state)
 	     "tensor \"c\": is in the index, but not in s1.safetensors"},
 		{"tensors are in the index", "{\"weight_map\":{\"b\":\"s2.safetensors\"}}", UFM_EFORMAT,
 	     "tensor \"a\": is in s2.safetensors, but not in the index"},
-		{"the last tensor is in the index",
-	     "{\"weight_map\":{\"a\":\"s2.safetensors\"}}", UFM_EFORMAT,
-	     "tensor \"b\": is in s2.safetensors, but not in the index"},
+		{"the last tensor is in the index", "{\"weight_map\":{\"a\":\"s2.safetensors\"}}",
+	     UFM_EFORMAT, "tensor \"b\": is in s2.safetensors, but not in the index"},
 		{"tensors are in the file that is said",
 	     "{\"weight_map\":{\"a\":\"s1.safetensors\",\"c\":\"s1.safetensors\",\"d\":"
 	     "\"s3.safetensors\"}}",
@@ -288,9 +288,9 @@ int main(void)
 {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 	const struct CMUnitTest tests[] = {
-		IN_FOLDER(test_tensors_are_found),   IN_FOLDER(test_folders),
-		IN_FOLDER(test_config_is_found),     IN_FOLDER(test_paths),
-		IN_FOLDER(test_files_that_are_none), IN_FOLDER(test_shards),
+		IN_FOLDER(test_tensors_are_found),     IN_FOLDER(test_folders),
+		IN_FOLDER(test_config_is_found),       IN_FOLDER(test_paths),
+		IN_FOLDER(test_files_that_are_none),   IN_FOLDER(test_shards),
 		IN_FOLDER(test_index_rules_are_named), IN_FOLDER(test_tensors_are_read),
 	};
 

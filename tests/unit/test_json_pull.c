@@ -39,7 +39,7 @@ static ufm_status skip_all(const char *text, size_t size)
 static void test_values_come_in_order(void **state)
 {
 	char text[] = " { \"a\" : [ 1 , 18446744073709551615 ] ,\n\t\"b\":{\"c\":true,\"d\":-2.5e1},"
-	              "\"e\":\"x\",\"f\":[],\"g\":{},\"h\":null,\"i\":false } ";
+				  "\"e\":\"x\",\"f\":[],\"g\":{},\"h\":null,\"i\":false } ";
 	uint64_t whole = 0;
 	const char *key, *string;
 	double number = 0;
@@ -90,7 +90,8 @@ static void test_strings_are_decoded(void **state)
 		{"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t"},
 		{"\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00\"", "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
 		{"\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
-		{"\"\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf\"", "\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf"},
+		{"\"\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf\"",
+	     "\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf"},
 	};
 
 	(void)state;

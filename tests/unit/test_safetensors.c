@@ -81,15 +81,14 @@ static const struct {
 	{"the header begins with its bracket", " {}", 0, "header: does not begin with '{'"},
 	{"the header is an object", "[]", 0, "header: does not begin with '{'"},
 	{"one object", "{}{}", 0, "header: byte 2: found '{', expected nothing after the value"},
-	{"JSON is whole", "{\"a\":", 0, "header: tensor \"a\": byte 5: the text ends, expected an object"},
+	{"JSON is whole", "{\"a\":", 0,
+     "header: tensor \"a\": byte 5: the text ends, expected an object"},
 	{"UTF-8", "{\"\xff\":1}", 0, "header: byte 2: found 0xff, expected UTF-8"},
-	{"nesting is bounded: a tensor holds no object",
-     "{\"a\":{\"dtype\":{}}}", 0, "header: tensor \"a\": byte 14: found '{', expected a string"},
-	{"nesting is bounded: a shape holds no array",
-     "{\"a\":{\"shape\":[[1]]}}", 0,
+	{"nesting is bounded: a tensor holds no object", "{\"a\":{\"dtype\":{}}}", 0,
+     "header: tensor \"a\": byte 14: found '{', expected a string"},
+	{"nesting is bounded: a shape holds no array", "{\"a\":{\"shape\":[[1]]}}", 0,
      "header: tensor \"a\": byte 15: found '[', expected a whole number"},
-	{"nesting is bounded: metadata holds strings",
-     "{\"__metadata__\":{\"a\":{}}}", 0,
+	{"nesting is bounded: metadata holds strings", "{\"__metadata__\":{\"a\":{}}}", 0,
      "header: __metadata__: byte 21: found '{', expected a string"},
 	{"a tensor is an object", "{\"a\":1}", 0,
      "header: tensor \"a\": byte 5: found '1', expected an object"},
@@ -114,8 +113,8 @@ static const struct {
      "header: tensor \"a\": data_offsets is missing"},
 	{"dtype is known", "{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
      "header: tensor \"a\": dtype is \"F33\", expected one that the format knows"},
-	{"dtype is spelt exactly", "{\"a\":{\"dtype\":\"f32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
-     "header: tensor \"a\": dtype is \"f32\", expected one that the format knows"},
+	{"dtype is spelt exactly", "{\"a\":{\"dtype\":\"f32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+     4, "header: tensor \"a\": dtype is \"f32\", expected one that the format knows"},
 	{"dimensions are whole numbers", "{\"a\":{\"shape\":[1.0]}}", 0,
      "header: tensor \"a\": found 1.0, expected a whole number below 2^64"},
 	{"dimensions are not negative", "{\"a\":{\"shape\":[-1]}}", 0,
@@ -141,8 +140,9 @@ static const struct {
      "header: tensor \"a\": data_offsets must be two, begin and end"},
 	{"begin before end", "{\"a\":{\"data_offsets\":[4,0]}}", 4,
      "header: tensor \"a\": data_offsets must be two, begin and end"},
-	{"the extent is shape times size", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}",
-     4, "header: tensor \"a\": data_offsets hold 4 bytes, expected 8 by shape and dtype"},
+	{"the extent is shape times size",
+     "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+     "header: tensor \"a\": data_offsets hold 4 bytes, expected 8 by shape and dtype"},
 	{"extents lie in the file", "{\"a\":" FOUR(0, 4) "}", 3,
      "header: tensor \"a\": ends at byte 4 of a payload of 3"},
 	{"extents lie in the file, without overflow",
@@ -170,9 +170,9 @@ static void test_rules_are_named(void **state)
 		char *text;
 
 		print_message("rule: %s\n", rules[i].rule);
-		assert_int_equal(parse(rules[i].header, strlen(rules[i].header), rules[i].payload_bytes,
-		                       &list, &text),
-		                 UFM_EFORMAT);
+		assert_int_equal(
+			parse(rules[i].header, strlen(rules[i].header), rules[i].payload_bytes, &list, &text),
+			UFM_EFORMAT);
 		assert_string_equal(ufm_last_error(), rules[i].line);
 		assert_int_equal(list.count, 0);
 		tensor_list_free(&list);
@@ -210,8 +210,7 @@ static void test_header_length(void **state)
 
 		for (int b = 0; b < 8; b++)
 			prefix[b] = (uint8_t)(cases[i].length >> (8 * b));
-		status =
-			safetensors_header_bytes(prefix, cases[i].got, cases[i].file_bytes, &length);
+		status = safetensors_header_bytes(prefix, cases[i].got, cases[i].file_bytes, &length);
 		assert_int_equal(status, cases[i].line ? UFM_EFORMAT : UFM_OK);
 		if (cases[i].line)
 			assert_string_equal(ufm_last_error(), cases[i].line);
