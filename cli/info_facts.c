@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Gathers what a packed bank or a checkpoint is. */
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "bank/bank.h"
@@ -157,8 +158,18 @@ static uint32_t count_routers(const checkpoint *c, const expert_set *found, json
 	return count;
 }
 
+static const char *router_obstacle(const model_config *model, char *line, size_t size)
+{
+	if (*model->router_obstacle || model->scoring || !*model->scoring_func)
+		return model->router_obstacle;
+	snprintf(line, size, "scoring_func is \"%s\", expected softmax or sigmoid",
+	         model->scoring_func);
+	return line;
+}
+
 static json_t *router_facts(const checkpoint *c, const expert_set *found, const model_config *model)
 {
+	char line[2 * MODEL_TEXT_BYTES];
 	json_t *router = json_object();
 	set_whole(router, "layers", 0);
 	json_object_set_new(router, "top_k", model->top_k ? json_integer(model->top_k) : json_null());
@@ -169,7 +180,7 @@ static json_t *router_facts(const checkpoint *c, const expert_set *found, const 
 	json_object_set_new(router, "norm_topk",
 	                    model->norm_topk ? json_boolean(model->norm_topk == MODEL_YES)
 	                                     : json_null());
-	set_text(router, "obstacle", model->router_obstacle);
+	set_text(router, "obstacle", router_obstacle(model, line, sizeof line));
 	set_whole(router, "layers", count_routers(c, found, router));
 	return router;
 }

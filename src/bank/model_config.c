@@ -87,15 +87,12 @@ static void read_norm(json_pull *r, model_config *m, const char *key)
 
 static void read_scoring(json_pull *r, model_config *m, const char *key)
 {
-	char text[MODEL_TEXT_BYTES] = "";
-
-	read_text(r, text);
-	if (strcmp(text, "softmax") == 0)
+	(void)key;
+	read_text(r, m->scoring_func);
+	if (strcmp(m->scoring_func, "softmax") == 0)
 		m->scoring = UFM_SCORE_SOFTMAX;
-	else if (strcmp(text, "sigmoid") == 0)
+	else if (strcmp(m->scoring_func, "sigmoid") == 0)
 		m->scoring = UFM_SCORE_SIGMOID;
-	else if (*text)
-		OBSTACLE(m->router_obstacle, "%s is \"%.40s\", expected softmax or sigmoid", key, text);
 }
 
 /* A number that must be 1, as if it were not there. */

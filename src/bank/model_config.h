@@ -14,12 +14,13 @@
 typedef enum model_said { MODEL_NOT_SAID = 0, MODEL_NO, MODEL_YES } model_said;
 
 typedef struct model_config {
-	char model_type[MODEL_TEXT_BYTES]; /* "" when not said */
-	char hidden_act[MODEL_TEXT_BYTES]; /* as it is spelt there; "" when not said */
-	ufm_activation activation;         /* 0: not said, or one that is unknown */
-	uint32_t top_k;                    /* 0: not said */
-	model_said norm_topk;              /* the chosen weights are divided by their sum */
-	ufm_scoring scoring;               /* 0: not said */
+	char model_type[MODEL_TEXT_BYTES];   /* "" when not said */
+	char hidden_act[MODEL_TEXT_BYTES];   /* as it is spelt there; "" when not said */
+	ufm_activation activation;           /* 0: not said, or one that is unknown */
+	uint32_t top_k;                      /* 0: not said */
+	model_said norm_topk;                /* the chosen weights are divided by their sum */
+	char scoring_func[MODEL_TEXT_BYTES]; /* as it is spelt there; "" when not said */
+	ufm_scoring scoring;                 /* 0: not said, or one that is unknown */
 	/* "" or one line without the file's name: why experts (router) of this model would be computed
 	 * wrongly */
 	char expert_obstacle[MODEL_TEXT_BYTES];
