@@ -26,23 +26,28 @@ static ufm_status choose_dtype(checkpoint_dtype found, ufm_dtype f16_as, ufm_dty
 	}
 }
 
-/* The caller's word counts more than the file's, but nobody's makes a clamp go away. */
-static ufm_status choose_activation(const checkpoint *c, ufm_activation given, ufm_activation *out)
+/* What the file beside the weights says must fit them: experts that are missing at the end leave no
+ * hole in the numbers. Nobody's word makes a clamp go away. */
+static ufm_status check_model(const model_config *model, const expert_set *e, const char *path)
 {
-	const char *path = checkpoint_config_path(c);
-	model_config model;
-	ufm_status status = model_config_read(path, &model);
+	if (*model->expert_obstacle)
+		return status_fail(UFM_EFORMAT, "%s: %s", path, model->expert_obstacle);
+	if (model->experts && model->experts != e->experts)
+		return status_fail(UFM_EFORMAT, "%s: says %u experts a layer, the weights hold %u", path,
+		                   model->experts, e->experts);
+	return UFM_OK;
+}
 
-	if (status)
-		return status;
-	if (*model.expert_obstacle)
-		return status_fail(UFM_EFORMAT, "%s: %s", path, model.expert_obstacle);
-	*out = given ? given : model.activation;
+/* The caller's word counts more than the file's. */
+static ufm_status choose_activation(const model_config *model, const char *path,
+                                    ufm_activation given, ufm_activation *out)
+{
+	*out = given ? given : model->activation;
 	if (*out)
 		return UFM_OK;
-	if (*model.hidden_act)
+	if (*model->hidden_act)
 		return status_fail(UFM_EFORMAT, "%s: hidden_act is \"%s\", expected silu or gelu", path,
-		                   model.hidden_act);
+		                   model->hidden_act);
 	return status_fail(UFM_EINVAL,
 	                   "no hidden_act in a config.json beside the weights: the activation must be "
 	                   "given");
@@ -52,12 +57,18 @@ static ufm_status describe(const checkpoint *c, const expert_set *e,
                            const ufm_bank_checkpoint_config *config, ufm_expert_desc *desc,
                            extent_conversion *conversion)
 {
+	const char *path = checkpoint_config_path(c);
 	ufm_activation activation;
+	model_config model;
 	ufm_dtype dtype;
 	ufm_status status = choose_dtype(e->dtype, config->f16_as, &dtype, conversion);
 
 	if (!status)
-		status = choose_activation(c, config->activation, &activation);
+		status = model_config_read(path, &model);
+	if (!status)
+		status = check_model(&model, e, path);
+	if (!status)
+		status = choose_activation(&model, path, config->activation, &activation);
 	if (!status)
 		status = ufm_expert_desc_init(desc, e->kind, e->d_model, e->d_hidden, dtype);
 	if (!status)

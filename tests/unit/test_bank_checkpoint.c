@@ -328,6 +328,10 @@ static void test_activation(void **state)
 	     "config.json: hidden_act is \"relu2\", expected silu or gelu"},
 		{"{\"hidden_act\":\"silu\",\"swiglu_limit\":7}", UFM_EFORMAT,
 	     "config.json: swiglu_limit is set, which is not understood"},
+		{"{\"hidden_act\":\"silu\",\"num_experts\":3}", UFM_EFORMAT,
+	     "config.json: says 3 experts a layer, the weights hold 2"},
+		{"{\"hidden_act\":\"silu\",\"num_experts\":3}", UFM_EFORMAT,
+	     "config.json: says 3 experts a layer, the weights hold 2"},
 		{"{\"hidden_act\":", UFM_EFORMAT, "config.json: "},
 	};
 	ufm_bank *bank;

@@ -52,10 +52,13 @@ static const struct {
 	{"{\"num_experts_per_tok\":0}", {.router_obstacle = "num_experts_per_tok is 0"}},
 	{"{\"norm_topk_prob\":true}", {.norm_topk = MODEL_YES}},
 	{"{\"norm_topk_prob\":false}", {.norm_topk = MODEL_NO}},
-	{"{\"scoring_func\":\"softmax\"}", {.scoring = UFM_SCORE_SOFTMAX}},
-	{"{\"scoring_func\":\"sigmoid\"}", {.scoring = UFM_SCORE_SIGMOID}},
-	{"{\"scoring_func\":\"relu\"}",
-     {.router_obstacle = "scoring_func is \"relu\", expected softmax or sigmoid"}},
+	{"{\"scoring_func\":\"softmax\"}", {.scoring_func = "softmax", .scoring = UFM_SCORE_SOFTMAX}},
+	{"{\"scoring_func\":\"sigmoid\"}", {.scoring_func = "sigmoid", .scoring = UFM_SCORE_SIGMOID}},
+	{"{\"scoring_func\":\"relu\"}", {.scoring_func = "relu"}},
+	{"{\"num_experts\":64,\"num_local_experts\":64}", {.experts = 64}},
+	{"{\"n_routed_experts\":256}", {.experts = 256}},
+	{"{\"num_experts\":64,\"num_local_experts\":8}",
+     {.experts = 64, .expert_obstacle = "num_local_experts is 8, another key says otherwise"}},
 	{"{\"n_group\":1,\"topk_group\":1,\"routed_scaling_factor\":1.0,\"topk_method\":\"greedy\"}",
      {.top_k = 0}},
 	{"{\"n_group\":8}", {.router_obstacle = "n_group is 8, expected 1"}},
@@ -93,6 +96,8 @@ static void test_what_is_said(void **state)
 		assert_string_equal(found.model_type, expected->model_type);
 		assert_string_equal(found.hidden_act, expected->hidden_act);
 		assert_int_equal(found.activation, expected->activation);
+		assert_string_equal(found.scoring_func, expected->scoring_func);
+		assert_int_equal(found.experts, expected->experts);
 		assert_int_equal(found.top_k, expected->top_k);
 		assert_int_equal(found.norm_topk, expected->norm_topk);
 		assert_int_equal(found.scoring, expected->scoring);
