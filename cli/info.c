@@ -38,7 +38,8 @@ static const option_spec specs[] = {
 
 static const option_table info_options = {
 	.command = "info",
-	.summary = "Says what experts a checkpoint (.safetensors, index, folder) or a packed bank holds.",
+	.summary =
+		"Says what experts a checkpoint (.safetensors, index, folder) or a packed bank holds.",
 	.operand = "FILE|DIR",
 	.specs = specs,
 	.count = sizeof specs / sizeof specs[0],
@@ -124,8 +125,8 @@ static void print_router(json_t *router, json_int_t layers)
 	if (there == layers)
 		snprintf(text, sizeof text, "in every layer");
 	else
-		snprintf(text, sizeof text, "in %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " layers",
-		         there, layers);
+		snprintf(text, sizeof text,
+		         "in %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " layers", there, layers);
 	print_row("router", text);
 	print_whole(router, "top k", "top_k");
 	print_text(router, "scoring", "scoring");

@@ -9,11 +9,22 @@
 #include "base/status.h"
 #include "cli/info.h"
 
-/* Replaces what the object has under that name. A path that is no UTF-8 cannot be JSON. */
+/* Text that is no UTF-8 (a path, a line cut within a character) shows '?' for what is not ASCII. */
+static json_t *ascii_json(const char *text)
+{
+	char copy[512];
+	size_t i;
+	for (i = 0; text[i] && i + 1 < sizeof copy; i++)
+		copy[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
+	copy[i] = '\0';
+	return json_string(copy);
+}
+
+/* Replaces what the object has under that name. */
 static void set_text(json_t *facts, const char *name, const char *text)
 {
 	json_t *value = text && *text ? json_string(text) : json_null();
-	json_object_set_new(facts, name, value ? value : json_string("(not UTF-8)"));
+	json_object_set_new(facts, name, value ? value : ascii_json(text));
 }
 
 static void set_whole(json_t *facts, const char *name, uint64_t value)
@@ -23,9 +34,8 @@ static void set_whole(json_t *facts, const char *name, uint64_t value)
 
 static const char *kind_name(ufm_expert_kind kind)
 {
-	static const char *const names[] = {[UFM_EXPERT_MLP] = "mlp",
-	                                    [UFM_EXPERT_MLP_BIAS] = "mlp-bias",
-	                                    [UFM_EXPERT_GATED] = "gated"};
+	static const char *const names[] = {
+		[UFM_EXPERT_MLP] = "mlp", [UFM_EXPERT_MLP_BIAS] = "mlp-bias", [UFM_EXPERT_GATED] = "gated"};
 	return names[kind];
 }
 
@@ -60,10 +70,10 @@ static void set_bank(json_t *facts, const ufm_bank_info *info)
 static json_t *empty_facts(const char *path, const char *format)
 {
 	static const char *const names[] = {
-		"files",      "tensors",     "model_type",   "layers",      "layer_numbers",
-		"experts",    "kind",        "layout",       "d_model",     "d_hidden",
-		"file_dtype", "dtype",       "activation",   "expert_bytes", "layer_bytes",
-		"bank_bytes", "host_bytes",  "router",       "obstacle"};
+		"files",      "tensors",    "model_type", "layers",       "layer_numbers",
+		"experts",    "kind",       "layout",     "d_model",      "d_hidden",
+		"file_dtype", "dtype",      "activation", "expert_bytes", "layer_bytes",
+		"bank_bytes", "host_bytes", "router",     "obstacle"};
 	json_t *facts = json_object();
 	set_text(facts, "path", path);
 	set_text(facts, "format", format);
@@ -232,6 +242,5 @@ static ufm_status checkpoint_facts(const char *path, ufm_dtype f16_as, json_t **
 
 ufm_status info_facts(const char *path, ufm_dtype f16_as, json_t **out)
 {
-	return bank_is_checkpoint(path) ? checkpoint_facts(path, f16_as, out)
-	                                : packed_facts(path, out);
+	return bank_is_checkpoint(path) ? checkpoint_facts(path, f16_as, out) : packed_facts(path, out);
 }

@@ -26,59 +26,87 @@ static ufm_status choose_dtype(checkpoint_dtype found, ufm_dtype f16_as, ufm_dty
 	}
 }
 
-/* The caller's word counts more than the file's, but nobody's makes a clamp go away. */
-static ufm_status choose_activation(const checkpoint *c, ufm_activation given, ufm_activation *out)
+/* What the file beside the weights says must fit them: experts that are missing at the end leave no
+ * hole in the numbers. Nobody's word makes a clamp go away. */
+static ufm_status check_model(const model_config *model, const expert_set *e, const char *path)
 {
-	const char *path = checkpoint_config_path(c);
-	model_config model;
-	ufm_status status = model_config_read(path, &model);
+	if (*model->expert_obstacle)
+		return status_fail(UFM_EFORMAT, "%s: %s", path, model->expert_obstacle);
+	if (model->experts && model->experts != e->experts)
+		return status_fail(UFM_EFORMAT, "%s: says %u experts a layer, the weights hold %u", path,
+		                   model->experts, e->experts);
+	return UFM_OK;
+}
 
+/* The caller's word counts more than the file's. */
+static ufm_status choose_activation(const char *path, const checkpoint *c, const expert_set *e,
+                                    ufm_activation given, ufm_activation *out)
+{
+	const char *config_path = checkpoint_config_path(c);
+	model_config model;
+	ufm_status status = model_config_read(config_path, &model);
+
+	if (!status)
+		status = check_model(&model, e, config_path);
 	if (status)
 		return status;
-	if (*model.expert_obstacle)
-		return status_fail(UFM_EFORMAT, "%s: %s", path, model.expert_obstacle);
 	*out = given ? given : model.activation;
 	if (*out)
 		return UFM_OK;
 	if (*model.hidden_act)
-		return status_fail(UFM_EFORMAT, "%s: hidden_act is \"%s\", expected silu or gelu", path,
-		                   model.hidden_act);
+		return status_fail(UFM_EFORMAT, "%s: hidden_act is \"%s\", expected silu or gelu",
+		                   config_path, model.hidden_act);
 	return status_fail(UFM_EINVAL,
-	                   "no hidden_act in a config.json beside the weights: the activation must be "
-	                   "given");
+	                   "%s: no hidden_act in a config.json beside the weights: the activation must "
+	                   "be given",
+	                   path);
 }
 
-static ufm_status describe(const checkpoint *c, const expert_set *e,
-                           const ufm_bank_checkpoint_config *config, ufm_expert_desc *desc,
-                           extent_conversion *conversion)
+static ufm_status find_weights(const char *path, const checkpoint *c,
+                               const ufm_bank_checkpoint_config *config, expert_set *found,
+                               ufm_dtype *dtype, extent_conversion *conversion)
 {
-	ufm_activation activation;
-	ufm_dtype dtype;
-	ufm_status status = choose_dtype(e->dtype, config->f16_as, &dtype, conversion);
+	ufm_status status = experts_find(c, config->layer_begin, config->layer_end, found);
 
-	if (!status)
-		status = choose_activation(c, config->activation, &activation);
-	if (!status)
-		status = ufm_expert_desc_init(desc, e->kind, e->d_model, e->d_hidden, dtype);
-	if (!status)
-		desc->activation = activation;
-	return status;
+	if (status)
+		return status_prefix(status, "%s", path);
+	status = choose_dtype(found->dtype, config->f16_as, dtype, conversion);
+	if (status) {
+		experts_free(found);
+		return status_prefix(status, "%s", path);
+	}
+	return UFM_OK;
+}
+
+static ufm_status new_bank(const char *path, const expert_set *found, ufm_dtype dtype,
+                           ufm_activation activation, ufm_bank **out)
+{
+	ufm_expert_desc desc;
+	ufm_status status =
+		ufm_expert_desc_init(&desc, found->kind, found->d_model, found->d_hidden, dtype);
+
+	if (!status) {
+		desc.activation = activation;
+		status = bank_new(EXTENT_FILE, found->layers, found->experts, &desc, out);
+	}
+	return status ? status_prefix(bank_as_format(status), "%s", path) : UFM_OK;
 }
 
 /* On success `source` belongs to the bank. */
-static ufm_status make_bank(checkpoint *source, const ufm_bank_checkpoint_config *config,
-                            ufm_bank **out)
+static ufm_status make_bank(const char *path, checkpoint *source,
+                            const ufm_bank_checkpoint_config *config, ufm_bank **out)
 {
-	ufm_expert_desc desc;
 	expert_set found;
+	ufm_dtype dtype;
+	ufm_activation activation;
 	extent_conversion conversion;
-	ufm_status status = experts_find(source, config->layer_begin, config->layer_end, &found);
+	ufm_status status = find_weights(path, source, config, &found, &dtype, &conversion);
 
 	if (status)
 		return status;
-	status = describe(source, &found, config, &desc, &conversion);
+	status = choose_activation(path, source, &found, config->activation, &activation);
 	if (!status)
-		status = bank_as_format(bank_new(EXTENT_FILE, found.layers, found.experts, &desc, out));
+		status = new_bank(path, &found, dtype, activation, out);
 	if (status) {
 		experts_free(&found);
 		return status;
@@ -122,12 +150,10 @@ ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_confi
 		status = checkpoint_open(path, &source);
 	if (status)
 		return status;
-	status = make_bank(source, &config, out);
-	if (status) {
+	status = make_bank(path, source, &config, out);
+	if (status)
 		checkpoint_close(source);
-		return status_prefix(status, "%s", path);
-	}
-	return UFM_OK;
+	return status;
 }
 
 static uint64_t part_bytes(const ufm_part *part)

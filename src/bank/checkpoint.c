@@ -84,29 +84,41 @@ static ufm_status sort_tensors(checkpoint *c)
 	return UFM_OK;
 }
 
+static ufm_status fail_not_in_file(const struct checkpoint_entry *entry)
+{
+	return status_fail(UFM_EFORMAT, "tensor \"%.200s\": is in the index, but not in %.100s",
+	                   entry->tensor, entry->file);
+}
+
+static ufm_status fail_not_in_index(const checkpoint_tensor *t, const char *file)
+{
+	return status_fail(UFM_EFORMAT, "tensor \"%.200s\": is in %.100s, but not in the index",
+	                   t->name, file);
+}
+
 /* Index and shards, both sorted, must name the same tensors in the same files. */
 static ufm_status check_index(const checkpoint *c, const checkpoint_index *index)
 {
-	uint32_t i = 0, j = 0;
+	uint32_t i;
 
-	while (i < index->count || j < c->list.count) {
-		const struct checkpoint_entry *entry = i < index->count ? &index->entries[i] : NULL;
-		const checkpoint_tensor *t = j < c->list.count ? &c->list.tensors[j] : NULL;
-		int order = !entry ? 1 : !t ? -1 : strcmp(entry->tensor, t->name);
+	for (i = 0; i < index->count && i < c->list.count; i++) {
+		const struct checkpoint_entry *entry = &index->entries[i];
+		const checkpoint_tensor *t = &c->list.tensors[i];
+		int order = strcmp(entry->tensor, t->name);
 
 		if (order < 0)
-			return status_fail(UFM_EFORMAT, "tensor \"%.200s\": is in the index, but not in %.100s",
-			                   entry->tensor, entry->file);
+			return fail_not_in_file(entry);
 		if (order > 0)
-			return status_fail(UFM_EFORMAT, "tensor \"%.200s\": is in %.100s, but not in the index",
-			                   t->name, index->files[t->file]);
+			return fail_not_in_index(t, index->files[t->file]);
 		if (strcmp(entry->file, index->files[t->file]) != 0)
 			return status_fail(UFM_EFORMAT,
 			                   "tensor \"%.200s\": is in %.100s, the index says %.100s", t->name,
 			                   index->files[t->file], entry->file);
-		i++;
-		j++;
 	}
+	if (i < index->count)
+		return fail_not_in_file(&index->entries[i]);
+	if (i < c->list.count)
+		return fail_not_in_index(&c->list.tensors[i], index->files[c->list.tensors[i].file]);
 	return UFM_OK;
 }
 

@@ -42,17 +42,23 @@ static int compare(uint32_t a, uint32_t b)
 	return a < b ? -1 : a > b;
 }
 
+/* The order of tensors within a layer; 0 only for the same part of the same expert. */
+static int compare_places(const expert_name *a, const expert_name *b)
+{
+	int order = compare(a->fused, b->fused);
+
+	if (!order)
+		order = compare(a->expert, b->expert);
+	return order ? order : compare(part_order(a->role), part_order(b->role));
+}
+
 static int compare_items(const void *a, const void *b)
 {
 	const expert_tensor *x = a, *y = b;
 	int order = compare(x->name.layer_number, y->name.layer_number);
 
 	if (!order)
-		order = compare(x->name.fused, y->name.fused);
-	if (!order)
-		order = compare(x->name.expert, y->name.expert);
-	if (!order)
-		order = compare(part_order(x->name.role), part_order(y->name.role));
+		order = compare_places(&x->name, &y->name);
 	return order ? order : strcmp(x->tensor->name, y->tensor->name);
 }
 
@@ -104,17 +110,12 @@ static expert_name expected_item(const expert_set *e, uint32_t k)
 	return name;
 }
 
-static bool same_place(const expert_name *a, const expert_name *b)
-{
-	return a->fused == b->fused && a->expert == b->expert && a->role == b->role;
-}
-
 /* Says what a layer whose tensors are not the expected ones has wrong: something twice, something that
  * others lack, or a hole. `item` is NULL when the layer ends. */
 static ufm_status fail_item(uint32_t number, const expert_tensor *item, const expert_tensor *before,
                             const expert_name *expected)
 {
-	if (item && before && same_place(&item->name, &before->name))
+	if (item && before && compare_places(&item->name, &before->name) == 0)
 		return status_fail(
 			UFM_EFORMAT, "tensors \"%.150s\" and \"%.150s\" are both the %s of layer %u",
 			before->tensor->name, item->tensor->name, role_names[item->name.role], number);
@@ -122,9 +123,8 @@ static ufm_status fail_item(uint32_t number, const expert_tensor *item, const ex
 		return status_fail(UFM_EFORMAT,
 		                   "tensor \"%.200s\": fused and single experts in one checkpoint",
 		                   item->tensor->name);
-	if (item && item->name.expert == expected->expert &&
-	    part_order(item->name.role) < part_order(expected->role))
-		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": other experts have no such part",
+	if (item && compare_places(&item->name, expected) < 0)
+		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": the first expert has no such part",
 		                   item->tensor->name);
 	if (expected->fused)
 		return status_fail(UFM_EFORMAT, "layer %u: the fused %s of its experts is missing", number,
@@ -139,12 +139,13 @@ static ufm_status check_layer(const expert_set *e, const expert_tensors *all, ui
 {
 	const expert_tensor *first = &all->items[from];
 
+	assert(all->items && from < to);
 	for (uint32_t i = from; i < to || i - from < e->layer_tensors; i++) {
 		const expert_tensor *item = i < to ? &all->items[i] : NULL;
 		expert_name expected = expected_item(e, i - from);
 		ufm_status status;
 
-		if (!item || !same_place(&item->name, &expected))
+		if (!item || compare_places(&item->name, &expected) != 0)
 			return fail_item(first->name.layer_number, item, i > from ? &all->items[i - 1] : NULL,
 			                 &expected);
 		if (item->name.prefix_bytes != first->name.prefix_bytes ||

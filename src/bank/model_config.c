@@ -11,7 +11,7 @@
 #include "base/status.h"
 
 #define CONFIG_BYTES_MAX (16u << 20)
-#define TOP_K_MAX 65536u
+#define COUNT_MAX 65536u
 
 static void copy_text(char out[MODEL_TEXT_BYTES], const char *text)
 {
@@ -55,25 +55,36 @@ static void read_model_type(json_pull *r, model_config *m, const char *key)
 	read_text(r, m->model_type);
 }
 
-/* Some models give a number for each layer: which is whose is not known here. */
-static void read_top_k(json_pull *r, model_config *m, const char *key)
+/* A count, of which two keys must not say different things. Some models give a number for each layer:
+ * which is whose is not known here. */
+static void read_count(json_pull *r, uint32_t *out, char *obstacle, const char *key)
 {
 	uint64_t value;
 
 	if (is_null(r))
 		return;
 	if (json_pull_peek(r) != JSON_PULL_NUMBER) {
-		OBSTACLE(m->router_obstacle, "%s is no number", key);
+		OBSTACLE(obstacle, "%s is no number", key);
 		json_pull_skip(r);
 		return;
 	}
 	if (!json_pull_u64(r, &value))
 		return;
-	if (value < 1 || value > TOP_K_MAX || (m->top_k && m->top_k != value))
-		OBSTACLE(m->router_obstacle, "%s is %llu%s", key, (unsigned long long)value,
-		         m->top_k ? ", another key says otherwise" : "");
+	if (value < 1 || value > COUNT_MAX || (*out && *out != value))
+		OBSTACLE(obstacle, "%s is %llu%s", key, (unsigned long long)value,
+		         *out ? ", another key says otherwise" : "");
 	else
-		m->top_k = (uint32_t)value;
+		*out = (uint32_t)value;
+}
+
+static void read_top_k(json_pull *r, model_config *m, const char *key)
+{
+	read_count(r, &m->top_k, m->router_obstacle, key);
+}
+
+static void read_experts(json_pull *r, model_config *m, const char *key)
+{
+	read_count(r, &m->experts, m->expert_obstacle, key);
 }
 
 static void read_norm(json_pull *r, model_config *m, const char *key)
@@ -140,6 +151,9 @@ static const struct {
 } fields[] = {
 	{"model_type", read_model_type},
 	{"hidden_act", read_activation},
+	{"num_experts", read_experts},
+	{"num_local_experts", read_experts},
+	{"n_routed_experts", read_experts},
 	{"num_experts_per_tok", read_top_k},
 	{"num_experts_per_token", read_top_k},
 	{"moe_top_k", read_top_k},
@@ -152,9 +166,7 @@ static const struct {
 	{"topk_method", read_topk_method},
 	{"moe_router_enable_expert_bias", read_off},
 	{"use_expert_bias", read_off},
-	{"moe_apply_router_weight_on_input", read_off},
 	{"swiglu_limit", read_clamp},
-	{"swiglu_alpha", read_clamp},
 };
 
 static void read_field(json_pull *r, model_config *m, const char *key)

@@ -17,6 +17,7 @@ typedef struct model_config {
 	char model_type[MODEL_TEXT_BYTES];   /* "" when not said */
 	char hidden_act[MODEL_TEXT_BYTES];   /* as it is spelt there; "" when not said */
 	ufm_activation activation;           /* 0: not said, or one that is unknown */
+	uint32_t experts;                    /* a layer; 0: not said */
 	uint32_t top_k;                      /* 0: not said */
 	model_said norm_topk;                /* the chosen weights are divided by their sum */
 	char scoring_func[MODEL_TEXT_BYTES]; /* as it is spelt there; "" when not said */
