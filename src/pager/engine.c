@@ -57,6 +57,7 @@ static ufm_status open_device(ufm_engine *e)
 	ufm_device_memory memory;
 	e->b->device_get_memory(e->device, &memory);
 	e->free_at_open_bytes = memory.free_bytes;
+	e->target_bytes = budget_target(e);
 	status = e->b->stream_open(e->device, NULL, &e->compute);
 	return status == UFM_OK ? e->b->stream_open(e->device, NULL, &e->copy) : status;
 }

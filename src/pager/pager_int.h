@@ -61,6 +61,7 @@ struct ufm_engine {
 	ufm_engine_config config; /* defaults resolved */
 	ufm_device_info device_info;
 	uint64_t free_at_open_bytes;
+	uint64_t target_bytes; /* vram_target, or all that can be had */
 	ufm_expert_desc desc;
 	uint32_t layers, experts;
 	budget plan;
@@ -96,6 +97,8 @@ struct ufm_engine {
 };
 
 /* budget.c */
+/* The target asked for, or all that the device can give now. */
+uint64_t budget_target(const ufm_engine *e);
 ufm_status budget_plan(const ufm_engine *e, budget *out);
 /* Gives every workspace buffer its address from `base`, or only measures with base 0; returns the
  * bytes. */

@@ -5,6 +5,9 @@
 
 #include "device/cuda/cuda_int.h"
 
+/* What the driver kept of the last free memory on an H200: under 4 MiB with 128 MiB mapped. */
+#define UNUSABLE_BYTES ((uint64_t)32 << 20)
+
 static ufm_status read_memory(ufm_device *device, size_t *free_bytes, size_t *total_bytes)
 {
 	cuda_scope scope;
@@ -81,6 +84,7 @@ static ufm_status find_granularity(ufm_device *device)
 	                                 CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
 
 	device->info.map_granularity_bytes = granularity_bytes;
+	device->info.unusable_bytes = UNUSABLE_BYTES;
 	return status;
 }
 
