@@ -10,6 +10,7 @@
 #include "cache/cache.h"
 #include "pager/host.h"
 #include "pager/pager.h"
+#include "pager/pinned.h"
 
 #define PAGER_LOADS 64  /* copies in flight at most; a power of two */
 #define PAGER_MARKS 256 /* marks that can be waited for; a power of two */
@@ -44,14 +45,6 @@ typedef struct budget {
 	uint64_t slab_bytes, workspace_bytes, arena_bytes, total_bytes;
 	uint32_t slots, ring;
 } budget;
-
-/* Page-locked host memory. */
-typedef struct pinned {
-	void *memory;
-	uint64_t size_bytes;
-} pinned;
-ufm_status pinned_open(const ufm_backend *b, uint64_t size_bytes, bool pageable, pinned *out);
-void pinned_close(const ufm_backend *b, pinned *p, bool pageable);
 
 struct ufm_engine {
 	ufm_host *host;
