@@ -9,7 +9,7 @@
 #include "conformance.h"
 #include "device/registry.h"
 
-static const case_list *const lists[] = {&memory_cases, &copy_cases,   &event_cases, &gather_cases,
+static const case_list *const lists[] = {&memory_cases, &copy_cases,   &event_cases,  &gather_cases,
                                          &router_cases, &expert_cases, &combine_cases};
 
 /* What only one backend promises. */
