@@ -23,11 +23,26 @@ static const struct {
 static struct CMUnitTest tests[CASES_MAX];
 static size_t count;
 
+/* UFM_TEST_LEAVE_OUT: beginnings of names, separated by blanks. A tool that takes device memory for
+ * itself breaks the cases that count it. */
+static bool left_out(const char *name)
+{
+	const char *at = getenv("UFM_TEST_LEAVE_OUT");
+
+	for (size_t length; at && *(at += strspn(at, " ")); at += length) {
+		length = strcspn(at, " ");
+		if (strncmp(name, at, length) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void add(const case_list *list)
 {
 	assert_true(count + list->count <= CASES_MAX);
-	memcpy(tests + count, list->cases, list->count * sizeof tests[0]);
-	count += list->count;
+	for (size_t i = 0; i < list->count; i++)
+		if (!left_out(list->cases[i].name))
+			tests[count++] = list->cases[i];
 }
 
 int main(void)

@@ -47,7 +47,7 @@ struct ufm_event {
 /* Records a line as the library's last error and gives the status. */
 ufm_status cuda_fail(ufm_status status, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-void cuda_set_core(const ufm_backend_core *core);
+void cuda_set_core(const ufm_backend_core *given);
 
 /* Every call of the driver goes through this one function. `call` names it in the message. A sticky
  * error loses the device: from then on every check gives UFM_EDEVICE with the first reason. device
