@@ -47,7 +47,7 @@ target_include_directories(ufm_cuda PRIVATE include src)
 target_compile_definitions(ufm_cuda PRIVATE _GNU_SOURCE)
 target_compile_options(ufm_cuda PRIVATE
 	$<$<COMPILE_LANGUAGE:C>:$<TARGET_PROPERTY:ufm_flags,INTERFACE_COMPILE_OPTIONS>>
-	$<$<COMPILE_LANGUAGE:CUDA>:-O3 -lineinfo $<$<BOOL:${UFM_WERROR}>:-Werror=all-warnings>>)
+	$<$<COMPILE_LANGUAGE:CUDA>:$<$<NOT:$<CONFIG:Release>>:-lineinfo> $<$<BOOL:${UFM_WERROR}>:-Werror=all-warnings>>)
 target_link_libraries(ufm_cuda PRIVATE CUDA::cudart_static Threads::Threads ${CMAKE_DL_LIBS})
 target_link_options(ufm_cuda PRIVATE LINKER:--version-script=${ufm_cuda_map} LINKER:-z,defs
 	-static-libgcc -static-libstdc++)
