@@ -42,6 +42,7 @@ enable_language(CUDA)
 file(GLOB ufm_cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/device/cuda/*.c
 	${CMAKE_CURRENT_SOURCE_DIR}/src/device/cuda/*.cu)
 set(ufm_cuda_map ${CMAKE_CURRENT_SOURCE_DIR}/src/device/cuda/plugin.map)
+# nodelete: what the runtime has registered with the process must not be unloaded under it.
 add_library(ufm_cuda MODULE ${ufm_cuda_sources})
 target_include_directories(ufm_cuda PRIVATE include src)
 target_compile_definitions(ufm_cuda PRIVATE _GNU_SOURCE)
@@ -50,6 +51,6 @@ target_compile_options(ufm_cuda PRIVATE
 	$<$<COMPILE_LANGUAGE:CUDA>:$<$<NOT:$<CONFIG:Release>>:-lineinfo> $<$<BOOL:${UFM_WERROR}>:-Werror=all-warnings>>)
 target_link_libraries(ufm_cuda PRIVATE CUDA::cudart_static Threads::Threads ${CMAKE_DL_LIBS})
 target_link_options(ufm_cuda PRIVATE LINKER:--version-script=${ufm_cuda_map} LINKER:-z,defs
-	-static-libgcc -static-libstdc++)
+	LINKER:-z,nodelete -static-libgcc -static-libstdc++)
 set_target_properties(ufm_cuda PROPERTIES CUDA_STANDARD 17 CUDA_RUNTIME_LIBRARY Static
 	LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} LINK_DEPENDS ${ufm_cuda_map})

@@ -53,7 +53,16 @@ run_machine() {
 	"$ufm" doctor
 }
 
-run_conformance() { tests/run --build "$build" --jobs 1 --kind conformance --kind gpu; }
+# A driver without a device: refused by name with a line, passed over by itself.
+check_hidden_device() {
+	local small=(bench --experts 2 --d-model 8 --d-hidden 8 --steps 1 --no-out) status=0
+	CUDA_VISIBLE_DEVICES='' "$ufm" "${small[@]}" --backend cuda || status=$?
+	[ $status = 3 ] && CUDA_VISIBLE_DEVICES='' "$ufm" "${small[@]}" -o jsonl | grep -q '"backend":"cpu"'
+}
+
+run_conformance() {
+	check_hidden_device && tests/run --build "$build" --jobs 1 --kind conformance --kind gpu
+}
 
 run_engine() {
 	tests/run --build "$build" --jobs 1 --kind unit --kind stress \
@@ -88,7 +97,9 @@ run_initcheck() {
 		sanitize initcheck "$build/tests/unit/test_forward"
 }
 
-record() { UFM=$ufm RESULTS=$1 tools/record "${@:2}"; }
+record() { # record FOLDER NAME OPTION-OF-BENCH...
+	UFM=$ufm RESULTS=$1 tools/record "${@:2}" && tests/gpu/report.py "$1/$2" | tee "$1/$2/report.md"
+}
 
 run_quick() { record "$1" quick --quick --workload text:bench/text/alice29.txt; }
 
