@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The bank object, and the banks that need no file: synthetic ones and those in memory. */
+/* The bank object, the banks that need no file (synthetic ones and those in memory), and the choice of
+ * whose file it is. */
 #include "bank/bank.h"
 
 #include <assert.h>
@@ -101,6 +102,14 @@ ufm_status ufm_bank_memory(const ufm_bank_memory_config *given, ufm_bank **out)
 	bank->blocks = config.blocks;
 	*out = bank;
 	return UFM_OK;
+}
+
+ufm_status ufm_bank_open(const char *path, ufm_bank **out)
+{
+	if (!path || !*path)
+		return status_fail(UFM_EINVAL, "path is empty, expected a bank's file or folder");
+	return bank_is_checkpoint(path) ? ufm_bank_checkpoint(path, NULL, out)
+	                                : bank_packed_open(path, out);
 }
 
 void ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info)

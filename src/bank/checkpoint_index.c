@@ -10,8 +10,6 @@
 
 typedef struct checkpoint_entry entry;
 
-#define ROOM_FIRST 64u
-
 typedef struct entry_list {
 	entry *entries;
 	uint32_t count, room;
@@ -19,19 +17,12 @@ typedef struct entry_list {
 
 static bool entry_add(entry_list *list, const char *tensor, const char *file)
 {
-	if (list->count == list->room) {
-		uint32_t room = list->room ? 2 * list->room : ROOM_FIRST;
-		entry *entries = alloc_zeroed(room, sizeof *entries);
+	entry *entries = alloc_grow(list->entries, list->count, &list->room, sizeof *entries);
 
-		if (!entries)
-			return false;
-		if (list->count)
-			memcpy(entries, list->entries, list->count * sizeof *entries);
-		alloc_free(list->entries);
-		list->entries = entries;
-		list->room = room;
-	}
-	list->entries[list->count++] = (entry){tensor, file};
+	if (!entries)
+		return false;
+	list->entries = entries;
+	entries[list->count++] = (entry){tensor, file};
 	return true;
 }
 

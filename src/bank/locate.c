@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bank/bank.h"
 #include "bank/checkpoint_int.h"
 #include "base/alloc.h"
 #include "base/file.h"
@@ -19,6 +20,14 @@ static bool ends_with(const char *text, const char *end)
 	size_t length = strlen(text), tail = strlen(end);
 
 	return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+bool bank_is_checkpoint(const char *path)
+{
+	struct stat st;
+
+	return ends_with(path, ENDING) || ends_with(path, ".json") ||
+	       (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
 char *checkpoint_join(const char *folder, const char *name)

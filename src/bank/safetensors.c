@@ -10,7 +10,6 @@
 #include "base/json_pull.h"
 #include "base/status.h"
 
-#define ROOM_FIRST 64u
 #define METADATA "__metadata__"
 
 static const struct {
@@ -72,21 +71,15 @@ void tensor_list_free(tensor_list *list)
 /* A zeroed place at the end; NULL when there is none. */
 static checkpoint_tensor *tensor_list_add(tensor_list *list)
 {
-	if (list->count == list->room) {
-		uint32_t room = list->room ? 2 * list->room : ROOM_FIRST;
-		checkpoint_tensor *tensors = alloc_zeroed(room, sizeof *tensors);
+	checkpoint_tensor *tensors =
+		alloc_grow(list->tensors, list->count, &list->room, sizeof *tensors);
 
-		if (!tensors)
-			return NULL;
-		if (list->count)
-			memcpy(tensors, list->tensors, list->count * sizeof *tensors);
-		alloc_free(list->tensors);
-		list->tensors = tensors;
-		list->room = room;
-	}
+	if (!tensors)
+		return NULL;
+	list->tensors = tensors;
 	/* The place may hold what a failed file left. */
-	memset(&list->tensors[list->count], 0, sizeof *list->tensors);
-	return &list->tensors[list->count++];
+	memset(&tensors[list->count], 0, sizeof *tensors);
+	return &tensors[list->count++];
 }
 
 ufm_status safetensors_header_bytes(const uint8_t *prefix, uint64_t got, uint64_t file_bytes,

@@ -12,7 +12,6 @@
 #include "base/status.h"
 
 #define NUMBER_BYTES_MAX 64u
-#define KEY_ROOM_FIRST 64u
 
 bool json_pull_unexpected(json_pull *r, const char *expected)
 {
@@ -144,26 +143,20 @@ static bool check_keys(json_pull *r)
 
 static bool push_key(json_pull *r, const char *key)
 {
+	const char **keys;
+
 	if (r->key_count == JSON_PULL_KEYS_MAX) {
 		r->status =
 			status_fail(UFM_EFORMAT, "byte %zu: more than %u keys", r->at, JSON_PULL_KEYS_MAX);
 		return false;
 	}
-	if (r->key_count == r->key_room) {
-		uint32_t room = r->key_room ? 2 * r->key_room : KEY_ROOM_FIRST;
-		const char **keys = alloc_zeroed(room, sizeof *keys);
-
-		if (!keys) {
-			r->status = UFM_ENOMEM;
-			return false;
-		}
-		if (r->keys)
-			memcpy(keys, r->keys, r->key_count * sizeof *keys);
-		alloc_free(r->keys);
-		r->keys = keys;
-		r->key_room = room;
+	keys = alloc_grow((void *)r->keys, r->key_count, &r->key_room, sizeof *keys);
+	if (!keys) {
+		r->status = UFM_ENOMEM;
+		return false;
 	}
-	r->keys[r->key_count++] = key;
+	r->keys = keys;
+	keys[r->key_count++] = key;
 	return true;
 }
 

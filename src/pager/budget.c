@@ -108,12 +108,20 @@ static ufm_status count_slots(const ufm_engine *e, uint64_t budget_bytes, bool b
 	return UFM_OK;
 }
 
+uint64_t budget_target(const ufm_engine *e)
+{
+	if (e->config.vram_target_bytes)
+		return e->config.vram_target_bytes;
+	uint64_t unusable = e->device_info.unusable_bytes, free = e->free_at_open_bytes;
+	return free > unusable ? free - unusable : 0;
+}
+
 ufm_status budget_plan(const ufm_engine *e, budget *out)
 {
 	const ufm_engine_config *c = &e->config;
 	budget plan = {0};
 	bool bounded = c->vram_target_bytes != 0;
-	uint64_t target = bounded ? c->vram_target_bytes : e->free_at_open_bytes;
+	uint64_t target = e->target_bytes;
 	if (c->headroom_bytes >= target)
 		return status_fail(UFM_EBUDGET,
 		                   "headroom: %llu bytes, expected less than vram-target (%llu)",

@@ -57,6 +57,7 @@ static ufm_status open_device(ufm_engine *e)
 	ufm_device_memory memory;
 	e->b->device_get_memory(e->device, &memory);
 	e->free_at_open_bytes = memory.free_bytes;
+	e->target_bytes = budget_target(e);
 	status = e->b->stream_open(e->device, NULL, &e->compute);
 	return status == UFM_OK ? e->b->stream_open(e->device, NULL, &e->copy) : status;
 }
@@ -85,9 +86,10 @@ static ufm_status open_host_tables(ufm_engine *e)
 	if (c->call_tokens_max <= c->max_tokens)
 		return UFM_OK;
 	uint64_t token_bytes = 4ull * e->desc.d_model * c->call_tokens_max;
-	ufm_status status = pinned_open(e->b, token_bytes * c->top_k_max, false, &e->host_table);
+	ufm_status status = pinned_open(e->b, "the row table of long calls", token_bytes * c->top_k_max,
+	                                &e->host_table);
 	if (status == UFM_OK)
-		status = pinned_open(e->b, token_bytes, false, &e->host_tokens);
+		status = pinned_open(e->b, "the tokens of long calls", token_bytes, &e->host_tokens);
 	if (status == UFM_OK)
 		status = e->b->host_view(e->device, e->host_table.memory, &e->ws.table);
 	if (status == UFM_OK)
@@ -184,8 +186,8 @@ static void close_streams(ufm_engine *e)
 
 static void close_memory(ufm_engine *e)
 {
-	pinned_close(e->b, &e->host_tokens, false);
-	pinned_close(e->b, &e->host_table, false);
+	pinned_close(e->b, &e->host_tokens);
+	pinned_close(e->b, &e->host_table);
 	if (e->mapped_bytes)
 		(void)e->b->mem_unmap(e->device, e->base, e->mapped_bytes);
 	if (e->reserved_bytes)

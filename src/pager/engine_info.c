@@ -11,7 +11,7 @@ void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 		.backend = e->b->name,
 		.device = e->device_info.name,
 		.policy = c->policy,
-		.vram_target_bytes = c->vram_target_bytes ? c->vram_target_bytes : e->free_at_open_bytes,
+		.vram_target_bytes = e->target_bytes,
 		.headroom_bytes = c->headroom_bytes,
 		.vram_limit_bytes = c->vram_limit_bytes,
 		.context_bytes = e->device_info.context_bytes,

@@ -10,6 +10,7 @@
 #include "cache/cache.h"
 #include "pager/host.h"
 #include "pager/pager.h"
+#include "pager/pinned.h"
 
 #define PAGER_LOADS 64  /* copies in flight at most; a power of two */
 #define PAGER_MARKS 256 /* marks that can be waited for; a power of two */
@@ -45,14 +46,6 @@ typedef struct budget {
 	uint32_t slots, ring;
 } budget;
 
-/* Page-locked host memory. */
-typedef struct pinned {
-	void *memory;
-	uint64_t size_bytes;
-} pinned;
-ufm_status pinned_open(const ufm_backend *b, uint64_t size_bytes, bool pageable, pinned *out);
-void pinned_close(const ufm_backend *b, pinned *p, bool pageable);
-
 struct ufm_engine {
 	ufm_host *host;
 	const ufm_backend *b;
@@ -61,6 +54,7 @@ struct ufm_engine {
 	ufm_engine_config config; /* defaults resolved */
 	ufm_device_info device_info;
 	uint64_t free_at_open_bytes;
+	uint64_t target_bytes; /* vram_target, or all that can be had */
 	ufm_expert_desc desc;
 	uint32_t layers, experts;
 	budget plan;
@@ -96,6 +90,8 @@ struct ufm_engine {
 };
 
 /* budget.c */
+/* The target asked for, or all that the device can give now. */
+uint64_t budget_target(const ufm_engine *e);
 ufm_status budget_plan(const ufm_engine *e, budget *out);
 /* Gives every workspace buffer its address from `base`, or only measures with base 0; returns the
  * bytes. */

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from support import checkpoint, oracle
+from support import checkpoints, oracle
 
 EXPERTS, D_MODEL, D_HIDDEN, TOP_K, NUMBER = 6, 24, 40, 2, 4
 CONFIG = {"model_type": "qwen3_moe", "hidden_act": "silu", "num_experts_per_tok": TOP_K,
@@ -25,13 +25,13 @@ class Case:
         print("seed", seed)
         self.rng = np.random.default_rng(seed)
         self.ufm, self.folder = ufm, ufm.folder
-        self.layer = checkpoint.Layer(self.rng, "proj", NUMBER, EXPERTS, D_MODEL, D_HIDDEN, "f32")
+        self.layer = checkpoints.Routed(self.rng, "gated", NUMBER, EXPERTS, D_MODEL, D_HIDDEN, "F32")
         self.write(CONFIG)
         self.x = oracle.clear_tokens(self.rng, 10, self.layer.router, TOP_K)
         np.save(self.folder / "x.npy", self.x)
 
-    def write(self, config, **more):
-        checkpoint.write(self.folder / "model", self.layer.tensors | more, "f32", config)
+    def write(self, config):
+        self.layer.write(self.folder / "model", config)
 
     def __call__(self, *options, **replaced):
         """The run with its required options, some replaced; None leaves one out."""
@@ -185,7 +185,7 @@ def test_wide_ids_are_not_cut_to_an_expert(case):
 
 
 def test_routing_needs_no_router_and_no_rule(case):
-    del case.layer.tensors[f"{case.layer.block}.gate.weight"]
+    del case.layer.tensors[case.layer.router_name]
     case.write({"hidden_act": "silu"})
     case.ok(*routing(case, np.zeros((10, 1), np.int32), np.ones((10, 1), np.float32)))
 
@@ -297,8 +297,9 @@ def test_a_broken_config(case):
 
 
 def test_the_router_must_fit(case):
-    name = f"{case.layer.block}.gate.weight"
-    case.write(CONFIG, **{name: case.layer.tensors[name][:-1].copy()})
+    name = case.layer.router_name
+    case.layer.tensors[name] = case.layer.router[:-1]
+    case.write(CONFIG)
     case.refused(4, name)
     del case.layer.tensors[name]
     case.write(CONFIG)

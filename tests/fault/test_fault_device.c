@@ -18,6 +18,7 @@
 static struct {
 	_Atomic uint64_t calls;
 	_Atomic uint64_t fail_at;
+	_Atomic uint64_t registered_bytes;
 	bool combined; /* combine was launched */
 } faults;
 
@@ -38,7 +39,6 @@ static ufm_status fault(void)
 FILTER(device_open, (const ufm_device_config *c, ufm_device **out), (c, out))
 FILTER(mem_reserve, (ufm_device * d, uint64_t n, ufm_devptr *base), (d, n, base))
 FILTER(mem_map, (ufm_device * d, ufm_devptr at, uint64_t n), (d, at, n))
-FILTER(host_register, (void *m, uint64_t n), (m, n))
 FILTER(host_view, (ufm_device * d, const void *m, ufm_devptr *out), (d, m, out))
 FILTER(stream_open, (ufm_device * d, void *native, ufm_stream **out), (d, native, out))
 FILTER(stream_wait, (ufm_stream * s, ufm_event *e), (s, e))
@@ -49,6 +49,22 @@ FILTER(copy, (ufm_stream * s, ufm_copy_kind k, ufm_devptr to, ufm_devptr from, u
 FILTER(gather, (ufm_stream * s, const ufm_gather_args *a), (s, a))
 FILTER(route, (ufm_stream * s, const ufm_router_args *a), (s, a))
 FILTER(experts, (ufm_stream * s, const ufm_experts_args *a), (s, a))
+
+static ufm_status faulty_host_register(void *memory, uint64_t size_bytes)
+{
+	ufm_status status = fault();
+	if (status == UFM_OK)
+		status = cpu_backend.host_register(memory, size_bytes);
+	if (status == UFM_OK)
+		atomic_fetch_add(&faults.registered_bytes, size_bytes);
+	return status;
+}
+
+static void counted_host_unregister(void *memory, uint64_t size_bytes)
+{
+	cpu_backend.host_unregister(memory, size_bytes);
+	atomic_fetch_sub(&faults.registered_bytes, size_bytes);
+}
 
 static ufm_status faulty_combine(ufm_stream *s, const ufm_combine_args *args)
 {
@@ -66,6 +82,7 @@ static ufm_backend faulty_backend(void)
 	b.mem_reserve = faulty_mem_reserve;
 	b.mem_map = faulty_mem_map;
 	b.host_register = faulty_host_register;
+	b.host_unregister = counted_host_unregister;
 	b.host_view = faulty_host_view;
 	b.stream_open = faulty_stream_open;
 	b.stream_wait = faulty_stream_wait;
@@ -101,6 +118,7 @@ static void opening_fails_cleanly(void **state)
 		atomic_store(&faults.calls, 0);
 		atomic_store(&faults.fail_at, at);
 		assert_int_equal(fixture_open(&f, &c), UFM_EDEVMEM);
+		assert_int_equal(atomic_load(&faults.registered_bytes), 0);
 	}
 	atomic_store(&faults.fail_at, UINT64_MAX);
 }

@@ -3,13 +3,10 @@
 import ctypes
 import os
 import secrets
-import sys
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-import checkpoints  # noqa: E402
+from support import checkpoints
 
 LIBRARY = ctypes.CDLL(os.path.abspath(os.path.join(os.environ.get("UFM_BUILD_DIR", "build"),
                                                    "libufm.so")))
