@@ -4,7 +4,7 @@
 
 ufm_devptr slot_address(const ufm_engine *e, uint32_t slot)
 {
-	return e->base + (uint64_t)slot * e->desc.block_bytes;
+	return e->slab + (uint64_t)slot * e->desc.block_bytes;
 }
 
 void slots_publish(ufm_engine *e)
