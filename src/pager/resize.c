@@ -72,8 +72,9 @@ static ufm_status grow(ufm_engine *e, const budget *next)
 
 /* ------------------------------------------------------------------ shrinking */
 
-/* A move comes after the last use of the slot that it overwrites. The host waits for its end, because
- * the old slot is unmapped then. */
+/* A move comes after the last use of the slot that it overwrites. The host waits for the copy stream as
+ * a whole, moves or not: slots are unmapped then, and a load that failed may have left a copy, or a
+ * slot that was never used its poison, of which no record tells. */
 static ufm_status copy_moved(ufm_engine *e, const cache_move *moves, uint32_t n)
 {
 	ufm_status status = UFM_OK;
@@ -101,11 +102,9 @@ static void settle_moved(ufm_engine *e, const cache_move *moves, uint32_t n, boo
 	counter_add(&e->counters, copied ? COUNTER_moves : COUNTER_evictions, n);
 }
 
-/* The engine's own stream is waited for as a whole, as the copy stream was: after a call that failed,
- * work may be in flight that no mark tells of. */
 static ufm_status wait_for_readers(ufm_engine *e, uint32_t first_slot)
 {
-	ufm_status status = e->b->stream_sync(e->compute);
+	ufm_status status = UFM_OK;
 	for (uint32_t i = first_slot; i < e->plan.slots && status == UFM_OK; i++)
 		status = mark_wait(e, e->uses[i].mark);
 	return status;

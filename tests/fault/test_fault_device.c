@@ -249,7 +249,43 @@ static void resizes_fail_locally(void **state)
 		}
 	}
 	print_message("%llu failed resizes\n", (unsigned long long)failed);
-	assert_true(failed > 10);
+	assert_true(failed > 6);
+	fixture_close(&f);
+}
+
+/* A step that failed may have left a copy in flight that no record tells of; its slot must not go
+ * meanwhile. */
+static void resizes_after_failed_steps(void **state)
+{
+	(void)state;
+	ufm_backend b = faulty_backend();
+	fixture_config c = small_model(&b);
+	c.slots_max = 0;
+	c.d_model = 128;
+	c.d_hidden = 2048;
+	c.tokens = c.max_tokens = 64;
+	c.vram_target_bytes = 64 << 20;
+	fixture f;
+	ufm_engine_info info;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	ufm_engine_get_info(f.engine, &info);
+	assert_int_equal(info.slots, 7);
+	assert_int_equal(fixture_run(&f, 1), UFM_OK);
+	uint64_t want = fixture_hash(&f), large = info.vram_target_bytes;
+	uint64_t small = info.workspace_bytes + info.arena_bytes + 3 * info.block_bytes + 65536;
+	for (uint64_t at = 0;; at++) {
+		atomic_store(&faults.calls, 0);
+		atomic_store(&faults.fail_at, at);
+		ufm_status status = fixture_run(&f, 1);
+		atomic_store(&faults.fail_at, UINT64_MAX);
+		assert_int_equal(ufm_engine_resize(f.engine, small), UFM_OK);
+		check_budget(&f, 3);
+		assert_int_equal(ufm_engine_resize(f.engine, large), UFM_OK);
+		check_works(&f, want);
+		if (status == UFM_OK)
+			break;
+	}
 	fixture_close(&f);
 }
 
@@ -306,9 +342,9 @@ static void unreadable_expert_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(opening_fails_cleanly),      cmocka_unit_test(steps_fail_locally),
-		cmocka_unit_test(resizes_fail_locally),       cmocka_unit_test(failed_calls_do_not_write),
-		cmocka_unit_test(unreadable_expert_is_named),
+		cmocka_unit_test(opening_fails_cleanly),     cmocka_unit_test(steps_fail_locally),
+		cmocka_unit_test(resizes_fail_locally),      cmocka_unit_test(resizes_after_failed_steps),
+		cmocka_unit_test(failed_calls_do_not_write), cmocka_unit_test(unreadable_expert_is_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
