@@ -224,7 +224,8 @@ typedef struct ufm_host_config {
 } ufm_host_config;
 
 /* Loads every block into host memory, page-locked for the backend's devices. On failure names the
- * expert or the bytes missing. config may be NULL. */
+ * expert or the bytes missing: UFM_ENOMEM for more than 80 % of the memory available to this process
+ * (pageable: more than all of it). config may be NULL. */
 UFM_API ufm_status ufm_host_open(ufm_bank *bank, const ufm_host_config *config, ufm_host **out);
 UFM_API void ufm_host_close(ufm_host *host);
 
