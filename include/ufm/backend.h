@@ -57,6 +57,7 @@ typedef struct ufm_device_info {
 	uint64_t memory_total_bytes; /* under memory_limit_bytes */
 	uint64_t context_bytes; /* taken before any allocation, by the driver and other processes */
 	uint64_t map_granularity_bytes;
+	uint64_t unusable_bytes; /* of free memory, at most so much cannot be mapped: page tables */
 	uint32_t compute_units;
 	double link_gbps; /* emulated; 0: real */
 } ufm_device_info;

@@ -241,7 +241,7 @@ typedef struct ufm_stream ufm_stream;
 typedef struct ufm_engine_config {
 	size_t struct_size;
 	uint32_t device_index;
-	uint64_t vram_target_bytes; /* default: all that is free on the device */
+	uint64_t vram_target_bytes; /* default: all that is free and can be had */
 	uint64_t headroom_bytes;    /* kept free below the target */
 	uint64_t vram_limit_bytes;  /* gives the device the memory of a smaller card; 0: its own */
 	double link_gbps;           /* cpu backend: emulated link, decimal GB/s each way; 0: off */

@@ -130,12 +130,18 @@ static ufm_status count_slots(const ufm_engine *e, uint64_t budget_bytes, bool b
 	return UFM_OK;
 }
 
-ufm_status budget_plan(const ufm_engine *e, uint64_t target_bytes, uint64_t available_bytes,
-                       budget *out)
+/* What can be had of free memory. */
+static uint64_t usable_bytes(const ufm_engine *e, uint64_t free_bytes)
+{
+	uint64_t unusable = e->device_info.unusable_bytes;
+	return free_bytes > unusable ? free_bytes - unusable : 0;
+}
+
+ufm_status budget_plan(const ufm_engine *e, uint64_t target_bytes, uint64_t free_bytes, budget *out)
 {
 	const ufm_engine_config *c = &e->config;
 	bool bounded = target_bytes != 0;
-	budget plan = {.target_bytes = bounded ? target_bytes : available_bytes};
+	budget plan = {.target_bytes = bounded ? target_bytes : usable_bytes(e, free_bytes)};
 	if (c->headroom_bytes >= plan.target_bytes)
 		return status_fail(
 			UFM_EBUDGET, "headroom: %llu bytes, expected less than vram-target (%llu)",

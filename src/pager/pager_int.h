@@ -94,8 +94,8 @@ struct ufm_engine {
 };
 
 /* budget.c */
-/* The division of target_bytes, or with 0 of all that is available. UFM_EBUDGET. */
-ufm_status budget_plan(const ufm_engine *e, uint64_t target_bytes, uint64_t available_bytes,
+/* The division of target_bytes, or with 0 of what can be had of free_bytes. UFM_EBUDGET. */
+ufm_status budget_plan(const ufm_engine *e, uint64_t target_bytes, uint64_t free_bytes,
                        budget *out);
 /* Bytes of workspace, arena and a number of slots, in whole granules. */
 uint64_t budget_total(const ufm_engine *e, const budget *plan, uint32_t slots);
