@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "base/size.h"
 #include "support/fixture.h"
 
 #define SCHEDULES 40
@@ -133,11 +134,13 @@ static void *watch(void *arg)
 
 static void open_shared(shared *s)
 {
+	uint64_t granule = fixture_granule();
 	fixture_config c = {.experts = EXPERTS,
 	                    .d_model = 64,
-	                    .d_hidden = 136,
+	                    .d_hidden =
+	                        136 * (uint32_t)(granule / 65536), /* more than a granule each */
 	                    .tokens = 6,
-	                    .vram_target_bytes = 8 << 20,
+	                    .vram_target_bytes = 128 * granule,
 	                    .seed = 9};
 	ufm_engine_info info;
 	memset(s, 0, sizeof *s);
@@ -146,9 +149,8 @@ static void open_shared(shared *s)
 	assert_int_equal(info.slots, EXPERTS);
 	s->expert_bytes = info.expert_bytes;
 	for (uint32_t slots = 0; slots <= EXPERTS; slots++)
-		s->targets[slots] =
-			(info.workspace_bytes + info.arena_bytes + slots * info.block_bytes + 65535) / 65536 *
-			65536;
+		s->targets[slots] = size_round_up(
+			info.workspace_bytes + info.arena_bytes + slots * info.block_bytes, granule);
 	s->largest_bytes = s->targets[EXPERTS];
 	for (uint32_t i = 0; i < EXPERTS; i++) {
 		s->blocks[i] = malloc(info.expert_bytes);
