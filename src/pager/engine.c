@@ -119,13 +119,6 @@ static ufm_status open_cache(ufm_engine *e)
 	return UFM_OK;
 }
 
-static ufm_status poison(ufm_engine *e)
-{
-	if (!e->config.poison_free_slots || e->plan.slab_bytes == 0)
-		return UFM_OK;
-	return e->b->fill(e->copy, e->slab, 0xff, e->plan.slab_bytes);
-}
-
 static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 {
 	ufm_status status = read_config(e, user);
@@ -147,7 +140,7 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 		status = loads_open(e);
 	if (status == UFM_OK)
 		status = leases_open(e);
-	return status == UFM_OK ? poison(e) : status;
+	return status == UFM_OK ? slots_poison(e, 0, e->plan.slots) : status;
 }
 
 ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config, ufm_engine **out)

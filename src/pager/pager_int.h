@@ -136,6 +136,8 @@ ufm_status loads_order(ufm_engine *e, uint32_t slot, ufm_stream *stream, bool me
 ufm_devptr slot_address(const ufm_engine *e, uint32_t slot);
 /* The work on `stream` so far is the last use of these slots: unpins them. */
 ufm_status slots_used_by(ufm_engine *e, ufm_stream *stream, const uint32_t *slots, uint32_t n);
+/* Empty slots hold NaN until they are filled, where the configuration asks for it. */
+ufm_status slots_poison(ufm_engine *e, uint32_t first, uint32_t n);
 /* Publishes the number of slots in use. */
 void slots_publish(ufm_engine *e);
 

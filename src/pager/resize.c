@@ -34,22 +34,12 @@ static void adopt(ufm_engine *e, const budget *next)
 
 /* ------------------------------------------------------------------ growing */
 
-/* The added slots hold NaN until they are filled, as all do when the engine opens. */
-static ufm_status poison_added(ufm_engine *e, const budget *next)
-{
-	if (!e->config.poison_free_slots || next->slots == e->plan.slots)
-		return UFM_OK;
-	return e->b->fill(e->copy, slot_address(e, e->plan.slots), 0xff,
-	                  next->slab_bytes - e->plan.slab_bytes);
-}
-
 /* Slots that were added cannot be in anybody's way, so the cache does not refuse. */
 static void add_slots(ufm_engine *e, const budget *next)
 {
 	cache_resized done;
 	ufm_status status = cache_resize(e->cache, next->slots, next->ring, NULL, &done);
 	assert(status == UFM_OK && done.moves == 0 && done.evictions == 0);
-	(void)status;
 }
 
 static ufm_status grow(ufm_engine *e, const budget *next)
@@ -59,7 +49,7 @@ static ufm_status grow(ufm_engine *e, const budget *next)
 	ufm_status status = more_bytes ? e->b->mem_map(e->device, end, more_bytes) : UFM_OK;
 	if (status != UFM_OK)
 		return status_prefix(status, "%u expert slots", next->slots);
-	status = poison_added(e, next);
+	status = slots_poison(e, e->plan.slots, next->slots - e->plan.slots);
 	if (status != UFM_OK) {
 		if (more_bytes)
 			(void)e->b->mem_unmap(e->device, end, more_bytes);
