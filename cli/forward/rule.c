@@ -3,7 +3,6 @@
 #include "cli/forward/rule.h"
 
 #include "bank/bank.h"
-#include "bank/experts.h"
 #include "bank/model_config.h"
 #include "base/alloc.h"
 #include "base/status.h"
@@ -118,25 +117,12 @@ ufm_status forward_rule(const ufm_bank *bank, const forward_input *input, forwar
 	return status ? status : check_top_k(bank, input, config, state);
 }
 
-/* Shaped as the layer's experts want it. */
-static ufm_status find_router(const checkpoint *c, uint32_t layer_number,
-                              const checkpoint_tensor **out)
-{
-	expert_set experts;
-	ufm_status status = experts_find(c, layer_number, layer_number + 1, &experts);
-	if (status)
-		return status;
-	status = experts_router(&experts, c, 0, out);
-	experts_free(&experts);
-	return status;
-}
-
 ufm_status forward_router(const ufm_bank *bank, uint32_t layer_number, float **out)
 {
 	const checkpoint *c = bank_checkpoint(bank);
 	const checkpoint_tensor *tensor;
 	float *weight;
-	ufm_status status = find_router(c, layer_number, &tensor);
+	ufm_status status = bank_router(bank, 0, &tensor);
 	if (status)
 		return status_prefix(status, "layer %u", layer_number);
 	if (!tensor)
