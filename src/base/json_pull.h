@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A strict JSON reader (RFC 8259, UTF-8) for files that others wrote: the caller pulls one value after
- * the other, so a header of 100 MB costs its bytes and 8 for each key, not a tree of gigabytes.
+ * the other, so a header of 100 MB costs its bytes and 8 for each key, not a tree of ten times its size.
  *
  * Strings are decoded in place: the text must be writable, and what was read points into it,
  * NUL-terminated. A key that stands twice in one object, in whatever spelling, a lone surrogate, an

@@ -173,6 +173,14 @@ def test_packed_bank(ufm, ufm_path, tmp_path):
     assert found["router"] is None and found["obstacle"] is None
 
 
+def test_names_that_are_no_utf8(ufm, tmp_path):
+    folder = os.path.join(os.fsencode(tmp_path), b"\xff")
+    os.mkdir(folder)
+    checkpoints.write(os.fsdecode(folder) + "/model.safetensors", {"a": np.zeros(1)})
+    found = facts(ufm, os.fsdecode(folder))
+    assert found["path"].endswith("/?") and found["files"][0]["path"].endswith("/?/model.safetensors")
+
+
 # ---- malformed files: exit 4 and one line
 
 FOUR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
