@@ -2,6 +2,8 @@
 /* Turns a parsed table into JSON: numbers stay numbers, sizes are bytes, zero words are words. */
 #include "cli/options_json.h"
 
+#include "cli/json_text.h"
+
 static json_t *list_json(const option_spec *spec, const option_list *list)
 {
 	json_t *array = json_array();
@@ -26,13 +28,6 @@ static json_t *number_json(const option_spec *spec, const void *at)
 	           : NULL;
 }
 
-/* What comes from a command line need not be UTF-8, which JSON is. */
-static json_t *string_json(const char *string)
-{
-	json_t *value = string ? json_string(string) : json_null();
-	return value ? value : json_string("(not UTF-8)");
-}
-
 static json_t *value_json(const option_spec *spec, const void *values)
 {
 	const void *at = (const char *)values + spec->offset;
@@ -47,7 +42,7 @@ static json_t *value_json(const option_spec *spec, const void *values)
 	case OPTION_U32_LIST:
 		return list_json(spec, at);
 	case OPTION_STRING:
-		return string_json(*(const char *const *)at);
+		return json_text(*(const char *const *)at);
 	default:
 		number = number_json(spec, at);
 		return number ? number : json_string(spec->zero_word);

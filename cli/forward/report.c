@@ -2,6 +2,7 @@
 /* The run as JSON. */
 #include "cli/forward/report.h"
 
+#include "cli/json_text.h"
 #include "cli/options_json.h"
 
 static void add(json_t *out, const char *name, json_t *value)
@@ -12,11 +13,6 @@ static void add(json_t *out, const char *name, json_t *value)
 static json_t *whole(uint64_t value)
 {
 	return json_integer((json_int_t)value);
-}
-
-static json_t *text(const char *value)
-{
-	return *value ? json_string(value) : NULL;
 }
 
 static json_t *ms(uint64_t value_ns)
@@ -101,10 +97,10 @@ json_t *forward_json(const forward_config *config, const option_state *state,
 	json_t *output = json_object_get(json_object_get(options, "output"), "value");
 	add(out, "mode", json_string(mode_name((placement_mode)config->mode)));
 	add(out, "status", json_string(r->out_of_memory ? "oom" : "ok"));
-	add(out, "error", text(r->error));
+	add(out, "error", json_text(r->error));
 	add(out, "output", *r->error ? NULL : json_incref(output));
-	add(out, "backend", text(r->backend));
-	add(out, "device", text(r->device));
+	add(out, "backend", json_text(r->backend));
+	add(out, "device", json_text(r->device));
 	add_layer(out, config, input, r);
 	add_memory(out, config, r);
 	add_figures(out, r);
