@@ -10,10 +10,9 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 import checkpoints  # noqa: E402
+from library import load  # noqa: E402
 
-LIBRARY = ctypes.CDLL(os.path.abspath(os.path.join(os.environ.get("UFM_BUILD_DIR", "build"),
-                                                   "libufm.so")))
-LIBRARY.ufm_last_error.restype = ctypes.c_char_p
+LIBRARY = load()
 LIBRARY.ufm_bank_close.argtypes = [ctypes.c_void_p]
 F32, BF16 = 1, 2
 SILU = 2
