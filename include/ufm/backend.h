@@ -140,7 +140,8 @@ typedef struct ufm_backend {
 	void (*device_get_memory)(ufm_device *device, ufm_device_memory *memory);
 
 	/* Device memory: an address range of size_bytes (a multiple of the granularity), then chunks
-	 * of it. mem_map takes memory from the device: UFM_EDEVMEM says bytes asked and free. */
+	 * of it. mem_map takes memory from the device: UFM_EDEVMEM says bytes asked and free. Both calls
+	 * do all or nothing; mem_unmap takes any granules, whichever calls mapped them. */
 	ufm_status (*mem_reserve)(ufm_device *device, uint64_t size_bytes, ufm_devptr *base);
 	void (*mem_release)(ufm_device *device, ufm_devptr base, uint64_t size_bytes);
 	ufm_status (*mem_map)(ufm_device *device, ufm_devptr at, uint64_t size_bytes);

@@ -106,7 +106,7 @@ static void snapshot(machine *m, cache_slot *out)
 
 static void place(machine *m, bool hint)
 {
-	cache_slot before[SLOTS_MAX];
+	cache_slot before[SLOTS_MAX] = {0};
 	cache_placement placement;
 	cache_stats stats;
 	uint32_t key = absent_key(m);
@@ -267,7 +267,7 @@ static void resize(machine *m)
 {
 	uint32_t slots = 1 + rng_below(&m->r, m->config.slots_max);
 	uint32_t ring = rng_below(&m->r, slots + 1);
-	cache_slot before[SLOTS_MAX];
+	cache_slot before[SLOTS_MAX] = {0};
 	cache_move moves[SLOTS_MAX];
 	cache_resized done;
 	ufm_status status;

@@ -99,7 +99,7 @@ static void compare_with_plain(const ufm_policy *policy, bool lru, uint32_t memb
                                uint32_t slots, uint32_t ring, uint64_t seed)
 {
 	enum { EVENTS = 300 };
-	uint32_t found[EVENTS], expected[EVENTS];
+	uint32_t found[EVENTS] = {0}, expected[EVENTS] = {0};
 	trace t;
 	rng r;
 

@@ -23,6 +23,20 @@ const ufm_backend *fixture_backend(void)
 	return backend;
 }
 
+uint64_t fixture_granule(void)
+{
+	const ufm_backend *b = fixture_backend();
+	ufm_device_config config;
+	ufm_device_info info;
+	ufm_device *device;
+	UFM_STRUCT_INIT(&config);
+	if (b->device_open(&config, &device) != UFM_OK)
+		abort();
+	b->device_get_info(device, &info);
+	b->device_close(device);
+	return info.map_granularity_bytes;
+}
+
 static void resolve(fixture_config *c)
 {
 	c->layers = c->layers ? c->layers : 1;

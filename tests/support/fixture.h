@@ -33,6 +33,9 @@ typedef struct fixture {
 /* The backend named by UFM_TEST_BACKEND, else cpu; aborts where that cannot be had. */
 const ufm_backend *fixture_backend(void);
 
+/* Bytes that its devices map at once. */
+uint64_t fixture_granule(void);
+
 /* On failure everything is closed and the status returned. */
 ufm_status fixture_open(fixture *f, const fixture_config *config);
 void fixture_close(fixture *f);
