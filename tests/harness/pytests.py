@@ -19,12 +19,6 @@ def interpreter(root):
     return None
 
 
-def skip_reason(skip):
-    """Of a whole file that was skipped, pytest gives the reason in the text only."""
-    message = skip.get("message", "")
-    return skip.text or "" if message == "collection skipped" else message
-
-
 def parse(report, prefix, strict):
     results = []
     for case in ElementTree.parse(report).iter("testcase"):
@@ -34,7 +28,7 @@ def parse(report, prefix, strict):
         if failure is not None or error is not None:
             results.append(Result(name, FAILED))
         elif skip is not None:
-            results.append(skipped(name, skip_reason(skip), strict))
+            results.append(skipped(name, skip.get("message", ""), strict))
         else:
             results.append(Result(name, PASSED))
     return results

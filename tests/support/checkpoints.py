@@ -8,11 +8,11 @@ import struct
 import numpy as np
 import pytest
 
-ml_dtypes = pytest.importorskip("ml_dtypes", reason="not installed: ml_dtypes in ./.venv")
-writer = pytest.importorskip("safetensors.numpy", reason="not installed: safetensors in ./.venv")
-
 SCHEMES = ("gated", "letters", "fused", "plain", "biases")
-DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+
+
+def needed(module, package):
+    return pytest.importorskip(module, reason=f"not installed: {package} in ./.venv")
 
 
 def layer(random, scheme, prefix, experts, d_model, d_hidden):
@@ -42,11 +42,16 @@ def layer(random, scheme, prefix, experts, d_model, d_hidden):
 
 def stored(values, dtype):
     """The array in a file's own type."""
-    return np.ascontiguousarray(values).astype(DTYPES[dtype])
+    if dtype == "BF16":
+        own = needed("ml_dtypes", "ml_dtypes").bfloat16
+    else:
+        own = {"F32": np.float32, "F16": np.float16}[dtype]
+    return np.ascontiguousarray(values).astype(own)
 
 
 def write(path, tensors, dtype="F32"):
     """One file. dtype: of all tensors, or a function of the name."""
+    writer = needed("safetensors.numpy", "safetensors")
     choose = dtype if callable(dtype) else lambda name: dtype
     writer.save_file({name: stored(values, choose(name)) for name, values in tensors.items()},
                      str(path), {"format": "pt"})

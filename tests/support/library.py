@@ -11,7 +11,8 @@ def load():
     with open(path, "rb") as file:
         content = file.read()
     if b"__asan_init" in content or b"__tsan_init" in content:
-        pytest.skip("not under a sanitizer, which python is not linked with", allow_module_level=True)
+        pytest.skip("not under a sanitizer, which python is not linked with")
     library = ctypes.CDLL(path)
     library.ufm_last_error.restype = ctypes.c_char_p
+    library.ufm_bank_close.argtypes = [ctypes.c_void_p]
     return library
