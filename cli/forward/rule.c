@@ -24,13 +24,20 @@ static ufm_status not_said(const checkpoint *c, const char *options, const char 
 	                   config_name(c), what);
 }
 
-static ufm_status take_top_k(const checkpoint *c, const model_config *model, forward_config *config,
-                             option_state *state)
+static ufm_status take_top_k(const checkpoint *c, const model_config *model, uint32_t experts,
+                             forward_config *config, option_state *state)
 {
+	if (config->top_k > experts)
+		return status_fail(UFM_EINVAL, "--top-k: found %u, expected at most the layer's %u experts",
+		                   config->top_k, experts);
 	if (config->top_k)
 		return UFM_OK;
 	if (!model->top_k)
 		return not_said(c, "--top-k", "how many experts a token has");
+	if (model->top_k > experts)
+		return status_fail(UFM_EFORMAT,
+		                   "%s: found %u experts a token, expected at most the layer's %u experts",
+		                   config_name(c), model->top_k, experts);
 	config->top_k = model->top_k;
 	forward_origin(state, "top-k", FROM_CONFIG);
 	return UFM_OK;
@@ -69,7 +76,8 @@ static ufm_status take_scoring(const checkpoint *c, const model_config *model,
 	return UFM_OK;
 }
 
-static ufm_status take_rule(const checkpoint *c, forward_config *config, option_state *state)
+static ufm_status take_rule(const checkpoint *c, uint32_t experts, forward_config *config,
+                            option_state *state)
 {
 	model_config model;
 	ufm_status status = model_config_read(checkpoint_config_path(c), &model);
@@ -78,43 +86,39 @@ static ufm_status take_rule(const checkpoint *c, forward_config *config, option_
 	if (*model.router_obstacle)
 		return status_fail(UFM_EFORMAT, "%s: %s; expected --ids and --gates for this model",
 		                   config_name(c), model.router_obstacle);
-	status = take_top_k(c, &model, config, state);
+	status = take_top_k(c, &model, experts, config, state);
 	if (!status)
 		status = take_norm_topk(c, &model, config, state);
 	return status ? status : take_scoring(c, &model, config, state);
 }
 
-static ufm_status check_top_k(const ufm_bank *bank, const forward_input *input,
-                              const forward_config *config, const option_state *state)
+static ufm_status take_shape(const forward_input *input, uint32_t experts, forward_config *config,
+                             option_state *state)
 {
-	ufm_bank_info info;
-	ufm_bank_get_info(bank, &info);
-	if (config->top_k <= info.experts &&
-	    (uint64_t)config->top_k * input->tokens <= FORWARD_ROWS_MAX)
-		return UFM_OK;
-	if (config->top_k > info.experts)
-		return status_fail(input->ids ? UFM_EFORMAT : UFM_EINVAL,
-		                   "--%s: found %u experts a token%s%s, expected at most the layer's %u",
-		                   input->ids ? "ids" : "top-k", config->top_k,
-		                   forward_was_given(state, "top-k") || input->ids ? "" : " in ",
-		                   forward_was_given(state, "top-k") || input->ids ? "" : FROM_CONFIG,
-		                   info.experts);
-	return status_fail(UFM_EFORMAT,
-	                   "--input: found %u tokens of %u experts each, expected at most %u",
-	                   input->tokens, config->top_k, FORWARD_ROWS_MAX);
+	if (input->top_k > experts)
+		return status_fail(
+			UFM_EFORMAT, "--ids: %s: found %u ids a token, expected at most the layer's %u experts",
+			config->ids, input->top_k, experts);
+	config->top_k = input->top_k;
+	forward_origin(state, "top-k", "shape of --ids");
+	return UFM_OK;
 }
 
 ufm_status forward_rule(const ufm_bank *bank, const forward_input *input, forward_config *config,
                         option_state *state)
 {
-	ufm_status status = UFM_OK;
-	if (input->ids) {
-		config->top_k = input->top_k;
-		forward_origin(state, "top-k", "shape of --ids");
-	} else {
-		status = take_rule(bank_checkpoint(bank), config, state);
-	}
-	return status ? status : check_top_k(bank, input, config, state);
+	ufm_bank_info info;
+	ufm_status status;
+	ufm_bank_get_info(bank, &info);
+	status = input->ids ? take_shape(input, info.experts, config, state)
+	                    : take_rule(bank_checkpoint(bank), info.experts, config, state);
+	if (!status && (uint64_t)config->top_k * input->tokens > FORWARD_ROWS_MAX)
+		return status_fail(
+			UFM_EFORMAT,
+			"--input: %s: found %u tokens of %u experts each, expected at most %u in "
+			"all",
+			config->input, input->tokens, config->top_k, FORWARD_ROWS_MAX);
+	return status;
 }
 
 ufm_status forward_router(const ufm_bank *bank, uint32_t layer_number, float **out)

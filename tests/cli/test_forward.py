@@ -277,6 +277,7 @@ def test_no_config_at_all(case):
     ({"hidden_act": "gelu_pytorch_tanh"}, "gelu_pytorch_tanh"),
     ({"scoring_func": "tanh", "model_type": "other"}, "tanh"),
     ({"num_experts_per_tok": "two"}, "num_experts_per_tok"),
+    ({"num_experts_per_tok": 7}, "at most the layer's 6"),
     ({"n_group": 4, "topk_group": 2}, "group"),
 ])
 def test_a_rule_that_is_unknown_is_refused(case, config, expected):

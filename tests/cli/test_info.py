@@ -10,6 +10,7 @@ import struct
 import numpy as np
 import pytest
 from support import checkpoints
+from support.library import load
 
 SOURCE = os.environ.get("UFM_SOURCE_DIR", ".")
 QWEN = dict(model_type="qwen3_moe", hidden_act="silu", num_experts_per_tok=2, norm_topk_prob=True)
@@ -154,10 +155,9 @@ def test_no_experts(ufm, tmp_path):
     assert "holds no routed experts" in found["obstacle"]
 
 
-def test_packed_bank(ufm, ufm_path, tmp_path):
+def test_packed_bank(ufm, tmp_path):
     """A checkpoint saved as a packed bank is the same bank."""
-    library = ctypes.CDLL(os.path.join(os.path.dirname(ufm_path), "libufm.so"))
-    bank = ctypes.c_void_p()
+    library, bank = load(), ctypes.c_void_p()
     make(tmp_path, "biases")
     checkpoints.write_config(tmp_path, hidden_act="gelu")
     assert library.ufm_bank_open(os.fsencode(tmp_path), ctypes.byref(bank)) == 0

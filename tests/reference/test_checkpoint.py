@@ -7,11 +7,8 @@ import secrets
 import numpy as np
 import pytest
 from support import checkpoints
+from support.library import load
 
-LIBRARY = ctypes.CDLL(os.path.abspath(os.path.join(os.environ.get("UFM_BUILD_DIR", "build"),
-                                                   "libufm.so")))
-LIBRARY.ufm_last_error.restype = ctypes.c_char_p
-LIBRARY.ufm_bank_close.argtypes = [ctypes.c_void_p]
 F32, BF16 = 1, 2
 SILU = 2
 PARTS = {1: "up", 2: "up_bias", 3: "gate", 5: "down", 6: "down_bias"}
@@ -39,22 +36,23 @@ class Config(ctypes.Structure):
 
 class Bank:
     def __init__(self, path, f16_as=F32):
+        self.library = load()
         config = Config(ctypes.sizeof(Config), f16_as, SILU, 0, 0)
         self.handle, self.info = ctypes.c_void_p(), Info()
-        status = LIBRARY.ufm_bank_checkpoint(os.fsencode(path), ctypes.byref(config),
+        status = self.library.ufm_bank_checkpoint(os.fsencode(path), ctypes.byref(config),
                                              ctypes.byref(self.handle))
-        assert status == 0, LIBRARY.ufm_last_error()
-        LIBRARY.ufm_bank_get_info(self.handle, ctypes.byref(self.info))
+        assert status == 0, self.library.ufm_last_error()
+        self.library.ufm_bank_get_info(self.handle, ctypes.byref(self.info))
 
     def number(self, layer):
-        return LIBRARY.ufm_bank_layer_number(self.handle, layer)
+        return self.library.ufm_bank_layer_number(self.handle, layer)
 
     def parts(self, layer, expert):
         """{name: bits of the weights}; what lies between the parts must be zero."""
         block = np.full(self.info.desc.expert_bytes, 0xA5, np.uint8)
-        status = LIBRARY.ufm_bank_read(self.handle, layer, expert,
+        status = self.library.ufm_bank_read(self.handle, layer, expert,
                                        block.ctypes.data_as(ctypes.c_void_p))
-        assert status == 0, LIBRARY.ufm_last_error()
+        assert status == 0, self.library.ufm_last_error()
         found, rest = {}, np.ones(block.size, bool)
         for part in self.info.desc.parts[:self.info.desc.part_count]:
             size = part.rows * part.cols * (4 if part.dtype == F32 else 2)
@@ -67,7 +65,7 @@ class Bank:
         return found
 
     def close(self):
-        LIBRARY.ufm_bank_close(self.handle)
+        self.library.ufm_bank_close(self.handle)
 
 
 def expected_bits(values, dtype, f16_as):

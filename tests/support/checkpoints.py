@@ -6,7 +6,7 @@ import os
 import struct
 
 import numpy as np
-import safetensors
+import pytest
 
 SCHEMES = ("gated", "letters", "fused", "plain", "biases")
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -79,6 +79,7 @@ def exact(values, dtype):
 
 def write(path, tensors, dtype="F32"):
     """One file. dtype: of all tensors, or a function of the name."""
+    safetensors = pytest.importorskip("safetensors", reason="not installed: safetensors in ./.venv")
     choose = dtype if callable(dtype) else lambda name: dtype
     arrays = {name: stored(values, choose(name)) for name, values in tensors.items()}
     specs = {name: safetensors.TensorSpec(dtype=DTYPES[choose(name)], shape=list(array.shape),
