@@ -46,7 +46,7 @@ static ufm_status open_bank(run *r)
 	config.layer_begin = c->layer;
 	config.layer_end = c->layer + 1;
 	status = ufm_bank_checkpoint(c->weights, &config, &r->bank);
-	/* The options are checked: an argument that lacks is the activation. */
+	/* The options are checked: all that can still be lacking is the activation. */
 	if (status == UFM_EINVAL)
 		return status_prefix(status, "--activation");
 	if (status)
