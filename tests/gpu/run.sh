@@ -55,9 +55,10 @@ run_machine() {
 
 # A driver without a device: refused by name with a line, passed over by itself.
 check_hidden_device() {
-	local small=(bench --experts 2 --d-model 8 --d-hidden 8 --steps 1 --no-out) status=0
+	local small=(bench --experts 2 --d-model 8 --d-hidden 8 --steps 1 --no-out) status=0 rows
 	CUDA_VISIBLE_DEVICES='' "$ufm" "${small[@]}" --backend cuda || status=$?
-	[ $status = 3 ] && CUDA_VISIBLE_DEVICES='' "$ufm" "${small[@]}" -o jsonl | grep -q '"backend":"cpu"'
+	rows=$(CUDA_VISIBLE_DEVICES='' "$ufm" "${small[@]}" -o jsonl) &&
+		[ $status = 3 ] && [[ $rows == *'"backend":"cpu"'* ]]
 }
 
 run_conformance() {
