@@ -139,6 +139,7 @@ static const option_spec specs[] = {
      AT(workload),
      .value_name = "SPEC",
      .fallback = "uniform",
+     .suggest = "uniform text: zipf: trace:",
      .check = workload_check_spec,
      .help =
          "text:FILE (its words are the tokens), uniform (Gaussian hidden states), zipf:S (token "
@@ -181,6 +182,7 @@ static const option_spec specs[] = {
      AT(policy),
      .value_name = "NAME",
      .fallback = POLICY_DEFAULT_NAME,
+     .suggest = "freq lru fifo",
      .check = check_policy,
      .help = "Who leaves when ufm needs a slot: freq, lru or fifo."},
 	{.name = "ring",
@@ -197,6 +199,7 @@ static const option_spec specs[] = {
      AT(backend),
      .value_name = "NAME",
      .fallback = "auto",
+     .suggest = "auto cpu cuda",
      .help = "auto (the first plugin with a device, else cpu), cpu, or a plugin's name."},
 	{.name = "link-gbps",
      .type = OPTION_NUMBER,

@@ -12,6 +12,7 @@ OPTIONS = {
               "threads", "workload", "out", "no-out", "no-figures", "output", "verbose", "help"],
     "plot": ["help"],
     "doctor": ["output", "out", "help"],
+    "completion": ["help"],
 }
 
 
