@@ -4,7 +4,6 @@
 
 set(CPACK_PACKAGE_NAME ufm)
 set(CPACK_PACKAGE_VENDOR "UFM authors")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "mixture-of-experts layers larger than device memory")
 set(CPACK_PACKAGE_CONTACT "UFM authors <maintainers@users.noreply.r-seed-0c20f6fd.example>"
 	CACHE STRING "Maintainer of the packages: NAME <ADDRESS>")
 set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
@@ -21,33 +20,30 @@ set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_SOURCE_DIR}/cmake/UfmPackageFiles.cmake)
 
-set(what "UFM runs routed (mixture-of-experts) layers whose experts exceed device
- memory: every expert lies in host memory and is brought to the device just in
- time, within a budget that is kept to the byte.")
-
-# ufm_package(COMPONENT NAME SECTION DESCRIPTION)
-macro(ufm_package component name section description)
+# ufm_package(COMPONENT NAME SECTION WHAT): the description's first line ends with WHAT.
+macro(ufm_package component name section what)
 	string(TOUPPER ${component} upper)
 	set(CPACK_DEBIAN_${upper}_PACKAGE_NAME ${name})
 	set(CPACK_DEBIAN_${upper}_PACKAGE_SECTION ${section})
-	set(CPACK_DEBIAN_${upper}_DESCRIPTION "${description}\n${what}")
+	set(CPACK_DEBIAN_${upper}_DESCRIPTION
+		"mixture-of-experts layers larger than device memory - ${what}
+UFM runs routed (mixture-of-experts) layers whose experts exceed device
+memory: every expert lies in host memory and is brought to the device just
+in time, within a budget that is kept to the byte.")
 endmacro()
 
 set(ufm_library_package libufm${ufm_soversion})
-ufm_package(command ufm science "mixture-of-experts layers larger than device memory - command")
+ufm_package(command ufm science "command")
 set(CPACK_DEBIAN_COMMAND_PACKAGE_RECOMMENDS "gnuplot-nox | gnuplot")
-ufm_package(library ${ufm_library_package} libs
-	"mixture-of-experts layers larger than device memory - library")
-ufm_package(development libufm-dev libdevel
-	"mixture-of-experts layers larger than device memory - development files")
+ufm_package(library ${ufm_library_package} libs "library")
+ufm_package(development libufm-dev libdevel "development files")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "${ufm_library_package} (= ${PROJECT_VERSION})")
 if("ufm_jansson" IN_LIST ufm_core_needs)
 	string(APPEND CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS ", libjansson-dev") # for libufm.a
 endif()
 if(TARGET ufm_cuda)
 	list(APPEND CPACK_COMPONENTS_ALL cuda)
-	ufm_package(cuda libufm-cuda libs
-		"mixture-of-experts layers larger than device memory - CUDA plugin")
+	ufm_package(cuda libufm-cuda libs "CUDA plugin")
 	set(CPACK_DEBIAN_CUDA_PACKAGE_ENHANCES "ufm, ${ufm_library_package}")
 endif()
 include(CPack)
