@@ -5,7 +5,7 @@
 #   make bench      installs what is missing, builds, runs the quick sweep, draws the figures
 #   make test       installs what is missing, builds, runs every test
 #   make install    PREFIX=/usr/local
-#   make format     clang-format over the C sources
+#   make format     clang-format over the sources
 #
 # NO_INSTALL=1 forbids installing. ARGS="…" is passed on to `ufm bench` or tests/run.
 
@@ -45,7 +45,7 @@ install:
 	@cmake --install $(BUILD)
 
 format:
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+	@git ls-files '*.c' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
 
 clean:
 	rm -rf $(BUILD)

@@ -4,6 +4,13 @@
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 
+# Archives are preferred in a portable build; what has none is copied beside the tests.
+option(UFM_PORTABLE "Link or bundle all but libc, so that a build can be carried to another system" OFF)
+set(ufm_suffixes ${CMAKE_FIND_LIBRARY_SUFFIXES})
+if(UFM_PORTABLE)
+	set(CMAKE_FIND_LIBRARY_SUFFIXES .a .so)
+endif()
+
 # ufm_find(NAME HEADER LIBRARY): an imported target ufm_NAME, or none.
 function(ufm_find name header library)
 	string(TOUPPER ${name} upper)
@@ -32,3 +39,18 @@ if(UFM_TESTS)
 		set(UFM_TESTS OFF)
 	endif()
 endif()
+
+# The tests look for bundled libraries in lib/ of the build folder, wherever that lies.
+if(UFM_PORTABLE AND UFM_TESTS)
+	get_filename_component(library ${CMOCKA_LIBRARY} REALPATH)
+	if(NOT library MATCHES "[.]a$")
+		file(GLOB names ${CMOCKA_LIBRARY}.?)
+		file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+		foreach(name IN LISTS names)
+			get_filename_component(soname ${name} NAME)
+			configure_file(${library} ${CMAKE_BINARY_DIR}/lib/${soname} COPYONLY)
+		endforeach()
+		set(CMAKE_BUILD_RPATH "$ORIGIN/../../lib")
+	endif()
+endif()
+set(CMAKE_FIND_LIBRARY_SUFFIXES ${ufm_suffixes})

@@ -188,10 +188,13 @@ static void errors(FILE *to, const json_t *rows)
 
 static void where(FILE *to, const json_t *rows)
 {
-	const json_t *row = row_with(rows, "backend");
-	char target[32], headroom[32], limit[32];
+	/* A row that ran out of memory may not know its device. */
+	const json_t *row = row_with(rows, "device");
+	if (!row)
+		row = row_with(rows, "backend");
 	if (!row)
 		return;
+	char target[32], headroom[32], limit[32];
 	fprintf(to, "\nBackend %s, device %s.", string(row, "backend"), string(row, "device"));
 	fprintf(to, " Bounds: ufm %s less %s of headroom;",
 	        size_format(whole(row, "vram_target_bytes"), target, sizeof target),

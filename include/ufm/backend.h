@@ -57,6 +57,7 @@ typedef struct ufm_device_info {
 	uint64_t memory_total_bytes; /* under memory_limit_bytes */
 	uint64_t context_bytes; /* taken before any allocation, by the driver and other processes */
 	uint64_t map_granularity_bytes;
+	uint64_t unusable_bytes; /* of free memory, at most so much cannot be mapped: page tables */
 	uint32_t compute_units;
 	double link_gbps; /* emulated; 0: real */
 } ufm_device_info;
@@ -139,7 +140,8 @@ typedef struct ufm_backend {
 	void (*device_get_memory)(ufm_device *device, ufm_device_memory *memory);
 
 	/* Device memory: an address range of size_bytes (a multiple of the granularity), then chunks
-	 * of it. mem_map takes memory from the device: UFM_EDEVMEM says bytes asked and free. */
+	 * of it. mem_map takes memory from the device: UFM_EDEVMEM says bytes asked and free. Both calls
+	 * do all or nothing; mem_unmap takes any granules, whichever calls mapped them. */
 	ufm_status (*mem_reserve)(ufm_device *device, uint64_t size_bytes, ufm_devptr *base);
 	void (*mem_release)(ufm_device *device, ufm_devptr base, uint64_t size_bytes);
 	ufm_status (*mem_map)(ufm_device *device, ufm_devptr at, uint64_t size_bytes);

@@ -17,6 +17,10 @@
  *     victim(newcomer, locked)          when a newcomer wants a place and none is empty
  *     remove(victim), insert(newcomer)  when the answer was a key; nothing after "keep them all"
  *
+ * and when the cache shrinks, between events:
+ *
+ *     victim(UFM_KEY_NONE, locked), remove(victim)     for every place too many
+ *
  * The places are the cache's main slots. The cache keeps a few more blocks in its ring; they are
  * resident for a reader but no business of the policy until they are inserted.
  */
@@ -29,7 +33,7 @@
 extern "C" {
 #endif
 
-#define UFM_POLICY_ABI 1u
+#define UFM_POLICY_ABI 2u
 #define UFM_POLICY_HEADER(policy_name) \
 	.abi_version = UFM_POLICY_ABI, .struct_size = sizeof(ufm_policy), .name = (policy_name)
 
@@ -47,7 +51,7 @@ enum {
 typedef struct ufm_policy_config {
 	size_t struct_size;
 	uint32_t layers, experts;
-	uint32_t places; /* main slots, >= 1 */
+	uint32_t places; /* main slots at most, >= 1; a cache that is resized may have fewer, even 0 */
 	uint64_t seed;
 } ufm_policy_config;
 
@@ -75,7 +79,8 @@ typedef struct ufm_policy {
 	/* The inserted key that should leave for `newcomer`; locked[key] != 0 may not. lingering: the
 	 * newcomer is still resident in the ring after it was removed or passed by, so that admitting
 	 * it costs no copy. UFM_KEY_NONE: none is unlocked, or (MAY_BYPASS) none is worth less; for a
-	 * lingering newcomer any policy may decline. */
+	 * lingering newcomer any policy may decline. newcomer UFM_KEY_NONE: a place goes away, so that
+	 * no policy declines while a key is unlocked. */
 	uint32_t (*victim)(void *state, uint32_t newcomer, const uint8_t *locked, bool lingering);
 } ufm_policy;
 

@@ -40,7 +40,8 @@
  * - Threads: different engines are independent. On one engine the pager level may be called from
  *   any thread; layer calls are serialised inside. Closing an object while another thread uses it
  *   is the caller's error.
- * - Device memory is allocated when an engine or layer opens, never inside a step.
+ * - Device memory is allocated when an engine opens and when it is resized, never inside a step. So a
+ *   runtime can lend a KV cache what the experts hold: ufm_engine_resize to less, and later to more.
  */
 
 #include <stddef.h>
@@ -223,7 +224,8 @@ typedef struct ufm_host_config {
 } ufm_host_config;
 
 /* Loads every block into host memory, page-locked for the backend's devices. On failure names the
- * expert or the bytes missing. config may be NULL. */
+ * expert or the bytes missing: UFM_ENOMEM for more than 80 % of the memory available to this process
+ * (pageable: more than all of it). config may be NULL. */
 UFM_API ufm_status ufm_host_open(ufm_bank *bank, const ufm_host_config *config, ufm_host **out);
 UFM_API void ufm_host_close(ufm_host *host);
 
@@ -239,7 +241,7 @@ typedef struct ufm_stream ufm_stream;
 typedef struct ufm_engine_config {
 	size_t struct_size;
 	uint32_t device_index;
-	uint64_t vram_target_bytes; /* default: all that is free on the device */
+	uint64_t vram_target_bytes; /* default: all that is free and can be had */
 	uint64_t headroom_bytes;    /* kept free below the target */
 	uint64_t vram_limit_bytes;  /* gives the device the memory of a smaller card; 0: its own */
 	double link_gbps;           /* cpu backend: emulated link, decimal GB/s each way; 0: off */
@@ -262,6 +264,23 @@ UFM_API ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *conf
                                    ufm_engine **out);
 /* Waits for work in flight. Leases not released are released. Layers must be closed before. */
 UFM_API void ufm_engine_close(ufm_engine *engine);
+
+/*
+ * Changes the budget between steps, by mapping or unmapping slots, so that memory can pass between the
+ * experts and, say, a KV cache. vram_target_bytes as in ufm_engine_config; 0: all that is free and what
+ * the engine holds. Headroom, workspace, arena and slots_max stay. No address changes. Waits for a
+ * layer call on another thread, for copies in flight and for the last uses of slots that go.
+ *
+ * Growing adds empty slots, which fill by use or ufm_prefetch. Shrinking keeps as many experts as fit,
+ * those that would leave last; some are moved within device memory. No expert that stays is loaded
+ * again, and leases keep their slots.
+ *
+ * Nothing has changed after UFM_EBUDGET and UFM_EINVAL (as ufm_engine_open; with resident_all every
+ * expert must fit), UFM_EDEVMEM (the device lacks the memory: bytes asked and free) and UFM_EBUSY (leases
+ * hold slots that must go). When the device fails while it shrinks, the old budget holds and some
+ * experts may have lost their slots.
+ */
+UFM_API ufm_status ufm_engine_resize(ufm_engine *engine, uint64_t vram_target_bytes);
 
 /* The configuration in effect, every default resolved. Strings live as long as the engine. */
 typedef struct ufm_engine_info {
@@ -318,7 +337,7 @@ UFM_API void ufm_engine_get_counters(ufm_engine *engine, uint64_t *values, uint3
 
 typedef struct ufm_lease ufm_lease;
 
-/* Most experts that leases may hold at once. */
+/* Most experts that leases may hold at once; changes with ufm_engine_resize. */
 UFM_API uint32_t ufm_engine_lease_max(const ufm_engine *engine);
 
 /*

@@ -254,6 +254,15 @@ static uint64_t read_memlock(void)
 	return limit.rlim_cur;
 }
 
+/* "5.15.90.1-microsoft-standard-WSL2", and "Microsoft" in the first of them. */
+static bool read_wsl(const char *root)
+{
+	char release[256];
+
+	return read_text(root, "proc/sys/kernel/osrelease", release, sizeof release) &&
+	       strcasestr(release, "microsoft");
+}
+
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -285,6 +294,7 @@ void limits_read_root(limits *out, const char *root)
 	l.ram_bytes = smaller(l.machine_ram_bytes, group.ram_bytes);
 	l.ram_free_bytes = smaller(l.available_ram_bytes, group.ram_free_bytes);
 	l.memlock_bytes = read_memlock();
+	l.wsl = read_wsl(root);
 	*out = l;
 }
 

@@ -3,6 +3,7 @@
 #ifndef UFM_BASE_LIMITS_H
 #define UFM_BASE_LIMITS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define LIMITS_NONE UINT64_MAX
@@ -18,6 +19,7 @@ typedef struct limits {
 	uint64_t ram_bytes;             /* the smaller of machine and cgroup */
 	uint64_t ram_free_bytes;        /* what can still be taken under both */
 	uint64_t memlock_bytes;         /* RLIMIT_MEMLOCK, LIMITS_NONE: unlimited */
+	bool wsl;                       /* the kernel is that of WSL */
 } limits;
 /* Never fails: what cannot be read keeps a value that does not limit. */
 void limits_read(limits *out);

@@ -31,6 +31,10 @@ static ufm_status check_config(const cache_config *config)
 	if (config->slots < 1 || config->slots > CACHE_KEYS_MAX)
 		return status_fail(UFM_EINVAL, "slots is %u, expected 1 … %u", config->slots,
 		                   CACHE_KEYS_MAX);
+	if (config->slots_max &&
+	    (config->slots_max < config->slots || config->slots_max > CACHE_KEYS_MAX))
+		return status_fail(UFM_EINVAL, "slots_max is %u, expected 0 or %u … %u", config->slots_max,
+		                   config->slots, CACHE_KEYS_MAX);
 	if (config->ring > config->slots)
 		return status_fail(UFM_EINVAL, "ring is %u, expected at most the %u slots", config->ring,
 		                   config->slots);
@@ -44,7 +48,7 @@ static ufm_status check_config(const cache_config *config)
 
 static ufm_status take_memory(cache *c)
 {
-	c->slots = alloc_zeroed(c->slots_count, sizeof *c->slots);
+	c->slots = alloc_zeroed(c->slots_max, sizeof *c->slots);
 	c->slot_of = alloc_zeroed(c->keys, sizeof *c->slot_of);
 	c->members = alloc_zeroed(c->keys, sizeof *c->members);
 	c->locked = alloc_zeroed(c->keys, sizeof *c->locked);
@@ -55,25 +59,20 @@ static ufm_status open_policy(cache *c, uint64_t seed)
 {
 	ufm_policy_config config;
 
-	if (!c->places)
-		return UFM_OK;
 	UFM_STRUCT_INIT(&config);
 	config.layers = c->layers;
 	config.experts = c->experts;
-	config.places = c->places;
+	config.places = c->slots_max;
 	config.seed = seed;
 	return c->policy->create(&config, &c->policy_state);
 }
 
-/* The first slots are the main ones. Nothing depends on it. */
 static void label_slots(cache *c)
 {
 	c->ring = c->free_main = (slot_list){SLOT_NONE, SLOT_NONE, 0};
-	for (uint32_t i = 0; i < c->slots_count; i++) {
+	for (uint32_t i = 0; i < c->slots_max; i++)
 		slot_at(c, i)->view.key = UFM_KEY_NONE;
-		slot_at(c, i)->view.in_ring = i >= c->places;
-		slot_list_append(c, i < c->places ? &c->free_main : &c->ring, i);
-	}
+	slot_list_empty_slots(c);
 	for (uint32_t key = 0; key < c->keys; key++)
 		c->slot_of[key] = SLOT_NONE;
 	c->free = c->slots_count;
@@ -90,6 +89,7 @@ ufm_status cache_open(const cache_config *config, cache **out)
 	if (!c)
 		return UFM_ENOMEM;
 	c->slots_count = config->slots;
+	c->slots_max = config->slots_max ? config->slots_max : config->slots;
 	c->ring_slots = config->ring;
 	c->places = config->slots - config->ring;
 	c->layers = config->layers;
@@ -141,8 +141,6 @@ void cache_update_lock(cache *c, uint32_t key)
 
 static void tell_policy(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
 {
-	if (!c->places)
-		return;
 	c->policy->event(c->policy_state, layer);
 	for (uint32_t i = 0; i < n; i++) {
 		ufm_policy_use use = {.event = c->events,

@@ -31,8 +31,9 @@
 typedef struct cache cache;
 
 typedef struct cache_config {
-	uint32_t slots; /* >= 1 */
-	uint32_t ring;  /* <= slots; 0: no ring (replay, or everything resident) */
+	uint32_t slots;     /* >= 1 */
+	uint32_t ring;      /* <= slots; 0: no ring (replay, or everything resident) */
+	uint32_t slots_max; /* that cache_resize may ask for; 0: slots */
 	uint32_t layers, experts;
 	const ufm_policy *policy;
 	uint64_t seed;
@@ -79,6 +80,26 @@ void cache_load_failed(cache *c, uint32_t index, uint32_t generation);
 
 void cache_pin(cache *c, uint32_t index);
 void cache_unpin(cache *c, uint32_t index);
+
+/* A tenant that changed its slot: LOADING in the new one, until cache_loaded or cache_load_failed. */
+typedef struct cache_move {
+	uint32_t from, to, generation; /* generation: of `to` */
+} cache_move;
+
+typedef struct cache_resized {
+	uint32_t moves, evictions;
+} cache_resized;
+
+/*
+ * Changes the number of slots and of those in the ring. No event may be in progress, and to shrink no
+ * slot LOADING. Slots keep their indices; those at `slots` and above go. As many experts stay as fit:
+ * first the policy's victims leave the places for the ring, then the ring's oldest leave. Whoever stays
+ * and is in a slot that goes moves to one that remains: moves[] has room for as many as slots go.
+ * UFM_EBUSY, and nothing changes: a slot that goes is pinned, or more slots are pinned than there would
+ * be places.
+ */
+ufm_status cache_resize(cache *c, uint32_t slots, uint32_t ring, cache_move *moves,
+                        cache_resized *out);
 
 typedef struct cache_stats {
 	uint32_t slots, ring, free, loading, ready; /* free + loading + ready = slots */

@@ -18,13 +18,13 @@ typedef struct slot {
 } slot;
 
 struct cache {
-	uint32_t slots_count, ring_slots, places;
+	uint32_t slots_max, slots_count, ring_slots, places;
 	uint32_t layers, experts, keys;
 	const ufm_policy *policy;
-	void *policy_state; /* NULL without places: then the policy is never asked */
-	bool members_lock;  /* members of a current event may not leave by the policy's choice */
+	void *policy_state;
+	bool members_lock; /* members of a current event may not leave by the policy's choice */
 
-	slot *slots;    /* [slots_count] */
+	slot *slots;    /* [slots_max]; those beyond slots_count are empty */
 	slot_list ring; /* oldest first; free ones are at the old end */
 	slot_list free_main;
 	uint32_t *slot_of; /* [keys]; SLOT_NONE */
@@ -43,13 +43,27 @@ static inline slot *slot_at(cache *c, uint32_t index)
 void slot_list_append(cache *c, slot_list *list, uint32_t index);  /* as the youngest */
 void slot_list_prepend(cache *c, slot_list *list, uint32_t index); /* as the oldest */
 void slot_list_unlink(cache *c, slot_list *list, uint32_t index);
+void slot_list_replace(cache *c, slot_list *list, uint32_t index, uint32_t other);
+/* Labels and lists every empty slot, none of which is in a list: the ring gets what it lacks. */
+void slot_list_empty_slots(cache *c);
 
 /* Brings locked[key] up to date with the key's pins and memberships. */
 void cache_update_lock(cache *c, uint32_t key);
 
+/* The oldest ring slot that is free, or has no pins and, without members_too, a tenant that no
+ * current event demands; or SLOT_NONE. */
+uint32_t cache_oldest_unpinned(cache *c, bool members_too);
+
+/* The tenant is gone from its slot, whose list is the caller's affair. Returns its key. */
+uint32_t cache_evict(cache *c, slot *s);
+
 /* The policy's answer, or UFM_KEY_NONE when there are no places. */
 uint32_t cache_ask_victim(cache *c, uint32_t newcomer, bool lingering);
 
+/* A ring slot becomes a main one, whose tenant is inserted. */
+void cache_make_main(cache *c, uint32_t ring_slot);
+/* A main slot becomes the ring's youngest: its tenant, the victim, is removed. */
+void cache_make_ring(cache *c, uint32_t victim);
 /* A ring slot and the victim's main slot swap labels: the tenant of the first is inserted, the
  * victim is removed and becomes the ring's youngest. */
 void cache_swap_with_victim(cache *c, uint32_t ring_slot, uint32_t victim);

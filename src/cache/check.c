@@ -34,6 +34,11 @@ static bool check_counts(const cache *c, const char **why)
 	}
 	for (uint32_t key = 0; key < c->keys; key++)
 		tenants += c->slot_of[key] != SLOT_NONE;
+	for (uint32_t i = c->slots_count; i < c->slots_max; i++) {
+		if (!expect(c->slots[i].view.state == SLOT_FREE && c->slots[i].view.key == UFM_KEY_NONE,
+		            "a slot that went has a tenant", why))
+			return false;
+	}
 	return expect(by_state[SLOT_FREE] == c->free && by_state[SLOT_LOADING] == c->loading &&
 	                  by_state[SLOT_READY] == c->ready,
 	              "a count of states is wrong", why) &&

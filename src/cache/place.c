@@ -44,14 +44,14 @@ uint32_t cache_ask_victim(cache *c, uint32_t newcomer, bool lingering)
 	return victim;
 }
 
-static void make_main(cache *c, uint32_t index)
+void cache_make_main(cache *c, uint32_t ring_slot)
 {
-	slot_list_unlink(c, &c->ring, index);
-	slot_at(c, index)->view.in_ring = false;
-	c->policy->insert(c->policy_state, slot_at(c, index)->view.key);
+	slot_list_unlink(c, &c->ring, ring_slot);
+	slot_at(c, ring_slot)->view.in_ring = false;
+	c->policy->insert(c->policy_state, slot_at(c, ring_slot)->view.key);
 }
 
-void cache_swap_with_victim(cache *c, uint32_t ring_slot, uint32_t victim)
+void cache_make_ring(cache *c, uint32_t victim)
 {
 	uint32_t main_slot = c->slot_of[victim];
 
@@ -59,7 +59,12 @@ void cache_swap_with_victim(cache *c, uint32_t ring_slot, uint32_t victim)
 	c->policy->remove(c->policy_state, victim);
 	slot_at(c, main_slot)->view.in_ring = true;
 	slot_list_append(c, &c->ring, main_slot);
-	make_main(c, ring_slot);
+}
+
+void cache_swap_with_victim(cache *c, uint32_t ring_slot, uint32_t victim)
+{
+	cache_make_ring(c, victim);
+	cache_make_main(c, ring_slot);
 }
 
 void cache_swap_with_free(cache *c, uint32_t ring_slot)
@@ -69,7 +74,7 @@ void cache_swap_with_free(cache *c, uint32_t ring_slot)
 	slot_list_unlink(c, &c->free_main, free_slot);
 	slot_at(c, free_slot)->view.in_ring = true;
 	slot_list_prepend(c, &c->ring, free_slot);
-	make_main(c, ring_slot);
+	cache_make_main(c, ring_slot);
 }
 
 static void make_youngest(cache *c, uint32_t ring_slot)
@@ -86,7 +91,7 @@ static void count_high_water(cache *c)
 		c->used_high_water = c->loading + c->ready;
 }
 
-static uint32_t evict(cache *c, slot *s)
+uint32_t cache_evict(cache *c, slot *s)
 {
 	uint32_t key = s->view.key;
 
@@ -106,7 +111,7 @@ static void settle(cache *c, uint32_t index, uint32_t key, cache_placement *out)
 	slot *s = slot_at(c, index);
 
 	assert(s->view.pins == 0);
-	out->evicted_key = s->view.state == SLOT_FREE ? UFM_KEY_NONE : evict(c, s);
+	out->evicted_key = s->view.state == SLOT_FREE ? UFM_KEY_NONE : cache_evict(c, s);
 	s->view.key = key;
 	s->view.state = SLOT_LOADING;
 	s->view.generation++;
@@ -133,7 +138,7 @@ static bool place_in_free_main(cache *c, uint32_t key, cache_placement *out)
 	return true;
 }
 
-static uint32_t oldest_unpinned(cache *c, bool members_too)
+uint32_t cache_oldest_unpinned(cache *c, bool members_too)
 {
 	uint32_t index = c->ring.oldest;
 
@@ -150,7 +155,7 @@ static uint32_t oldest_unpinned(cache *c, bool members_too)
 
 static bool place_in_ring(cache *c, uint32_t key, cache_placement *out)
 {
-	uint32_t index = oldest_unpinned(c, false);
+	uint32_t index = cache_oldest_unpinned(c, false);
 	uint32_t victim;
 
 	if (index == SLOT_NONE)
@@ -187,7 +192,7 @@ static bool place_on_victim(cache *c, uint32_t key, cache_placement *out)
 
 static bool place_on_ring_member(cache *c, uint32_t key, cache_placement *out)
 {
-	uint32_t index = oldest_unpinned(c, true);
+	uint32_t index = cache_oldest_unpinned(c, true);
 
 	if (index == SLOT_NONE)
 		return false;

@@ -44,3 +44,31 @@ void slot_list_unlink(cache *c, slot_list *list, uint32_t index)
 		slot_at(c, s->younger)->older = s->older;
 	list->count--;
 }
+
+void slot_list_replace(cache *c, slot_list *list, uint32_t index, uint32_t other)
+{
+	slot *s = slot_at(c, index), *o = slot_at(c, other);
+
+	o->older = s->older;
+	o->younger = s->younger;
+	if (s->older == SLOT_NONE)
+		list->oldest = other;
+	else
+		slot_at(c, s->older)->younger = other;
+	if (s->younger == SLOT_NONE)
+		list->youngest = other;
+	else
+		slot_at(c, s->younger)->older = other;
+}
+
+void slot_list_empty_slots(cache *c)
+{
+	for (uint32_t i = c->slots_count; i-- > 0;) {
+		cache_slot *view = &slot_at(c, i)->view;
+
+		if (view->state != SLOT_FREE)
+			continue;
+		view->in_ring = c->ring.count < c->ring_slots;
+		slot_list_prepend(c, view->in_ring ? &c->ring : &c->free_main, i);
+	}
+}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Divides the device budget before anything is allocated. */
+/* Divides the device budget before anything is allocated: workspace and arena first, because they
+ * stay when the budget changes; what is left are slots. */
 #include <string.h>
 
 #include "base/size.h"
@@ -59,14 +60,38 @@ static ufm_status choose_ring(const ufm_engine *e, budget *plan)
 	return UFM_OK;
 }
 
+uint64_t budget_total(const ufm_engine *e, const budget *plan, uint32_t slots)
+{
+	return size_round_up(plan->workspace_bytes + plan->arena_bytes + slots * e->desc.block_bytes,
+	                     e->device_info.map_granularity_bytes);
+}
+
+/* The slots that fit, whatever there is to put in them. */
+static uint64_t slots_within(const ufm_engine *e, const budget *plan, uint64_t budget_bytes)
+{
+	uint64_t granularity = e->device_info.map_granularity_bytes;
+	uint64_t fixed = plan->workspace_bytes + plan->arena_bytes;
+	uint64_t usable = budget_bytes / granularity * granularity;
+	return usable > fixed ? (usable - fixed) / e->desc.block_bytes : 0;
+}
+
+static uint32_t slots_wanted(const ufm_engine *e)
+{
+	uint32_t keys = e->layers * e->experts;
+	return e->config.slots_max && e->config.slots_max < keys ? e->config.slots_max : keys;
+}
+
+uint32_t budget_slots_max(const ufm_engine *e, const budget *plan)
+{
+	uint64_t fit = slots_within(e, plan, e->device_info.memory_total_bytes);
+	uint32_t wanted = slots_wanted(e), most = fit < wanted ? (uint32_t)fit : wanted;
+	return most > plan->slots ? most : plan->slots;
+}
+
 static ufm_status too_small(const ufm_engine *e, const budget *plan, uint64_t budget_bytes,
                             uint32_t least)
 {
-	uint64_t granularity = e->device_info.map_granularity_bytes;
-	uint64_t need =
-		size_round_up(plan->workspace_bytes + plan->arena_bytes + least * e->desc.block_bytes,
-	                  granularity) +
-		e->config.headroom_bytes;
+	uint64_t need = budget_total(e, plan, least) + e->config.headroom_bytes;
 	char have[32], fixed[32], block[32], want[32];
 	return status_fail(UFM_EBUDGET,
 	                   "vram-target less headroom is %s, but the smallest working set is %u "
@@ -83,14 +108,11 @@ static ufm_status count_slots(const ufm_engine *e, uint64_t budget_bytes, bool b
                               budget *plan)
 {
 	uint32_t keys = e->layers * e->experts;
-	uint32_t most = e->config.slots_max && e->config.slots_max < keys ? e->config.slots_max : keys;
+	uint32_t most = slots_wanted(e);
 	/* One computes while one arrives; leases may hold what the ring leaves. */
 	uint32_t working_set = e->config.max_tokens ? 2 : 3;
 	uint32_t least = keys < working_set ? keys : working_set;
-	uint64_t fixed = plan->workspace_bytes + plan->arena_bytes;
-	uint64_t usable =
-		budget_bytes / e->device_info.map_granularity_bytes * e->device_info.map_granularity_bytes;
-	uint64_t fit = usable > fixed ? (usable - fixed) / e->desc.block_bytes : 0;
+	uint64_t fit = slots_within(e, plan, budget_bytes);
 	if (e->config.resident_all && most < keys)
 		return status_fail(UFM_EINVAL, "slots_max: %u, expected 0 or all %u with resident_all",
 		                   most, keys);
@@ -108,31 +130,36 @@ static ufm_status count_slots(const ufm_engine *e, uint64_t budget_bytes, bool b
 	return UFM_OK;
 }
 
-ufm_status budget_plan(const ufm_engine *e, budget *out)
+/* What can be had of free memory. */
+static uint64_t usable_bytes(const ufm_engine *e, uint64_t free_bytes)
+{
+	uint64_t unusable = e->device_info.unusable_bytes;
+	return free_bytes > unusable ? free_bytes - unusable : 0;
+}
+
+ufm_status budget_plan(const ufm_engine *e, uint64_t target_bytes, uint64_t free_bytes, budget *out)
 {
 	const ufm_engine_config *c = &e->config;
-	budget plan = {0};
-	bool bounded = c->vram_target_bytes != 0;
-	uint64_t target = bounded ? c->vram_target_bytes : e->free_at_open_bytes;
-	if (c->headroom_bytes >= target)
-		return status_fail(UFM_EBUDGET,
-		                   "headroom: %llu bytes, expected less than vram-target (%llu)",
-		                   (unsigned long long)c->headroom_bytes, (unsigned long long)target);
+	bool bounded = target_bytes != 0;
+	budget plan = {.target_bytes = bounded ? target_bytes : usable_bytes(e, free_bytes)};
+	if (c->headroom_bytes >= plan.target_bytes)
+		return status_fail(
+			UFM_EBUDGET, "headroom: %llu bytes, expected less than vram-target (%llu)",
+			(unsigned long long)c->headroom_bytes, (unsigned long long)plan.target_bytes);
 	ufm_status status = check_arena(e);
 	if (status != UFM_OK)
 		return status;
 	pager_workspace ws;
 	plan.arena_bytes = size_round_up(c->arena_bytes, PAGER_ALIGN);
 	plan.workspace_bytes = budget_workspace(e, 0, &ws);
-	status = count_slots(e, target - c->headroom_bytes, bounded, &plan);
+	status = count_slots(e, plan.target_bytes - c->headroom_bytes, bounded, &plan);
 	if (status != UFM_OK)
 		return status;
 	status = choose_ring(e, &plan);
 	if (status != UFM_OK)
 		return status;
 	plan.slab_bytes = (uint64_t)plan.slots * e->desc.block_bytes;
-	plan.total_bytes = size_round_up(plan.slab_bytes + plan.workspace_bytes + plan.arena_bytes,
-	                                 e->device_info.map_granularity_bytes);
+	plan.total_bytes = budget_total(e, &plan, plan.slots);
 	*out = plan;
 	return UFM_OK;
 }

@@ -23,8 +23,9 @@ static ufm_status call_open(ufm_engine *e, pager_call *call, pinned *memory)
 	uint64_t assignments = (uint64_t)e->config.call_tokens_max * e->config.top_k_max;
 	call->entries_max = entries_for(e, assignments);
 	uint64_t entry_bytes = call->entries_max * sizeof(ufm_expert_rows);
-	ufm_status status = pinned_open(
-		e->b, 4 * (4 * assignments + PAGER_ALIGN) + entry_bytes + PAGER_ALIGN, false, memory);
+	ufm_status status =
+		pinned_open(e->b, "the buffers of a call",
+	                4 * (4 * assignments + PAGER_ALIGN) + entry_bytes + PAGER_ALIGN, memory);
 	if (status != UFM_OK)
 		return status;
 	uint8_t *at = memory->memory;
@@ -53,7 +54,7 @@ void calls_close(ufm_engine *e)
 		alloc_free(e->calls[i].demands);
 		alloc_free(e->calls[i].counts);
 		alloc_free(e->calls[i].experts);
-		pinned_close(e->b, &e->call_memory[i], false);
+		pinned_close(e->b, &e->call_memory[i]);
 	}
 }
 

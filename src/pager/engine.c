@@ -63,18 +63,18 @@ static ufm_status open_device(ufm_engine *e)
 
 static ufm_status map_memory(ufm_engine *e)
 {
-	uint64_t total_bytes = e->plan.total_bytes;
-	if (total_bytes == 0)
-		return UFM_OK;
-	ufm_status status = e->b->mem_reserve(e->device, total_bytes, &e->base);
+	e->slots_max = budget_slots_max(e, &e->plan);
+	uint64_t most_bytes = budget_total(e, &e->plan, e->slots_max);
+	ufm_status status = e->b->mem_reserve(e->device, most_bytes, &e->base);
 	if (status != UFM_OK)
 		return status;
-	e->reserved_bytes = total_bytes;
-	status = e->b->mem_map(e->device, e->base, total_bytes);
+	e->reserved_bytes = most_bytes;
+	status = e->b->mem_map(e->device, e->base, e->plan.total_bytes);
 	if (status != UFM_OK)
 		return status_prefix(status, "%u expert slots", e->plan.slots);
-	e->mapped_bytes = total_bytes;
-	(void)budget_workspace(e, e->base + e->plan.slab_bytes, &e->ws);
+	e->mapped_bytes = e->plan.total_bytes;
+	e->slab = e->base + e->plan.workspace_bytes + e->plan.arena_bytes;
+	(void)budget_workspace(e, e->base, &e->ws);
 	return UFM_OK;
 }
 
@@ -85,9 +85,10 @@ static ufm_status open_host_tables(ufm_engine *e)
 	if (c->call_tokens_max <= c->max_tokens)
 		return UFM_OK;
 	uint64_t token_bytes = 4ull * e->desc.d_model * c->call_tokens_max;
-	ufm_status status = pinned_open(e->b, token_bytes * c->top_k_max, false, &e->host_table);
+	ufm_status status = pinned_open(e->b, "the row table of long calls", token_bytes * c->top_k_max,
+	                                &e->host_table);
 	if (status == UFM_OK)
-		status = pinned_open(e->b, token_bytes, false, &e->host_tokens);
+		status = pinned_open(e->b, "the tokens of long calls", token_bytes, &e->host_tokens);
 	if (status == UFM_OK)
 		status = e->b->host_view(e->device, e->host_table.memory, &e->ws.table);
 	if (status == UFM_OK)
@@ -99,13 +100,14 @@ static ufm_status open_cache(ufm_engine *e)
 {
 	cache_config config = {.slots = e->plan.slots,
 	                       .ring = e->plan.ring,
+	                       .slots_max = e->slots_max,
 	                       .layers = e->layers,
 	                       .experts = e->experts,
 	                       .policy = policy_find(e->config.policy)};
 	ufm_status status = cache_open(&config, &e->cache);
 	if (status != UFM_OK)
 		return status;
-	e->uses = alloc_zeroed(e->plan.slots, sizeof *e->uses);
+	e->uses = alloc_zeroed(e->slots_max, sizeof *e->uses);
 	e->members = alloc_zeroed(e->experts, sizeof *e->members);
 	e->lease_members = alloc_zeroed(e->experts, sizeof *e->lease_members);
 	e->seen = alloc_zeroed(e->experts, sizeof *e->seen);
@@ -117,20 +119,13 @@ static ufm_status open_cache(ufm_engine *e)
 	return UFM_OK;
 }
 
-static ufm_status poison(ufm_engine *e)
-{
-	if (!e->config.poison_free_slots || e->plan.slab_bytes == 0)
-		return UFM_OK;
-	return e->b->fill(e->copy, e->base, 0xff, e->plan.slab_bytes);
-}
-
 static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 {
 	ufm_status status = read_config(e, user);
 	if (status == UFM_OK)
 		status = open_device(e);
 	if (status == UFM_OK)
-		status = budget_plan(e, &e->plan);
+		status = budget_plan(e, e->config.vram_target_bytes, e->free_at_open_bytes, &e->plan);
 	if (status == UFM_OK)
 		status = map_memory(e);
 	if (status == UFM_OK)
@@ -145,7 +140,7 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 		status = loads_open(e);
 	if (status == UFM_OK)
 		status = leases_open(e);
-	return status == UFM_OK ? poison(e) : status;
+	return status == UFM_OK ? slots_poison(e, 0, e->plan.slots) : status;
 }
 
 ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config, ufm_engine **out)
@@ -184,8 +179,8 @@ static void close_streams(ufm_engine *e)
 
 static void close_memory(ufm_engine *e)
 {
-	pinned_close(e->b, &e->host_tokens, false);
-	pinned_close(e->b, &e->host_table, false);
+	pinned_close(e->b, &e->host_tokens);
+	pinned_close(e->b, &e->host_table);
 	if (e->mapped_bytes)
 		(void)e->b->mem_unmap(e->device, e->base, e->mapped_bytes);
 	if (e->reserved_bytes)

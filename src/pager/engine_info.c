@@ -4,26 +4,43 @@
 #include "base/status.h"
 #include "pager/pager_int.h"
 
+/* A resize may change the plan meanwhile. No engine is a const object, so its lock may be taken. */
+static budget read_plan(const ufm_engine *e)
+{
+	lock *guard = (lock *)&e->lock;
+	lock_take(guard);
+	budget plan = e->plan;
+	lock_drop(guard);
+	return plan;
+}
+
+uint32_t ufm_engine_lease_max(const ufm_engine *e)
+{
+	budget plan = read_plan(e);
+	return plan.slots - plan.ring;
+}
+
 void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 {
 	const ufm_engine_config *c = &e->config;
+	budget plan = read_plan(e);
 	*info = (ufm_engine_info){
 		.backend = e->b->name,
 		.device = e->device_info.name,
 		.policy = c->policy,
-		.vram_target_bytes = c->vram_target_bytes ? c->vram_target_bytes : e->free_at_open_bytes,
+		.vram_target_bytes = plan.target_bytes,
 		.headroom_bytes = c->headroom_bytes,
 		.vram_limit_bytes = c->vram_limit_bytes,
 		.context_bytes = e->device_info.context_bytes,
 		.link_gbps = e->device_info.link_gbps,
-		.slots = e->plan.slots,
-		.ring_slots = e->plan.ring,
-		.lease_max = ufm_engine_lease_max(e),
+		.slots = plan.slots,
+		.ring_slots = plan.ring,
+		.lease_max = plan.slots - plan.ring,
 		.expert_bytes = e->desc.expert_bytes,
 		.block_bytes = e->desc.block_bytes,
-		.slab_bytes = e->plan.slab_bytes,
-		.workspace_bytes = e->plan.workspace_bytes,
-		.arena_bytes = e->plan.arena_bytes,
+		.slab_bytes = plan.slab_bytes,
+		.workspace_bytes = plan.workspace_bytes,
+		.arena_bytes = plan.arena_bytes,
 		.max_tokens = c->max_tokens,
 		.call_tokens_max = c->call_tokens_max,
 		.top_k_max = c->top_k_max,
@@ -68,7 +85,7 @@ ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
 		return status_fail(UFM_EBUDGET, "arena: %llu bytes asked, %llu of %llu left (arena_bytes)",
 		                   (unsigned long long)size_bytes, (unsigned long long)left,
 		                   (unsigned long long)e->plan.arena_bytes);
-	*out = e->base + e->plan.slab_bytes + e->plan.workspace_bytes + used;
+	*out = e->base + e->plan.workspace_bytes + used;
 	return UFM_OK;
 }
 

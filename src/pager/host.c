@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The host tier: reads every block once, in parallel, into page-locked memory. */
+/* The host tier: reads every block once, in parallel, and page-locks what was read. */
 #include "pager/host.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "bank/bank.h"
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/pool.h"
-#include "base/size.h"
 #include "base/status.h"
 #include "device/registry.h"
-#include "pager/pager_int.h"
+#include "pager/pinned.h"
 #include "store/store.h"
 
 #define FILL_THREADS_MAX 1024u
@@ -20,7 +20,6 @@ struct ufm_host {
 	_Atomic uint32_t refs;
 	ufm_bank *bank;
 	const ufm_backend *b;
-	bool pageable;
 	uint64_t block_bytes;
 	pinned slab;
 };
@@ -67,21 +66,6 @@ static ufm_status fill_all(ufm_host *host, const ufm_host_config *config)
 	return status;
 }
 
-static ufm_status check_fits(uint64_t size_bytes)
-{
-	limits now;
-	limits_read(&now);
-	if (size_bytes <= now.ram_free_bytes)
-		return UFM_OK;
-	char need[32], have[32];
-	return status_fail(
-		UFM_ENOMEM,
-		"the bank needs %s of host memory and %s are available: use fewer or smaller "
-		"experts, or free memory",
-		size_format(size_bytes, need, sizeof need),
-		size_format(now.ram_free_bytes, have, sizeof have));
-}
-
 static ufm_status read_config(const ufm_host_config *config, ufm_host_config *out)
 {
 	limits now;
@@ -96,13 +80,19 @@ static ufm_status read_config(const ufm_host_config *config, ufm_host_config *ou
 	return status;
 }
 
+/* Filled first, then page-locked: the threads that fill bring the pages in, where a registration of
+ * untouched memory would bring in every page on this thread alone. */
 static ufm_status load_bank(ufm_host *host, const ufm_host_config *config)
 {
 	uint64_t size_bytes = host->block_bytes * bank_key_count(host->bank);
-	ufm_status status = check_fits(size_bytes);
+	limits now;
+	limits_read(&now);
+	ufm_status status = pinned_check(&now, "the bank", size_bytes, config->pageable);
 	if (status == UFM_OK)
-		status = pinned_open(host->b, size_bytes, host->pageable, &host->slab);
-	return status == UFM_OK ? fill_all(host, config) : status;
+		status = pinned_map(size_bytes, host->block_bytes, &host->slab);
+	if (status == UFM_OK)
+		status = fill_all(host, config);
+	return status == UFM_OK && !config->pageable ? pinned_register(host->b, &host->slab) : status;
 }
 
 ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_host_config *config,
@@ -118,7 +108,6 @@ ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_ho
 	atomic_init(&host->refs, 1);
 	host->b = backend;
 	host->bank = bank_ref(bank);
-	host->pageable = resolved.pageable != 0;
 	host->block_bytes = bank_desc(bank)->block_bytes;
 	status = load_bank(host, &resolved);
 	if (status != UFM_OK) {
@@ -145,7 +134,7 @@ void ufm_host_close(ufm_host *host)
 {
 	if (!host || atomic_fetch_sub(&host->refs, 1) != 1)
 		return;
-	pinned_close(host->b, &host->slab, host->pageable);
+	pinned_close(host->b, &host->slab);
 	ufm_bank_close(host->bank);
 	alloc_free(host);
 }
@@ -168,5 +157,5 @@ const ufm_backend *host_backend(const ufm_host *host)
 
 void *host_block(const ufm_host *host, uint32_t key)
 {
-	return (uint8_t *)host->slab.memory + (uint64_t)key * host->block_bytes;
+	return host->slab.memory + (uint64_t)key * host->block_bytes;
 }

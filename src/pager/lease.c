@@ -8,7 +8,7 @@
 
 /* What the ring holds is left to layer calls, so that they always make progress. With everything
  * resident there is no ring and nothing to leave. */
-uint32_t ufm_engine_lease_max(const ufm_engine *e)
+uint32_t lease_max(const ufm_engine *e)
 {
 	return e->plan.slots - e->plan.ring;
 }
@@ -17,7 +17,7 @@ ufm_status leases_open(ufm_engine *e)
 {
 	for (uint32_t i = 0; i < PAGER_LEASES; i++) {
 		e->leases[i].engine = e;
-		e->leases[i].slots = alloc_zeroed(ufm_engine_lease_max(e), sizeof(uint32_t));
+		e->leases[i].slots = alloc_zeroed(e->experts, sizeof(uint32_t));
 		if (!e->leases[i].slots)
 			return UFM_ENOMEM;
 	}
@@ -132,15 +132,18 @@ static ufm_lease *free_lease(ufm_engine *e)
 static ufm_status acquire(ufm_engine *e, uint32_t layer, const uint32_t *experts, uint32_t n,
                           ufm_lease **out)
 {
+	if (n == 0 || n > lease_max(e))
+		return status_fail(UFM_EINVAL, "n: %u experts, expected 1 to %u (ufm_engine_lease_max)", n,
+		                   lease_max(e));
 	ufm_status status = read_members(e, experts, n);
 	if (status != UFM_OK)
 		return status;
 	loads_step(e);
 	ufm_lease *lease = free_lease(e);
-	if (!lease || e->leased + n > ufm_engine_lease_max(e) || !enough_slots(e, layer, n))
+	if (!lease || e->leased + n > lease_max(e) || !enough_slots(e, layer, n))
 		return status_fail(UFM_EBUSY,
 		                   "%u experts asked, %u leased of at most %u in at most %u leases", n,
-		                   e->leased, ufm_engine_lease_max(e), PAGER_LEASES);
+		                   e->leased, lease_max(e), PAGER_LEASES);
 	status = fill_lease(e, layer, lease, n);
 	if (status != UFM_OK)
 		return status;
@@ -157,9 +160,6 @@ ufm_status ufm_acquire_begin(ufm_engine *e, uint32_t layer, const uint32_t *expe
 	ufm_status status = check_layer(e, layer);
 	if (status != UFM_OK)
 		return status;
-	if (n == 0 || n > ufm_engine_lease_max(e))
-		return status_fail(UFM_EINVAL, "n: %u experts, expected 1 to %u (ufm_engine_lease_max)", n,
-		                   ufm_engine_lease_max(e));
 	lock_take(&e->lock);
 	status = acquire(e, layer, experts, n, out);
 	lock_drop(&e->lock);

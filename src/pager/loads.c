@@ -53,7 +53,6 @@ static void retire(ufm_engine *e, load *l)
 	cache_loaded(e->cache, l->slot, l->generation);
 	if (e->uses[l->slot].load == l->number)
 		e->uses[l->slot].load = 0;
-	l->live = false;
 }
 
 static bool ended(const ufm_engine *e, const load *l)
@@ -70,12 +69,33 @@ void loads_step(ufm_engine *e)
 {
 	while (e->load_oldest < e->load_next) {
 		load *l = load_at(e, e->load_oldest);
-		if (l->live && !ended(e, l))
+		if (!ended(e, l))
 			return;
-		if (l->live)
-			retire(e, l);
+		retire(e, l);
 		e->load_oldest++;
 	}
+}
+
+/* Waits for the oldest copy in flight. */
+static ufm_status retire_oldest(ufm_engine *e)
+{
+	load *oldest = load_at(e, e->load_oldest);
+	ufm_status status = e->b->event_sync(oldest->end, UFM_WAIT_FOREVER);
+	if (status == UFM_OK && oldest->waited)
+		status = e->b->event_sync(oldest->wait, UFM_WAIT_FOREVER);
+	if (status != UFM_OK)
+		return status;
+	retire(e, oldest);
+	e->load_oldest++;
+	return UFM_OK;
+}
+
+ufm_status loads_drain(ufm_engine *e)
+{
+	ufm_status status = UFM_OK;
+	while (status == UFM_OK && e->load_oldest < e->load_next)
+		status = retire_oldest(e);
+	return status;
 }
 
 /* A free record; waits for the oldest copy when all are in flight. */
@@ -83,13 +103,9 @@ static ufm_status next_record(ufm_engine *e, load **out)
 {
 	loads_step(e);
 	if (e->load_next - e->load_oldest == PAGER_LOADS) {
-		load *oldest = load_at(e, e->load_oldest);
-		ufm_status status = e->b->event_sync(oldest->end, UFM_WAIT_FOREVER);
-		if (status == UFM_OK && oldest->waited)
-			status = e->b->event_sync(oldest->wait, UFM_WAIT_FOREVER);
+		ufm_status status = retire_oldest(e);
 		if (status != UFM_OK)
 			return status;
-		loads_step(e);
 	}
 	*out = load_at(e, e->load_next);
 	return UFM_OK;
@@ -130,7 +146,6 @@ ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place
 		return status_prefix(status, "copying expert %u of layer %u to the device",
 		                     key % e->experts, key / e->experts);
 	}
-	l->live = true;
 	e->load_next++;
 	e->uses[l->slot] = (slot_use){.load = l->number};
 	counter_add(&e->counters, COUNTER_h2d_weight_bytes, e->desc.expert_bytes);

@@ -58,6 +58,11 @@ ufm_status mark_order(ufm_engine *e, ufm_stream *stream, uint64_t mark)
 	return in_window(e, mark) ? e->b->stream_wait(stream, mark_event(e, mark)) : UFM_OK;
 }
 
+ufm_status mark_wait(ufm_engine *e, uint64_t mark)
+{
+	return in_window(e, mark) ? e->b->event_sync(mark_event(e, mark), UFM_WAIT_FOREVER) : UFM_OK;
+}
+
 ufm_status pager_mark(ufm_engine *e, ufm_stream *stream, uint64_t *mark)
 {
 	lock_take(&e->lock);

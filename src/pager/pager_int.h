@@ -10,6 +10,7 @@
 #include "cache/cache.h"
 #include "pager/host.h"
 #include "pager/pager.h"
+#include "pager/pinned.h"
 
 #define PAGER_LOADS 64  /* copies in flight at most; a power of two */
 #define PAGER_MARKS 256 /* marks that can be waited for; a power of two */
@@ -21,7 +22,7 @@
  * for `end`, so that the time between them is the stall. */
 typedef struct load {
 	uint64_t number; /* 0: never used */
-	bool live, waited;
+	bool waited;
 	uint32_t slot, generation;
 	ufm_event *begin, *end, *wait;
 } load;
@@ -36,22 +37,16 @@ struct ufm_lease {
 	ufm_engine *engine;
 	bool taken;
 	uint32_t n;
-	uint32_t *slots; /* [lease_max] */
+	uint32_t *slots; /* [experts] */
 };
 
-/* Where everything lies in device memory, computed before anything is allocated. */
+/* How device memory is divided: workspace, arena, slab. Computed before anything is allocated. */
 typedef struct budget {
-	uint64_t slab_bytes, workspace_bytes, arena_bytes, total_bytes;
+	uint64_t workspace_bytes, arena_bytes; /* the same as long as the engine lives */
+	uint64_t target_bytes;                 /* what was asked, or all that there is */
+	uint64_t slab_bytes, total_bytes;      /* total: of all three, in whole granules */
 	uint32_t slots, ring;
 } budget;
-
-/* Page-locked host memory. */
-typedef struct pinned {
-	void *memory;
-	uint64_t size_bytes;
-} pinned;
-ufm_status pinned_open(const ufm_backend *b, uint64_t size_bytes, bool pageable, pinned *out);
-void pinned_close(const ufm_backend *b, pinned *p, bool pageable);
 
 struct ufm_engine {
 	ufm_host *host;
@@ -63,9 +58,12 @@ struct ufm_engine {
 	uint64_t free_at_open_bytes;
 	ufm_expert_desc desc;
 	uint32_t layers, experts;
-	budget plan;
+	uint32_t slots_max; /* the engine may ever have; room is reserved for them */
+	budget plan;        /* what changes of it is guarded by lock */
 
-	ufm_devptr base; /* slab, then workspace, then arena */
+	/* One reserved range: what never changes its size, then the slab. The first mapped_bytes of it
+	 * are backed by memory. */
+	ufm_devptr base, slab;
 	uint64_t reserved_bytes, mapped_bytes;
 	uint64_t arena_used_bytes;         /* guarded by lock */
 	_Atomic uint64_t arena_live_bytes; /* the same, for readers without it */
@@ -78,7 +76,7 @@ struct ufm_engine {
 	lock layer_lock; /* one layer call at a time */
 	lock lock;       /* guards everything below */
 	cache *cache;
-	slot_use *uses; /* [slots] */
+	slot_use *uses; /* [slots_max] */
 	load loads[PAGER_LOADS];
 	uint64_t load_next, load_oldest; /* numbers, from 1 */
 	ufm_event *marks[PAGER_MARKS];
@@ -88,15 +86,21 @@ struct ufm_engine {
 	uint8_t *seen;               /* [experts], scratch */
 	uint32_t *held;              /* [experts]: slot pinned for the layer call, or SLOT_NONE */
 	uint32_t layer, member_count;
-	uint64_t accounted; /* uses of the layer call that got a path */
-	ufm_lease leases[PAGER_LEASES];
-	uint32_t leased; /* experts in leases */
+	uint64_t accounted;             /* uses of the layer call that got a path */
+	ufm_lease leases[PAGER_LEASES]; /* of one layer's experts each */
+	uint32_t leased;                /* experts in leases */
 	_Atomic uint32_t slots_used, slots_high_water;
 	counters counters;
 };
 
 /* budget.c */
-ufm_status budget_plan(const ufm_engine *e, budget *out);
+/* The division of target_bytes, or with 0 of what can be had of free_bytes. UFM_EBUDGET. */
+ufm_status budget_plan(const ufm_engine *e, uint64_t target_bytes, uint64_t free_bytes,
+                       budget *out);
+/* Bytes of workspace, arena and a number of slots, in whole granules. */
+uint64_t budget_total(const ufm_engine *e, const budget *plan, uint32_t slots);
+/* The most slots that any budget could have on this device; at least the plan's. */
+uint32_t budget_slots_max(const ufm_engine *e, const budget *plan);
 /* Gives every workspace buffer its address from `base`, or only measures with base 0; returns the
  * bytes. */
 uint64_t budget_workspace(const ufm_engine *e, ufm_devptr base, pager_workspace *ws);
@@ -111,12 +115,16 @@ void marks_close(ufm_engine *e);
 ufm_status mark_record(ufm_engine *e, ufm_stream *stream, uint64_t *mark);
 bool mark_pending(const ufm_engine *e, uint64_t mark);
 ufm_status mark_order(ufm_engine *e, ufm_stream *stream, uint64_t mark);
+/* The host waits. */
+ufm_status mark_wait(ufm_engine *e, uint64_t mark);
 
 /* loads.c; the engine's lock is held */
 ufm_status loads_open(ufm_engine *e);
 void loads_close(ufm_engine *e);
 /* Retires every copy that has ended, without waiting. */
 void loads_step(ufm_engine *e);
+/* Waits for every copy in flight and retires it. */
+ufm_status loads_drain(ufm_engine *e);
 /* Enqueues the copy of `key` into the slot of a placement. On failure the slot is free again. */
 ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place);
 /* Gives `key` a slot, starts its copy, pins the slot. UFM_EBUSY: every slot is pinned. */
@@ -128,10 +136,13 @@ ufm_status loads_order(ufm_engine *e, uint32_t slot, ufm_stream *stream, bool me
 ufm_devptr slot_address(const ufm_engine *e, uint32_t slot);
 /* The work on `stream` so far is the last use of these slots: unpins them. */
 ufm_status slots_used_by(ufm_engine *e, ufm_stream *stream, const uint32_t *slots, uint32_t n);
+/* Empty slots hold NaN until they are filled, where the configuration asks for it. */
+ufm_status slots_poison(ufm_engine *e, uint32_t first, uint32_t n);
 /* Publishes the number of slots in use. */
 void slots_publish(ufm_engine *e);
 
 /* lease.c */
+uint32_t lease_max(const ufm_engine *e); /* the lock is held */
 ufm_status leases_open(ufm_engine *e);
 void leases_close(ufm_engine *e);
 

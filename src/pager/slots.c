@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Slots in use: where they are, how many, and the mark of their last use. */
+/* Slots: where they are, what empty ones hold, how many are in use, and the mark of the last use. */
 #include "pager/pager_int.h"
 
 ufm_devptr slot_address(const ufm_engine *e, uint32_t slot)
 {
-	return e->base + (uint64_t)slot * e->desc.block_bytes;
+	return e->slab + (uint64_t)slot * e->desc.block_bytes;
+}
+
+ufm_status slots_poison(ufm_engine *e, uint32_t first, uint32_t n)
+{
+	if (!e->config.poison_free_slots || n == 0)
+		return UFM_OK;
+	return e->b->fill(e->copy, slot_address(e, first), 0xff, n * e->desc.block_bytes);
 }
 
 void slots_publish(ufm_engine *e)

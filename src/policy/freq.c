@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How often an expert was demanded lately: the default. */
+#include <math.h>
+
 #include "base/alloc.h"
 #include "policy/key_set.h"
 #include "policy/registry.h"
@@ -130,7 +132,7 @@ static void freq_remove(void *state, uint32_t key)
 static uint32_t freq_victim(void *state, uint32_t newcomer, const uint8_t *locked, bool lingering)
 {
 	const freq *f = state;
-	double smallest = share(f, newcomer) * (1.0 - TOLERANCE);
+	double smallest = newcomer == UFM_KEY_NONE ? INFINITY : share(f, newcomer) * (1.0 - TOLERANCE);
 	uint32_t victim = UFM_KEY_NONE;
 
 	(void)lingering;

@@ -108,9 +108,9 @@ static uint32_t min_bypass_victim(void *state, uint32_t newcomer, const uint8_t 
 	uint32_t victim = farthest(m, locked, 0);
 
 	(void)lingering;
-	if (victim != UFM_KEY_NONE && m->next_event[victim] <= m->next_event[newcomer])
-		return UFM_KEY_NONE;
-	return victim;
+	if (victim == UFM_KEY_NONE || newcomer == UFM_KEY_NONE)
+		return victim;
+	return m->next_event[victim] > m->next_event[newcomer] ? victim : UFM_KEY_NONE;
 }
 
 /* A newcomer is of the current event. When its fellow members hold every place, not all of them can
@@ -118,11 +118,11 @@ static uint32_t min_bypass_victim(void *state, uint32_t newcomer, const uint8_t 
 static uint32_t min_victim(void *state, uint32_t newcomer, const uint8_t *locked, bool lingering)
 {
 	const min_state *m = state;
-	uint32_t victim = farthest(m, locked, m->used_at[newcomer]);
+	uint32_t victim = UFM_KEY_NONE;
 
-	if (lingering || victim == UFM_KEY_NONE)
-		return min_bypass_victim(state, newcomer, locked, lingering);
-	return victim;
+	if (!lingering && newcomer != UFM_KEY_NONE)
+		victim = farthest(m, locked, m->used_at[newcomer]);
+	return victim != UFM_KEY_NONE ? victim : min_bypass_victim(state, newcomer, locked, lingering);
 }
 
 const ufm_policy policy_min = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What only the cpu backend promises: the emulated link, strict refusals, and memory really given
- * back. Other backends must refuse the link. */
+ * back. */
 #include "conformance.h"
 
 #include <math.h>
@@ -11,14 +11,6 @@
 #include "base/limits.h"
 
 #define MS_NS ((uint64_t)1000000)
-
-static void cpu_only(void)
-{
-	if (!the.is_cpu) {
-		print_message("only for the cpu backend\n");
-		skip();
-	}
-}
 
 /* ------------------------------------------------------------------ the emulated link */
 
@@ -93,7 +85,6 @@ static void cpu_link_is_shared(void **state)
 	(void)state;
 	link_device l;
 
-	cpu_only();
 	link_open(&l);
 	memset(l.host, 0x3c, 2 * COPY_BYTES);
 	for (ufm_copy_kind kind = UFM_COPY_H2D; kind <= UFM_COPY_D2H; kind++) {
@@ -119,7 +110,6 @@ static void cpu_link_and_events(void **state)
 	int done = 1;
 	link_device l;
 
-	cpu_only();
 	link_open(&l);
 	OK(b->event_open(l.device, &from));
 	OK(b->event_open(l.device, &to));
@@ -152,7 +142,6 @@ static void cpu_bad_config(void **state)
 	ufm_device *device = NULL;
 	ufm_device_config config;
 
-	cpu_only();
 	UFM_STRUCT_INIT(&config);
 	config.index = 1;
 	FAILS(the.backend->device_open(&config, &device), UFM_EINVAL);
@@ -175,7 +164,6 @@ static void cpu_bad_memory_calls(void **state)
 	uint64_t granule = the.info.map_granularity_bytes;
 	ufm_devptr base = 0;
 
-	cpu_only();
 	FAILS(b->mem_reserve(the.device, 0, &base), UFM_EINVAL);
 	FAILS(b->mem_reserve(the.device, granule + 1, &base), UFM_EINVAL);
 	assert_int_equal(base, 0);
@@ -200,7 +188,6 @@ static void cpu_bad_work(void **state)
 	ufm_devptr data = device_alloc(64);
 	ufm_stream *stream = NULL;
 
-	cpu_only();
 	FAILS(b->stream_open(the.device, &stream, &stream), UFM_EUNSUPPORTED);
 	assert_null(stream);
 	FAILS(b->copy(the.stream, (ufm_copy_kind)0, data, data, 4), UFM_EINVAL);
@@ -238,7 +225,6 @@ static void cpu_two_devices(void **state)
 	ufm_event *event, *mine;
 	uint64_t elapsed_ns;
 
-	cpu_only();
 	OK(open_device(0, 0.0, &other));
 	OK(b->event_open(other, &event));
 	OK(b->event_open(the.device, &mine));
@@ -261,7 +247,6 @@ static void cpu_unmapped_pages_are_given_back(void **state)
 	unsigned char byte = 1;
 	ufm_devptr base;
 
-	cpu_only();
 	OK(b->mem_reserve(the.device, size_bytes, &base));
 	OK(b->mem_map(the.device, base, size_bytes));
 	limits_read_memory(&before);
@@ -289,7 +274,6 @@ static void cpu_closing_with_work_in_flight(void **state)
 	ufm_stream *stream;
 	ufm_devptr base;
 
-	cpu_only();
 	OK(open_device(0, 0.0, &device));
 	OK(b->stream_open(device, NULL, &stream));
 	OK(b->mem_reserve(device, sizeof out, &base));
@@ -341,7 +325,6 @@ static void cpu_every_allocation_fails_once(void **state)
 	int number = 0, left = 0;
 	ufm_status status = UFM_ENOMEM;
 
-	cpu_only();
 	for (; status != UFM_OK && number < 100; number++) {
 		left = number;
 		alloc_set_hook(fail_one, &left);

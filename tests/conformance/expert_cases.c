@@ -212,6 +212,38 @@ static void expert_many_entries(void **state)
 	check(5, 48, 64, rows, ENTRIES_MAX);
 }
 
+/* More than one launch takes: experts that share rows of x and one workspace, in turn few and many. */
+static void expert_hundreds_of_entries(void **state)
+{
+	(void)state;
+	const uint32_t rows[3] = {2, 1, 3};
+	enum { COPIES = 211, ENTRIES = 3 * COPIES };
+	bank k;
+
+	bank_open(&k, UFM_EXPERT_GATED, UFM_BF16, 40, 24, rows, 3);
+	run(&k, 0, 3, k.y_at);
+	download(k.y, k.y_at, y_bytes(&k));
+	ufm_expert_rows *table = host_alloc(ENTRIES * sizeof *table);
+	size_t many = (size_t)COPIES * k.rows;
+	ufm_experts_args args = {.desc = k.desc, .entries = table, .entry_count = ENTRIES};
+	args.x = device_alloc(COPIES * y_bytes(&k));
+	args.y = device_alloc(COPIES * y_bytes(&k));
+	args.hidden = device_alloc(the.backend->hidden_bytes(k.desc, (uint32_t)many));
+	for (uint32_t c = 0; c < COPIES; c++) {
+		OK(the.backend->copy(the.stream, UFM_COPY_D2D, args.x + c * y_bytes(&k), k.x_at,
+		                     y_bytes(&k)));
+		for (uint32_t e = 0; e < 3; e++)
+			table[3 * c + e] =
+				(ufm_expert_rows){k.table[e].block, c * k.rows + k.table[e].row, rows[e]};
+	}
+	OK(the.backend->experts(the.stream, &args));
+	for (uint32_t c = 0; c < COPIES; c++) {
+		download(k.again, args.y + c * y_bytes(&k), y_bytes(&k));
+		assert_memory_equal(k.again, k.y, y_bytes(&k));
+	}
+	bank_close(&k);
+}
+
 /* Together, alone, and in two groups: a row's bits are the same. */
 static void expert_grouping(void **state)
 {
@@ -312,6 +344,6 @@ static void expert_two_streams(void **state)
 static const struct CMUnitTest cases[] = {
 	CASE(expert_against_float64), CASE(expert_larger_experts),        CASE(expert_many_entries),
 	CASE(expert_grouping),        CASE(expert_order_and_host_output), CASE(expert_no_entries),
-	CASE(expert_two_streams),
+	CASE(expert_two_streams),     CASE(expert_hundreds_of_entries),
 };
 const case_list expert_cases = CASE_LIST(cases);

@@ -10,7 +10,7 @@
 /* A device whose free memory is a known, small number of granules. */
 typedef struct small_device {
 	ufm_device *device;
-	uint64_t granule_bytes, limit_bytes, free_bytes;
+	uint64_t granule_bytes, limit_bytes, free_bytes, unusable_bytes;
 } small_device;
 
 static uint64_t free_bytes_of(ufm_device *device)
@@ -31,6 +31,7 @@ static void open_small(small_device *s)
 	the.backend->device_get_info(s->device, &info);
 	the.backend->device_close(s->device);
 	s->granule_bytes = info.map_granularity_bytes;
+	s->unusable_bytes = info.unusable_bytes;
 	s->limit_bytes = info.context_bytes + 64 * s->granule_bytes;
 	OK(open_device(s->limit_bytes, 0.0, &s->device));
 	s->free_bytes = free_bytes_of(s->device);
@@ -78,6 +79,18 @@ static void memory_map_and_unmap(void **state)
 	the.backend->device_close(s.device);
 }
 
+/* Maps granules from `at` on until one is refused; returns how many were had. */
+static uint64_t map_to_the_end(const small_device *s, ufm_devptr at, uint64_t most)
+{
+	uint64_t had = 0;
+	ufm_status status = UFM_OK;
+
+	for (; status == UFM_OK && had <= most; had += status == UFM_OK)
+		status = the.backend->mem_map(s->device, at + had * s->granule_bytes, s->granule_bytes);
+	assert_int_equal(status, UFM_EDEVMEM);
+	return had;
+}
+
 static void memory_exhaustion(void **state)
 {
 	(void)state;
@@ -86,24 +99,25 @@ static void memory_exhaustion(void **state)
 	char part[64];
 
 	open_small(&s);
-	uint64_t whole_bytes = s.free_bytes / s.granule_bytes * s.granule_bytes;
-	uint64_t left_bytes = s.free_bytes - whole_bytes;
-	OK(the.backend->mem_reserve(s.device, whole_bytes + s.granule_bytes, &base));
-	FAILS(the.backend->mem_map(s.device, base, whole_bytes + s.granule_bytes), UFM_EDEVMEM);
+	uint64_t granule = s.granule_bytes, spare = s.unusable_bytes / granule;
+	uint64_t whole_bytes = (s.free_bytes - s.unusable_bytes) / granule * granule;
+	uint64_t range_bytes = whole_bytes + (spare + 2) * granule;
+	OK(the.backend->mem_reserve(s.device, range_bytes, &base));
+	FAILS(the.backend->mem_map(s.device, base, range_bytes), UFM_EDEVMEM);
 	assert_int_equal(free_bytes_of(s.device), s.free_bytes);
 	OK(the.backend->mem_map(s.device, base, whole_bytes));
-	assert_int_equal(free_bytes_of(s.device), left_bytes);
-	FAILS(the.backend->mem_map(s.device, base + whole_bytes, s.granule_bytes), UFM_EDEVMEM);
-	snprintf(part, sizeof part, "asked %llu bytes", (unsigned long long)s.granule_bytes);
+	assert_int_equal(free_bytes_of(s.device), s.free_bytes - whole_bytes);
+	uint64_t more_bytes = granule * map_to_the_end(&s, base + whole_bytes, spare);
+	snprintf(part, sizeof part, "asked %llu bytes", (unsigned long long)granule);
 	assert_non_null(strstr(ufm_last_error(), part));
-	snprintf(part, sizeof part, "%llu free", (unsigned long long)left_bytes);
+	snprintf(part, sizeof part, "%llu free", (unsigned long long)free_bytes_of(s.device));
 	assert_non_null(strstr(ufm_last_error(), part));
 	/* What one chunk gives back, another can have. */
-	OK(the.backend->mem_unmap(s.device, base, s.granule_bytes));
-	OK(the.backend->mem_map(s.device, base + whole_bytes, s.granule_bytes));
-	OK(the.backend->mem_unmap(s.device, base + s.granule_bytes, whole_bytes));
+	OK(the.backend->mem_unmap(s.device, base, granule));
+	OK(the.backend->mem_map(s.device, base + whole_bytes + more_bytes, granule));
+	OK(the.backend->mem_unmap(s.device, base + granule, whole_bytes + more_bytes));
 	assert_int_equal(free_bytes_of(s.device), s.free_bytes);
-	the.backend->mem_release(s.device, base, whole_bytes + s.granule_bytes);
+	the.backend->mem_release(s.device, base, range_bytes);
 	the.backend->device_close(s.device);
 }
 

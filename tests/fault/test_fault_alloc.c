@@ -91,12 +91,39 @@ static void steps_do_not_allocate(void **state)
 	fixture_close(&f);
 }
 
+/* A resize that finds no host memory changes nothing. */
+static void a_resize_may_find_no_memory(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {
+		.experts = 7, .d_model = 128, .d_hidden = 72, .tokens = 5, .vram_target_bytes = 8 << 20};
+	ufm_engine_info info;
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	ufm_engine_get_info(f.engine, &info);
+	assert_int_equal(fixture_run(&f, 0), UFM_OK);
+	uint64_t small = info.workspace_bytes + info.arena_bytes + 3 * info.block_bytes;
+	plan p = {.fail_at = 0, .for_ever = true};
+	alloc_set_hook(allow, &p);
+	assert_int_equal(ufm_engine_resize(f.engine, small + 65536), UFM_ENOMEM);
+	assert_int_equal(p.asked, 1);
+	alloc_set_hook(NULL, NULL);
+	ufm_engine_get_info(f.engine, &info);
+	assert_int_equal(info.slots, 7);
+	assert_int_equal(ufm_engine_resize(f.engine, small + 65536), UFM_OK);
+	ufm_engine_get_info(f.engine, &info);
+	assert_int_equal(info.slots, 3);
+	assert_int_equal(fixture_run(&f, 0), UFM_OK);
+	fixture_close(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_allocation_fails_once),
 		cmocka_unit_test(each_allocation_fails_for_ever),
 		cmocka_unit_test(steps_do_not_allocate),
+		cmocka_unit_test(a_resize_may_find_no_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 static struct {
 	_Atomic uint64_t calls;
 	_Atomic uint64_t fail_at;
+	_Atomic uint64_t registered_bytes;
 	bool combined; /* combine was launched */
 } faults;
 
@@ -38,17 +39,38 @@ static ufm_status fault(void)
 FILTER(device_open, (const ufm_device_config *c, ufm_device **out), (c, out))
 FILTER(mem_reserve, (ufm_device * d, uint64_t n, ufm_devptr *base), (d, n, base))
 FILTER(mem_map, (ufm_device * d, ufm_devptr at, uint64_t n), (d, at, n))
-FILTER(host_register, (void *m, uint64_t n), (m, n))
+FILTER(mem_unmap, (ufm_device * d, ufm_devptr at, uint64_t n), (d, at, n))
 FILTER(host_view, (ufm_device * d, const void *m, ufm_devptr *out), (d, m, out))
 FILTER(stream_open, (ufm_device * d, void *native, ufm_stream **out), (d, native, out))
+FILTER(stream_sync, (ufm_stream * s), (s))
 FILTER(stream_wait, (ufm_stream * s, ufm_event *e), (s, e))
 FILTER(event_open, (ufm_device * d, ufm_event **out), (d, out))
 FILTER(event_record, (ufm_event * e, ufm_stream *s), (e, s))
+FILTER(event_sync, (ufm_event * e, uint64_t wait_ns), (e, wait_ns))
+FILTER(event_query, (ufm_event * e, int *done), (e, done))
+FILTER(event_elapsed, (ufm_event * from, ufm_event *to, uint64_t *ns), (from, to, ns))
+FILTER(fill, (ufm_stream * s, ufm_devptr dst, uint8_t byte, uint64_t n), (s, dst, byte, n))
 FILTER(copy, (ufm_stream * s, ufm_copy_kind k, ufm_devptr to, ufm_devptr from, uint64_t n),
        (s, k, to, from, n))
 FILTER(gather, (ufm_stream * s, const ufm_gather_args *a), (s, a))
 FILTER(route, (ufm_stream * s, const ufm_router_args *a), (s, a))
 FILTER(experts, (ufm_stream * s, const ufm_experts_args *a), (s, a))
+
+static ufm_status faulty_host_register(void *memory, uint64_t size_bytes)
+{
+	ufm_status status = fault();
+	if (status == UFM_OK)
+		status = cpu_backend.host_register(memory, size_bytes);
+	if (status == UFM_OK)
+		atomic_fetch_add(&faults.registered_bytes, size_bytes);
+	return status;
+}
+
+static void counted_host_unregister(void *memory, uint64_t size_bytes)
+{
+	cpu_backend.host_unregister(memory, size_bytes);
+	atomic_fetch_sub(&faults.registered_bytes, size_bytes);
+}
 
 static ufm_status faulty_combine(ufm_stream *s, const ufm_combine_args *args)
 {
@@ -66,6 +88,7 @@ static ufm_backend faulty_backend(void)
 	b.mem_reserve = faulty_mem_reserve;
 	b.mem_map = faulty_mem_map;
 	b.host_register = faulty_host_register;
+	b.host_unregister = counted_host_unregister;
 	b.host_view = faulty_host_view;
 	b.stream_open = faulty_stream_open;
 	b.stream_wait = faulty_stream_wait;
@@ -76,6 +99,19 @@ static ufm_backend faulty_backend(void)
 	b.route = faulty_route;
 	b.experts = faulty_experts;
 	b.combine = faulty_combine;
+	return b;
+}
+
+/* Waiting may fail as well, and giving back. */
+static ufm_backend thoroughly_faulty_backend(void)
+{
+	ufm_backend b = faulty_backend();
+	b.mem_unmap = faulty_mem_unmap;
+	b.stream_sync = faulty_stream_sync;
+	b.event_sync = faulty_event_sync;
+	b.event_query = faulty_event_query;
+	b.event_elapsed = faulty_event_elapsed;
+	b.fill = faulty_fill;
 	return b;
 }
 
@@ -101,6 +137,7 @@ static void opening_fails_cleanly(void **state)
 		atomic_store(&faults.calls, 0);
 		atomic_store(&faults.fail_at, at);
 		assert_int_equal(fixture_open(&f, &c), UFM_EDEVMEM);
+		assert_int_equal(atomic_load(&faults.registered_bytes), 0);
 	}
 	atomic_store(&faults.fail_at, UINT64_MAX);
 }
@@ -138,6 +175,117 @@ static void steps_fail_locally(void **state)
 	}
 	assert_true(failed > 20);
 	fixture_close(&clean);
+	fixture_close(&f);
+}
+
+/* A budget in force: as many slots as are said, and as much memory. */
+static void check_budget(fixture *f, uint32_t slots)
+{
+	ufm_engine_info info;
+	ufm_engine_memory memory;
+	ufm_engine_get_info(f->engine, &info);
+	ufm_engine_get_memory(f->engine, &memory);
+	uint64_t total = info.workspace_bytes + info.arena_bytes + slots * info.block_bytes;
+	assert_int_equal(info.slots, slots);
+	assert_int_equal(info.slab_bytes, slots * info.block_bytes);
+	assert_int_equal(memory.held_bytes, (total + 65535) / 65536 * 65536);
+}
+
+static void check_works(fixture *f, uint64_t want)
+{
+	assert_int_equal(fixture_run(f, 1), UFM_OK);
+	assert_int_equal(fixture_hash(f), want);
+	uint64_t loads = fixture_counter(f, "streamed_uses") + fixture_counter(f, "prefetch_loads");
+	assert_int_equal(fixture_counter(f, "h2d_weight_bytes") % loads, 0);
+	assert_int_equal(fixture_counter(f, "uses"), fixture_counter(f, "resident_uses") +
+	                                                 fixture_counter(f, "streamed_uses") +
+	                                                 fixture_counter(f, "failed_uses"));
+}
+
+/* A resize whose device call number `at` fails. Copies and uses are in flight when it begins. */
+static ufm_status faulty_resize(fixture *f, uint64_t target_bytes, uint64_t at)
+{
+	static const uint32_t all[7] = {0, 1, 2, 3, 4, 5, 6};
+	assert_int_equal(ufm_prefetch(f->engine, 0, all, 7), UFM_OK);
+	atomic_store(&faults.calls, 0);
+	atomic_store(&faults.fail_at, at);
+	ufm_status status = ufm_engine_resize(f->engine, target_bytes);
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	return status;
+}
+
+/* Whatever fails inside a resize, the old budget holds, the outputs are right, and the next try gets
+ * what the first was refused. */
+static void resizes_fail_locally(void **state)
+{
+	(void)state;
+	ufm_backend b = thoroughly_faulty_backend();
+	fixture_config c = small_model(&b);
+	c.slots_max = 0;
+	c.d_model = 128;
+	c.d_hidden = 72;
+	c.vram_target_bytes = 8 << 20;
+	fixture f;
+	ufm_engine_info info;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	ufm_engine_get_info(f.engine, &info);
+	assert_int_equal(info.slots, 7);
+	assert_true(info.block_bytes > 65536); /* every slot is worth a call of unmap */
+	assert_int_equal(fixture_run(&f, 1), UFM_OK);
+	uint64_t want = fixture_hash(&f), large = info.vram_target_bytes, failed = 0;
+	uint64_t small = info.workspace_bytes + info.arena_bytes + 3 * info.block_bytes + 65536;
+	for (int growing = 0; growing < 2; growing++) {
+		for (uint64_t at = 0;; at++) {
+			assert_int_equal(ufm_engine_resize(f.engine, growing ? small : large), UFM_OK);
+			ufm_status status = faulty_resize(&f, growing ? large : small, at);
+			if (status == UFM_OK && atomic_load(&faults.calls) <= at)
+				break;
+			/* times that cannot be read are not worth an error */
+			assert_true(status == UFM_OK || status == UFM_EDEVMEM);
+			check_budget(&f, (status == UFM_OK) == growing ? 7 : 3);
+			check_works(&f, want);
+			failed += status != UFM_OK;
+		}
+	}
+	print_message("%llu failed resizes\n", (unsigned long long)failed);
+	assert_true(failed > 6);
+	fixture_close(&f);
+}
+
+/* A step that failed may have left a copy in flight that no record tells of; its slot must not go
+ * meanwhile. */
+static void resizes_after_failed_steps(void **state)
+{
+	(void)state;
+	ufm_backend b = faulty_backend();
+	fixture_config c = small_model(&b);
+	c.slots_max = 0;
+	c.d_model = 128;
+	c.d_hidden = 2048;
+	c.tokens = c.max_tokens = 64;
+	c.vram_target_bytes = 64 << 20;
+	fixture f;
+	ufm_engine_info info;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	ufm_engine_get_info(f.engine, &info);
+	assert_int_equal(info.slots, 7);
+	assert_int_equal(fixture_run(&f, 1), UFM_OK);
+	uint64_t want = fixture_hash(&f), large = info.vram_target_bytes;
+	uint64_t small = info.workspace_bytes + info.arena_bytes + 3 * info.block_bytes + 65536;
+	for (uint64_t at = 0;; at++) {
+		atomic_store(&faults.calls, 0);
+		atomic_store(&faults.fail_at, at);
+		ufm_status status = fixture_run(&f, 1);
+		atomic_store(&faults.fail_at, UINT64_MAX);
+		assert_int_equal(ufm_engine_resize(f.engine, small), UFM_OK);
+		check_budget(&f, 3);
+		assert_int_equal(ufm_engine_resize(f.engine, large), UFM_OK);
+		check_works(&f, want);
+		if (status == UFM_OK)
+			break;
+	}
 	fixture_close(&f);
 }
 
@@ -194,10 +342,9 @@ static void unreadable_expert_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(opening_fails_cleanly),
-		cmocka_unit_test(steps_fail_locally),
-		cmocka_unit_test(failed_calls_do_not_write),
-		cmocka_unit_test(unreadable_expert_is_named),
+		cmocka_unit_test(opening_fails_cleanly),     cmocka_unit_test(steps_fail_locally),
+		cmocka_unit_test(resizes_fail_locally),      cmocka_unit_test(resizes_after_failed_steps),
+		cmocka_unit_test(failed_calls_do_not_write), cmocka_unit_test(unreadable_expert_is_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

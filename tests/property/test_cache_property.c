@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/rng.h"
 #include "policy/registry.h"
 #include "support/replay.h"
@@ -16,6 +17,7 @@
 #define OPEN_EVENTS_MAX 3
 #define EVENT_MEMBERS_MAX 8
 #define PINS_MAX 64
+#define SLOTS_MAX 20
 
 typedef struct open_event {
 	uint32_t layer, n;
@@ -31,7 +33,8 @@ typedef struct machine {
 	uint32_t event_count;
 	uint32_t pins[PINS_MAX]; /* slots, one entry a pin */
 	uint32_t pin_count;
-	uint32_t busy; /* UFM_EBUSY seen: proves that the case was reached */
+	/* cases seen, which proves that they were reached */
+	uint32_t busy, moves, evictions, resize_busy;
 } machine;
 
 static void begin_event(machine *m)
@@ -103,7 +106,7 @@ static void snapshot(machine *m, cache_slot *out)
 
 static void place(machine *m, bool hint)
 {
-	cache_slot before[64];
+	cache_slot before[SLOTS_MAX] = {0};
 	cache_placement placement;
 	cache_stats stats;
 	uint32_t key = absent_key(m);
@@ -174,12 +177,125 @@ static void unpin(machine *m)
 	m->pins[index] = m->pins[--m->pin_count];
 }
 
+/* ------------------------------------------------------------------ resizing */
+
+/* What a resize asks of its caller: no event in progress, no load in flight. */
+static void come_to_rest(machine *m)
+{
+	while (m->event_count)
+		end_event(m);
+	for (uint32_t i = 0; i < m->config.slots; i++) {
+		cache_slot view;
+
+		cache_get_slot(m->c, i, &view);
+		if (view.state == SLOT_LOADING)
+			cache_loaded(m->c, i, view.generation);
+	}
+}
+
+static bool must_be_busy(machine *m, const cache_slot *before, uint32_t slots, uint32_t ring)
+{
+	uint32_t pinned = 0;
+	bool cut = false;
+
+	for (uint32_t i = 0; i < m->config.slots; i++) {
+		pinned += before[i].pins > 0;
+		cut = cut || (before[i].pins > 0 && i >= slots);
+	}
+	return cut || pinned > slots - ring;
+}
+
+/* Every tenant is where it was, where a move took it, or gone; who is pinned has not moved. */
+static void check_tenants(machine *m, const cache_slot *before, uint32_t slots,
+                          const cache_move *moves, const cache_resized *done)
+{
+	uint32_t tenants = 0, gone = 0, moved = 0;
+
+	for (uint32_t i = 0; i < m->config.slots; i++) {
+		uint32_t now;
+
+		if (before[i].state == SLOT_FREE)
+			continue;
+		tenants++;
+		now = cache_find(m->c, before[i].key);
+		gone += now == SLOT_NONE;
+		if (now == SLOT_NONE)
+			assert_int_equal(before[i].pins, 0);
+		if (now == SLOT_NONE || now == i)
+			continue;
+		assert_true(moved < done->moves && i >= slots && now < slots);
+		assert_int_equal(moves[moved].from, i);
+		assert_int_equal(moves[moved].to, now);
+		moved++;
+	}
+	assert_int_equal(moved, done->moves);
+	assert_int_equal(gone, done->evictions);
+	assert_int_equal(gone, tenants > slots ? tenants - slots : 0);
+}
+
+static void end_moves(machine *m, const cache_move *moves, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		cache_slot view;
+
+		cache_get_slot(m->c, moves[i].to, &view);
+		assert_int_equal(view.state, SLOT_LOADING);
+		assert_int_equal(view.generation, moves[i].generation);
+		if (rng_below(&m->r, 3))
+			cache_loaded(m->c, moves[i].to, moves[i].generation);
+		else
+			cache_load_failed(m->c, moves[i].to, moves[i].generation);
+	}
+}
+
+static void refused(machine *m, const cache_slot *before)
+{
+	cache_slot after[SLOTS_MAX];
+
+	snapshot(m, after);
+	for (uint32_t i = 0; i < m->config.slots; i++) {
+		assert_int_equal(after[i].state, before[i].state);
+		assert_int_equal(after[i].key, before[i].key);
+		assert_int_equal(after[i].generation, before[i].generation);
+		assert_int_equal(after[i].in_ring, before[i].in_ring);
+	}
+	policy_witness_places(m->config.slots - m->config.ring);
+	m->resize_busy++;
+}
+
+static void resize(machine *m)
+{
+	uint32_t slots = 1 + rng_below(&m->r, m->config.slots_max);
+	uint32_t ring = rng_below(&m->r, slots + 1);
+	cache_slot before[SLOTS_MAX] = {0};
+	cache_move moves[SLOTS_MAX];
+	cache_resized done;
+	ufm_status status;
+
+	come_to_rest(m);
+	snapshot(m, before);
+	policy_witness_places(m->config.slots_max);
+	status = cache_resize(m->c, slots, ring, moves, &done);
+	assert_int_equal(status, must_be_busy(m, before, slots, ring) ? UFM_EBUSY : UFM_OK);
+	if (status != UFM_OK) {
+		refused(m, before);
+		return;
+	}
+	check_tenants(m, before, slots, moves, &done);
+	m->config.slots = slots;
+	m->config.ring = ring;
+	policy_witness_places(slots - ring);
+	end_moves(m, moves, done.moves);
+	m->moves += done.moves;
+	m->evictions += done.evictions;
+}
+
 /* Long runs of pins and of unpins, so that a full and an idle cache are both reached. */
 static void random_operation(machine *m, uint32_t step)
 {
 	bool pinning = step / 40 % 2 == 0;
 
-	switch (rng_below(&m->r, 10)) {
+	switch (rng_below(&m->r, 10 + (m->config.slots_max > 0))) {
 	case 0:
 		begin_event(m);
 		break;
@@ -198,8 +314,12 @@ static void random_operation(machine *m, uint32_t step)
 	case 7:
 		end_load(m);
 		break;
-	default:
+	case 8:
+	case 9:
 		pinning ? pin(m) : unpin(m);
+		break;
+	default:
+		resize(m);
 	}
 }
 
@@ -208,8 +328,6 @@ static void check_inserted(machine *m)
 {
 	uint32_t main_tenants = 0;
 
-	if (m->config.slots == m->config.ring)
-		return;
 	for (uint32_t i = 0; i < m->config.slots; i++) {
 		cache_slot view;
 
@@ -222,10 +340,12 @@ static void check_inserted(machine *m)
 	assert_int_equal(main_tenants, policy_witness_count());
 }
 
-static uint32_t run_machine(const ufm_policy *policy, uint32_t slots, uint32_t ring, uint64_t seed)
+static machine run_machine(const ufm_policy *policy, uint32_t slots, uint32_t ring,
+                           uint32_t slots_max, uint64_t seed)
 {
 	machine m = {.config = {.slots = slots,
 	                        .ring = ring,
+	                        .slots_max = slots_max,
 	                        .layers = 2,
 	                        .experts = 1 + (uint32_t)(seed % 13),
 	                        .policy = policy_witness(policy)}};
@@ -234,15 +354,16 @@ static uint32_t run_machine(const ufm_policy *policy, uint32_t slots, uint32_t r
 	rng_seed(&m.r, seed);
 	m.keys = m.config.layers * m.config.experts;
 	assert_int_equal(cache_open(&m.config, &m.c), UFM_OK);
+	policy_witness_places(slots - ring);
 	for (uint32_t step = 0; step < 600; step++) {
 		random_operation(&m, step);
 		if (!cache_check(m.c, &why))
-			fail_msg("%s slots %u ring %u seed %llu step %u: %s", policy->name, slots, ring,
-			         (unsigned long long)seed, step, why);
+			fail_msg("%s slots %u ring %u of %u seed %llu step %u: %s", policy->name, slots, ring,
+			         slots_max, (unsigned long long)seed, step, why);
 		check_inserted(&m);
 	}
 	cache_close(m.c);
-	return m.busy;
+	return m;
 }
 
 static void test_random_operations(void **state)
@@ -255,132 +376,40 @@ static void test_random_operations(void **state)
 	for (uint32_t p = 0; policy_at(p); p++) {
 		for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
 			for (uint64_t seed = 1; seed <= 12; seed++)
-				busy += run_machine(policy_at(p), shapes[i][0], shapes[i][1], seed);
+				busy += run_machine(policy_at(p), shapes[i][0], shapes[i][1], 0, seed).busy;
 		}
 	}
 	assert_true(busy > 0);
 }
 
-/* ------------------------------------------------------------------ sweeps */
-
-static void shuffle(rng *r, cache_member *members, uint32_t n)
+static void test_random_operations_and_sizes(void **state)
 {
-	for (uint32_t i = n; i > 1; i--) {
-		uint32_t j = rng_below(r, i);
-		cache_member kept = members[i - 1];
-
-		members[i - 1] = members[j];
-		members[j] = kept;
-	}
-}
-
-static void sweep_layer(const ufm_policy *policy, uint32_t experts, uint32_t slots, uint32_t ring)
-{
-	cache_config config = {
-		.slots = slots, .ring = ring, .layers = 1, .experts = experts, .policy = policy};
-	cache_member members[200];
-	uint32_t expected = slots < experts ? slots : experts;
-	const char *why;
-	cache *c;
-	rng r;
-
-	rng_seed(&r, experts * 1000 + slots);
-	for (uint32_t i = 0; i < experts; i++)
-		members[i] = (cache_member){.expert = i, .tokens = 1, .next_event = UFM_NEVER};
-	assert_int_equal(cache_open(&config, &c), UFM_OK);
-	for (uint32_t step = 0; step < 12; step++) {
-		uint32_t hits;
-
-		shuffle(&r, members, experts);
-		hits = replay_event(c, 0, experts, members, experts);
-		assert_true(cache_check(c, &why));
-		if (hits != (step ? expected : 0))
-			fail_msg("%s: %u experts, %u slots, ring %u, step %u: %u hits, expected %u",
-			         policy->name, experts, slots, ring, step, hits, step ? expected : 0);
-	}
-	cache_close(c);
-}
-
-/* Every expert demanded at every step, in any order: as many hits a step as there are slots. */
-static void test_a_swept_layer_keeps_every_slot(void **state)
-{
-	const uint32_t expert_counts[] = {1, 2, 3, 8, 31, 192};
+	const uint32_t shapes[][2] = {{1, 0}, {1, 1}, {2, 2}, {5, 2}, {16, 4}, {20, 0}};
+	uint32_t moves = 0, evictions = 0, busy = 0;
+	uint64_t first = clock_now_ns();
 
 	(void)state;
+	print_message("seeds from %llu\n", (unsigned long long)first);
 	for (uint32_t p = 0; policy_at(p); p++) {
-		if (policy_at(p)->flags & UFM_POLICY_OFFLINE)
-			continue;
-		for (size_t i = 0; i < sizeof expert_counts / sizeof expert_counts[0]; i++) {
-			uint32_t experts = expert_counts[i];
-			const uint32_t slot_counts[] = {1, 2, 3, 5, 9, experts / 2, experts - 1, experts};
+		for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+			for (uint64_t seed = 0; seed < 20; seed++) {
+				machine m =
+					run_machine(policy_at(p), shapes[i][0], shapes[i][1], SLOTS_MAX, first + seed);
 
-			for (size_t j = 0; j < sizeof slot_counts / sizeof slot_counts[0]; j++) {
-				for (uint32_t ring = 0; ring <= 5 && slot_counts[j] && ring <= slot_counts[j];
-				     ring++)
-					sweep_layer(policy_at(p), experts, slot_counts[j], ring);
+				moves += m.moves;
+				evictions += m.evictions;
+				busy += m.resize_busy;
 			}
 		}
 	}
-}
-
-static uint32_t sweep_cycle(cache *c, rng *r, uint32_t layers, uint32_t experts, bool backwards)
-{
-	cache_member members[64];
-	uint32_t hits = 0;
-
-	for (uint32_t i = 0; i < experts; i++)
-		members[i] = (cache_member){.expert = i, .tokens = 1, .next_event = UFM_NEVER};
-	for (uint32_t i = 0; i < layers; i++) {
-		uint32_t layer = backwards ? layers - 1 - i : i;
-
-		shuffle(r, members, experts);
-		hits += replay_event(c, layer, experts, members, experts);
-	}
-	return hits;
-}
-
-/* Layers that take one cache in turn, each demanding all of its experts. An LRU gets no hit here.
- * The ring's tenants are those of the layer before, so only the places can hit. The first round goes
- * backwards, so that in the next ones those that wait hold the places. */
-static void test_freq_is_scan_proof_over_layers(void **state)
-{
-	const uint32_t shapes[][4] = {/* layers, experts, slots, ring */
-	                              {2, 5, 6, 2},    {3, 8, 10, 0},    {4, 16, 17, 3},
-	                              {12, 31, 40, 4}, {24, 32, 300, 4}, {6, 7, 41, 4}};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-		cache_config config = {.slots = shapes[i][2],
-		                       .ring = shapes[i][3],
-		                       .layers = shapes[i][0],
-		                       .experts = shapes[i][1],
-		                       .policy = &policy_freq};
-		uint32_t smallest = UINT32_MAX;
-		cache *c;
-		rng r;
-
-		rng_seed(&r, i);
-		assert_int_equal(cache_open(&config, &c), UFM_OK);
-		for (uint32_t cycle = 0; cycle < 60; cycle++) {
-			uint32_t hits = sweep_cycle(c, &r, config.layers, config.experts, cycle == 0);
-
-			if (cycle && hits < smallest)
-				smallest = hits;
-		}
-		cache_close(c);
-		print_message(
-			"%u layers of %u experts swept, %u slots, ring %u: at least %u hits a cycle\n",
-			config.layers, config.experts, config.slots, config.ring, smallest);
-		assert_true(smallest >= config.slots - config.ring);
-	}
+	assert_true(moves > 0 && evictions > 0 && busy > 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_operations),
-		cmocka_unit_test(test_a_swept_layer_keeps_every_slot),
-		cmocka_unit_test(test_freq_is_scan_proof_over_layers),
+		cmocka_unit_test(test_random_operations_and_sizes),
 	};
 
 	return cmocka_run_group_tests_name("cache properties", tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/rng.h"
 #include "policy/registry.h"
 #include "support/replay.h"
@@ -98,7 +99,7 @@ static void compare_with_plain(const ufm_policy *policy, bool lru, uint32_t memb
                                uint32_t slots, uint32_t ring, uint64_t seed)
 {
 	enum { EVENTS = 300 };
-	uint32_t found[EVENTS], expected[EVENTS];
+	uint32_t found[EVENTS] = {0}, expected[EVENTS] = {0};
 	trace t;
 	rng r;
 
@@ -174,6 +175,89 @@ static void test_lru_is_a_stack_algorithm(void **state)
 	}
 }
 
+/* ------------------------------------------------------------------ resizing */
+
+static void plain_resize(plain *p, uint32_t slots)
+{
+	p->slots = slots;
+	while (p->count > slots) {
+		uint32_t least = 0;
+
+		for (uint32_t i = 1; i < p->count; i++) {
+			if (p->order[p->tenants[i]] < p->order[p->tenants[least]])
+				least = i;
+		}
+		p->tenants[least] = p->tenants[--p->count];
+	}
+}
+
+static void resize_both(cache *c, plain *p, uint32_t slots)
+{
+	cache_move moves[32];
+	cache_resized done;
+
+	assert_int_equal(cache_resize(c, slots, cache_ring_for(slots, 0), moves, &done), UFM_OK);
+	for (uint32_t i = 0; i < done.moves; i++)
+		cache_loaded(c, moves[i].to, moves[i].generation);
+	plain_resize(p, slots);
+}
+
+static void check_tenants(const cache *c, const plain *p, uint32_t keys, uint64_t seed, uint32_t e)
+{
+	for (uint32_t key = 0; key < keys; key++) {
+		if ((cache_find(c, key) != SLOT_NONE) != plain_has(p, key))
+			fail_msg("seed %llu event %u: key %u is in one of two", (unsigned long long)seed, e,
+			         key);
+	}
+}
+
+/* An LRU that loses slots loses its least recent tenants; what it gains fills by use. So with sizes that
+ * change between events the same experts are resident as in a plain LRU, hit or not. */
+static void compare_resized(uint64_t seed)
+{
+	enum { EVENTS = 400, LAYERS = 2, EXPERTS = 10, LEAST = 6, MOST = 24, MEMBERS = 3 };
+	cache_config config = {.slots = MOST / 2,
+	                       .ring = cache_ring_for(MOST / 2, 0),
+	                       .slots_max = MOST,
+	                       .layers = LAYERS,
+	                       .experts = EXPERTS,
+	                       .policy = &policy_lru};
+	uint32_t tenants[MOST];
+	uint64_t order[LAYERS * EXPERTS] = {0};
+	plain p = {.slots = config.slots, .tenants = tenants, .order = order};
+	cache *c;
+	trace t;
+	rng r;
+
+	rng_seed(&r, seed);
+	trace_random(&t, &r, LAYERS, EXPERTS, EVENTS, MEMBERS, 1.0);
+	assert_int_equal(cache_open(&config, &c), UFM_OK);
+	for (uint32_t e = 0; e < EVENTS; e++) {
+		const trace_event *event = &t.events[e];
+		uint32_t keys[MEMBERS];
+
+		if (rng_below(&r, 6) == 0)
+			resize_both(c, &p, LEAST + rng_below(&r, MOST - LEAST + 1));
+		check_tenants(c, &p, LAYERS * EXPERTS, seed, e);
+		for (uint32_t i = 0; i < event->n; i++)
+			keys[i] = event->layer * EXPERTS + t.members[event->first + i].expert;
+		assert_int_equal(replay_event(c, event->layer, EXPERTS, &t.members[event->first], event->n),
+		                 plain_event(&p, true, keys, event->n));
+	}
+	cache_close(c);
+	trace_free(&t);
+}
+
+static void test_a_resized_lru_is_a_resized_lru(void **state)
+{
+	uint64_t first = clock_now_ns();
+
+	(void)state;
+	print_message("seeds from %llu\n", (unsigned long long)first);
+	for (uint64_t seed = 0; seed < 100; seed++)
+		compare_resized(first + seed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -181,6 +265,7 @@ int main(void)
 		cmocka_unit_test(test_fifo_with_ring_is_fifo_of_all_slots),
 		cmocka_unit_test(test_fifo_without_ring_is_fifo_for_sets),
 		cmocka_unit_test(test_lru_is_a_stack_algorithm),
+		cmocka_unit_test(test_a_resized_lru_is_a_resized_lru),
 	};
 
 	return cmocka_run_group_tests_name("cache reference", tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include "support/fixture.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,31 @@
 #include "base/rng.h"
 #include "device/registry.h"
 #include "pager/host.h"
+
+const ufm_backend *fixture_backend(void)
+{
+	const ufm_backend *backend = &cpu_backend;
+	const char *name = getenv("UFM_TEST_BACKEND");
+	if (name && *name && registry_find(name, &backend) != UFM_OK) {
+		fprintf(stderr, "UFM_TEST_BACKEND=%s: %s\n", name, ufm_last_error());
+		abort();
+	}
+	return backend;
+}
+
+uint64_t fixture_granule(void)
+{
+	const ufm_backend *b = fixture_backend();
+	ufm_device_config config;
+	ufm_device_info info;
+	ufm_device *device;
+	UFM_STRUCT_INIT(&config);
+	if (b->device_open(&config, &device) != UFM_OK)
+		abort();
+	b->device_get_info(device, &info);
+	b->device_close(device);
+	return info.map_granularity_bytes;
+}
 
 static void resolve(fixture_config *c)
 {
@@ -22,7 +48,7 @@ static void resolve(fixture_config *c)
 	c->kind = c->kind ? c->kind : UFM_EXPERT_MLP_BIAS;
 	c->dtype = c->dtype ? c->dtype : UFM_F32;
 	c->max_tokens = c->max_tokens ? c->max_tokens : c->tokens;
-	c->backend = c->backend ? c->backend : &cpu_backend;
+	c->backend = c->backend ? c->backend : fixture_backend();
 }
 
 static ufm_status open_host(fixture *f)

@@ -16,7 +16,7 @@ typedef struct fixture_config {
 	uint32_t no_residual, norm_topk, no_router;
 	uint64_t vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	const char *store_filter;
-	const ufm_backend *backend; /* NULL: cpu */
+	const ufm_backend *backend; /* NULL: fixture_backend() */
 	uint64_t seed;
 } fixture_config;
 
@@ -29,6 +29,12 @@ typedef struct fixture {
 	float *x, *y;         /* [tokens, d_model] */
 	float *router, *norm; /* of the layer opened last */
 } fixture;
+
+/* The backend named by UFM_TEST_BACKEND, else cpu; aborts where that cannot be had. */
+const ufm_backend *fixture_backend(void);
+
+/* Bytes that its devices map at once. */
+uint64_t fixture_granule(void);
 
 /* On failure everything is closed and the status returned. */
 ufm_status fixture_open(fixture *f, const fixture_config *config);

@@ -255,8 +255,12 @@ static uint32_t witness_victim(void *state, uint32_t newcomer, const uint8_t *lo
 	uint32_t victim, unlocked = 0;
 
 	(void)state;
-	require(newcomer < witness.keys && !witness.inserted[newcomer], "the newcomer is inserted");
-	require(witness.count == witness.places, "a victim is asked for while a place is empty");
+	if (newcomer == UFM_KEY_NONE) {
+		require(!lingering, "nobody lingers");
+	} else {
+		require(newcomer < witness.keys && !witness.inserted[newcomer], "the newcomer is inserted");
+		require(witness.count == witness.places, "a victim is asked for while a place is empty");
+	}
 	victim = witness.inner->victim(witness.state, newcomer, locked, lingering);
 	for (uint32_t key = 0; key < witness.keys; key++)
 		unlocked += witness.inserted[key] && !locked[key];
@@ -264,7 +268,8 @@ static uint32_t witness_victim(void *state, uint32_t newcomer, const uint8_t *lo
 		require(victim < witness.keys && witness.inserted[victim] && !locked[victim],
 		        "the victim is locked or not inserted");
 	else
-		require(unlocked == 0 || lingering || witness.inner->flags != 0,
+		require(unlocked == 0 || lingering ||
+		            (newcomer != UFM_KEY_NONE && witness.inner->flags != 0),
 		        "a policy that must admit declined");
 	return victim;
 }
@@ -287,6 +292,11 @@ const ufm_policy *policy_witness(const ufm_policy *inner)
 		.victim = witness_victim,
 	};
 	return &witness.table;
+}
+
+void policy_witness_places(uint32_t places)
+{
+	witness.places = places;
 }
 
 bool policy_witness_has(uint32_t key)

@@ -48,6 +48,8 @@ uint64_t replay_trace(const trace *t, const ufm_policy *policy, uint32_t slots, 
 /* A policy that forwards to `inner` and aborts when the cache breaks the rules of policy.h, or the
  * policy answers with a key that is locked or not inserted. One at a time. */
 const ufm_policy *policy_witness(const ufm_policy *inner);
+/* The places of the moment, where they are not as many as the policy was opened for. */
+void policy_witness_places(uint32_t places);
 /* Whether the witness has a key as inserted. */
 bool policy_witness_has(uint32_t key);
 uint32_t policy_witness_count(void);

@@ -39,17 +39,18 @@ static void smallest_budget_is_exact(void **state)
 	fixture_close(&f);
 }
 
+/* Experts of 4 MiB: several granules of any backend. */
+#define LARGE_EXPERTS .experts = 16, .d_model = 512, .d_hidden = 1024
+#define MIB ((uint64_t)1 << 20)
+
 static void budget_is_kept_to_the_byte(void **state)
 {
 	(void)state;
-	for (uint64_t target = 1500000; target < 3500000; target += 123457) {
+	for (uint64_t target = 14 * MIB; target < 60 * MIB; target += 3456789) {
 		fixture f;
-		fixture_config c = {.experts = 16,
-		                    .d_model = 128,
-		                    .d_hidden = 256,
-		                    .vram_target_bytes = target,
-		                    .headroom_bytes = 100001};
-		assert_int_equal(fixture_open(&f, &c), UFM_OK);
+		fixture_config c = {LARGE_EXPERTS, .vram_target_bytes = target, .headroom_bytes = 100001};
+		if (fixture_open(&f, &c) != UFM_OK)
+			fail_msg("target %llu: %s", (unsigned long long)target, ufm_last_error());
 		assert_int_equal(fixture_run(&f, 0), UFM_OK);
 		ufm_engine_memory memory;
 		ufm_engine_get_memory(f.engine, &memory);
@@ -74,12 +75,16 @@ static void resident_all_really_allocates(void **state)
 {
 	(void)state;
 	fixture f;
-	fixture_config c = {.experts = 16, .d_model = 128, .d_hidden = 256, .resident_all = 1};
-	c.vram_limit_bytes = 2 << 20;
+	fixture_config c = {LARGE_EXPERTS};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	uint64_t context_bytes = info_of(&f).context_bytes;
+	fixture_close(&f);
+	c.resident_all = 1;
+	c.vram_limit_bytes = context_bytes + 40 * MIB;
 	assert_int_equal(fixture_open(&f, &c), UFM_EDEVMEM);
 	assert_says("asked");
 	assert_says("free");
-	c.vram_limit_bytes = 64 << 20;
+	c.vram_limit_bytes = context_bytes + 200 * MIB;
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	assert_int_equal(info_of(&f).slots, 16);
 	assert_int_equal(info_of(&f).ring_slots, 0);
@@ -105,7 +110,7 @@ static void configuration_is_checked_and_echoed(void **state)
 	assert_int_equal(info.ring_slots, 2);
 	assert_int_equal(info.lease_max, 3);
 	assert_string_equal(info.policy, "freq");
-	assert_string_equal(info.backend, "cpu");
+	assert_string_equal(info.backend, fixture_backend()->name);
 	fixture_close(&f);
 }
 

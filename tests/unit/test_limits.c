@@ -142,6 +142,13 @@ static void test_a_long_root_is_harmless(void **state)
 	check_nothing_limits(&l);
 }
 
+static void test_wsl_is_seen(void **state)
+{
+	(void)state;
+	assert_true(read_fake("fakeroot_wsl").wsl);
+	assert_false(read_fake("fakeroot_none").wsl);
+}
+
 static void test_this_machine(void **state)
 {
 	limits l;
@@ -222,6 +229,7 @@ int main(void)
 		cmocka_unit_test(test_v1_unlimited),
 		cmocka_unit_test(test_unreadable_does_not_limit),
 		cmocka_unit_test(test_a_long_root_is_harmless),
+		cmocka_unit_test(test_wsl_is_seen),
 		cmocka_unit_test(test_this_machine),
 		cmocka_unit_test(test_affinity_and_memlock_are_seen),
 		cmocka_unit_test(test_memory_grows_with_use),

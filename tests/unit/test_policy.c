@@ -374,12 +374,45 @@ static void test_min_and_its_own_event(void **state)
 	close_bench(&b);
 }
 
+/* ------------------------------------------------------------------ shrinking */
+
+/* When a place goes away no policy declines: the least worth goes, unless it is locked. */
+static void test_a_place_that_goes_away(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; policy_at(i); i++) {
+		bench b;
+		uint32_t gone[3];
+
+		open_bench(&b, policy_at(i), 4);
+		assert_int_equal(victim(&b, UFM_KEY_NONE, false), UFM_KEY_NONE);
+		/* key 1 is the first in, the least recently and the least often used, and needed last */
+		use_and_insert(&b, 1, 90);
+		for (uint32_t key = 2; key <= 3; key++) {
+			use_and_insert(&b, key, 80 - key);
+			use(&b, key, 80 - key);
+			use(&b, key, 80 - key);
+		}
+		for (uint32_t n = 0; n < 3; n++) {
+			gone[n] = victim(&b, UFM_KEY_NONE, false);
+			assert_true(gone[n] >= 1 && gone[n] <= 3);
+			b.locked[gone[n]] = 1;
+		}
+		assert_int_equal(gone[0], 1);
+		assert_int_equal(victim(&b, UFM_KEY_NONE, false), UFM_KEY_NONE);
+		b.locked[2] = 0;
+		assert_int_equal(victim(&b, UFM_KEY_NONE, false), 2);
+		close_bench(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_registry),
 		cmocka_unit_test(test_every_table_is_filled),
 		cmocka_unit_test(test_every_allocation_may_fail),
+		cmocka_unit_test(test_a_place_that_goes_away),
 		cmocka_unit_test(test_destroy_takes_null),
 		cmocka_unit_test(test_locked_keys_stay),
 		cmocka_unit_test(test_lru_order),

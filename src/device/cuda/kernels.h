@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernels of the cuda plugin: each function enqueues launches on a stream and returns the error of
+ * the launch. Arguments have been checked. */
+#ifndef UFM_DEVICE_CUDA_KERNELS_H
+#define UFM_DEVICE_CUDA_KERNELS_H
+
+#include <cuda_runtime_api.h>
+#include <ufm/backend.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+cudaError_t kernels_gather(const ufm_gather_args *args, cudaStream_t stream);
+
+/* Most experts whose scores fit a block's shared memory on the current device. */
+cudaError_t kernels_route_experts_max(uint32_t *experts);
+cudaError_t kernels_route(const ufm_router_args *args, cudaStream_t stream);
+
+/*
+ * One product for the rows of several experts: out[r, u] = epilogue of sum over c of W[u, c] * x[r, c].
+ * The same bits for a row however many rows are computed together: lane l of a warp sums the columns
+ * that are l modulo 32 (in groups of `vector` columns), in rising order, and the 32 sums are added in
+ * one fixed tree.
+ */
+typedef enum product_epilogue {
+	PRODUCT_PLAIN, /* + bias */
+	PRODUCT_GELU,  /* act(+ bias) */
+	PRODUCT_SILU,
+	PRODUCT_GATED_GELU, /* act(gate + bias) * (up + bias) */
+	PRODUCT_GATED_SILU,
+} product_epilogue;
+
+#define PRODUCT_NONE UINT64_MAX /* an offset: no such part */
+
+typedef struct product_args {
+	const ufm_expert_rows *entries; /* host; copied by the launch */
+	uint32_t entry_count;
+	ufm_dtype dtype;          /* of matrices and biases */
+	uint32_t units, columns;  /* of the matrix: [units, columns] */
+	uint64_t matrix, bias;    /* offsets in a block, bytes */
+	uint64_t gate, gate_bias; /* of the second matrix under a gated epilogue */
+	product_epilogue epilogue;
+	const float *x; /* [*, columns] */
+	float *out;     /* [*, units] */
+} product_args;
+cudaError_t kernels_product(const product_args *args, cudaStream_t stream);
+
+cudaError_t kernels_combine(const ufm_combine_args *args, cudaStream_t stream);
+
+/* Loads the code of every kernel of a file. */
+cudaError_t kernels_load_gather(void);
+cudaError_t kernels_load_route(void);
+cudaError_t kernels_load_product(void);
+cudaError_t kernels_load_combine(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* Element types as the kernels read and write them, and sums over a warp. */
+#ifndef UFM_DEVICE_CUDA_NUMBERS_CUH
+#define UFM_DEVICE_CUDA_NUMBERS_CUH
+
+#include <cstdint>
+#include <ufm/ufm.h>
+
+#define WARP 32u
+#define ALL_LANES 0xffffffffu
+
+__device__ inline float bf16_widen(uint32_t bits)
+{
+	return __uint_as_float(bits << 16);
+}
+
+/* To the nearest, ties to even; a NaN stays one. */
+__device__ inline uint16_t bf16_round(float value)
+{
+	uint32_t bits = __float_as_uint(value);
+	if ((bits & 0x7fffffffu) > 0x7f800000u)
+		return (uint16_t)(bits >> 16 | 0x40u);
+	return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+/* The index-th element of an array that is f32 or bf16. */
+__device__ inline float element_at(const void *base, ufm_dtype dtype, uint64_t index)
+{
+	if (dtype == UFM_F32)
+		return ((const float *)base)[index];
+	return bf16_widen(((const uint16_t *)base)[index]);
+}
+
+__device__ inline void element_put(void *base, ufm_dtype dtype, uint64_t index, float value)
+{
+	if (dtype == UFM_F32)
+		((float *)base)[index] = value;
+	else
+		((uint16_t *)base)[index] = bf16_round(value);
+}
+
+/* The same bits in every lane: both sides of each addition are the same two numbers. */
+__device__ inline float warp_sum(float value)
+{
+#pragma unroll
+	for (uint32_t offset = WARP / 2; offset; offset /= 2)
+		value += __shfl_xor_sync(ALL_LANES, value, offset);
+	return value;
+}
+
+#endif

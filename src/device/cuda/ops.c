@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/* The operations of the cuda backend: what the enqueueing call checks, and what it launches. */
+#include "device/cuda/cuda_int.h"
+#include "device/cuda/kernels.h"
+
+#define GRID_MAX 0x7fffffffu /* blocks in the first direction; 65,535 in the second */
+
+/* Kernels number the elements of a block with 32 bits, the smallest of which have 2 bytes. */
+#define EXPERT_BYTES_MAX ((uint64_t)1 << 33)
+
+static bool is_dtype(ufm_dtype dtype)
+{
+	return dtype == UFM_F32 || dtype == UFM_BF16;
+}
+
+/* Runs a launcher with the stream's device current: defines a function of the operation's arguments. */
+#define DEFINE_LAUNCH(operation, args_type) \
+	static ufm_status launch_##operation(ufm_stream *stream, const args_type *args) \
+	{ \
+		cuda_scope scope; \
+		ufm_status status = cuda_enter(stream->device, &scope); \
+		if (status == UFM_OK) \
+			status = CHECK_RUNTIME(stream->device, kernels_##operation, args, stream->stream); \
+		cuda_leave(&scope); \
+		return status; \
+	}
+DEFINE_LAUNCH(gather, ufm_gather_args)
+DEFINE_LAUNCH(route, ufm_router_args)
+DEFINE_LAUNCH(product, product_args)
+DEFINE_LAUNCH(combine, ufm_combine_args)
+
+ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
+{
+	if (!is_dtype(args->x_dtype))
+		return cuda_fail(UFM_EINVAL, "gather: dtype is %d, expected UFM_F32 or UFM_BF16",
+		                 (int)args->x_dtype);
+	if (args->rows == 0)
+		return UFM_OK;
+	if (!args->x || !args->out || !args->d_model || args->rows > GRID_MAX)
+		return cuda_fail(UFM_EINVAL, "gather of %u rows (at most 2^31 - 1): x, out or d_model is 0",
+		                 args->rows);
+	return launch_gather(stream, args);
+}
+
+/* ------------------------------------------------------------------ route */
+
+static ufm_status check_experts(ufm_device *device, uint32_t experts)
+{
+	cuda_scope scope;
+	uint32_t most = 0;
+	ufm_status status = cuda_enter(device, &scope);
+
+	if (status == UFM_OK)
+		status = CHECK_RUNTIME(device, kernels_route_experts_max, &most);
+	cuda_leave(&scope);
+	if (status == UFM_OK && (experts < 1 || experts > most))
+		return cuda_fail(UFM_EINVAL, "router: %u experts, expected 1 … %u", experts, most);
+	return status;
+}
+
+ufm_status cuda_route(ufm_stream *stream, const ufm_router_args *args)
+{
+	ufm_status status = check_experts(stream->device, args->experts);
+
+	if (status != UFM_OK)
+		return status;
+	if (args->top_k < 1 || args->top_k > args->experts)
+		return cuda_fail(UFM_EINVAL, "router: top_k is %u, expected 1 … %u", args->top_k,
+		                 args->experts);
+	if (args->scoring != UFM_SCORE_SOFTMAX && args->scoring != UFM_SCORE_SIGMOID)
+		return cuda_fail(UFM_EINVAL, "router: scoring is %d, expected softmax or sigmoid",
+		                 (int)args->scoring);
+	if (args->tokens == 0)
+		return UFM_OK;
+	if (!args->x || !args->weight || !args->ids || !args->gates || !args->d_model)
+		return cuda_fail(UFM_EINVAL, "router of %u tokens: an address or d_model is 0",
+		                 args->tokens);
+	return launch_route(stream, args);
+}
+
+/* ------------------------------------------------------------------ experts */
+
+uint64_t cuda_hidden_bytes(const ufm_expert_desc *desc, uint32_t rows)
+{
+	return (uint64_t)rows * desc->d_hidden * sizeof(float);
+}
+
+/* The library's own search is not linked into a plugin. */
+static const ufm_part *find_part(const ufm_expert_desc *desc, ufm_role role)
+{
+	for (uint32_t i = 0; i < desc->part_count; i++) {
+		if (desc->parts[i].role == role)
+			return &desc->parts[i];
+	}
+	return NULL;
+}
+
+static uint64_t offset_of(const ufm_expert_desc *desc, ufm_role role)
+{
+	const ufm_part *part = find_part(desc, role);
+
+	return part ? part->offset_bytes : PRODUCT_NONE;
+}
+
+static product_epilogue epilogue_of(const ufm_expert_desc *desc, bool gated)
+{
+	if (desc->activation == UFM_ACT_GELU)
+		return gated ? PRODUCT_GATED_GELU : PRODUCT_GELU;
+	return gated ? PRODUCT_GATED_SILU : PRODUCT_SILU;
+}
+
+static product_args hidden_product(const ufm_experts_args *args)
+{
+	const ufm_expert_desc *desc = args->desc;
+	uint64_t gate = offset_of(desc, UFM_ROLE_GATE);
+
+	return (product_args){.entries = args->entries,
+	                      .entry_count = args->entry_count,
+	                      .dtype = find_part(desc, UFM_ROLE_UP)->dtype,
+	                      .units = desc->d_hidden,
+	                      .columns = desc->d_model,
+	                      .matrix = offset_of(desc, UFM_ROLE_UP),
+	                      .bias = offset_of(desc, UFM_ROLE_UP_BIAS),
+	                      .gate = gate,
+	                      .gate_bias = offset_of(desc, UFM_ROLE_GATE_BIAS),
+	                      .epilogue = epilogue_of(desc, gate != PRODUCT_NONE),
+	                      .x = (const float *)(uintptr_t)args->x,
+	                      .out = (float *)(uintptr_t)args->hidden};
+}
+
+static product_args output_product(const ufm_experts_args *args)
+{
+	const ufm_expert_desc *desc = args->desc;
+
+	return (product_args){.entries = args->entries,
+	                      .entry_count = args->entry_count,
+	                      .dtype = find_part(desc, UFM_ROLE_DOWN)->dtype,
+	                      .units = desc->d_model,
+	                      .columns = desc->d_hidden,
+	                      .matrix = offset_of(desc, UFM_ROLE_DOWN),
+	                      .bias = offset_of(desc, UFM_ROLE_DOWN_BIAS),
+	                      .gate = PRODUCT_NONE,
+	                      .gate_bias = PRODUCT_NONE,
+	                      .epilogue = PRODUCT_PLAIN,
+	                      .x = (const float *)(uintptr_t)args->hidden,
+	                      .out = (float *)(uintptr_t)args->y};
+}
+
+ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args)
+{
+	if (args->entry_count == 0)
+		return UFM_OK;
+	if (!args->desc || !args->entries || !args->x || !args->hidden || !args->y)
+		return cuda_fail(UFM_EINVAL, "experts, %u entries: desc or an address is 0",
+		                 args->entry_count);
+	if (args->desc->expert_bytes > EXPERT_BYTES_MAX)
+		return cuda_fail(UFM_EUNSUPPORTED, "experts: %llu bytes each, expected at most 8 GiB",
+		                 (unsigned long long)args->desc->expert_bytes);
+	if (args->x % 16 || args->hidden % 16)
+		return cuda_fail(UFM_EINVAL,
+		                 "experts: x or hidden does not begin at a multiple of 16 bytes");
+	product_args hidden = hidden_product(args), output = output_product(args);
+	ufm_status status = launch_product(stream, &hidden);
+	return status == UFM_OK ? launch_product(stream, &output) : status;
+}
+
+/* ------------------------------------------------------------------ combine */
+
+ufm_status cuda_combine(ufm_stream *stream, const ufm_combine_args *args)
+{
+	if (!is_dtype(args->y_dtype) || (args->residual && !is_dtype(args->residual_dtype)))
+		return cuda_fail(UFM_EINVAL, "combine: dtypes are %d and %d, expected UFM_F32 or UFM_BF16",
+		                 (int)args->residual_dtype, (int)args->y_dtype);
+	if (args->tokens == 0)
+		return UFM_OK;
+	if (!args->y || !args->d_model || args->tokens > GRID_MAX ||
+	    (args->top_k && (!args->rows || !args->row_of || !args->gates)))
+		return cuda_fail(UFM_EINVAL, "combine of %u tokens: an address or d_model is 0",
+		                 args->tokens);
+	return launch_combine(stream, args);
+}
+
+/* ------------------------------------------------------------------ loading */
+
+ufm_status cuda_load_kernels(ufm_device *device)
+{
+	cuda_scope scope;
+	ufm_status status = cuda_enter(device, &scope);
+
+	if (status == UFM_OK)
+		status = cuda_check(device, kernels_load_gather(), "loading the kernels of gather");
+	if (status == UFM_OK)
+		status = cuda_check(device, kernels_load_route(), "loading the kernels of route");
+	if (status == UFM_OK)
+		status = cuda_check(device, kernels_load_product(), "loading the kernels of experts");
+	if (status == UFM_OK)
+		status = cuda_check(device, kernels_load_combine(), "loading the kernels of combine");
+	cuda_leave(&scope);
+	return status;
+}

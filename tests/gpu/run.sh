@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Everything that needs a GPU, in stages of under nine minutes each: conformance, correctness, the
+# sanitizers, the reference sweep. Works on a copy of the tree that has nothing installed but CUDA and
+# Python: all programs come from a portable build.
+#
+#   tests/gpu/run.sh [--build DIR] [--results DIR] [--seconds N] [STAGE...]
+#
+# A stage that has passed for this build is not run again: run it once more after an interruption, and it
+# goes on. --seconds: no stage is begun that could need longer than what is left of them. The results lie
+# in one folder, each stage's in one of its name, with the machine record in `machine`; with OUT set they
+# come there as gpu-results.tar.gz.
+# Exit: 0 all stages passed, 1 one failed, 3 nothing to run on, 75 time ran out first (run it again).
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 3
+
+stages=(machine conformance engine reference memcheck racecheck initcheck quick sweep)
+declare -A limit_s=([machine]=30 [conformance]=60 [engine]=200 [reference]=300 [memcheck]=240
+	[racecheck]=240 [initcheck]=240 [quick]=120 [sweep]=420)
+build=build-portable-gpu results=build-gpu-results seconds=100000 wanted=()
+
+while [ $# -gt 0 ]; do
+	case "$1" in
+	--build) build=$2 && shift 2 ;;
+	--results) results=$2 && shift 2 ;;
+	--seconds) seconds=$2 && shift 2 ;;
+	-*)
+		sed -n '/^#   /p' "$0" >&2
+		exit 2
+		;;
+	*)
+		[ -n "${limit_s[$1]:-}" ] || {
+			echo "gpu/run.sh: stage '$1', expected one of ${stages[*]}" >&2
+			exit 2
+		}
+		wanted+=("$1") && shift
+		;;
+	esac
+done
+[ ${#wanted[@]} -gt 0 ] || wanted=("${stages[@]}")
+
+build=$(realpath "$build" 2>/dev/null)
+[ -x "$build/ufm" ] || {
+	echo "gpu/run.sh: no build: cmake --preset portable-gpu && cmake --build --preset portable-gpu" >&2
+	exit 3
+}
+export UFM_BACKEND_PATH=$build UFM_BUILD_DIR=$build UFM_TEST_BACKEND=cuda LC_ALL=C.UTF-8
+ufm=$build/ufm
+# ---- what each stage runs; $1 is its folder
+
+run_machine() {
+	"$ufm" doctor -o json >"$1/machine.json" && nvidia-smi -q >"$1/nvidia-smi.txt"
+	"$ufm" doctor
+}
+
+# A driver without a device: refused by name with a line, passed over by itself.
+check_hidden_device() {
+	local small=(bench --experts 2 --d-model 8 --d-hidden 8 --steps 1 --no-out) status=0
+	CUDA_VISIBLE_DEVICES='' "$ufm" "${small[@]}" --backend cuda || status=$?
+	[ $status = 3 ] && CUDA_VISIBLE_DEVICES='' "$ufm" "${small[@]}" -o jsonl | grep -q '"backend":"cpu"'
+}
+
+run_conformance() {
+	check_hidden_device && tests/run --build "$build" --jobs 1 --kind conformance --kind gpu
+}
+
+run_engine() {
+	tests/run --build "$build" --jobs 1 --kind unit --kind stress \
+		--filter test_engine --filter test_forward --filter test_lease --filter test_resize --filter stress
+}
+
+run_reference() { PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider tests/reference; }
+
+# Calls that are meant to fail are no errors of the memory checker.
+sanitize() {
+	local tool=$1
+	shift
+	compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 "$@"
+}
+
+run_memcheck() {
+	sanitize memcheck --leak-check full "$build/tests/conformance/test_conformance" &&
+		sanitize memcheck "$build/tests/unit/test_lease" &&
+		sanitize memcheck "$build/tests/unit/test_forward"
+}
+
+run_racecheck() {
+	sanitize racecheck "$build/tests/conformance/test_conformance" &&
+		sanitize racecheck "$build/tests/unit/test_lease"
+}
+
+# This tool keeps its notes in device memory, so the cases that count it are left out.
+run_initcheck() {
+	UFM_TEST_LEAVE_OUT="memory_ cuda_whole_card" \
+		sanitize initcheck "$build/tests/conformance/test_conformance" &&
+		sanitize initcheck "$build/tests/unit/test_lease" &&
+		sanitize initcheck "$build/tests/unit/test_forward"
+}
+
+record() { # record FOLDER NAME OPTION-OF-BENCH...
+	UFM=$ufm RESULTS=$1 tools/record "${@:2}" && tests/gpu/report.py "$1/$2" | tee "$1/$2/report.md"
+}
+
+run_quick() { record "$1" quick --quick --workload text:bench/text/alice29.txt; }
+
+run_sweep() {
+	record "$1" reference --workload uniform --vram-limit 23.51GiB --vram-target 16GiB --headroom 1GiB \
+		--experts 96,144,192 --steps 10
+}
+
+# The script calls itself for a stage, so that a limit ends all that the stage started.
+if [ -n "${UFM_GPU_STAGE:-}" ]; then
+	"run_$UFM_GPU_STAGE" "$results/$UFM_GPU_STAGE"
+	exit
+fi
+
+# ---- one after the other
+
+"$ufm" bench --backend cuda --experts 1 --d-model 8 --d-hidden 8 --top-k 1 --steps 1 --no-out >/dev/null || exit 3
+
+mkdir -p "$results"
+version=$("$ufm" --version)
+if [ "$(cat "$results/version.txt" 2>/dev/null)" != "$version" ]; then
+	rm -f "$results"/*/passed
+	printf '%s\n' "$version" >"$results/version.txt"
+fi
+
+failed=0 left_out=0
+for stage in "${wanted[@]}"; do
+	folder=$results/$stage
+	if [ -e "$folder/passed" ]; then
+		echo "== $stage: passed before"
+		continue
+	fi
+	if [ $((seconds - SECONDS)) -lt "${limit_s[$stage]}" ]; then
+		echo "== $stage: left out, it may take ${limit_s[$stage]} s"
+		left_out=1
+		continue
+	fi
+	rm -rf "$folder" && mkdir -p "$folder"
+	began=$SECONDS
+	if UFM_GPU_STAGE=$stage timeout -k 10 "${limit_s[$stage]}" "$0" --build "$build" --results "$results" \
+		2>&1 | tee "$folder/log.txt" | tail -n 25; then
+		touch "$folder/passed"
+		verdict=passed
+	else
+		verdict="FAILED ($?)"
+		failed=1
+	fi
+	echo "== $stage: $verdict ($((SECONDS - began)) s)"
+done
+
+if [ -n "${OUT:-}" ]; then
+	tar czf "$OUT/gpu-results.tar.gz" -C "$(dirname "$results")" "$(basename "$results")"
+fi
+[ $failed = 0 ] || exit 1
+[ $left_out = 0 ] || exit 75
