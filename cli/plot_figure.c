@@ -154,7 +154,8 @@ void figure_experts_axis(FILE *to, const plot_rows *rows, uint32_t key_entries)
 	double least = experts[0], most = experts[count - 1];
 	double margin = most > least ? 0.1 * (most - least) : 0.5 * most;
 	/* Of the figure's height; a line of the legend takes 1/28. */
-	double key_height = (key_entries + KEY_COLUMNS - 1) / KEY_COLUMNS / 28.0;
+	uint32_t key_lines = (key_entries + KEY_COLUMNS - 1) / KEY_COLUMNS;
+	double key_height = key_lines / 28.0;
 	fprintf(to,
 	        "set xrange [%g:%g]\nset xlabel 'experts a layer (size of the bank)' offset 0,-1.2\n"
 	        "set lmargin 12\nset rmargin 4\nset bmargin 6\nset tmargin at screen %.4f\n"

@@ -146,7 +146,7 @@ static bool put_line(FILE *to, const char *line, const option_table *table, char
 {
 	while (*line) {
 		size_t plain = strcspn(line, "@"), length;
-		fwrite(line, 1, plain, to);
+		fprintf(to, "%.*s", (int)plain, line);
 		line += plain;
 		if (*line == '\0')
 			break;
