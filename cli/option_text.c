@@ -121,7 +121,7 @@ static void append(char *text, size_t size, const char *what, const char *value)
 
 char *option_describe(const option_spec *spec, char *text, size_t size)
 {
-	snprintf(text, size, "%s", spec->help);
+	snprintf(text, size, "%s%s", spec->required ? "Required. " : "", spec->help);
 	if (spec->choices)
 		append_choices(spec, text, size);
 	append(text, size, "Default", spec->fallback);

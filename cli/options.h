@@ -46,6 +46,7 @@ typedef struct option_spec {
 	const char *choices;   /* "f32,fp32|bf16": alternatives by '|', first spelling is the name */
 	const char *suggest;   /* of a string: words that a shell may offer, separated by spaces */
 	uint64_t min, max;     /* max 0: no limit but the type's */
+	bool required;         /* must be on the command line; has no default */
 	/* Looks at a string; UFM_EINVAL with a line that does not name the option. */
 	ufm_status (*check)(const char *text);
 	const char *help;
@@ -71,7 +72,8 @@ typedef struct option_state {
  * option, what was found, what was expected. Strings point into argv. */
 ufm_status options_parse(const option_table *table, int argc, char *const argv[], void *values,
                          option_state *state);
-/* Gives every option that was not on the command line its quick or default value. */
+/* Gives every option that was not on the command line its quick or default value. UFM_EINVAL names the
+ * first that was required. */
 ufm_status options_fill(const option_table *table, bool quick, void *values, option_state *state);
 
 /* Index of an option by name; OPTIONS_MAX if there is none. */

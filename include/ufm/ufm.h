@@ -198,8 +198,27 @@ typedef struct ufm_bank_memory_config {
 /* Experts that already lie in the caller's memory. */
 UFM_API ufm_status ufm_bank_memory(const ufm_bank_memory_config *config, ufm_bank **out);
 
-/* Opens a packed file (docs/formats.md). Reads the header only. UFM_EFILE, UFM_EFORMAT. */
+/* Opens a packed file (docs/formats.md); a folder, or a name that ends with .safetensors or .json, is
+ * opened by ufm_bank_checkpoint with its defaults. Reads headers only. UFM_EFILE, UFM_EFORMAT. */
 UFM_API ufm_status ufm_bank_open(const char *path, ufm_bank **out);
+
+typedef struct ufm_bank_checkpoint_config {
+	size_t struct_size;
+	ufm_dtype f16_as;          /* what F16 weights become: UFM_F32 (default) or UFM_BF16 */
+	ufm_activation activation; /* default: what the config.json beside the weights says */
+	/* only routed layers whose number in the model is in [begin, end); both 0: all */
+	uint32_t layer_begin, layer_end;
+} ufm_bank_checkpoint_config;
+
+/* The routed experts of a checkpoint that others wrote (docs/formats.md): a .safetensors file, an index
+ * of shards (.safetensors.index.json), or a folder with either. Reads headers only. F32 and BF16 stay
+ * what they are. UFM_EFORMAT, with one line, for what breaks a rule of the format and for experts that
+ * would be computed wrongly; UFM_EINVAL when nothing says the activation. config may be NULL. */
+UFM_API ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_config *config,
+                                       ufm_bank **out);
+/* The model's own number of a bank's layer (0 … layers-1): banks count routed layers only. `layer`
+ * itself for banks that are no checkpoint. */
+UFM_API uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer);
 
 /* Writes any bank as a packed file. Writes to `path`.tmp and renames; on failure nothing is left. */
 UFM_API ufm_status ufm_bank_save(ufm_bank *bank, const char *path);

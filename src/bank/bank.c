@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The bank object, and the banks that need no file: synthetic ones and those in memory. */
+/* The bank object, the banks that need no file (synthetic ones and those in memory), and the choice of
+ * whose file it is. */
 #include "bank/bank.h"
 
 #include <assert.h>
@@ -103,6 +104,14 @@ ufm_status ufm_bank_memory(const ufm_bank_memory_config *given, ufm_bank **out)
 	return UFM_OK;
 }
 
+ufm_status ufm_bank_open(const char *path, ufm_bank **out)
+{
+	if (!path || !*path)
+		return status_fail(UFM_EINVAL, "path is empty, expected a bank's file or folder");
+	return bank_is_checkpoint(path) ? ufm_bank_checkpoint(path, NULL, out)
+	                                : bank_packed_open(path, out);
+}
+
 void ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info)
 {
 	*info = bank->info;
@@ -123,6 +132,8 @@ void ufm_bank_close(ufm_bank *bank)
 	if (atomic_fetch_sub_explicit(&bank->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	alloc_free(bank->path);
+	experts_free(&bank->found);
+	checkpoint_close(bank->source);
 	alloc_free(bank);
 }
 
@@ -141,6 +152,8 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 	bank_extent extent = {.kind = bank->kind, .size_bytes = bank->info.desc.expert_bytes};
 
 	assert(key < bank_key_count(bank));
+	if (bank->source)
+		return bank_checkpoint_extents(bank, key, out);
 	switch (bank->kind) {
 	case EXTENT_SYNTHETIC:
 		extent.seed = rng_mix(bank->seed, key);
@@ -152,6 +165,8 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 		extent.file_offset_bytes =
 			BANK_PACKED_HEADER_BYTES + (uint64_t)key * bank->info.desc.block_bytes;
 		break;
+	case EXTENT_ZERO: /* the kind of no bank */
+		break;
 	}
 	out[0] = extent;
 	return 1;
@@ -159,12 +174,30 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 
 uint32_t bank_file_count(const ufm_bank *bank)
 {
+	if (bank->source)
+		return checkpoint_file_count(bank->source);
 	return bank->kind == EXTENT_FILE ? 1 : 0;
 }
 
 const char *bank_file_path(const ufm_bank *bank, uint32_t file)
 {
 	assert(file < bank_file_count(bank));
-	(void)file;
-	return bank->path;
+	return bank->source ? checkpoint_file_path(bank->source, file) : bank->path;
+}
+
+const checkpoint *bank_checkpoint(const ufm_bank *bank)
+{
+	return bank->source;
+}
+
+ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_tensor **out)
+{
+	assert(layer < bank->info.layers);
+	*out = NULL;
+	return bank->source ? experts_router(&bank->found, bank->source, layer, out) : UFM_OK;
+}
+
+uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer)
+{
+	return bank->source && layer < bank->found.layers ? bank->found.numbers[layer] : layer;
 }

@@ -7,11 +7,21 @@
 #include <stdint.h>
 #include <ufm/ufm.h>
 
+#include "bank/checkpoint.h"
+
 typedef enum extent_kind {
 	EXTENT_SYNTHETIC = 1, /* made from `seed` */
 	EXTENT_MEMORY,        /* at `memory` */
 	EXTENT_FILE,          /* in file number `file` at `file_offset_bytes` */
+	EXTENT_ZERO,          /* zero bytes: what lies between parts that come from a file one by one */
 } extent_kind;
+
+/* How a file's bytes become the block's. */
+typedef enum extent_conversion {
+	CONVERT_NONE = 0,
+	CONVERT_F16_TO_F32, /* the file holds half of size_bytes */
+	CONVERT_F16_TO_BF16,
+} extent_conversion;
 
 /* A piece of a block. A synthetic piece is a whole block: `seed` is the expert's own, and the
  * description says what to make of it. */
@@ -21,11 +31,13 @@ typedef struct bank_extent {
 	const void *memory;
 	uint32_t file;
 	uint64_t file_offset_bytes;
+	extent_conversion conversion;
 	uint64_t block_offset_bytes; /* where it belongs in the block */
-	uint64_t size_bytes;
+	uint64_t size_bytes;         /* in the block */
 } bank_extent;
 
-#define BANK_EXTENTS_MAX UFM_PARTS_MAX
+/* Every part and what lies before it. */
+#define BANK_EXTENTS_MAX (2 * UFM_PARTS_MAX)
 
 const ufm_expert_desc *bank_desc(const ufm_bank *bank);
 /* Dense key of an expert: layer * experts + expert. */
@@ -34,6 +46,14 @@ uint32_t bank_key_count(const ufm_bank *bank);
 uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_EXTENTS_MAX]);
 uint32_t bank_file_count(const ufm_bank *bank);
 const char *bank_file_path(const ufm_bank *bank, uint32_t file);
+
+/* Whether ufm_bank_open takes the path for a checkpoint: a folder, .safetensors or .json. */
+bool bank_is_checkpoint(const char *path);
+/* The checkpoint that the bank was opened from, or NULL; lives as long as the bank. */
+const checkpoint *bank_checkpoint(const ufm_bank *bank);
+/* The router of one of a checkpoint's layers (0 … layers-1), as experts_router gives it; NULL for every
+ * other bank. */
+ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_tensor **out);
 
 ufm_bank *bank_ref(ufm_bank *bank);
 

@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 
 #include "bank/bank.h"
+#include "bank/experts.h"
+#include "base/status.h"
 
 /* Keys index dense arrays, and a slot's metadata is one entry a key: these bounds keep both small
  * while allowing far more experts than any published model has. */
@@ -21,8 +23,18 @@ struct ufm_bank {
 	extent_kind kind;
 	uint64_t seed;             /* synthetic */
 	const void *const *blocks; /* memory: the caller's */
-	char *path;                /* file */
+	char *path;                /* packed file */
+	/* a checkpoint's; source is NULL for every other bank */
+	checkpoint *source;
+	expert_set found;
+	extent_conversion conversion;
 };
+
+ufm_status bank_packed_open(const char *path, ufm_bank **out);
+
+/* bank_extents of a checkpoint. */
+uint32_t bank_checkpoint_extents(const ufm_bank *bank, uint32_t key,
+                                 bank_extent out[BANK_EXTENTS_MAX]);
 
 static inline uint64_t bank_round_up(uint64_t value, uint64_t align)
 {
@@ -33,6 +45,12 @@ static inline uint64_t bank_round_up(uint64_t value, uint64_t align)
  * what is wrong with the description or the counts. */
 ufm_status bank_new(extent_kind kind, uint32_t layers, uint32_t experts,
                     const ufm_expert_desc *desc, ufm_bank **out);
+
+/* What is an argument elsewhere is a file's content here: the last failure as UFM_EFORMAT. */
+static inline ufm_status bank_as_format(ufm_status status)
+{
+	return status == UFM_EINVAL ? status_fail(UFM_EFORMAT, "%s", ufm_last_error()) : status;
+}
 
 /* UFM_EINVAL unless the counts are within bounds and the bank's bytes can be counted. */
 ufm_status bank_check_counts(uint32_t layers, uint32_t experts, uint64_t block_bytes);

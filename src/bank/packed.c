@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The packed format: one header, then every block at a fixed stride. */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdbool.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bank/bank_int.h"
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
 
@@ -158,8 +155,7 @@ static ufm_status check_info(const ufm_bank_info *info)
 
 	if (!status)
 		status = bank_check_counts(info->layers, info->experts, info->desc.block_bytes);
-	/* What is an argument elsewhere is a file's content here. */
-	return status ? status_fail(UFM_EFORMAT, "%s", ufm_last_error()) : UFM_OK;
+	return bank_as_format(status);
 }
 
 ufm_status bank_packed_parse(const void *header, size_t header_bytes, uint64_t file_bytes,
@@ -188,63 +184,28 @@ ufm_status bank_packed_parse(const void *header, size_t header_bytes, uint64_t f
 	return UFM_OK;
 }
 
-/* *got is less than size at the end of the file. */
-static ufm_status read_head(int fd, uint8_t *out, size_t size, size_t *got)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = pread(fd, out + done, size - done, (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return status_fail(UFM_EFILE, "cannot be read: %s", strerror(errno));
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	*got = done;
-	return UFM_OK;
-}
-
-static ufm_status parse_file(int fd, ufm_bank_info *info)
-{
-	uint8_t header[BANK_PACKED_HEADER_BYTES];
-	struct stat st;
-	size_t got = 0;
-	ufm_status status;
-
-	if (fstat(fd, &st) != 0)
-		return status_fail(UFM_EFILE, "cannot be examined: %s", strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return status_fail(UFM_EFILE, "is not a regular file");
-	status = read_head(fd, header, sizeof header, &got);
-	return status ? status : bank_packed_parse(header, got, (uint64_t)st.st_size, info);
-}
-
-/* Non-blocking, because a pipe of that name must be refused, not waited for. */
 static ufm_status read_info(const char *path, ufm_bank_info *info)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	ufm_status status;
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+	uint64_t got, size_bytes;
+	int fd;
+	ufm_status status = file_open(path, &fd, &size_bytes);
 
-	if (fd < 0)
-		return status_fail(UFM_EFILE, "cannot be opened: %s", strerror(errno));
-	status = parse_file(fd, info);
+	if (status)
+		return status;
+	status = file_read(fd, header, sizeof header, 0, &got);
+	if (!status)
+		status = bank_packed_parse(header, got, size_bytes, info);
 	close(fd);
 	return status;
 }
 
-ufm_status ufm_bank_open(const char *path, ufm_bank **out)
+ufm_status bank_packed_open(const char *path, ufm_bank **out)
 {
 	ufm_bank_info info;
 	ufm_bank *bank = NULL;
-	ufm_status status;
+	ufm_status status = read_info(path, &info);
 
-	if (!path)
-		return status_fail(UFM_EINVAL, "path is NULL, expected a packed file's");
-	status = read_info(path, &info);
 	if (status)
 		return status_prefix(status, "%s", path);
 	status = bank_new(EXTENT_FILE, info.layers, info.experts, &info.desc, &bank);

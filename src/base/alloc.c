@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 
+#define GROW_FIRST 64u
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
 static alloc_hook hook_fn;
@@ -58,6 +59,23 @@ char *alloc_string(const char *text)
 void alloc_free(void *memory)
 {
 	free(memory);
+}
+
+void *alloc_grow(void *array, uint32_t count, uint32_t *room, size_t element_bytes)
+{
+	uint32_t wanted = count > UINT32_MAX / 2 ? UINT32_MAX : count ? 2 * count : GROW_FIRST;
+	void *moved;
+
+	if (count < *room)
+		return array;
+	moved = alloc_zeroed(wanted, element_bytes);
+	if (!moved)
+		return NULL;
+	if (count)
+		memcpy(moved, array, count * element_bytes);
+	alloc_free(array);
+	*room = wanted;
+	return moved;
 }
 
 /* 0 on overflow; an empty request takes one page, so that it has an address. */

@@ -9,7 +9,9 @@
 
 #include "bank/bank.h"
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/status.h"
+#include "store/convert_int.h"
 #include "store/store.h"
 #include "store/synthetic_int.h"
 
@@ -32,22 +34,36 @@ static ufm_status fail_expert(const extents_store *s, uint32_t key, const bank_e
 	                   (unsigned long long)(extent->file_offset_bytes + done), cause);
 }
 
-static ufm_status read_file(const extents_store *s, uint32_t key, const bank_extent *extent,
-                            uint8_t *out)
+static ufm_status read_bytes(const extents_store *s, uint32_t key, const bank_extent *extent,
+                             uint64_t from, uint64_t size_bytes, void *out)
 {
-	uint64_t done = 0;
+	uint64_t got;
+	ufm_status status =
+		file_read(s->files[extent->file], out, size_bytes, extent->file_offset_bytes + from, &got);
 
-	while (done < extent->size_bytes) {
-		ssize_t n = pread(s->files[extent->file], out + done, extent->size_bytes - done,
-		                  (off_t)(extent->file_offset_bytes + done));
+	if (status)
+		return fail_expert(s, key, extent, from + got, ufm_last_error());
+	if (got < size_bytes)
+		return fail_expert(s, key, extent, from + got, "the file ends here");
+	return UFM_OK;
+}
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail_expert(s, key, extent, done, strerror(errno));
-		if (n == 0)
-			return fail_expert(s, key, extent, done, "the file ends here");
-		done += (uint64_t)n;
+/* In pieces, so that a thread needs the same memory whatever a matrix needs. */
+static ufm_status read_converted(const extents_store *s, uint32_t key, const bank_extent *extent,
+                                 uint8_t *out)
+{
+	ufm_dtype to = extent->conversion == CONVERT_F16_TO_F32 ? UFM_F32 : UFM_BF16;
+	uint64_t count = extent->size_bytes / ufm_dtype_bytes(to);
+	uint16_t piece[CONVERT_PIECE];
+
+	for (uint64_t done = 0; done < count; done += CONVERT_PIECE) {
+		uint64_t n = count - done < CONVERT_PIECE ? count - done : CONVERT_PIECE;
+		ufm_status status =
+			read_bytes(s, key, extent, done * sizeof *piece, n * sizeof *piece, piece);
+
+		if (status)
+			return status;
+		convert_f16(piece, n, to, out + done * ufm_dtype_bytes(to));
 	}
 	return UFM_OK;
 }
@@ -64,10 +80,15 @@ static ufm_status read_extent(const extents_store *s, uint32_t key, const bank_e
 	case EXTENT_MEMORY:
 		memcpy(out, extent->memory, extent->size_bytes);
 		return UFM_OK;
+	case EXTENT_ZERO:
+		memset(out, 0, extent->size_bytes);
+		return UFM_OK;
 	case EXTENT_FILE:
 		break;
 	}
-	return read_file(s, key, extent, out);
+	if (extent->conversion != CONVERT_NONE)
+		return read_converted(s, key, extent, out);
+	return read_bytes(s, key, extent, 0, extent->size_bytes, out);
 }
 
 static ufm_status extents_read(store *base, uint32_t key, void *block)

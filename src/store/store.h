@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <ufm/ufm.h>
 
+#include "bank/checkpoint.h"
+
 /* A store, or a filter around one. Any thread may read; reads may run side by side. */
 typedef struct store store;
 struct store {
@@ -23,6 +25,10 @@ static inline ufm_status store_read(store *s, uint32_t key, void *block)
 	return s->read(s, key, block);
 }
 void store_close(store *s); /* NULL is allowed */
+
+/* Reads a whole F32, BF16 or F16 tensor of a checkpoint as f32: `out` has room for all its elements.
+ * UFM_EFORMAT for another dtype; UFM_EFILE; both name file and tensor. */
+ufm_status store_read_tensor(const checkpoint *c, const checkpoint_tensor *tensor, float *out);
 
 /* The whole of ufm_bank_save but the file's coming and going: writes a packed file to `fd`. `path`
  * is for messages. */

@@ -58,6 +58,41 @@ static void test_more_than_the_address_space_is_refused(void **state)
 	assert_non_null(strstr(ufm_last_error(), "4611686018427387904 bytes"));
 }
 
+static bool refuse(void *ctx, size_t size_bytes)
+{
+	(void)ctx;
+	(void)size_bytes;
+	return false;
+}
+
+static void test_grow(void **state)
+{
+	(void)state;
+	uint32_t room = 0, moves = 0;
+	uint64_t *array = NULL;
+	for (uint32_t count = 0; count < 1000; count++) {
+		uint32_t before = room;
+		uint64_t *grown = alloc_grow(array, count, &room, sizeof *array);
+		assert_non_null(grown);
+		assert_true(count < room);
+		moves += room != before;
+		array = grown;
+		assert_true(room == before || array[count] == 0);
+		array[count] = count * count;
+	}
+	assert_true(moves < 10);
+	for (uint64_t i = 0; i < 1000; i++)
+		assert_true(array[i] == i * i);
+	alloc_set_hook(refuse, NULL);
+	uint32_t full = room;
+	assert_null(alloc_grow(array, full, &room, sizeof *array));
+	alloc_set_hook(NULL, NULL);
+	/* still ours, as it was */
+	assert_int_equal(room, full);
+	assert_true(array[999] == 999 * 999);
+	alloc_free(array);
+}
+
 static void test_string(void **state)
 {
 	(void)state;
@@ -145,6 +180,7 @@ int main(void)
 		cmocka_unit_test(test_zero_elements_can_be_freed),
 		cmocka_unit_test(test_overflow_is_refused),
 		cmocka_unit_test(test_more_than_the_address_space_is_refused),
+		cmocka_unit_test(test_grow),
 		cmocka_unit_test(test_string),
 		cmocka_unit_test(test_pages),
 		cmocka_unit_test(test_hook_sees_and_fails_each_kind),

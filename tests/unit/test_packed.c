@@ -186,7 +186,7 @@ static void test_open(void **state)
 	free(content);
 	assert_int_equal(unlink(path), 0);
 	assert_error(ufm_bank_open(path, &bank), UFM_EFILE, path);
-	assert_error(ufm_bank_open(folder, &bank), UFM_EFILE, "not a regular file");
+	assert_error(ufm_bank_open(folder, &bank), UFM_EFILE, "holds 0 .safetensors files");
 	assert_error(ufm_bank_open(NULL, &bank), UFM_EINVAL, "path");
 	/* a pipe that nobody writes to must not hang */
 	assert_int_equal(mkfifo(path, 0600), 0);

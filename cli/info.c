@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* ufm info: says what experts a packed bank or a checkpoint holds, and whether they can be run. */
+#include "cli/info.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "cli/command.h"
+#include "cli/exit.h"
+#include "cli/message.h"
+
+enum { INFO_MD, INFO_JSON };
+
+typedef struct info_config {
+	uint32_t format, f16_as;
+} info_config;
+
+static const option_spec specs[] = {
+	{.name = "f16-as",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(info_config, f16_as),
+     .value_name = "TYPE",
+     .fallback = "f32",
+     .choices = "f32,fp32|bf16",
+     .help = "What weights in half precision become in the bank."},
+	{.name = "output",
+     .letter = 'o',
+     .type = OPTION_CHOICE,
+     .offset = offsetof(info_config, format),
+     .value_name = "FORMAT",
+     .fallback = "md",
+     .choices = "md|json",
+     .help = "What is printed on standard output."},
+};
+
+static const option_table info_options = {
+	.command = "info",
+	.summary =
+		"Says what experts a checkpoint (.safetensors, index, folder) or a packed bank holds.",
+	.operand = "FILE|DIR",
+	.specs = specs,
+	.count = sizeof specs / sizeof specs[0],
+};
+
+/* ---- the table for people: what is not known has no line */
+
+static void print_row(const char *name, const char *value)
+{
+	printf("| %-18s | %s |\n", name, value);
+}
+
+static void print_text(json_t *facts, const char *title, const char *name)
+{
+	const json_t *value = json_object_get(facts, name);
+	if (json_is_string(value))
+		print_row(title, json_string_value(value));
+}
+
+static void print_whole(json_t *facts, const char *title, const char *name)
+{
+	char text[32];
+	const json_t *value = json_object_get(facts, name);
+	if (!json_is_integer(value))
+		return;
+	snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	print_row(title, text);
+}
+
+static void print_size(json_t *facts, const char *title, const char *name)
+{
+	char text[64], size[32];
+	const json_t *value = json_object_get(facts, name);
+	if (!json_is_integer(value))
+		return;
+	snprintf(text, sizeof text, "%s (%" JSON_INTEGER_FORMAT " bytes)",
+	         size_format((uint64_t)json_integer_value(value), size, sizeof size),
+	         json_integer_value(value));
+	print_row(title, text);
+}
+
+static void print_files(json_t *files)
+{
+	uint64_t sum = 0;
+	char text[64], size[32];
+	size_t i;
+	json_t *file;
+	json_array_foreach(files, i, file)
+	{
+		sum += (uint64_t)json_integer_value(json_object_get(file, "bytes"));
+	}
+	snprintf(text, sizeof text, "%zu, %s", json_array_size(files),
+	         size_format(sum, size, sizeof size));
+	print_row("files", text);
+}
+
+/* "48: 0 … 3, 5, 7 … 47": runs of numbers are drawn together. */
+static void print_numbers(json_t *numbers)
+{
+	size_t count = json_array_size(numbers), end;
+	if (!json_is_array(numbers))
+		return;
+	printf("| %-18s | %zu:", "routed layers", count);
+	for (size_t i = 0; i < count; i = end) {
+		json_int_t first = json_integer_value(json_array_get(numbers, i)), last = first;
+		for (end = i + 1; end < count; end++, last++)
+			if (json_integer_value(json_array_get(numbers, end)) != last + 1)
+				break;
+		printf("%s %" JSON_INTEGER_FORMAT, i ? "," : "", first);
+		if (last > first)
+			printf(" … %" JSON_INTEGER_FORMAT, last);
+	}
+	printf(" |\n");
+}
+
+static void print_router(json_t *router, json_int_t layers)
+{
+	char text[64];
+	const json_t *norm = json_object_get(router, "norm_topk");
+	json_int_t there = json_integer_value(json_object_get(router, "layers"));
+	if (!json_is_object(router))
+		return;
+	if (there == layers)
+		snprintf(text, sizeof text, "in every layer");
+	else
+		snprintf(text, sizeof text,
+		         "in %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " layers", there, layers);
+	print_row("router", text);
+	print_whole(router, "top k", "top_k");
+	print_text(router, "scoring", "scoring");
+	if (json_is_boolean(norm))
+		print_row("top k normalised", json_is_true(norm) ? "yes" : "no");
+}
+
+static void print_obstacles(json_t *facts)
+{
+	const json_t *obstacle = json_object_get(facts, "obstacle");
+	const json_t *router = json_object_get(json_object_get(facts, "router"), "obstacle");
+	if (json_is_string(obstacle))
+		printf("\nThese experts cannot be run: %s\n", json_string_value(obstacle));
+	if (json_is_string(router))
+		printf("\nThis router cannot be used: %s\n", json_string_value(router));
+}
+
+static void print_markdown(json_t *facts)
+{
+	print_row("path", json_string_value(json_object_get(facts, "path")));
+	printf("|:-------------------|:---|\n");
+	print_text(facts, "format", "format");
+	print_files(json_object_get(facts, "files"));
+	print_whole(facts, "tensors", "tensors");
+	print_text(facts, "model type", "model_type");
+	print_numbers(json_object_get(facts, "layer_numbers"));
+	print_whole(facts, "experts a layer", "experts");
+	print_text(facts, "kind", "kind");
+	print_text(facts, "layout", "layout");
+	print_whole(facts, "d_model", "d_model");
+	print_whole(facts, "d_hidden", "d_hidden");
+	print_text(facts, "dtype in the file", "file_dtype");
+	print_text(facts, "dtype in the bank", "dtype");
+	print_text(facts, "activation", "activation");
+	print_size(facts, "an expert", "expert_bytes");
+	print_size(facts, "a layer", "layer_bytes");
+	print_size(facts, "the bank", "bank_bytes");
+	print_router(json_object_get(facts, "router"),
+	             json_integer_value(json_object_get(facts, "layers")));
+	print_obstacles(facts);
+}
+
+static int info_run(int argc, char *argv[])
+{
+	info_config config = {.format = INFO_MD};
+	option_state state;
+	json_t *facts;
+	int exit_code;
+	ufm_status status;
+	if (!command_read(&info_options, argc, argv, SIZE_MAX, &config, &state, &exit_code))
+		return exit_code;
+	if (!state.operand) {
+		message_error("info", "found no path, expected %s", info_options.operand);
+		return CLI_USAGE;
+	}
+	status = info_facts(state.operand, config.f16_as ? UFM_BF16 : UFM_F32, &facts);
+	if (status)
+		return message_status("info", status);
+	if (config.format == INFO_JSON) {
+		json_dumpf(facts, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_markdown(facts);
+	}
+	json_decref(facts);
+	return command_finish(&info_options, CLI_OK);
+}
+
+const command info_command = {.options = &info_options, .run = info_run};

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/* Gathers what a packed bank or a checkpoint is. */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "bank/bank.h"
+#include "bank/experts.h"
+#include "bank/model_config.h"
+#include "base/status.h"
+#include "cli/info.h"
+#include "cli/json_text.h"
+
+/* Replaces what the object has under that name. */
+static void set_text(json_t *facts, const char *name, const char *text)
+{
+	json_object_set_new(facts, name, json_text(text));
+}
+
+static void set_whole(json_t *facts, const char *name, uint64_t value)
+{
+	json_object_set_new(facts, name, json_integer((json_int_t)value));
+}
+
+static const char *kind_name(ufm_expert_kind kind)
+{
+	static const char *const names[] = {
+		[UFM_EXPERT_MLP] = "mlp", [UFM_EXPERT_MLP_BIAS] = "mlp-bias", [UFM_EXPERT_GATED] = "gated"};
+	return names[kind];
+}
+
+/* NULL for a layout that is none of the standard ones. */
+static const char *desc_kind(const ufm_expert_desc *desc)
+{
+	ufm_expert_desc standard;
+	for (ufm_expert_kind kind = UFM_EXPERT_MLP; kind <= UFM_EXPERT_GATED; kind++) {
+		bool same = ufm_expert_desc_init(&standard, kind, desc->d_model, desc->d_hidden,
+		                                 desc->parts[0].dtype) == UFM_OK &&
+		            standard.part_count == desc->part_count;
+		for (uint32_t i = 0; same && i < desc->part_count; i++)
+			same = ufm_expert_part(desc, standard.parts[i].role) != NULL;
+		if (same)
+			return kind_name(kind);
+	}
+	return NULL;
+}
+
+static void set_bank(json_t *facts, const ufm_bank_info *info)
+{
+	const ufm_expert_desc *desc = &info->desc;
+	set_text(facts, "dtype", desc->parts[0].dtype == UFM_F32 ? "f32" : "bf16");
+	set_text(facts, "activation", desc->activation == UFM_ACT_SILU ? "silu" : "gelu");
+	set_whole(facts, "expert_bytes", desc->expert_bytes);
+	set_whole(facts, "layer_bytes", info->experts * desc->expert_bytes);
+	set_whole(facts, "bank_bytes", info->bank_bytes);
+	set_whole(facts, "host_bytes", (uint64_t)info->layers * info->experts * desc->block_bytes);
+}
+
+/* Every name is there in this order, whatever is known. */
+static json_t *empty_facts(const char *path, const char *format)
+{
+	static const char *const names[] = {
+		"files",      "tensors",    "model_type", "layers",       "layer_numbers",
+		"experts",    "kind",       "layout",     "d_model",      "d_hidden",
+		"file_dtype", "dtype",      "activation", "expert_bytes", "layer_bytes",
+		"bank_bytes", "host_bytes", "router",     "obstacle"};
+	json_t *facts = json_object();
+	set_text(facts, "path", path);
+	set_text(facts, "format", format);
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		json_object_set_new(facts, names[i], json_null());
+	return facts;
+}
+
+static void add_file(json_t *files, const char *path, uint64_t size_bytes)
+{
+	json_t *file = json_object();
+	set_text(file, "path", path);
+	set_whole(file, "bytes", size_bytes);
+	json_array_append_new(files, file);
+}
+
+static void set_counts(json_t *facts, uint32_t layers, uint32_t experts, uint32_t d_model,
+                       uint32_t d_hidden)
+{
+	set_whole(facts, "layers", layers);
+	set_whole(facts, "experts", experts);
+	set_whole(facts, "d_model", d_model);
+	set_whole(facts, "d_hidden", d_hidden);
+}
+
+static void set_numbers(json_t *facts, const uint32_t *numbers, uint32_t count)
+{
+	json_t *list = json_array();
+	for (uint32_t i = 0; i < count; i++)
+		json_array_append_new(list, json_integer(numbers ? numbers[i] : i));
+	json_object_set_new(facts, "layer_numbers", list);
+}
+
+static ufm_status packed_facts(const char *path, json_t **out)
+{
+	ufm_bank *bank;
+	ufm_bank_info info;
+	struct stat st;
+	json_t *facts, *files = json_array();
+	ufm_status status = ufm_bank_open(path, &bank);
+	if (status) {
+		json_decref(files);
+		return status;
+	}
+	ufm_bank_get_info(bank, &info);
+	ufm_bank_close(bank);
+	facts = empty_facts(path, "packed");
+	add_file(files, path, stat(path, &st) == 0 ? (uint64_t)st.st_size : 0);
+	json_object_set_new(facts, "files", files);
+	set_counts(facts, info.layers, info.experts, info.desc.d_model, info.desc.d_hidden);
+	set_numbers(facts, NULL, info.layers);
+	set_text(facts, "kind", desc_kind(&info.desc));
+	set_bank(facts, &info);
+	set_text(facts, "file_dtype", info.desc.parts[0].dtype == UFM_F32 ? "F32" : "BF16");
+	*out = facts;
+	return UFM_OK;
+}
+
+/* ---- checkpoints */
+
+static void set_files(json_t *facts, const checkpoint *c)
+{
+	json_t *files = json_array();
+	for (uint32_t i = 0; i < checkpoint_file_count(c); i++)
+		add_file(files, checkpoint_file_path(c, i), checkpoint_file_bytes(c, i));
+	json_object_set_new(facts, "files", files);
+	set_whole(facts, "tensors", checkpoint_tensor_count(c));
+}
+
+/* How many layers have a router; what is wrong with one goes to `obstacle`. */
+static uint32_t count_routers(const checkpoint *c, const expert_set *found, json_t *router)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < found->layers; i++) {
+		const checkpoint_tensor *t;
+		if (experts_router(found, c, i, &t) != UFM_OK) {
+			set_text(router, "obstacle", ufm_last_error());
+			return count;
+		}
+		count += t != NULL;
+	}
+	return count;
+}
+
+static const char *router_obstacle(const model_config *model, char *line, size_t size)
+{
+	if (*model->router_obstacle || model->scoring || !*model->scoring_func)
+		return model->router_obstacle;
+	snprintf(line, size, "scoring_func is \"%s\", expected softmax or sigmoid",
+	         model->scoring_func);
+	return line;
+}
+
+static json_t *router_facts(const checkpoint *c, const expert_set *found, const model_config *model)
+{
+	char line[2 * MODEL_TEXT_BYTES];
+	json_t *router = json_object();
+	set_whole(router, "layers", 0);
+	json_object_set_new(router, "top_k", model->top_k ? json_integer(model->top_k) : json_null());
+	set_text(router, "scoring",
+	         model->scoring == UFM_SCORE_SOFTMAX   ? "softmax"
+	         : model->scoring == UFM_SCORE_SIGMOID ? "sigmoid"
+	                                               : NULL);
+	json_object_set_new(router, "norm_topk",
+	                    model->norm_topk ? json_boolean(model->norm_topk == MODEL_YES)
+	                                     : json_null());
+	set_text(router, "obstacle", router_obstacle(model, line, sizeof line));
+	set_whole(router, "layers", count_routers(c, found, router));
+	return router;
+}
+
+static void set_experts(json_t *facts, const checkpoint *c, const expert_set *found,
+                        const model_config *model)
+{
+	set_counts(facts, found->layers, found->experts, found->d_model, found->d_hidden);
+	set_numbers(facts, found->numbers, found->layers);
+	set_text(facts, "kind", kind_name(found->kind));
+	set_text(facts, "layout", found->fused ? "fused" : "single");
+	set_text(facts, "file_dtype", checkpoint_dtype_name(found->dtype));
+	json_object_set_new(facts, "router", router_facts(c, found, model));
+}
+
+/* What the bank would be, or why there is none. */
+static void set_outcome(json_t *facts, const char *path, ufm_dtype f16_as)
+{
+	const ufm_bank_checkpoint_config config = {.struct_size = sizeof config, .f16_as = f16_as};
+	ufm_bank_info info;
+	ufm_bank *bank;
+	if (ufm_bank_checkpoint(path, &config, &bank) != UFM_OK) {
+		set_text(facts, "obstacle", ufm_last_error());
+		return;
+	}
+	ufm_bank_get_info(bank, &info);
+	set_bank(facts, &info);
+	ufm_bank_close(bank);
+}
+
+static ufm_status checkpoint_facts(const char *path, ufm_dtype f16_as, json_t **out)
+{
+	checkpoint *c;
+	model_config model;
+	expert_set found;
+	json_t *facts;
+	ufm_status status = checkpoint_open(path, &c);
+	if (status)
+		return status;
+	status = model_config_read(checkpoint_config_path(c), &model);
+	if (status) {
+		checkpoint_close(c);
+		return status;
+	}
+	facts = empty_facts(path, "safetensors");
+	set_files(facts, c);
+	set_text(facts, "model_type", model.model_type);
+	if (experts_find(c, 0, 0, &found) == UFM_OK) {
+		set_experts(facts, c, &found, &model);
+		set_outcome(facts, path, f16_as);
+		experts_free(&found);
+	} else {
+		set_text(facts, "obstacle", ufm_last_error());
+	}
+	checkpoint_close(c);
+	*out = facts;
+	return UFM_OK;
+}
+
+ufm_status info_facts(const char *path, ufm_dtype f16_as, json_t **out)
+{
+	return bank_is_checkpoint(path) ? checkpoint_facts(path, f16_as, out) : packed_facts(path, out);
+}

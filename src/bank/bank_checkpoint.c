@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* A bank whose blocks are put together from the tensors of a checkpoint. */
+#include "bank/bank_int.h"
+#include "bank/model_config.h"
+#include "base/status.h"
+
+/* What the weights are in the block, and how they get there. */
+static ufm_status choose_dtype(checkpoint_dtype found, ufm_dtype f16_as, ufm_dtype *dtype,
+                               extent_conversion *conversion)
+{
+	*conversion = CONVERT_NONE;
+	switch ((int)found) {
+	case CHECKPOINT_F32:
+		*dtype = UFM_F32;
+		return UFM_OK;
+	case CHECKPOINT_BF16:
+		*dtype = UFM_BF16;
+		return UFM_OK;
+	case CHECKPOINT_F16:
+		*dtype = f16_as;
+		*conversion = f16_as == UFM_BF16 ? CONVERT_F16_TO_BF16 : CONVERT_F16_TO_F32;
+		return UFM_OK;
+	default:
+		return status_fail(UFM_EFORMAT, "experts have dtype %s, expected F32, BF16 or F16",
+		                   checkpoint_dtype_name(found));
+	}
+}
+
+/* What the file beside the weights says must fit them: experts that are missing at the end leave no
+ * hole in the numbers. Nobody's word makes a clamp go away. */
+static ufm_status check_model(const model_config *model, const expert_set *e, const char *path)
+{
+	if (*model->expert_obstacle)
+		return status_fail(UFM_EFORMAT, "%s: %s", path, model->expert_obstacle);
+	if (model->experts && model->experts != e->experts)
+		return status_fail(UFM_EFORMAT, "%s: says %u experts a layer, the weights hold %u", path,
+		                   model->experts, e->experts);
+	return UFM_OK;
+}
+
+/* The caller's word counts more than the file's. */
+static ufm_status choose_activation(const char *path, const checkpoint *c, const expert_set *e,
+                                    ufm_activation given, ufm_activation *out)
+{
+	const char *config_path = checkpoint_config_path(c);
+	model_config model;
+	ufm_status status = model_config_read(config_path, &model);
+
+	if (!status)
+		status = check_model(&model, e, config_path);
+	if (status)
+		return status;
+	*out = given ? given : model.activation;
+	if (*out)
+		return UFM_OK;
+	if (*model.hidden_act)
+		return status_fail(UFM_EFORMAT, "%s: hidden_act is \"%s\", expected silu or gelu",
+		                   config_path, model.hidden_act);
+	return status_fail(UFM_EINVAL,
+	                   "%s: no hidden_act in a config.json beside the weights: the activation must "
+	                   "be given",
+	                   path);
+}
+
+static ufm_status find_weights(const char *path, const checkpoint *c,
+                               const ufm_bank_checkpoint_config *config, expert_set *found,
+                               ufm_dtype *dtype, extent_conversion *conversion)
+{
+	ufm_status status = experts_find(c, config->layer_begin, config->layer_end, found);
+
+	if (status)
+		return status_prefix(status, "%s", path);
+	status = choose_dtype(found->dtype, config->f16_as, dtype, conversion);
+	if (status) {
+		experts_free(found);
+		return status_prefix(status, "%s", path);
+	}
+	return UFM_OK;
+}
+
+static ufm_status new_bank(const char *path, const expert_set *found, ufm_dtype dtype,
+                           ufm_activation activation, ufm_bank **out)
+{
+	ufm_expert_desc desc;
+	ufm_status status =
+		ufm_expert_desc_init(&desc, found->kind, found->d_model, found->d_hidden, dtype);
+
+	if (!status) {
+		desc.activation = activation;
+		status = bank_new(EXTENT_FILE, found->layers, found->experts, &desc, out);
+	}
+	return status ? status_prefix(bank_as_format(status), "%s", path) : UFM_OK;
+}
+
+/* On success `source` belongs to the bank. */
+static ufm_status make_bank(const char *path, checkpoint *source,
+                            const ufm_bank_checkpoint_config *config, ufm_bank **out)
+{
+	expert_set found;
+	ufm_dtype dtype;
+	ufm_activation activation;
+	extent_conversion conversion;
+	ufm_status status = find_weights(path, source, config, &found, &dtype, &conversion);
+
+	if (status)
+		return status;
+	status = choose_activation(path, source, &found, config->activation, &activation);
+	if (!status)
+		status = new_bank(path, &found, dtype, activation, out);
+	if (status) {
+		experts_free(&found);
+		return status;
+	}
+	(*out)->source = source;
+	(*out)->found = found;
+	(*out)->conversion = conversion;
+	return UFM_OK;
+}
+
+static ufm_status check_config(ufm_bank_checkpoint_config *config)
+{
+	if (!config->f16_as)
+		config->f16_as = UFM_F32;
+	if (!ufm_dtype_bytes(config->f16_as))
+		return status_fail(UFM_EINVAL, "f16_as is %d, expected UFM_F32 or UFM_BF16",
+		                   (int)config->f16_as);
+	if (config->activation && config->activation != UFM_ACT_GELU &&
+	    config->activation != UFM_ACT_SILU)
+		return status_fail(UFM_EINVAL, "activation is %d, expected 0, 1 or 2",
+		                   (int)config->activation);
+	if (config->layer_end < config->layer_begin ||
+	    (config->layer_end && config->layer_end == config->layer_begin))
+		return status_fail(UFM_EINVAL, "layers [%u, %u) are none", config->layer_begin,
+		                   config->layer_end);
+	return UFM_OK;
+}
+
+ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_config *given,
+                               ufm_bank **out)
+{
+	ufm_bank_checkpoint_config config;
+	checkpoint *source;
+	ufm_status status;
+
+	UFM_STRUCT_INIT(&config);
+	status = status_read_config(&config, sizeof config, given, "ufm_bank_checkpoint_config");
+	if (!status)
+		status = check_config(&config);
+	if (!status)
+		status = checkpoint_open(path, &source);
+	if (status)
+		return status;
+	status = make_bank(path, source, &config, out);
+	if (status)
+		checkpoint_close(source);
+	return status;
+}
+
+static uint64_t part_bytes(const ufm_part *part)
+{
+	return (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
+}
+
+/* Standard layouts: parts follow each other, zero bytes between them. */
+uint32_t bank_checkpoint_extents(const ufm_bank *bank, uint32_t key,
+                                 bank_extent out[BANK_EXTENTS_MAX])
+{
+	const ufm_expert_desc *desc = &bank->info.desc;
+	uint32_t layer = key / bank->info.experts, expert = key % bank->info.experts, count = 0;
+	uint64_t end = 0;
+
+	for (uint32_t i = 0; i < desc->part_count; i++) {
+		const ufm_part *part = &desc->parts[i];
+		expert_place place = experts_place(&bank->found, layer, expert, i);
+
+		if (part->offset_bytes > end)
+			out[count++] = (bank_extent){.kind = EXTENT_ZERO,
+			                             .block_offset_bytes = end,
+			                             .size_bytes = part->offset_bytes - end};
+		out[count++] = (bank_extent){.kind = EXTENT_FILE,
+		                             .file = place.file,
+		                             .file_offset_bytes = place.offset_bytes,
+		                             .conversion = bank->conversion,
+		                             .block_offset_bytes = part->offset_bytes,
+		                             .size_bytes = part_bytes(part)};
+		end = part->offset_bytes + part_bytes(part);
+	}
+	return count;
+}

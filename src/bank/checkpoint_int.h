@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of a checkpoint share: its struct, and where its path leads. */
+#ifndef UFM_BANK_CHECKPOINT_INT_H
+#define UFM_BANK_CHECKPOINT_INT_H
+
+#include "bank/safetensors.h"
+
+typedef struct checkpoint_file {
+	char *path;
+	char *header; /* names of tensors point into it */
+	uint64_t size_bytes;
+} checkpoint_file;
+
+struct checkpoint {
+	char *config_path; /* NULL: none */
+	checkpoint_file *files;
+	uint32_t file_count;
+	uint64_t header_bytes; /* of all files */
+	tensor_list list;      /* sorted by name */
+};
+
+/* Where the weights are: a file, or an index and the folder of its shards. */
+typedef struct checkpoint_place {
+	char *path;   /* of the file or index */
+	char *folder; /* in which it lies */
+	bool index;
+} checkpoint_place;
+
+/* Resolves a file, an index or a folder. UFM_EFILE. */
+ufm_status checkpoint_locate(const char *path, checkpoint_place *out);
+void checkpoint_place_free(checkpoint_place *place);
+/* "folder/name"; NULL without memory. */
+char *checkpoint_join(const char *folder, const char *name);
+
+/* A whole small file in memory, one byte longer and NUL-terminated. UFM_EFORMAT above max_bytes. */
+ufm_status checkpoint_read_text(const char *path, uint64_t max_bytes, char **text, uint64_t *size);
+
+/* The weight map of an index: which tensor lies in which file. */
+typedef struct checkpoint_index {
+	const struct checkpoint_entry {
+		const char *tensor, *file;
+	} * entries; /* sorted by tensor */
+	uint32_t count;
+	const char **files; /* sorted, each once */
+	uint32_t file_count;
+} checkpoint_index;
+
+/* Parses an index; everything points into `text`, which is changed. UFM_EFORMAT names the rule. */
+ufm_status checkpoint_index_parse(char *text, uint64_t size, checkpoint_index *out);
+void checkpoint_index_free(checkpoint_index *index);
+
+#endif

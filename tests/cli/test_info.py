@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: MIT
+"""ufm info: checkpoints as others write them, packed banks, and malformed files."""
+import ctypes
+import glob
+import json
+import os
+import secrets
+import struct
+
+import numpy as np
+import pytest
+from support import checkpoints
+from support.library import load
+
+SOURCE = os.environ.get("UFM_SOURCE_DIR", ".")
+QWEN = dict(model_type="qwen3_moe", hidden_act="silu", num_experts_per_tok=2, norm_topk_prob=True)
+
+
+def facts(ufm, path, *arguments):
+    ended = ufm("info", path, "-o", "json", *arguments)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return json.loads(ended.stdout)
+
+
+def make(folder, scheme="gated", dtype="F32", numbers=(0, 1, 2), experts=4, d_model=6, d_hidden=5,
+         shards=1, router=True):
+    random = np.random.default_rng(secrets.randbits(32))
+    tensors = {"model.embed.weight": random.standard_normal((7, 3))}
+    for number in numbers:
+        prefix = f"model.layers.{number}.mlp"
+        tensors |= checkpoints.layer(random, scheme, prefix, experts, d_model, d_hidden)[0]
+        if router:
+            tensors[f"{prefix}.gate.weight"] = random.standard_normal((experts, d_model))
+    if shards == 1:
+        checkpoints.write(folder / "model.safetensors", tensors, dtype)
+    else:
+        checkpoints.write_shards(folder, tensors, dtype, shards)
+    return tensors
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("scheme, kind, layout, matrices, biases", [
+    ("gated", "gated", "single", 3, False), ("letters", "gated", "single", 3, False),
+    ("fused", "gated", "fused", 3, False), ("plain", "mlp", "single", 2, False),
+    ("biases", "mlp-bias", "single", 2, True)])
+def test_schemes(ufm, tmp_path, scheme, kind, layout, matrices, biases, shards):
+    tensors = make(tmp_path, scheme, "BF16", shards=shards)
+    checkpoints.write_config(tmp_path, **QWEN)
+    found = facts(ufm, tmp_path)
+    assert found["format"] == "safetensors"
+    assert len(found["files"]) == shards
+    assert sum(f["bytes"] for f in found["files"]) == sum(
+        os.path.getsize(p) for p in tmp_path.glob("*.safetensors"))
+    assert found["tensors"] == len(tensors)
+    assert (found["layers"], found["layer_numbers"], found["experts"]) == (3, [0, 1, 2], 4)
+    assert (found["kind"], found["layout"]) == (kind, layout)
+    assert (found["d_model"], found["d_hidden"]) == (6, 5)
+    assert (found["file_dtype"], found["dtype"], found["activation"]) == ("BF16", "bf16", "silu")
+    assert found["expert_bytes"] >= 2 * (matrices * 30 + 11 * biases)
+    assert found["layer_bytes"] == 4 * found["expert_bytes"]
+    assert found["bank_bytes"] == 3 * found["layer_bytes"]
+    assert found["router"] == {"layers": 3, "top_k": 2, "scoring": "softmax", "norm_topk": True,
+                               "obstacle": None}
+    assert found["obstacle"] is None
+
+
+@pytest.mark.parametrize("f16_as, dtype, each", [(None, "f32", 4), ("f32", "f32", 4),
+                                                 ("bf16", "bf16", 2)])
+def test_halves_become_what_is_asked(ufm, tmp_path, f16_as, dtype, each):
+    make(tmp_path, "plain", "F16", d_model=16, d_hidden=16)
+    checkpoints.write_config(tmp_path, hidden_act="gelu")
+    found = facts(ufm, tmp_path, *(["--f16-as", f16_as] if f16_as else []))
+    assert (found["file_dtype"], found["dtype"]) == ("F16", dtype)
+    assert found["expert_bytes"] == 2 * 256 * each
+
+
+def test_table_for_people(ufm, tmp_path):
+    make(tmp_path, numbers=(1, 2, 3, 5, 8, 9))
+    checkpoints.write_config(tmp_path, **QWEN)
+    ended = ufm("info", tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    rows = dict(line.strip("| ").split("|", 1) for line in ended.stdout.splitlines()
+                if line.startswith("| "))
+    rows = {name.strip(): value.strip() for name, value in rows.items()}
+    assert rows["routed layers"] == "6: 1 … 3, 5, 8 … 9"
+    assert rows["experts a layer"] == "4"
+    assert rows["router"] == "in every layer"
+    assert rows["top k normalised"] == "yes"
+    assert "cannot be run" not in ended.stdout
+
+
+def test_what_is_not_said_is_null(ufm, tmp_path):
+    make(tmp_path, router=False)
+    found = facts(ufm, tmp_path)
+    assert found["router"] == {"layers": 0, "top_k": None, "scoring": None, "norm_topk": None,
+                               "obstacle": None}
+    assert found["model_type"] is None and found["activation"] is None
+    assert "no hidden_act in a config.json" in found["obstacle"]
+
+
+@pytest.mark.parametrize("fields, where, line", [
+    (dict(hidden_act="relu2"), "experts", 'hidden_act is "relu2", expected silu or gelu'),
+    (dict(hidden_act="silu", swiglu_limit=7.0), "experts", "swiglu_limit is set"),
+    (dict(hidden_act="silu", n_group=8), "router", "n_group is 8, expected 1"),
+    (dict(hidden_act="silu", scoring_func="relu"), "router", 'scoring_func is "relu"'),
+    (dict(hidden_act="silu", routed_scaling_factor=2.5), "router", "routed_scaling_factor is 2.5"),
+])
+def test_obstacles_of_the_config(ufm, tmp_path, fields, where, line):
+    make(tmp_path)
+    checkpoints.write_config(tmp_path, **fields)
+    found = facts(ufm, tmp_path)
+    assert found["layers"] == 3
+    obstacles = {"experts": found["obstacle"], "router": found["router"]["obstacle"]}
+    assert line in obstacles.pop(where)
+    assert list(obstacles.values()) == [None]
+    assert line in ufm("info", tmp_path).stdout
+
+
+@pytest.mark.parametrize("name, shape, line", [
+    ("model.layers.1.mlp.experts.0.up_proj.weight_scale_inv", (1,), "quantised experts"),
+    ("model.layers.1.mlp.experts.gate_up_proj_bias", (1,), "fused experts with biases"),
+    ("model.layers.1.mlp.experts.4.up_proj.weight", (5, 6), "layer 1 expert 4: its gate matrix is"),
+])
+def test_obstacles_of_the_names(ufm, tmp_path, name, shape, line):
+    tensors = make(tmp_path)
+    checkpoints.write(tmp_path / "model.safetensors", tensors | {name: np.zeros(shape)})
+    checkpoints.write_config(tmp_path, **QWEN)
+    assert line in facts(ufm, tmp_path)["obstacle"]
+
+
+def test_router_with_a_bias(ufm, tmp_path):
+    tensors = make(tmp_path)
+    bias = {"model.layers.2.mlp.gate.e_score_correction_bias": np.zeros(4)}
+    checkpoints.write(tmp_path / "model.safetensors", tensors | bias)
+    checkpoints.write_config(tmp_path, **QWEN)
+    found = facts(ufm, tmp_path)
+    assert found["obstacle"] is None
+    assert "e_score_correction_bias" in found["router"]["obstacle"]
+
+
+def test_quantised_geometry_is_still_told(ufm, tmp_path):
+    names = {f"experts.0.{m}_proj.weight": {"dtype": "F8_E4M3", "shape": [2, 2],
+                                            "data_offsets": [4 * i, 4 * i + 4]}
+             for i, m in enumerate(("up", "down"))}
+    (tmp_path / "model.safetensors").write_bytes(checkpoints.raw(names, 8))
+    found = facts(ufm, tmp_path)
+    assert (found["layers"], found["experts"], found["file_dtype"]) == (1, 1, "F8_E4M3")
+    assert "dtype F8_E4M3, expected F32, BF16 or F16" in found["obstacle"]
+
+
+def test_no_experts(ufm, tmp_path):
+    checkpoints.write(tmp_path / "model.safetensors", {"a": np.zeros((2, 2))})
+    found = facts(ufm, tmp_path)
+    assert found["layers"] is None and found["tensors"] == 1
+    assert "holds no routed experts" in found["obstacle"]
+
+
+def test_packed_bank(ufm, tmp_path):
+    """A checkpoint saved as a packed bank is the same bank."""
+    library, bank = load(), ctypes.c_void_p()
+    make(tmp_path, "biases")
+    checkpoints.write_config(tmp_path, hidden_act="gelu")
+    assert library.ufm_bank_open(os.fsencode(tmp_path), ctypes.byref(bank)) == 0
+    packed = tmp_path / "bank.ufm"
+    assert library.ufm_bank_save(bank, os.fsencode(packed)) == 0
+    library.ufm_bank_close(bank)
+    found, source = facts(ufm, packed), facts(ufm, tmp_path)
+    assert found["format"] == "packed"
+    assert found["files"] == [{"path": str(packed), "bytes": packed.stat().st_size}]
+    for name in ("layers", "experts", "kind", "d_model", "d_hidden", "file_dtype", "dtype",
+                 "activation", "expert_bytes", "layer_bytes", "bank_bytes", "host_bytes"):
+        assert found[name] == source[name] is not None
+    assert found["router"] is None and found["obstacle"] is None
+
+
+def test_names_that_are_no_utf8(ufm, tmp_path):
+    folder = os.path.join(os.fsencode(tmp_path), b"\xff")
+    os.mkdir(folder)
+    checkpoints.write(os.fsdecode(folder) + "/model.safetensors", {"a": np.zeros(1)})
+    found = facts(ufm, os.fsdecode(folder))
+    assert found["path"].endswith("/?") and found["files"][0]["path"].endswith("/?/model.safetensors")
+
+
+# ---- malformed files: exit 4 and one line
+
+FOUR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+
+
+def tensor(**changes):
+    return {"a": {**FOUR, **changes}}
+
+
+MALFORMED = {
+    "shorter than a length": (b"\x02\0\0", "holds 3 bytes, expected a header length of 8"),
+    "length past the end": (struct.pack("<Q", 100) + b"{}", "only 2 bytes follow it in the file"),
+    "length that overflows": (struct.pack("<Q", 2 ** 64 - 1) + b"{}", "expected at most 100000000"),
+    "length above 100 MB": (struct.pack("<Q", 100_000_001) + b"{}", "expected at most 100000000"),
+    "no JSON": (checkpoints.raw("dtype"), "does not begin with '{'"),
+    "no object": (checkpoints.raw("[]"), "does not begin with '{'"),
+    "cut JSON": (checkpoints.raw('{"a":{'), "the text ends"),
+    "no UTF-8": (checkpoints.raw(b'{"\xc3(":0}'), "expected UTF-8"),
+    "tensor twice": (checkpoints.raw(
+        '{"a":%s,"\\u0061":%s}' % ((json.dumps(FOUR),) * 2), 4), "stands twice in one object"),
+    "nested": (checkpoints.raw('{"a":{"shape":' + "[" * 1000), "expected a whole number"),
+    "unknown dtype": (checkpoints.raw(tensor(dtype="F33"), 4), 'dtype is "F33"'),
+    "shape against extent": (checkpoints.raw(tensor(shape=[2]), 4), "hold 4 bytes, expected 8"),
+    "shape that overflows": (checkpoints.raw(tensor(shape=[2 ** 63, 2 ** 63]), 4), "overflows"),
+    "extent outside": (checkpoints.raw(tensor(), 3), "ends at byte 4 of a payload of 3"),
+    "extents overlap": (checkpoints.raw({**tensor(), "b": FOUR}, 4), "overlap"),
+    "hole": (checkpoints.raw({**tensor(), "b": {**FOUR, "data_offsets": [5, 9]}}, 9),
+             "a hole of 1 bytes"),
+    "bytes after the last tensor": (checkpoints.raw(tensor(), 5), "belong to none"),
+}
+
+
+def refused(ufm, path, line):
+    ended = ufm("info", path)
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert ended.stderr.count("\n") == 1 and ended.stderr.startswith("ufm info: error: ")
+    assert line in ended.stderr
+    return ended.stderr
+
+
+@pytest.mark.parametrize("rule", MALFORMED)
+def test_malformed_files(ufm, tmp_path, rule):
+    content, line = MALFORMED[rule]
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    assert "x.safetensors: " in refused(ufm, path, line)
+
+
+@pytest.mark.parametrize("index, line", [
+    ('{"weight_map":{"a":"../a.safetensors"}}', "is not a plain file name"),
+    ('{"weight_map":{"a":"/a.safetensors"}}', "is not a plain file name"),
+    ('{"weight_map":{"a":"none.safetensors"}}', "none.safetensors: cannot be opened"),
+    ('{"weight_map":{"a":"a.safetensors","b":"a.safetensors"}}', "is in the index, but not in"),
+    ('{"weight_map":{}}', None),
+    ('{"weight_map":{"a":"a.safetensors","a":"a.safetensors"}}', "stands twice"),
+    ('{"metadata":{}}', "weight_map is missing"),
+])
+def test_malformed_indices(ufm, tmp_path, index, line):
+    checkpoints.write(tmp_path / "a.safetensors", {"a": np.zeros(2)})
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text(index)
+    if line:
+        refused(ufm, tmp_path, line)
+    else:
+        assert facts(ufm, path)["tensors"] == 0
+
+
+def test_malformed_config(ufm, tmp_path):
+    make(tmp_path)
+    (tmp_path / "config.json").write_text('{"hidden_act": "silu",}')
+    refused(ufm, tmp_path, "config.json: byte 22")
+
+
+def test_every_input_of_the_corpus_ends_cleanly(ufm, tmp_path):
+    files = sorted(glob.glob(os.path.join(SOURCE, "tests", "fuzz", "corpus", "safetensors", "*")))
+    assert files
+    for source in files:
+        path = tmp_path / "x.safetensors"
+        path.write_bytes(open(source, "rb").read())
+        ended = ufm("info", path, "-o", "json")
+        assert ended.returncode in (0, 4), source
+        assert ended.stderr.count("\n") == (1 if ended.returncode else 0), source
+
+
+@pytest.mark.parametrize("arguments, code, line", [
+    ([], 2, "found no path, expected FILE|DIR"),
+    (["a", "b"], 2, "found 'b' after 'a'"),
+    (["none"], 4, "none: cannot be opened"),
+    (["."], 4, "holds 0 .safetensors files"),
+    (["text"], 4, "not a packed bank"),
+])
+def test_wrong_paths(ufm, tmp_path, arguments, code, line):
+    (tmp_path / "text").write_text("x" * 5000)
+    ended = ufm("info", *arguments)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert ended.stderr.count("\n") == 1 and line in ended.stderr

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* Every allocation of opening and reading a checkpoint in shards fails in turn: each time the outcome is
+ * a clean error, and nothing leaks (the leak checker of the sanitizer build watches). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdbool.h>
+
+#include "bank/bank.h"
+#include "base/alloc.h"
+#include "support/checkpoint_file.h"
+
+static char folder[64];
+
+typedef struct plan {
+	uint64_t asked, fail_at; /* UINT64_MAX: never */
+	bool for_ever;
+} plan;
+
+static bool allow(void *ctx, size_t size_bytes)
+{
+	plan *p = ctx;
+	uint64_t number = p->asked++;
+
+	(void)size_bytes;
+	return p->for_ever ? number < p->fail_at : number != p->fail_at;
+}
+
+static void write_checkpoint(void)
+{
+	test_tensor one[] = {
+		{.name = "l.1.experts.0.up_proj.weight", .dtype = "F16", .rank = 2, .shape = {3, 2}}};
+	test_tensor two[] = {
+		{.name = "l.1.experts.0.down_proj.weight", .dtype = "F16", .rank = 2, .shape = {2, 3}},
+		{.name = "l.1.gate.weight", .dtype = "F32", .rank = 2, .shape = {1, 2}}};
+
+	checkpoint_file_write(folder, "s1.safetensors", one, 1, 1);
+	checkpoint_file_write(folder, "s2.safetensors", two, 2, 2);
+	checkpoint_text_write(folder, "config.json", "{\"hidden_act\":\"gelu\"}");
+	checkpoint_text_write(folder, "model.safetensors.index.json",
+	                      "{\"metadata\":{\"total_size\":36},\"weight_map\":{"
+	                      "\"l.1.experts.0.up_proj.weight\":\"s1.safetensors\","
+	                      "\"l.1.experts.0.down_proj.weight\":\"s2.safetensors\","
+	                      "\"l.1.gate.weight\":\"s2.safetensors\"}}");
+}
+
+static ufm_status open_read_close(void)
+{
+	const checkpoint_tensor *router;
+	uint8_t block[4096];
+	ufm_bank *bank;
+	ufm_status status = ufm_bank_open(folder, &bank);
+
+	if (status)
+		return status;
+	status = ufm_bank_read(bank, 0, 0, block);
+	if (!status)
+		status = bank_router(bank, 0, &router);
+	ufm_bank_close(bank);
+	return status;
+}
+
+static void fail_each(bool for_ever)
+{
+	plan p = {.fail_at = UINT64_MAX};
+	uint64_t total;
+
+	checkpoint_folder_make(folder);
+	write_checkpoint();
+	alloc_set_hook(allow, &p);
+	assert_int_equal(open_read_close(), UFM_OK);
+	total = p.asked;
+	assert_true(total > 20);
+	for (uint64_t at = 0; at < total; at++) {
+		p = (plan){.fail_at = at, .for_ever = for_ever};
+		if (open_read_close() != UFM_ENOMEM)
+			fail_msg("allocation %llu of %llu", (unsigned long long)at, (unsigned long long)total);
+	}
+	alloc_set_hook(NULL, NULL);
+	assert_int_equal(open_read_close(), UFM_OK);
+	checkpoint_folder_remove(folder);
+}
+
+static void each_allocation_fails_once(void **state)
+{
+	(void)state;
+	fail_each(false);
+}
+
+static void each_allocation_fails_for_ever(void **state)
+{
+	(void)state;
+	fail_each(true);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_allocation_fails_once),
+		cmocka_unit_test(each_allocation_fails_for_ever),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

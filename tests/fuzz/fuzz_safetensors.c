@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* Fuzz target: a .safetensors file, opened as a checkpoint and as a bank. What is accepted keeps what
+ * the rules promise: names once each, extents that cover the payload, blocks that can be read. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bank/bank.h"
+#include "bank/safetensors.h"
+#include "base/file.h"
+#include "store/store.h"
+
+enum { PAYLOAD_BYTES_MAX = 1 << 16, BLOCK_BYTES_MAX = 1 << 20 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
+
+static void require(bool truth)
+{
+	if (!truth)
+		abort();
+}
+
+static void check_refused(ufm_status status)
+{
+	require(status == UFM_EFORMAT || status == UFM_EINVAL || status == UFM_EFILE);
+	require(*ufm_last_error() && !strchr(ufm_last_error(), '\n'));
+}
+
+static uint64_t elements(const checkpoint_tensor *t)
+{
+	uint64_t count = 1;
+
+	for (uint32_t i = 0; i < t->rank; i++)
+		count *= t->shape[i];
+	return count;
+}
+
+static void check_checkpoint(const checkpoint *c, uint64_t payload_bytes)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < checkpoint_tensor_count(c); i++) {
+		const checkpoint_tensor *t = checkpoint_tensor_at(c, i);
+
+		require(checkpoint_find(c, t->name) == t);
+		require(i == 0 || strcmp(checkpoint_tensor_at(c, i - 1)->name, t->name) < 0);
+		require(t->file_offset_bytes + t->size_bytes <= checkpoint_file_bytes(c, t->file));
+		require(elements(t) * checkpoint_dtype_bits(t->dtype) == 8 * t->size_bytes);
+		sum += t->size_bytes;
+	}
+	require(sum == payload_bytes);
+}
+
+static void check_bank(const ufm_bank *bank)
+{
+	ufm_bank_info info;
+	void *block;
+
+	ufm_bank_get_info(bank, &info);
+	require(bank_check_desc(&info.desc) == UFM_OK);
+	require(info.bank_bytes == (uint64_t)info.layers * info.experts * info.desc.expert_bytes);
+	if (info.desc.block_bytes > BLOCK_BYTES_MAX)
+		return;
+	block = malloc(info.desc.expert_bytes);
+	require(block);
+	require(ufm_bank_read(bank, 0, 0, block) == UFM_OK);
+	require(ufm_bank_read(bank, info.layers - 1, info.experts - 1, block) == UFM_OK);
+	free(block);
+}
+
+static void open_bank(const char *path)
+{
+	const ufm_bank_checkpoint_config config = {
+		.struct_size = sizeof config, .f16_as = UFM_BF16, .activation = UFM_ACT_SILU};
+	ufm_bank *bank;
+	ufm_status status = ufm_bank_checkpoint(path, &config, &bank);
+
+	if (status) {
+		check_refused(status);
+		return;
+	}
+	check_bank(bank);
+	ufm_bank_close(bank);
+}
+
+/* A file in memory, under a path that any opener can use. */
+static int memory_file(char path[64])
+{
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = memfd_create("fuzz", MFD_CLOEXEC);
+	require(fd >= 0);
+	snprintf(path, 64, "/proc/self/fd/%d", fd);
+	return fd;
+}
+
+static void try_file(const uint8_t *header, size_t header_bytes, const uint8_t *prefix,
+                     uint64_t file_bytes)
+{
+	char path[64];
+	int fd = memory_file(path);
+	checkpoint *c;
+	ufm_status status;
+
+	require(ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)file_bytes) == 0);
+	require(pwrite(fd, prefix, 8, 0) == 8);
+	require(pwrite(fd, header, header_bytes, 8) == (ssize_t)header_bytes);
+	status = checkpoint_open(path, &c);
+	if (status) {
+		check_refused(status);
+		return;
+	}
+	uint64_t length;
+	require(safetensors_header_bytes(prefix, 8, file_bytes, &length) == UFM_OK);
+	check_checkpoint(c, file_bytes - 8 - length);
+	checkpoint_close(c);
+	open_bank(path);
+}
+
+/* All bytes after the first eight are the header, and they say how large the payload is: chance finds
+ * no header length that fits. */
+static void try_repaired(const uint8_t *data, size_t size_bytes)
+{
+	uint64_t header_bytes = size_bytes - 8, payload_bytes = 0;
+	uint8_t prefix[8];
+
+	for (int i = 8; i-- > 0;)
+		payload_bytes = payload_bytes << 8 | data[i];
+	for (int i = 0; i < 8; i++)
+		prefix[i] = (uint8_t)(header_bytes >> (8 * i));
+	try_file(data + 8, header_bytes, prefix,
+	         8 + header_bytes + payload_bytes % (PAYLOAD_BYTES_MAX + 1));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
+{
+	uint64_t length;
+
+	if (size_bytes < 8) {
+		check_refused(safetensors_header_bytes(data, size_bytes, size_bytes, &length));
+		return 0;
+	}
+	try_file(data + 8, size_bytes - 8, data, size_bytes);
+	try_repaired(data, size_bytes);
+	return 0;
+}
