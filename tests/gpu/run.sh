@@ -14,9 +14,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 3
 
-stages=(machine conformance engine reference memcheck racecheck initcheck quick sweep)
-declare -A limit_s=([machine]=30 [conformance]=60 [engine]=200 [reference]=500 [memcheck]=240
-	[racecheck]=240 [initcheck]=240 [quick]=120 [sweep]=420)
+stages=(machine conformance engine initcheck memcheck quick sweep reference racecheck)
+declare -A limit_s=([machine]=30 [conformance]=60 [engine]=120 [initcheck]=120 [memcheck]=120
+	[quick]=60 [sweep]=300 [reference]=240 [racecheck]=150)
 build=build-portable-gpu results=build-gpu-results seconds=100000 wanted=()
 
 while [ $# -gt 0 ]; do
