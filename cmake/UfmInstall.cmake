@@ -48,7 +48,6 @@ foreach(need IN LISTS ufm_core_needs)
 endforeach()
 target_include_directories(ufm_static INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(ufm_static INTERFACE ${ufm_static_needs})
-set_target_properties(ufm_static PROPERTIES EXPORT_NAME ufm_static)
 
 # ufm.pc finds its prefix from where it lies, so that an installed tree may be moved.
 file(RELATIVE_PATH ufm_pc_up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
