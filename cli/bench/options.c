@@ -130,6 +130,7 @@ static const option_spec specs[] = {
      AT(workload),
      .value_name = "SPEC",
      .fallback = "uniform",
+     .suggest = "uniform text: zipf: trace:",
      .check = workload_check_spec,
      .help =
          "text:FILE (its words are the tokens), uniform (Gaussian hidden states), zipf:S (token "

@@ -17,6 +17,7 @@ OPTIONS = {
     "plot": ["help"],
     "doctor": ["output", "out", "help"],
     "info": ["f16-as", "output", "help"],
+    "completion": ["help"],
 }
 
 
