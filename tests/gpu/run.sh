@@ -49,7 +49,8 @@ ufm=$build/ufm
 # ---- what each stage runs; $1 is its folder
 
 run_machine() {
-	"$ufm" doctor -o json >"$1/machine.json" && nvidia-smi -q >"$1/nvidia-smi.txt"
+	"$ufm" doctor -o json >"$1/machine.json" &&
+		nvidia-smi -q | sed '/Serial Number\|UUID/d' >"$1/nvidia-smi.txt"
 	"$ufm" doctor
 }
 
