@@ -115,8 +115,9 @@ static uint64_t bank_of(const plot_rows *rows, uint32_t experts)
 /* Three digits, or all before the point. */
 static void size_text(FILE *to, uint64_t bytes)
 {
-	const char *unit = bytes >= 0.1 * GIB ? "GiB" : bytes >= 0.1 * MIB ? "MiB" : "KiB";
-	double size = (double)bytes / (*unit == 'G' ? GIB : *unit == 'M' ? MIB : KIB);
+	double size = (double)bytes;
+	const char *unit = size >= 0.1 * GIB ? "GiB" : size >= 0.1 * MIB ? "MiB" : "KiB";
+	size /= *unit == 'G' ? GIB : *unit == 'M' ? MIB : KIB;
 	fprintf(to, "%.*f %s", size >= 100 ? 0 : size >= 10 ? 1 : 2, size, unit);
 }
 
