@@ -132,7 +132,7 @@ static bool output_lost(sweep *s, ufm_status status)
 static void say_failure(const bench_row *row)
 {
 	if (row->exit_code && !row->interrupted)
-		message_error("bench", "%s, %u experts: %s", bench_mode_name(row->mode), row->experts,
+		message_error("bench", "%s, %u experts: %s", mode_name(row->mode), row->experts,
 		              row->error);
 }
 
@@ -149,7 +149,7 @@ static bool keep_row(sweep *s, const bench_row *row)
 }
 
 /* true: go on. */
-static bool run_one(sweep *s, bench_mode mode, uint32_t experts, uint32_t number)
+static bool run_one(sweep *s, placement_mode mode, uint32_t experts, uint32_t number)
 {
 	run_config run = {.config = &s->config,
 	                  .load = s->load,
@@ -161,7 +161,7 @@ static bool run_one(sweep *s, bench_mode mode, uint32_t experts, uint32_t number
 	ufm_status status;
 	bool on = false;
 	if (s->results)
-		run.telemetry_path = results_telemetry_path(s->results, bench_mode_name(mode), experts);
+		run.telemetry_path = results_telemetry_path(s->results, mode_name(mode), experts);
 	status = row_open(&row, &s->config, mode, experts);
 	if (status) {
 		s->exit_code = message_status("bench", status);
@@ -179,7 +179,7 @@ static void run_sweep(sweep *s)
 	uint32_t number = 0;
 	for (uint32_t m = 0; m < c->modes.count; m++)
 		for (uint32_t e = 0; e < c->experts.count; e++) {
-			bench_mode mode = (bench_mode)c->modes.items[m];
+			placement_mode mode = (placement_mode)c->modes.items[m];
 			if (interrupt_seen() || !run_one(s, mode, c->experts.items[e], ++number))
 				return;
 		}

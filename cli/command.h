@@ -10,7 +10,15 @@ typedef struct command {
 	int (*run)(int argc, char *argv[]); /* argv[0] is the command's name; returns an exit code */
 } command;
 
-extern const command bench_command, plot_command, doctor_command, info_command;
+extern const command bench_command, forward_command, plot_command, info_command, doctor_command,
+	completion_command;
+
+/* Every command, in the order of --help. Manual pages and shell completion follow from it. */
+extern const command *const commands[];
+extern const uint32_t command_count; /* at most COMMANDS_MAX */
+#define COMMANDS_MAX 16
+/* NULL: there is no such command. */
+const command *command_find(const char *name);
 
 /* Parses and fills defaults. true: go on; false: *exit_code says how to end (help, wrong usage).
  * quick: offset of the table's --quick flag in values, or SIZE_MAX. */

@@ -157,17 +157,15 @@ static void judge_device(json_t *list, const json_t *found)
 static void judge_memory(json_t *list, const json_t *found)
 {
 	char size[32];
-	uint64_t free_bytes = (uint64_t)json_integer_value(at(found, "memory", "usable_free_bytes"));
-	const json_t *memlock = at(found, "memory", "memlock_limit_bytes");
-	say(list, "The host tier can hold a bank of at most %s%s.",
-	    size_format(free_bytes, size, sizeof size),
-	    free_bytes < REFERENCE_BANK_BYTES
+	uint64_t most_bytes = (uint64_t)json_integer_value(at(found, "memory", "lockable_bytes"));
+	say(list,
+	    "The host tier can hold a bank of at most %s, page-locked (80 %% of the memory "
+	    "available)%s.",
+	    size_format(most_bytes, size, sizeof size),
+	    most_bytes < REFERENCE_BANK_BYTES
 	        ? ", which is less than the reference sweep needs (192 experts, 24 GiB): 'ufm bench "
 	          "--quick' fits, or fewer --experts"
 	        : "");
-	if (json_is_integer(memlock) && (uint64_t)json_integer_value(memlock) < free_bytes)
-		say(list, "Page-locking is limited to %s (ulimit -l): a GPU backend may need more.",
-		    size_format((uint64_t)json_integer_value(memlock), size, sizeof size));
 }
 
 json_t *doctor_verdict(const json_t *found)

@@ -8,25 +8,12 @@
 #include "bank/model_config.h"
 #include "base/status.h"
 #include "cli/info.h"
+#include "cli/json_text.h"
 
-/* Text that is no UTF-8 (a path, a line cut within a character) shows '?' for what is not ASCII. */
-static json_t *text_json(const char *text)
-{
-	char copy[512];
-	size_t i;
-	json_t *value = json_string(text);
-	if (value)
-		return value;
-	for (i = 0; text[i] && i + 1 < sizeof copy; i++)
-		copy[i] = (char)((unsigned char)text[i] < 0x80 ? text[i] : '?');
-	copy[i] = '\0';
-	return json_string(copy);
-}
-
-/* Replaces what the object has under that name; nothing and "" are null. */
+/* Replaces what the object has under that name. */
 static void set_text(json_t *facts, const char *name, const char *text)
 {
-	json_object_set_new(facts, name, text && *text ? text_json(text) : json_null());
+	json_object_set_new(facts, name, json_text(text));
 }
 
 static void set_whole(json_t *facts, const char *name, uint64_t value)

@@ -127,6 +127,7 @@ json_t *machine_memory(void)
 	json_object_set_new(memory, "cgroup_used_bytes", bytes_or_null(here.cgroup_ram_used_bytes));
 	json_object_set_new(memory, "usable_bytes", bytes_or_null(here.ram_bytes));
 	json_object_set_new(memory, "usable_free_bytes", bytes_or_null(here.ram_free_bytes));
+	json_object_set_new(memory, "lockable_bytes", bytes_or_null(limits_lockable_bytes(&here)));
 	json_object_set_new(memory, "memlock_limit_bytes", bytes_or_null(here.memlock_bytes));
 	json_object_set_new(memory, "huge_pages", huge_pages());
 	return memory;

@@ -11,25 +11,13 @@
 #include "cli/message.h"
 #include "cli/version.h"
 
-static const command *const commands[] = {&bench_command, &plot_command, &doctor_command,
-                                          &info_command};
-#define COMMAND_COUNT ((uint32_t)(sizeof commands / sizeof commands[0]))
-
-static const command *find_command(const char *name)
-{
-	for (uint32_t i = 0; i < COMMAND_COUNT; i++)
-		if (strcmp(commands[i]->options->command, name) == 0)
-			return commands[i];
-	return NULL;
-}
-
 static void print_help(FILE *to)
 {
 	fprintf(to, "Usage: ufm COMMAND [options]\n\n"
 	            "Runs mixture-of-experts layers whose experts do not fit in device memory.\n\n"
 	            "Commands:\n");
-	for (uint32_t i = 0; i < COMMAND_COUNT; i++)
-		fprintf(to, "  %-8s %s\n", commands[i]->options->command, commands[i]->options->summary);
+	for (uint32_t i = 0; i < command_count; i++)
+		fprintf(to, "  %-10s %s\n", commands[i]->options->command, commands[i]->options->summary);
 	fprintf(to,
 	        "\n'ufm COMMAND --help' lists a command's options.\n\n"
 	        "Options:\n"
@@ -44,10 +32,10 @@ static void print_help(FILE *to)
 
 static int unknown_command(const char *name)
 {
-	const char *names[COMMAND_COUNT], *near;
-	for (uint32_t i = 0; i < COMMAND_COUNT; i++)
+	const char *names[COMMANDS_MAX], *near;
+	for (uint32_t i = 0; i < command_count; i++)
 		names[i] = commands[i]->options->command;
-	near = nearest_word(name, names, COMMAND_COUNT);
+	near = nearest_word(name, names, command_count);
 	if (near)
 		message_error(NULL, "unknown command '%.60s'; did you mean '%s'?", name, near);
 	else
@@ -72,7 +60,7 @@ static int help_command(int argc, char *argv[])
 		print_help(stdout);
 		return finish();
 	}
-	found = find_command(argv[2]);
+	found = command_find(argv[2]);
 	if (!found)
 		return unknown_command(argv[2]);
 	options_help(stdout, found->options);
@@ -112,6 +100,6 @@ int main(int argc, char *argv[])
 		printf("ufm %s\n", version_text());
 		return finish();
 	}
-	found = find_command(name);
+	found = command_find(name);
 	return found ? found->run(argc - 1, argv + 1) : unknown_command(name);
 }

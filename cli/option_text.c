@@ -119,19 +119,24 @@ static void append(char *text, size_t size, const char *what, const char *value)
 		snprintf(text + used, size - used, " %s: %s.", what, value);
 }
 
+char *option_describe(const option_spec *spec, char *text, size_t size)
+{
+	snprintf(text, size, "%s%s", spec->required ? "Required. " : "", spec->help);
+	if (spec->choices)
+		append_choices(spec, text, size);
+	append(text, size, "Default", spec->fallback);
+	append(text, size, "With --quick", spec->quick);
+	return text;
+}
+
 static void print_option(FILE *to, const option_spec *spec)
 {
-	char text[768], letter[8] = "";
+	char text[OPTION_TEXT_MAX], letter[8] = "";
 	if (spec->letter)
 		snprintf(letter, sizeof letter, "-%c, ", spec->letter);
 	fprintf(to, "  %s--%s%s%s\n", letter, spec->name, spec->value_name ? " " : "",
 	        spec->value_name ? spec->value_name : "");
-	snprintf(text, sizeof text, "%s", spec->help);
-	if (spec->choices)
-		append_choices(spec, text, sizeof text);
-	append(text, sizeof text, "Default", spec->fallback);
-	append(text, sizeof text, "With --quick", spec->quick);
-	print_wrapped(to, text);
+	print_wrapped(to, option_describe(spec, text, sizeof text));
 }
 
 void options_help(FILE *to, const option_table *table)

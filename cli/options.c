@@ -149,6 +149,9 @@ ufm_status options_fill(const option_table *table, bool quick, void *values, opt
 		const char *text = quick && spec->quick ? spec->quick : spec->fallback;
 		if (state->origins[i])
 			continue;
+		if (spec->required)
+			return status_fail(UFM_EINVAL, "--%s: found nothing, expected %s", spec->name,
+			                   spec->value_name);
 		state->origins[i] = quick && spec->quick ? "quick" : "default";
 		if (text) {
 			ufm_status status = option_value_parse(spec, text, values);

@@ -44,14 +44,18 @@ typedef struct option_spec {
 	const char *quick;     /* under --quick; NULL: the default */
 	const char *zero_word; /* a word that stands for 0 ("off", "auto"), or NULL */
 	const char *choices;   /* "f32,fp32|bf16": alternatives by '|', first spelling is the name */
+	const char *suggest;   /* of a string: words that a shell may offer, separated by spaces */
 	uint64_t min, max;     /* max 0: no limit but the type's */
+	bool required;         /* must be on the command line; has no default */
 	/* Looks at a string; UFM_EINVAL with a line that does not name the option. */
 	ufm_status (*check)(const char *text);
 	const char *help;
 } option_spec;
 
 typedef struct option_table {
-	const char *command, *summary, *operand; /* operand: "[RESULTS_DIR]" or NULL */
+	/* operand: "[RESULTS_DIR]" or NULL. Here and in value_name, words in lower case are meant as they
+	 * stand, FILE and DIR ask for a path. */
+	const char *command, *summary, *operand;
 	const option_spec *specs;
 	uint32_t count; /* at most OPTIONS_MAX */
 } option_table;
@@ -68,7 +72,8 @@ typedef struct option_state {
  * option, what was found, what was expected. Strings point into argv. */
 ufm_status options_parse(const option_table *table, int argc, char *const argv[], void *values,
                          option_state *state);
-/* Gives every option that was not on the command line its quick or default value. */
+/* Gives every option that was not on the command line its quick or default value. UFM_EINVAL names the
+ * first that was required. */
 ufm_status options_fill(const option_table *table, bool quick, void *values, option_state *state);
 
 /* Index of an option by name; OPTIONS_MAX if there is none. */
@@ -79,6 +84,10 @@ ufm_status option_value_parse(const option_spec *spec, const char *text, void *v
 char *option_value_text(const option_spec *spec, const void *values, char *buffer, size_t size);
 /* Name of the index-th choice, copied to buffer; "" past the end. */
 char *option_choice_name(const char *choices, uint32_t index, char *buffer, size_t size);
+
+/* What an option does, its choices, default and value under --quick, in whole sentences. */
+#define OPTION_TEXT_MAX 768
+char *option_describe(const option_spec *spec, char *text, size_t size);
 
 void options_help(FILE *to, const option_table *table);
 

@@ -2,6 +2,8 @@
 /* Turns a parsed table into JSON: numbers stay numbers, sizes are bytes, zero words are words. */
 #include "cli/options_json.h"
 
+#include "cli/json_text.h"
+
 static json_t *list_json(const option_spec *spec, const option_list *list)
 {
 	json_t *array = json_array();
@@ -30,7 +32,6 @@ static json_t *value_json(const option_spec *spec, const void *values)
 {
 	const void *at = (const char *)values + spec->offset;
 	char text[64];
-	const char *string;
 	json_t *number;
 	switch (spec->type) {
 	case OPTION_FLAG:
@@ -41,8 +42,7 @@ static json_t *value_json(const option_spec *spec, const void *values)
 	case OPTION_U32_LIST:
 		return list_json(spec, at);
 	case OPTION_STRING:
-		string = *(const char *const *)at;
-		return string ? json_string(string) : json_null();
+		return json_text(*(const char *const *)at);
 	default:
 		number = number_json(spec, at);
 		return number ? number : json_string(spec->zero_word);

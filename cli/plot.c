@@ -52,13 +52,13 @@ static ufm_status write_figure(const figure *f, const plot_rows *rows, const cha
 	output o;
 	ufm_status status = output_open(&o, folder, f->name, "dat");
 	if (!status) {
-		f->data(o.file, rows, folder);
+		f->data(o.file, rows);
 		status = output_close(&o);
 	}
 	if (!status)
 		status = output_open(&o, folder, f->name, "gp");
 	if (!status) {
-		f->script(o.file, rows, folder);
+		f->script(o.file, rows);
 		status = output_close(&o);
 	}
 	return status;

@@ -1,19 +1,50 @@
 /* SPDX-License-Identifier: MIT */
 /* The look that all figures share. */
+#include <assert.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "cli/plot_figures.h"
 
+#define KIB 1024.0
+#define MIB 1048576.0
 #define GIB 1073741824.0
+#define KEY_COLUMNS 3
 
-/* Colours of Okabe and Ito, which stay apart for the colour-blind; modes differ in points too. */
+/* Line types. The first belong to the modes of ufm bench by name, the others to any other mode.
+ * Colours of Okabe and Ito, which stay apart for the colour-blind; modes differ in points too. */
 static const struct {
 	const char *colour;
 	int point;
-} looks[PLOT_MODES_MAX] = {
-	{"#0072B2", 5},  {"#D55E00", 9},  {"#009E73", 7}, {"#CC79A7", 13},
-	{"#E69F00", 11}, {"#56B4E9", 15}, {"#000000", 4}, {"#F0E442", 6},
+} looks[] = {
+	{"#0072B2", 5},  {"#D55E00", 9},  {"#009E73", 7},  {"#CC79A7", 13},
+	{"#E69F00", 11}, {"#56B4E9", 15}, {"#000000", 4},  {"#F0E442", 6},
+	{"#999999", 10}, {"#882255", 12}, {"#332288", 14},
 };
+#define LOOK_COUNT (sizeof looks / sizeof looks[0])
+
+static const char *const known_modes[] = {"baseline", "naive_offload", "ufm"};
+#define KNOWN_COUNT (sizeof known_modes / sizeof known_modes[0])
+static_assert(LOOK_COUNT == KNOWN_COUNT + PLOT_MODES_MAX, "every mode has a look");
+
+static uint32_t known_look(const char *mode)
+{
+	for (uint32_t i = 0; i < KNOWN_COUNT; i++)
+		if (strcmp(known_modes[i], mode) == 0)
+			return i + 1;
+	return 0;
+}
+
+uint32_t figure_mode_look(const plot_rows *rows, uint32_t mode)
+{
+	uint32_t look = known_look(rows->modes[mode]);
+	if (look)
+		return look;
+	look = KNOWN_COUNT + 1;
+	for (uint32_t i = 0; i < mode; i++)
+		look += known_look(rows->modes[i]) == 0;
+	return look;
+}
 
 /* Text for a single-quoted string of gnuplot. */
 static void quoted(FILE *to, const char *text)
@@ -53,7 +84,7 @@ void figure_begin(FILE *to, const char *name, const char *title, unsigned height
 	        "# Draws %s.png and %s.svg from %s.dat. Run in this folder: gnuplot %s.gp\n"
 	        "set encoding utf8\n",
 	        name, name, name, name);
-	for (uint32_t i = 0; i < PLOT_MODES_MAX; i++)
+	for (uint32_t i = 0; i < LOOK_COUNT; i++)
 		fprintf(to, "set linetype %" PRIu32 " lc rgb '%s' lw 3 pt %d ps 2.2\n", i + 1,
 		        looks[i].colour, looks[i].point);
 	fputs("do for [format in 'png svg'] {\n", to);
@@ -73,39 +104,63 @@ void figure_end(FILE *to)
 	fputs("unset output\n}\n", to);
 }
 
-static void experts_range(const plot_rows *rows, uint32_t *least, uint32_t *most)
+static uint64_t bank_of(const plot_rows *rows, uint32_t experts)
 {
-	*least = UINT32_MAX;
-	*most = 0;
-	for (uint32_t i = 0; i < rows->count; i++) {
-		uint32_t experts = rows->rows[i].experts;
-		*least = experts < *least ? experts : *least;
-		*most = experts > *most ? experts : *most;
-	}
+	for (uint32_t i = 0; i < rows->count; i++)
+		if (rows->rows[i].experts == experts && rows->rows[i].bank_bytes)
+			return rows->rows[i].bank_bytes;
+	return 0;
 }
 
-/* A number of experts has the same bank in every mode; ticks set twice are drawn once. */
-void figure_experts_axis(FILE *to, const plot_rows *rows)
+/* Three digits, or all before the point. */
+static void size_text(FILE *to, uint64_t bytes)
 {
-	uint32_t least, most;
-	double margin;
-	experts_range(rows, &least, &most);
-	margin = most > least ? 0.1 * (most - least) : 0.5 * most;
-	fprintf(
-		to,
-		"set xrange [%g:%g]\nset xlabel 'experts a layer (size of the bank)' offset 0,-1.2\n"
-		"set lmargin 12\nset rmargin 4\nset bmargin 6\nset tmargin at screen 0.78\n"
-		"set key at screen 0.5,0.845 center center horizontal Left reverse noenhanced samplen 3 "
-		"width 2 maxrows 1\nset xtics (",
-		least - margin, most + margin);
-	for (uint32_t i = 0; i < rows->count; i++) {
-		const plot_row *row = &rows->rows[i];
-		if (i && row->mode != rows->rows[0].mode)
-			break;
-		fprintf(to, "%s\"%" PRIu32, i ? ", " : "", row->experts);
-		if (row->bank_bytes)
-			fprintf(to, "\\n%.2f GiB", (double)row->bank_bytes / GIB);
-		fprintf(to, "\" %" PRIu32, row->experts);
+	const char *unit = bytes >= 0.1 * GIB ? "GiB" : bytes >= 0.1 * MIB ? "MiB" : "KiB";
+	double size = (double)bytes / (*unit == 'G' ? GIB : *unit == 'M' ? MIB : KIB);
+	fprintf(to, "%.*f %s", size >= 100 ? 0 : size >= 10 ? 1 : 2, size, unit);
+}
+
+/* Parts of the axis that a size and a number take; they are left out where they would touch. */
+#define TICK_SIZE 0.11
+#define TICK_NUMBER 0.04
+
+/* From the largest, which matters most. */
+static void experts_ticks(FILE *to, const plot_rows *rows, const uint32_t *experts, uint32_t count,
+                          double span)
+{
+	double number_free = experts[count - 1], size_free = number_free;
+	fputs("set xtics (", to);
+	for (uint32_t i = count; i-- > 0;) {
+		uint64_t bank_bytes = bank_of(rows, experts[i]);
+		fprintf(to, "%s\"", i + 1 < count ? ", " : "");
+		if (experts[i] <= number_free) {
+			fprintf(to, "%" PRIu32, experts[i]);
+			number_free = experts[i] - TICK_NUMBER * span;
+			if (bank_bytes && experts[i] <= size_free) {
+				fputs("\\n", to);
+				size_text(to, bank_bytes);
+				size_free = experts[i] - TICK_SIZE * span;
+			}
+		}
+		fprintf(to, "\" %" PRIu32, experts[i]);
 	}
 	fputs(")\n", to);
+}
+
+void figure_experts_axis(FILE *to, const plot_rows *rows, uint32_t key_entries)
+{
+	uint32_t experts[PLOT_ROWS_MAX];
+	uint32_t count = plot_rows_experts(rows, experts);
+	double least = experts[0], most = experts[count - 1];
+	double margin = most > least ? 0.1 * (most - least) : 0.5 * most;
+	/* Of the figure's height; a line of the legend takes 1/28. */
+	uint32_t key_lines = (key_entries + KEY_COLUMNS - 1) / KEY_COLUMNS;
+	double key_height = key_lines / 28.0;
+	fprintf(to,
+	        "set xrange [%g:%g]\nset xlabel 'experts a layer (size of the bank)' offset 0,-1.2\n"
+	        "set lmargin 12\nset rmargin 4\nset bmargin 6\nset tmargin at screen %.4f\n"
+	        "set key at screen 0.5,%.4f center center horizontal Left reverse noenhanced samplen 3 "
+	        "width 0 maxcols %d\n",
+	        least - margin, most + margin, 0.855 - key_height, 0.885 - key_height / 2, KEY_COLUMNS);
+	experts_ticks(to, rows, experts, count, most - least + 2 * margin);
 }

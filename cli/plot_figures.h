@@ -9,8 +9,8 @@
 
 typedef struct figure {
 	const char *name; /* of NAME.gp, NAME.dat, NAME.png, NAME.svg */
-	void (*data)(FILE *to, const plot_rows *rows, const char *folder);
-	void (*script)(FILE *to, const plot_rows *rows, const char *folder);
+	void (*data)(FILE *to, const plot_rows *rows);
+	void (*script)(FILE *to, const plot_rows *rows);
 } figure;
 
 extern const figure figure_throughput, figure_memory, figure_timeline;
@@ -20,7 +20,16 @@ extern const figure figure_throughput, figure_memory, figure_timeline;
 void figure_begin(FILE *to, const char *name, const char *title, unsigned height_px,
                   const plot_rows *rows);
 void figure_end(FILE *to);
-/* The x axis of the sweeps: a tick for every number of experts, with the size of the bank. */
-void figure_experts_axis(FILE *to, const plot_rows *rows);
+/* The x axis of the sweeps: a tick for every number of experts, with the size of the bank. Above the
+ * axes there is room for `key_entries` in the legend. */
+void figure_experts_axis(FILE *to, const plot_rows *rows, uint32_t key_entries);
+/* The number of the mode's line type: that of its name, so that it looks the same in every figure. */
+uint32_t figure_mode_look(const plot_rows *rows, uint32_t mode);
+
+/* A style means the same in every figure. */
+#define FIGURE_DEVICE_LINE "dt 1 lw 3"
+#define FIGURE_PROCESS_LINE "dt 3 lw 3"
+#define FIGURE_TARGET_LINE "dt 2 lw 3 lc rgb '#555555'"
+#define FIGURE_LIMIT_LINE "dt 4 lw 3 lc rgb '#000000'"
 
 #endif

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/status.h"
 
 typedef struct reader {
@@ -72,14 +72,12 @@ static void note_where(plot_rows *out, const json_t *row)
 		out->limit_bytes = whole(row, "vram_limit_bytes");
 }
 
-static void find_telemetry(const reader *r, plot_row *row)
+static ufm_status read_telemetry(const reader *r, plot_row *row)
 {
 	char path[PATH_MAX];
-	snprintf(row->telemetry, sizeof row->telemetry, "telemetry_%s_%u.csv", r->out->modes[row->mode],
+	snprintf(path, sizeof path, "%.3900s/telemetry_%s_%u.csv", r->folder, r->out->modes[row->mode],
 	         row->experts);
-	snprintf(path, sizeof path, "%s/%s", r->folder, row->telemetry);
-	if (access(path, R_OK) != 0)
-		row->telemetry[0] = '\0';
+	return plot_telemetry_read(path, &row->telemetry);
 }
 
 static ufm_status add_row(const reader *r, const json_t *json)
@@ -101,26 +99,43 @@ static ufm_status add_row(const reader *r, const json_t *json)
 	row.tokens_per_s = row.ok ? json_number_value(json_object_get(json, "tokens_per_s")) : 0;
 	row.bank_bytes = whole(json, "bank_bytes");
 	row.peak_vram_bytes = whole(json, "peak_vram_bytes");
-	find_telemetry(r, &row);
 	note_where(out, json);
-	out->rows[out->count++] = row;
+	found = read_telemetry(r, &row);
+	if (!found)
+		out->rows[out->count++] = row;
+	return found;
+}
+
+/* Of a writer that was killed the last line may be a part. */
+static ufm_status not_json(const reader *r, bool whole)
+{
+	if (whole)
+		return malformed(r, "a JSON object");
+	log_warn("%s: line %u: cut short, left out", r->path, r->line);
 	return UFM_OK;
+}
+
+static ufm_status read_line(reader *r, const char *line, bool whole)
+{
+	json_t *json;
+	ufm_status status;
+	r->line++;
+	if (line[strspn(line, " \t\r\n")] == '\0')
+		return UFM_OK;
+	json = json_loads(line, 0, NULL);
+	status = json ? add_row(r, json) : not_json(r, whole);
+	json_decref(json);
+	return status;
 }
 
 static ufm_status read_lines(reader *r, FILE *file)
 {
 	char *line = NULL;
 	size_t size = 0;
+	ssize_t length;
 	ufm_status status = UFM_OK;
-	while (!status && getline(&line, &size, file) != -1) {
-		json_t *json;
-		r->line++;
-		if (line[strspn(line, " \t\r\n")] == '\0')
-			continue;
-		json = json_loads(line, 0, NULL);
-		status = json ? add_row(r, json) : malformed(r, "a JSON object");
-		json_decref(json);
-	}
+	while (!status && (length = getline(&line, &size, file)) != -1)
+		status = read_line(r, line, length && line[length - 1] == '\n');
 	if (!status && ferror(file))
 		status = status_fail(UFM_EFILE, "%s: cannot read: %s", r->path, strerror(errno));
 	free(line);
@@ -163,6 +178,34 @@ ufm_status plot_rows_read(const char *folder, plot_rows *out)
 
 void plot_rows_free(plot_rows *rows)
 {
+	for (uint32_t i = 0; i < rows->count; i++)
+		plot_telemetry_free(&rows->rows[i].telemetry);
 	alloc_free(rows->rows);
-	rows->rows = NULL;
+	*rows = (plot_rows){.count = 0};
+}
+
+static int ascending(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	return (x > y) - (x < y);
+}
+
+uint32_t plot_rows_experts(const plot_rows *rows, uint32_t experts[PLOT_ROWS_MAX])
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < rows->count; i++)
+		experts[i] = rows->rows[i].experts;
+	qsort(experts, rows->count, sizeof *experts, ascending);
+	for (uint32_t i = 0; i < rows->count; i++)
+		if (count == 0 || experts[count - 1] != experts[i])
+			experts[count++] = experts[i];
+	return count;
+}
+
+bool plot_rows_have_mode(const plot_rows *rows, const char *mode)
+{
+	for (uint32_t i = 0; i < rows->mode_count; i++)
+		if (strcmp(rows->modes[i], mode) == 0)
+			return true;
+	return false;
 }

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <ufm/ufm.h>
 
+#include "cli/plot_telemetry.h"
+
 #define PLOT_ROWS_MAX 1024
 #define PLOT_MODES_MAX 8
 
@@ -16,7 +18,7 @@ typedef struct plot_row {
 	bool ok, oom;
 	double tokens_per_s; /* 0: not measured */
 	uint64_t bank_bytes, peak_vram_bytes;
-	char telemetry[160]; /* the file's name in the folder; "" if it is not there */
+	plot_telemetry telemetry;
 } plot_row;
 
 typedef struct plot_rows {
@@ -29,8 +31,13 @@ typedef struct plot_rows {
 	uint64_t target_bytes, limit_bytes;
 } plot_rows;
 
-/* UFM_EFILE, UFM_EFORMAT name file and line; UFM_ENOMEM. */
+/* A last line that was cut short is left out with a warning. UFM_EFILE, UFM_EFORMAT name file and
+ * line; UFM_ENOMEM. */
 ufm_status plot_rows_read(const char *folder, plot_rows *out);
 void plot_rows_free(plot_rows *rows);
+
+/* The different numbers of experts, ascending; returns how many. */
+uint32_t plot_rows_experts(const plot_rows *rows, uint32_t experts[PLOT_ROWS_MAX]);
+bool plot_rows_have_mode(const plot_rows *rows, const char *mode);
 
 #endif

@@ -6,23 +6,10 @@
 #include <inttypes.h>
 
 #include "base/limits.h"
-#include "base/size.h"
 #include "base/status.h"
+#include "cli/modes/options.h"
 
 #define TOKENS_MAX (1u << 24)
-
-const char *bench_mode_name(bench_mode mode)
-{
-	switch (mode) {
-	case MODE_BASELINE:
-		return "baseline";
-	case MODE_NAIVE_OFFLOAD:
-		return "naive_offload";
-	case MODE_UFM:
-		break;
-	}
-	return "ufm";
-}
 
 ufm_expert_kind bench_kind(const bench_config *c)
 {
@@ -65,7 +52,7 @@ static ufm_status check_tokens(const bench_config *c)
 	return UFM_OK;
 }
 
-static bool uses_mode(const bench_config *c, bench_mode mode)
+static bool uses_mode(const bench_config *c, placement_mode mode)
 {
 	for (uint32_t i = 0; i < c->modes.count; i++) {
 		if (c->modes.items[i] == (uint32_t)mode)
@@ -76,22 +63,13 @@ static bool uses_mode(const bench_config *c, bench_mode mode)
 
 static ufm_status check_sizes(const bench_config *c)
 {
-	char target[32], other[32];
 	if (c->top_k > bench_experts_min(c))
 		return status_fail(UFM_EINVAL,
 		                   "--top-k: found %u, expected at most %u, the smallest of --experts",
 		                   c->top_k, bench_experts_min(c));
-	if (uses_mode(c, MODE_UFM) && c->vram_limit_bytes && c->vram_target_bytes > c->vram_limit_bytes)
-		return status_fail(UFM_EINVAL,
-		                   "--vram-target: found %s, expected at most --vram-limit (%s)",
-		                   size_format(c->vram_target_bytes, target, sizeof target),
-		                   size_format(c->vram_limit_bytes, other, sizeof other));
-	if (c->vram_target_bytes && c->headroom_bytes >= c->vram_target_bytes)
-		return status_fail(UFM_EINVAL,
-		                   "--headroom: found %s, expected less than --vram-target (%s)",
-		                   size_format(c->headroom_bytes, other, sizeof other),
-		                   size_format(c->vram_target_bytes, target, sizeof target));
-	return UFM_OK;
+	/* The target binds ufm alone. */
+	return mode_check_sizes(c->vram_target_bytes, c->headroom_bytes,
+	                        uses_mode(c, MODE_UFM) ? c->vram_limit_bytes : 0);
 }
 
 static void derive(bench_config *c, option_state *state)

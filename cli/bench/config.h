@@ -3,9 +3,9 @@
 #ifndef CLI_BENCH_CONFIG_H
 #define CLI_BENCH_CONFIG_H
 
+#include "cli/modes/mode.h"
 #include "cli/options.h"
 
-typedef enum bench_mode { MODE_BASELINE, MODE_NAIVE_OFFLOAD, MODE_UFM } bench_mode;
 typedef enum bench_format { FORMAT_MD, FORMAT_CSV, FORMAT_JSON, FORMAT_JSONL } bench_format;
 
 typedef struct bench_config {
@@ -20,10 +20,6 @@ typedef struct bench_config {
 
 extern const option_table bench_options;
 
-#define MODES_CHOICES "baseline|naive_offload|ufm"
-
-/* "baseline", … Static storage. */
-const char *bench_mode_name(bench_mode mode);
 ufm_expert_kind bench_kind(const bench_config *c);
 ufm_dtype bench_dtype(const bench_config *c);
 static inline uint32_t bench_tokens(const bench_config *c)

@@ -2,10 +2,9 @@
 /* The table of `ufm bench`: every option with its default and its value under --quick. */
 #include <stddef.h>
 
-#include "base/status.h"
 #include "cli/bench/config.h"
 #include "cli/bench/workload.h"
-#include "policy/registry.h"
+#include "cli/modes/options.h"
 
 /* The reference case in small: experts 1/16 of the reference's 134.3 MB, card 23.51 GiB / 16,
  * target 16 GiB / 16, headroom 1 GiB / 16. The link is far slower than this memory, as PCIe is
@@ -14,14 +13,6 @@
 #define QUICK_TARGET "1GiB"
 #define QUICK_HEADROOM "64MiB"
 #define QUICK_LINK "2"
-
-static ufm_status check_policy(const char *text)
-{
-	const ufm_policy *policy = policy_find(text);
-	if (policy && !(policy->flags & UFM_POLICY_OFFLINE))
-		return UFM_OK;
-	return status_fail(UFM_EINVAL, "found '%.60s', expected one of %s", text, policy_names(false));
-}
 
 #define AT(member) .offset = offsetof(bench_config, member)
 
@@ -139,6 +130,7 @@ static const option_spec specs[] = {
      AT(workload),
      .value_name = "SPEC",
      .fallback = "uniform",
+     .suggest = "uniform text: zipf: trace:",
      .check = workload_check_spec,
      .help =
          "text:FILE (its words are the tokens), uniform (Gaussian hidden states), zipf:S (token "
@@ -176,13 +168,7 @@ static const option_spec specs[] = {
      .zero_word = "off",
      .min = 1,
      .help = "Gives the device the memory of a smaller card, in all modes."},
-	{.name = "policy",
-     .type = OPTION_STRING,
-     AT(policy),
-     .value_name = "NAME",
-     .fallback = POLICY_DEFAULT_NAME,
-     .check = check_policy,
-     .help = "Who leaves when ufm needs a slot: freq, lru or fifo."},
+	MODE_OPTION_POLICY(offsetof(bench_config, policy)),
 	{.name = "ring",
      .type = OPTION_U32,
      AT(ring),
@@ -192,12 +178,7 @@ static const option_spec specs[] = {
      .min = 1,
      .max = 65536,
      .help = "Slots that serve as the ring; auto: 4, at most half of all."},
-	{.name = "backend",
-     .type = OPTION_STRING,
-     AT(backend),
-     .value_name = "NAME",
-     .fallback = "auto",
-     .help = "auto (the first plugin with a device, else cpu), cpu, or a plugin's name."},
+	MODE_OPTION_BACKEND(offsetof(bench_config, backend)),
 	{.name = "link-gbps",
      .type = OPTION_NUMBER,
      AT(link_gbps),
@@ -217,15 +198,7 @@ static const option_spec specs[] = {
      .max = 1u << 24,
      .help = "Tokens the device workspace is made for; a longer step is cut into pieces inside a "
              "layer. auto: batch x seq."},
-	{.name = "threads",
-     .type = OPTION_U32,
-     AT(threads),
-     .value_name = "N",
-     .fallback = "auto",
-     .zero_word = "auto",
-     .min = 1,
-     .max = 4096,
-     .help = "cpu backend: threads of the products; auto: the cores this process may use."},
+	MODE_OPTION_THREADS(offsetof(bench_config, threads)),
 	{.name = "out",
      .type = OPTION_STRING,
      AT(out),
@@ -243,11 +216,7 @@ static const option_spec specs[] = {
      .fallback = "md",
      .choices = "md|csv|json|jsonl",
      .help = "What is printed on standard output."},
-	{.name = "verbose",
-     .letter = 'v',
-     .type = OPTION_FLAG,
-     AT(verbose),
-     .help = "Prints the library's notes, also when standard error is no terminal."},
+	MODE_OPTION_VERBOSE(offsetof(bench_config, verbose)),
 };
 
 const option_table bench_options = {

@@ -11,11 +11,11 @@
 typedef enum row_status { ROW_OK, ROW_OOM, ROW_ERROR } row_status;
 
 typedef struct bench_row {
-	bench_mode mode;
+	placement_mode mode;
 	uint32_t experts;
 	row_status status;
-	int exit_code;   /* what this row alone would end the command with */
-	char error[640]; /* "" when ok */
+	int exit_code;                /* what this row alone would end the command with */
+	char error[MODE_ERROR_BYTES]; /* "" when ok */
 	bool interrupted;
 
 	uint64_t bank_bytes, expert_bytes;
@@ -32,7 +32,8 @@ typedef struct bench_row {
 	bool workload_wrapped;
 } bench_row;
 
-ufm_status row_open(bench_row *row, const bench_config *config, bench_mode mode, uint32_t experts);
+ufm_status row_open(bench_row *row, const bench_config *config, placement_mode mode,
+                    uint32_t experts);
 void row_close(bench_row *row);
 
 /* Takes the status and the thread's last error. UFM_EDEVMEM is ROW_OOM, which for the baseline is a

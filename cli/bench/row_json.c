@@ -148,7 +148,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 json_t *row_json(const bench_row *row, const bench_config *config)
 {
 	json_t *out = json_object();
-	add(out, "mode", json_string(bench_mode_name(row->mode)));
+	add(out, "mode", json_string(mode_name(row->mode)));
 	add(out, "num_experts", json_integer(row->experts));
 	add(out, "layers", json_integer(config->layers));
 	add(out, "status", json_string(row_status_name(row->status)));

@@ -10,8 +10,6 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "cli/bench/model.h"
-#include "cli/bench/naive.h"
-#include "cli/bench/resident.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
@@ -34,7 +32,7 @@ typedef struct run {
 static void progress(const run *r, const char *what)
 {
 	message_progress("[%u/%u] %s, %u experts: %s", r->in->number, r->in->runs,
-	                 bench_mode_name(r->row->mode), r->row->experts, what);
+	                 mode_name(r->row->mode), r->row->experts, what);
 }
 
 static ufm_status open_bank(run *r)
@@ -64,7 +62,7 @@ static ufm_status open_host(run *r)
 	UFM_STRUCT_INIT(&host);
 	host.backend = r->in->backend;
 	host.fill_threads = r->config->threads;
-	host.pageable = r->row->mode == MODE_NAIVE_OFFLOAD;
+	mode_ask_host(r->row->mode, &host);
 	progress(r, "filling the bank");
 	return ufm_host_open(r->bank, &host, &r->host);
 }
@@ -79,29 +77,11 @@ static model_config describe_model(const run *r)
 	                      .routed_by_caller = workload_routes(r->in->load)};
 }
 
-static void place_by_mode(const run *r, ufm_engine_config *engine)
-{
-	const bench_config *c = r->config;
-	switch (r->row->mode) {
-	case MODE_BASELINE:
-		engine->resident_all = 1;
-		break;
-	case MODE_NAIVE_OFFLOAD:
-		/* The pager's slots stay empty; its least is what a plain program would not have. */
-		engine->slots_max = 2;
-		engine->arena_bytes += r->info.desc.block_bytes + 256;
-		break;
-	case MODE_UFM:
-		engine->vram_target_bytes = c->vram_target_bytes;
-		engine->headroom_bytes = c->headroom_bytes;
-		break;
-	}
-}
-
 static ufm_status open_engine(run *r, const model_config *describe)
 {
 	const bench_config *c = r->config;
 	bench_row *row = r->row;
+	mode_budget budget = {c->vram_target_bytes, c->headroom_bytes};
 	ufm_engine_config engine;
 	ufm_status status;
 	UFM_STRUCT_INIT(&engine);
@@ -114,7 +94,7 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	engine.call_tokens_max = bench_tokens(c);
 	engine.top_k_max = c->top_k;
 	engine.arena_bytes = model_arena_bytes(describe);
-	place_by_mode(r, &engine);
+	mode_ask_engine(row->mode, &r->info.desc, &budget, &engine);
 	progress(r, "opening the device");
 	status = ufm_engine_open(r->host, &engine, &r->engine);
 	if (status)
@@ -199,7 +179,7 @@ static ufm_status warm_up(run *r)
 	uint64_t spent_ns;
 	for (uint32_t i = 0; !status && i < r->config->warmup && !stop_asked(r); i++) {
 		message_progress("[%u/%u] %s, %u experts: warm-up %u/%u", r->in->number, r->in->runs,
-		                 bench_mode_name(r->row->mode), r->row->experts, i + 1, r->config->warmup);
+		                 mode_name(r->row->mode), r->row->experts, i + 1, r->config->warmup);
 		status = run_step(r, i, &spent_ns);
 	}
 	return status;
@@ -221,7 +201,7 @@ static ufm_status measure(run *r)
 	row->output_hash = HASH_SEED;
 	for (uint32_t i = 0; i < r->config->steps && !stop_asked(r); i++) {
 		message_progress("[%u/%u] %s, %u experts: step %u/%u", r->in->number, r->in->runs,
-		                 bench_mode_name(row->mode), row->experts, i + 1, r->config->steps);
+		                 mode_name(row->mode), row->experts, i + 1, r->config->steps);
 		ufm_status status = run_step(r, r->config->warmup + i, &spent_ns);
 		if (status)
 			return status;
@@ -238,9 +218,9 @@ static ufm_status measure(run *r)
 
 static ufm_status open_model(run *r, const model_config *config)
 {
-	ufm_status status = UFM_OK;
-	if (r->row->mode == MODE_NAIVE_OFFLOAD)
-		status = naive_open(r->engine, &r->naive);
+	ufm_status status;
+	progress(r, "placing the experts");
+	status = mode_place(r->row->mode, r->engine, &r->info, &r->naive);
 	if (!status)
 		status = model_open(r->engine, config, &r->model);
 	if (!status && r->naive)
@@ -262,10 +242,6 @@ static ufm_status run_all(run *r)
 		return status;
 	sampler_attach(r->sampler, probe, r->engine);
 	status = open_model(r, &describe);
-	if (!status && r->row->mode == MODE_BASELINE) {
-		progress(r, "loading all experts");
-		status = resident_load_all(r->engine, &r->info);
-	}
 	if (!status)
 		status = warm_up(r);
 	if (!status && !r->row->interrupted)

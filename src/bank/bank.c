@@ -190,6 +190,13 @@ const checkpoint *bank_checkpoint(const ufm_bank *bank)
 	return bank->source;
 }
 
+ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_tensor **out)
+{
+	assert(layer < bank->info.layers);
+	*out = NULL;
+	return bank->source ? experts_router(&bank->found, bank->source, layer, out) : UFM_OK;
+}
+
 uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer)
 {
 	return bank->source && layer < bank->found.layers ? bank->found.numbers[layer] : layer;

@@ -51,6 +51,9 @@ const char *bank_file_path(const ufm_bank *bank, uint32_t file);
 bool bank_is_checkpoint(const char *path);
 /* The checkpoint that the bank was opened from, or NULL; lives as long as the bank. */
 const checkpoint *bank_checkpoint(const ufm_bank *bank);
+/* The router of one of a checkpoint's layers (0 … layers-1), as experts_router gives it; NULL for every
+ * other bank. */
+ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_tensor **out);
 
 ufm_bank *bank_ref(ufm_bank *bank);
 

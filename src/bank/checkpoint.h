@@ -82,10 +82,4 @@ uint64_t checkpoint_file_bytes(const checkpoint *c, uint32_t file);
 /* The config.json beside the weights, or NULL. */
 const char *checkpoint_config_path(const checkpoint *c);
 
-/* The router's weight [experts, d_model] of a routed layer, by the layer's number in the model: what
- * stands as `….gate.weight` beside its `….experts.`. *out is NULL when there is none. UFM_EFORMAT
- * when beside the weight stands what would change the scores (a bias), or the layer has no experts. */
-ufm_status checkpoint_router(const checkpoint *c, uint32_t layer_number,
-                             const checkpoint_tensor **out);
-
 #endif

@@ -49,8 +49,9 @@ typedef struct expert_place {
 } expert_place;
 expert_place experts_place(const expert_set *e, uint32_t layer, uint32_t expert, uint32_t part);
 
-/* The router of the layer-th layer, or NULL; checkpoint_router says when it is refused. Its shape is
- * checked too. */
+/* The router's weight [experts, d_model] of the layer-th layer: what stands as `….gate.weight` beside its
+ * `….experts.`. *out is NULL when there is none. UFM_EFORMAT when its shape is another, or beside it
+ * stands what would change the scores (a bias, a correction). */
 ufm_status experts_router(const expert_set *e, const checkpoint *c, uint32_t layer,
                           const checkpoint_tensor **out);
 

@@ -7,35 +7,45 @@
 #include "base/alloc.h"
 #include "base/status.h"
 
-#define GATE "gate."
+#define CORRECTION "e_score_correction_bias"
 
-/* "prefix.gate."; NULL without memory. */
-static char *gate_prefix(const char *name, uint32_t prefix_bytes)
+/* "model.layers.3.mlp."; "" for names without a prefix; NULL without memory. */
+static char *block_prefix(const char *name, uint32_t prefix_bytes)
 {
-	size_t size = prefix_bytes + sizeof "." GATE;
+	size_t size = prefix_bytes + sizeof ".";
 	char *text = alloc_zeroed(size, 1);
 
-	if (text)
-		snprintf(text, size, "%.*s%s" GATE, (int)prefix_bytes, name, prefix_bytes ? "." : "");
+	if (text && prefix_bytes)
+		snprintf(text, size, "%.*s.", (int)prefix_bytes, name);
 	return text;
 }
 
-/* Everything that begins with the prefix: the weight, and nothing else. */
-static ufm_status find_gate(const checkpoint *c, const char *prefix, const checkpoint_tensor **out)
+/* Models keep what corrects the scores with the gate, beside it, or in a module of its own. */
+static bool changes_scores(const char *in_block)
 {
-	size_t length = strlen(prefix);
+	size_t length = strlen(in_block), tail = sizeof CORRECTION - 1;
+
+	return strncmp(in_block, "gate.", 5) == 0 ||
+	       (length >= tail && strcmp(in_block + length - tail, CORRECTION) == 0);
+}
+
+/* Among all that begins with the prefix: the weight, and nothing that changes what it says. */
+static ufm_status find_gate(const checkpoint *c, const char *block, const checkpoint_tensor **out)
+{
+	size_t length = strlen(block);
 	const checkpoint_tensor *found = NULL;
 
-	for (uint32_t i = checkpoint_lower_bound(c, prefix); i < checkpoint_tensor_count(c); i++) {
+	for (uint32_t i = checkpoint_lower_bound(c, block); i < checkpoint_tensor_count(c); i++) {
 		const checkpoint_tensor *t = checkpoint_tensor_at(c, i);
 
-		if (strncmp(t->name, prefix, length) != 0)
+		if (strncmp(t->name, block, length) != 0)
 			break;
-		if (strcmp(t->name + length, "weight") != 0)
+		if (strcmp(t->name + length, "gate.weight") == 0)
+			found = t;
+		else if (changes_scores(t->name + length))
 			return status_fail(
 				UFM_EFORMAT,
 				"tensor \"%.200s\": a router with more than a weight is not understood", t->name);
-		found = t;
 	}
 	*out = found;
 	return UFM_OK;
@@ -44,28 +54,14 @@ static ufm_status find_gate(const checkpoint *c, const char *prefix, const check
 static ufm_status find_beside(const checkpoint *c, const char *name, uint32_t prefix_bytes,
                               const checkpoint_tensor **out)
 {
-	char *prefix = gate_prefix(name, prefix_bytes);
+	char *block = block_prefix(name, prefix_bytes);
 	ufm_status status;
 
-	if (!prefix)
+	if (!block)
 		return UFM_ENOMEM;
-	status = find_gate(c, prefix, out);
-	alloc_free(prefix);
+	status = find_gate(c, block, out);
+	alloc_free(block);
 	return status;
-}
-
-ufm_status checkpoint_router(const checkpoint *c, uint32_t layer_number,
-                             const checkpoint_tensor **out)
-{
-	for (uint32_t i = 0; i < checkpoint_tensor_count(c); i++) {
-		const char *tensor = checkpoint_tensor_at(c, i)->name;
-		expert_name name;
-		ufm_status status;
-
-		if (expert_name_parse(tensor, &name, &status) && name.layer_number == layer_number)
-			return find_beside(c, tensor, name.prefix_bytes, out);
-	}
-	return status_fail(UFM_EFORMAT, "layer %u has no routed experts", layer_number);
 }
 
 ufm_status experts_router(const expert_set *e, const checkpoint *c, uint32_t layer,

@@ -303,6 +303,11 @@ void limits_read(limits *out)
 	limits_read_root(out, "");
 }
 
+uint64_t limits_lockable_bytes(const limits *now)
+{
+	return now->ram_free_bytes == LIMITS_NONE ? LIMITS_NONE : now->ram_free_bytes / 5 * 4;
+}
+
 void limits_read_memory(limits_memory *out)
 {
 	uint64_t total_bytes = 0, available_bytes = 0, resident_pages = 0;

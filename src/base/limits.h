@@ -27,6 +27,10 @@ void limits_read(limits *out);
  * RLIMIT_MEMLOCK are the process's own. */
 void limits_read_root(limits *out, const char *root);
 
+/* How much of ram_free_bytes may be page-locked, 80 %: locked pages cannot be taken back, and the rest is
+ * for the system and for this process's own growth. */
+uint64_t limits_lockable_bytes(const limits *now);
+
 typedef struct limits_memory {
 	uint64_t process_rss_bytes, system_used_bytes; /* system: MemTotal - MemAvailable */
 } limits_memory;

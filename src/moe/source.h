@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a layer's call gets its experts from. The engine's pager is one source; the benchmark's
- * naive_offload mode is another, so that both run the same router, kernels and combine. */
+/* Where a layer's call gets its experts from. The engine's pager is one source; the mode
+ * naive_offload of cli/modes/ is another, so that both run the same router, kernels and combine. */
 #ifndef UFM_MOE_SOURCE_H
 #define UFM_MOE_SOURCE_H
 

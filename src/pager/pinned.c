@@ -13,15 +13,9 @@
 #define WSL_ADVICE \
 	"; WSL2 lets only a part of the memory be page-locked (raise `memory` in .wslconfig)"
 
-/* Locked pages cannot be taken back: the rest is for the system and for this process's own growth. */
-static uint64_t lockable_bytes(uint64_t available_bytes)
-{
-	return available_bytes == LIMITS_NONE ? LIMITS_NONE : available_bytes / 5 * 4;
-}
-
 ufm_status pinned_check(const limits *now, const char *what, uint64_t size_bytes, bool pageable)
 {
-	uint64_t available_bytes = now->ram_free_bytes, most_bytes = lockable_bytes(available_bytes);
+	uint64_t available_bytes = now->ram_free_bytes, most_bytes = limits_lockable_bytes(now);
 	char need[32], have[32], most[32];
 	size_format(size_bytes, need, sizeof need);
 	size_format(available_bytes, have, sizeof have);

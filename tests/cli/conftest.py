@@ -3,8 +3,11 @@
 import json
 import os
 import subprocess
+import sys
 
 import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 BUILD = os.environ.get("UFM_BUILD_DIR", "build")
 UFM = os.path.abspath(os.path.join(BUILD, "ufm"))
@@ -21,8 +24,11 @@ class Ufm:
     def __init__(self, folder):
         self.folder = folder
 
+    def command(self, *arguments):
+        return [UFM, *map(str, arguments)]
+
     def __call__(self, *arguments, env=None, **more):
-        return subprocess.run([UFM, *map(str, arguments)], cwd=self.folder, text=True,
+        return subprocess.run(self.command(*arguments), cwd=self.folder, text=True,
                               capture_output=True, timeout=120, env={**os.environ, **(env or {})},
                               stdin=subprocess.DEVNULL, **more)
 

@@ -10,9 +10,14 @@ OPTIONS = {
               "norm-topk", "batch", "seq", "steps", "warmup", "dtype", "seed", "vram-target",
               "headroom", "vram-limit", "policy", "ring", "backend", "link-gbps", "max-tokens",
               "threads", "workload", "out", "no-out", "no-figures", "output", "verbose", "help"],
+    "forward": ["weights", "layer", "input", "output", "ids", "gates", "top-k", "norm-topk",
+                "no-norm-topk", "scoring", "activation", "f16-as", "mode", "vram-target", "headroom",
+                "vram-limit", "policy", "backend", "max-tokens", "threads", "format", "verbose",
+                "help"],
     "plot": ["help"],
     "doctor": ["output", "out", "help"],
     "info": ["f16-as", "output", "help"],
+    "completion": ["help"],
 }
 
 

@@ -6,14 +6,11 @@ import json
 import os
 import secrets
 import struct
-import sys
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-import checkpoints  # noqa: E402
-from library import load  # noqa: E402
+from support import checkpoints
+from support.library import load
 
 SOURCE = os.environ.get("UFM_SOURCE_DIR", ".")
 QWEN = dict(model_type="qwen3_moe", hidden_act="silu", num_experts_per_tok=2, norm_topk_prob=True)

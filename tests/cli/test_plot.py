@@ -2,6 +2,7 @@
 """ufm plot: figures, scripts, and folders that are not results."""
 import json
 import os
+import re
 import shutil
 import struct
 
@@ -70,13 +71,138 @@ def test_odd_folders_are_drawn(ufm, rows):
     assert "emulated" in (folder / "memory.svg").read_text() or not rows[0]["link_gbps_emulated"]
 
 
+def linetype_of(script, mode):
+    return int(re.search(rf"linespoints lt (\d+) title '{mode}'", script.read_text()).group(1))
+
+
+@gnuplot
+def test_a_mode_looks_the_same_in_every_figure(ufm):
+    modes = ["baseline", "naive_offload", "ufm"]
+    together, alone = {}, {}
+    write(ufm.folder / "all", [row(mode, 4) for mode in [*reversed(modes), "other", "another"]])
+    assert ufm("plot", "all").returncode == 0
+    for name in ("throughput", "memory"):
+        found = [linetype_of(ufm.folder / "all" / f"{name}.gp", mode)
+                 for mode in [*modes, "other", "another"]]
+        assert len(set(found)) == 5
+        together[name] = dict(zip(modes, found))
+    assert together["throughput"] == together["memory"]
+    for mode in modes:
+        write(ufm.folder / mode, [row(mode, 4), row(mode, 8, status="oom", tokens_per_s=None)])
+        assert ufm("plot", mode).returncode == 0
+        alone[mode] = linetype_of(ufm.folder / mode / "memory.gp", mode)
+        assert re.search(rf"(?m)^8 \S+ {alone[mode]} 0$",
+                         (ufm.folder / mode / "memory.dat").read_text())
+    assert alone == together["memory"]
+
+
+@gnuplot
+def test_runs_that_failed_are_marked(ufm):
+    modes, folder = ("baseline", "naive_offload", "ufm"), ufm.folder / "results"
+    write(folder, [row(mode, e, status="error" if e == 8 else "ok") for mode in modes
+                   for e in (4, 8)])
+    assert ufm("plot").returncode == 0
+    for name in ("throughput", "memory"):
+        marks = re.search(r"(?ms)^# error:.*?\n\n", (folder / f"{name}.dat").read_text()).group(0)
+        assert len(re.findall(r"(?m)^8 ", marks)) == 3
+        assert len(set(re.findall(r"(?m)^8 \S+ \d+ (\d)$", marks))) == 3, "marks lie on each other"
+        svg = (folder / f"{name}.svg").read_text()
+        assert ">error<" in svg and "out of memory" not in svg
+    assert "ufm; error: 8 experts" in (folder / "timeline.svg").read_text()
+
+
+@gnuplot
+@pytest.mark.parametrize("count, shown", [(1, 1), (6, 6), (16, 16), (17, 16), (64, 16)])
+def test_the_legend_of_the_timeline_holds_every_number_or_says_how_many_it_left_out(
+        ufm, count, shown):
+    write(ufm.folder / "results", [row("ufm", 4 * e) for e in range(1, count + 1)])
+    assert ufm("plot").returncode == 0
+    svg = (ufm.folder / "results" / "timeline.svg").read_text()
+    height = int(re.search(r"viewBox='0 0 \d+ (\d+)'", svg.replace('"', "'")).group(1))
+    words = re.findall(r">(\d+ experts)<", svg)
+    assert words == [f"{4 * e} experts" for e in range(1, shown + 1)]
+    assert (f">and {count - shown} more<" in svg) == (count > shown)
+    lines = re.findall(r"translate\([\d.]+,([\d.]+)\)", svg)
+    assert lines and max(map(float, lines)) <= height
+
+
+@gnuplot
+def test_ticks_of_many_numbers_do_not_touch(ufm):
+    write(ufm.folder / "results", [row("ufm", e) for e in range(100, 400, 3)])
+    assert ufm("plot").returncode == 0
+    ticks = re.search(r"set xtics \((.*)\)", (ufm.folder / "results" / "memory.gp").read_text())
+    shown = [int(at) for words, at in re.findall(r'"(.*?)" (\d+)', ticks.group(1)) if words]
+    assert shown[0] == 397 and 5 < len(shown) < 26
+    assert len(re.findall(r'" \d+', ticks.group(1))) == 100
+
+
+@gnuplot
+@pytest.mark.parametrize("kept", [1, 20, -1])
+def test_a_last_row_cut_short_is_left_out_with_a_warning(ufm, kept):
+    write(ufm.folder / "results", [row("ufm", 4)])
+    with open(ufm.folder / "results" / "runs.jsonl", "a") as rows:
+        rows.write(json.dumps(row("ufm", 8))[:kept])
+    ended = ufm("plot")
+    assert ended.returncode == 0
+    assert ended.stderr == "ufm: warning: results/runs.jsonl: line 2: cut short, left out\n"
+    data = (ufm.folder / "results" / "memory.dat").read_text()
+    assert re.search(r"(?m)^4 ", data) and not re.search(r"(?m)^8 ", data)
+
+
+@gnuplot
+def test_a_last_row_that_lacks_only_its_end_of_line_is_drawn(ufm):
+    (ufm.folder / "results").mkdir()
+    (ufm.folder / "results" / "runs.jsonl").write_text(json.dumps(row("ufm", 4)))
+    ended = ufm("plot")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_nothing_but_a_row_cut_short(ufm):
+    (ufm.folder / "results").mkdir()
+    (ufm.folder / "results" / "runs.jsonl").write_text(json.dumps(row("ufm", 4))[:20])
+    ended = ufm("plot")
+    assert ended.returncode == 4 and "found no row" in ended.stderr
+
+
+@gnuplot
+@pytest.mark.parametrize("lines, first, count", [
+    (["0,1,1,2", "0.05,x,1,2", "0.1,1,1,2"], 3, 1),
+    (["0,1,1,2", "", "0.1,nan,1,2", "0.1,-1,1,2"], 3, 3),
+    (["0,1", "0.1,1,1,2"], 2, 1),
+    (["0,1e999,1,2"], 2, 1),
+])
+def test_junk_in_telemetry_is_left_out_with_a_warning(ufm, lines, first, count):
+    folder = ufm.folder / "results"
+    write(folder, [row("ufm", 4)])
+    header = "t,gpu_alloc_gb,gpu_reserved_gb,proc_ram_gb"
+    (folder / "telemetry_ufm_4.csv").write_text("\n".join([header, *lines, ""]))
+    ended = ufm("plot")
+    assert ended.returncode == 0
+    assert ended.stderr.count("\n") == 1
+    assert f"results/telemetry_ufm_4.csv: line {first}: expected" in ended.stderr
+    assert f"; {count} line" in ended.stderr
+    samples = re.findall(r"(?m)^\d\S+ \S+ \S+$", (folder / "timeline.dat").read_text())
+    assert len(samples) == len(lines) - count
+
+
+@gnuplot
+def test_telemetry_without_its_columns(ufm):
+    write(ufm.folder / "results", [row("ufm", 4)])
+    (ufm.folder / "results" / "telemetry_ufm_4.csv").write_text("t,proc_ram_gb\n0,1\n")
+    ended = ufm("plot")
+    assert ended.returncode == 0
+    assert ended.stderr.count("\n") == 1 and "line 1: expected figures for t, gpu" in ended.stderr
+
+
 @gnuplot
 def test_telemetry_cut_short_is_drawn_as_far_as_it_goes(ufm):
     folder = ufm.folder / "results"
     write(folder, [row("ufm", 4)])
     header = "t,gpu_alloc_gb,gpu_reserved_gb,proc_ram_gb\n"
     (folder / "telemetry_ufm_4.csv").write_text(header + "0.0,1.0,1.0,2.0\n0.05,1.5,1.5,2.5\n0.1,1")
-    assert ufm("plot").returncode == 0
+    ended = ufm("plot")
+    assert ended.returncode == 0
+    assert ended.stderr.count("\n") == 1 and "telemetry_ufm_4.csv: line 4" in ended.stderr
     assert "0.050 1.500000 2.500000" in (folder / "timeline.dat").read_text()
 
 

@@ -58,7 +58,7 @@ static ufm_status open_read_close(void)
 		return status;
 	status = ufm_bank_read(bank, 0, 0, block);
 	if (!status)
-		status = checkpoint_router(bank_checkpoint(bank), 1, &router);
+		status = bank_router(bank, 0, &router);
 	ufm_bank_close(bank);
 	return status;
 }

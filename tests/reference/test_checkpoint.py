@@ -3,14 +3,11 @@
 import ctypes
 import os
 import secrets
-import sys
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-import checkpoints  # noqa: E402
-from library import load  # noqa: E402
+from support import checkpoints
+from support.library import load
 
 F32, BF16 = 1, 2
 SILU = 2

@@ -299,28 +299,39 @@ static void test_reads_fail_by_name(void **state)
 	ufm_bank_close(bank);
 }
 
+static void open_routers(ufm_bank **bank)
+{
+	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+	assert_int_equal(open_bank(UFM_F32, bank), UFM_OK);
+}
+
 static void test_routers(void **state)
 {
+	static const char *const corrections[] = {"gate.e_score_correction_bias", "gate.bias",
+	                                          "e_score_correction_bias",
+	                                          "moe_statics.e_score_correction_bias"};
 	const checkpoint_tensor *t;
-	checkpoint *c;
+	char name[96];
+	ufm_bank *bank;
 
 	(void)state;
 	write_small(GATED);
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
-	assert_int_equal(checkpoint_open(folder, &c), UFM_OK);
-	assert_int_equal(checkpoint_router(c, 3, &t), UFM_OK);
+	open_routers(&bank);
+	assert_int_equal(bank_router(bank, 1, &t), UFM_OK);
 	assert_string_equal(t->name, "model.layers.3.mlp.gate.weight");
-	assert_error(checkpoint_router(c, 2, &t), UFM_EFORMAT, "layer 2 has no routed experts");
-	checkpoint_close(c);
-	model_add(&model, "F32", 1, 2, 0, 0, "model.layers.3.mlp.gate.e_score_correction_bias");
+	ufm_bank_close(bank);
 	model.tensors[0].name = "model.layers.1.mlp.router.weight";
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
-	assert_int_equal(checkpoint_open(folder, &c), UFM_OK);
-	assert_int_equal(checkpoint_router(c, 1, &t), UFM_OK);
-	assert_null(t);
-	assert_error(checkpoint_router(c, 3, &t), UFM_EFORMAT,
-	             "e_score_correction_bias\": a router with more than a weight");
-	checkpoint_close(c);
+	model_add(&model, "F32", 1, 2, 0, 0, "%s", corrections[0]);
+	for (size_t i = 0; i < sizeof corrections / sizeof corrections[0]; i++) {
+		snprintf(name, sizeof name, "model.layers.3.mlp.%s", corrections[i]);
+		model.tensors[model.count - 1].name = name;
+		open_routers(&bank);
+		assert_int_equal(bank_router(bank, 0, &t), UFM_OK);
+		assert_null(t);
+		assert_error(bank_router(bank, 1, &t), UFM_EFORMAT, corrections[i]);
+		assert_error(bank_router(bank, 1, &t), UFM_EFORMAT, "a router with more than a weight");
+		ufm_bank_close(bank);
+	}
 }
 
 /* Names without a prefix or a number are layer 0. */
@@ -336,7 +347,7 @@ static void test_bare_names(void **state)
 	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
 	assert_int_equal(open_bank(UFM_F32, &bank), UFM_OK);
 	assert_int_equal(ufm_bank_layer_number(bank, 0), 0);
-	assert_int_equal(checkpoint_router(bank_checkpoint(bank), 0, &t), UFM_OK);
+	assert_int_equal(bank_router(bank, 0, &t), UFM_OK);
 	assert_string_equal(t->name, "gate.weight");
 	ufm_bank_close(bank);
 }

@@ -237,6 +237,29 @@ static void test_wrong_arguments(void **unused)
 	assert_int_equal(PARSE(&v, &state, false, "--num", "1"), UFM_EINVAL);
 }
 
+static void test_required(void **unused)
+{
+	(void)unused;
+	static const option_spec needed[] = {{.name = "seed",
+	                                      .type = OPTION_U64,
+	                                      AT(seed),
+	                                      .value_name = "N",
+	                                      .required = true,
+	                                      .help = "A seed."}};
+	static const option_table one = {.command = "try", .specs = needed, .count = 1};
+	static char name[] = "try", option[] = "--seed", zero[] = "0";
+	char *arguments[] = {name, option, zero, NULL};
+	values v = {.seed = 7};
+	option_state state;
+	assert_int_equal(options_parse(&one, 1, arguments, &v, &state), UFM_OK);
+	assert_int_equal(options_fill(&one, false, &v, &state), UFM_EINVAL);
+	assert_string_equal(ufm_last_error(), "--seed: found nothing, expected N");
+	assert_int_equal(options_parse(&one, 3, arguments, &v, &state), UFM_OK);
+	assert_int_equal(options_fill(&one, false, &v, &state), UFM_OK);
+	assert_int_equal(v.seed, 0);
+	assert_string_equal(state.origins[0], "command line");
+}
+
 static void test_list_limit(void **unused)
 {
 	(void)unused;
@@ -332,7 +355,7 @@ int main(void)
 		cmocka_unit_test(test_wrong_values), cmocka_unit_test(test_wrong_arguments),
 		cmocka_unit_test(test_list_limit),   cmocka_unit_test(test_nearest),
 		cmocka_unit_test(test_bench_table),  cmocka_unit_test(test_bench_between),
-		cmocka_unit_test(test_exit_codes),
+		cmocka_unit_test(test_exit_codes),   cmocka_unit_test(test_required),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,8 +13,6 @@ extern "C" {
 
 cudaError_t kernels_gather(const ufm_gather_args *args, cudaStream_t stream);
 
-/* Most experts whose scores fit a block's shared memory on the current device. */
-cudaError_t kernels_route_experts_max(uint32_t *experts);
 cudaError_t kernels_route(const ufm_router_args *args, cudaStream_t stream);
 
 /*
@@ -50,7 +48,8 @@ cudaError_t kernels_combine(const ufm_combine_args *args, cudaStream_t stream);
 
 /* Loads the code of every kernel of a file. */
 cudaError_t kernels_load_gather(void);
-cudaError_t kernels_load_route(void);
+/* experts_max: how many experts' scores fit a block's shared memory on the current device. */
+cudaError_t kernels_load_route(uint32_t *experts_max);
 cudaError_t kernels_load_product(void);
 cudaError_t kernels_load_combine(void);
 

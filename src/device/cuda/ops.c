@@ -44,26 +44,12 @@ ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
 
 /* ------------------------------------------------------------------ route */
 
-static ufm_status check_experts(ufm_device *device, uint32_t experts)
-{
-	cuda_scope scope;
-	uint32_t most = 0;
-	ufm_status status = cuda_enter(device, &scope);
-
-	if (status == UFM_OK)
-		status = CHECK_RUNTIME(device, kernels_route_experts_max, &most);
-	cuda_leave(&scope);
-	if (status == UFM_OK && (experts < 1 || experts > most))
-		return cuda_fail(UFM_EINVAL, "router: %u experts, expected 1 … %u", experts, most);
-	return status;
-}
-
 ufm_status cuda_route(ufm_stream *stream, const ufm_router_args *args)
 {
-	ufm_status status = check_experts(stream->device, args->experts);
+	uint32_t most = stream->device->router_experts_max;
 
-	if (status != UFM_OK)
-		return status;
+	if (args->experts < 1 || args->experts > most)
+		return cuda_fail(UFM_EINVAL, "router: %u experts, expected 1 … %u", args->experts, most);
 	if (args->top_k < 1 || args->top_k > args->experts)
 		return cuda_fail(UFM_EINVAL, "router: top_k is %u, expected 1 … %u", args->top_k,
 		                 args->experts);
@@ -190,7 +176,8 @@ ufm_status cuda_load_kernels(ufm_device *device)
 	if (status == UFM_OK)
 		status = cuda_check(device, kernels_load_gather(), "loading the kernels of gather");
 	if (status == UFM_OK)
-		status = cuda_check(device, kernels_load_route(), "loading the kernels of route");
+		status = cuda_check(device, kernels_load_route(&device->router_experts_max),
+		                    "loading the kernels of route");
 	if (status == UFM_OK)
 		status = cuda_check(device, kernels_load_product(), "loading the kernels of experts");
 	if (status == UFM_OK)

@@ -150,18 +150,6 @@ template <uint32_t N> __global__ void __launch_bounds__(THREADS) route_tokens(uf
 	choose(a, first + warp, scores, lane);
 }
 
-cudaError_t kernels_route_experts_max(uint32_t *experts)
-{
-	int device = 0, shared_bytes = 0;
-	cudaError_t error = cudaGetDevice(&device);
-
-	if (!error)
-		error =
-			cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-	*experts = (uint32_t)shared_bytes / sizeof(float);
-	return error;
-}
-
 cudaError_t kernels_route(const ufm_router_args *args, cudaStream_t stream)
 {
 	size_t score_bytes = args->experts * sizeof(float);
@@ -175,16 +163,20 @@ cudaError_t kernels_route(const ufm_router_args *args, cudaStream_t stream)
 	return cudaGetLastError();
 }
 
-cudaError_t kernels_load_route(void)
+cudaError_t kernels_load_route(uint32_t *experts_max)
 {
 	cudaFuncAttributes attributes;
-	uint32_t experts = 0;
-	cudaError_t error = kernels_route_experts_max(&experts);
+	int device = 0, shared_bytes = 0;
+	cudaError_t error = cudaGetDevice(&device);
 
+	if (!error)
+		error =
+			cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
 	if (!error)
 		error = cudaFuncGetAttributes(&attributes, route_tokens<TOKENS>);
 	if (!error)
 		error = cudaFuncSetAttribute(route_tokens<1>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-		                             (int)(experts * sizeof(float)));
+		                             shared_bytes);
+	*experts_max = (uint32_t)shared_bytes / sizeof(float);
 	return error;
 }

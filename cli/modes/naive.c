@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A source of experts that keeps nothing on the device. */
-#include "cli/bench/naive.h"
+#include "cli/modes/naive.h"
 
 #include "bank/bank.h"
 #include "base/alloc.h"

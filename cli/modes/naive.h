@@ -2,8 +2,8 @@
 /* The mode naive_offload: what `.cuda()` before and `.cpu()` after every expert does. An expert
  * lies in ordinary host memory, is moved whole to the device for its call, and moved whole back,
  * each time waiting for the end. */
-#ifndef CLI_BENCH_NAIVE_H
-#define CLI_BENCH_NAIVE_H
+#ifndef CLI_MODES_NAIVE_H
+#define CLI_MODES_NAIVE_H
 
 #include "moe/source.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Hints order the copies; leases wait for them. */
-#include "cli/bench/resident.h"
+#include "cli/modes/resident.h"
 
 #include "base/alloc.h"
 

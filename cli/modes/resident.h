@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The baseline's start: every expert on the device before the first step. */
-#ifndef CLI_BENCH_RESIDENT_H
-#define CLI_BENCH_RESIDENT_H
+#ifndef CLI_MODES_RESIDENT_H
+#define CLI_MODES_RESIDENT_H
 
 #include <ufm/ufm.h>
 

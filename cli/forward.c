@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* ufm forward: one routed layer of a checkpoint, from file to file. */
+#include <stdint.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/status.h"
+#include "cli/command.h"
+#include "cli/exit.h"
+#include "cli/forward/output.h"
+#include "cli/forward/report.h"
+#include "cli/interrupt.h"
+#include "cli/message.h"
+
+typedef struct task {
+	forward_config config;
+	option_state state;
+	forward_output output;
+	forward_input input;
+	forward_result result;
+	float *y; /* [tokens, d_model] */
+} task;
+
+/* CLI_OK, or why the run cannot begin. */
+static int open_task(task *t)
+{
+	ufm_status status = forward_config_check(&t->config, &t->state);
+	size_t count;
+	if (!status)
+		status = forward_input_open(&t->config, &t->input);
+	if (status)
+		return message_status("forward", status);
+	if (forward_output_open(t->config.output, &t->output) != UFM_OK) {
+		message_status("forward", UFM_EFILE);
+		return CLI_FAILED;
+	}
+	count = (size_t)t->input.tokens * t->input.d_model;
+	t->y = alloc_zeroed(count ? count : 1, sizeof *t->y);
+	return t->y ? CLI_OK : message_status("forward", UFM_ENOMEM);
+}
+
+static void close_task(task *t)
+{
+	alloc_free(t->y);
+	forward_input_close(&t->input);
+}
+
+static void report(const task *t)
+{
+	json_t *run = forward_json(&t->config, &t->state, &t->input, &t->result);
+	if (t->config.format == FORWARD_JSON) {
+		json_dumpf(run, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+		putchar('\n');
+	} else {
+		forward_markdown(stdout, run);
+	}
+	json_decref(run);
+}
+
+/* A baseline out of memory is a result; but whoever waits for the file must hear that there is none. */
+static int finish(task *t)
+{
+	const forward_result *r = &t->result;
+	if (r->exit_code) {
+		message_error("forward", "%s", r->error);
+		return r->exit_code;
+	}
+	if (r->out_of_memory)
+		fprintf(stderr, "ufm forward: %s is not written: the baseline does not fit: %s\n",
+		        t->config.output, r->error);
+	else if (forward_output_write(&t->output, t->input.tokens, t->input.d_model, t->y) != UFM_OK) {
+		message_status("forward", UFM_EFILE);
+		return CLI_FAILED;
+	}
+	report(t);
+	return CLI_OK;
+}
+
+static int forward_run_command(int argc, char *argv[])
+{
+	task t = {.y = NULL};
+	int exit_code;
+	if (!command_read(&forward_options, argc, argv, SIZE_MAX, &t.config, &t.state, &exit_code))
+		return exit_code;
+	message_log(t.config.verbose || isatty(STDERR_FILENO) == 1);
+	interrupt_install();
+	exit_code = open_task(&t);
+	if (exit_code == CLI_OK) {
+		forward_run(&t.config, &t.state, &t.input, t.y, &t.result);
+		exit_code = finish(&t);
+	}
+	close_task(&t);
+	return command_finish(&forward_options, exit_code);
+}
+
+const command forward_command = {.options = &forward_options, .run = forward_run_command};

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* What no option of `ufm forward` can check alone. */
+#include "cli/forward/config.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "cli/modes/options.h"
+
+static uint32_t index_of(const char *option)
+{
+	uint32_t index = options_find(&forward_options, option);
+	assert(index < OPTIONS_MAX);
+	return index;
+}
+
+bool forward_was_given(const option_state *state, const char *option)
+{
+	return strcmp(state->origins[index_of(option)], "command line") == 0;
+}
+
+void forward_origin(option_state *state, const char *option, const char *origin)
+{
+	state->origins[index_of(option)] = origin;
+}
+
+/* Routing comes whole from the caller or from the router. */
+static ufm_status check_routing(const forward_config *c, const option_state *state)
+{
+	static const char *const rule[] = {"top-k", "norm-topk", "no-norm-topk", "scoring"};
+	if (!c->ids != !c->gates)
+		return status_fail(UFM_EINVAL, "--%s: found without --%s, expected both or neither",
+		                   c->ids ? "ids" : "gates", c->ids ? "gates" : "ids");
+	for (size_t i = 0; c->ids && i < sizeof rule / sizeof rule[0]; i++)
+		if (forward_was_given(state, rule[i]))
+			return status_fail(UFM_EINVAL,
+			                   "--%s: found with --ids, expected the router's rule or your routing",
+			                   rule[i]);
+	if (c->norm_topk && c->no_norm_topk)
+		return status_fail(UFM_EINVAL,
+		                   "--norm-topk: found with --no-norm-topk, expected one of them");
+	return UFM_OK;
+}
+
+ufm_status forward_config_check(const forward_config *c, const option_state *state)
+{
+	ufm_status status = check_routing(c, state);
+	if (status)
+		return status;
+	return mode_check_sizes(c->vram_target_bytes, c->headroom_bytes,
+	                        c->mode == MODE_UFM ? c->vram_limit_bytes : 0);
+}

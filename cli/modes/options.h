@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The options that every command which runs layers has, as rows for its table. */
+#ifndef CLI_MODES_OPTIONS_H
+#define CLI_MODES_OPTIONS_H
+
+#include "cli/options.h"
+#include "policy/registry.h"
+
+/* UFM_EINVAL unless it is the name of a policy that needs no future. */
+ufm_status mode_check_policy(const char *text);
+
+/* What no option alone can know: the target fits the limit, the headroom fits the target. A target or
+ * limit of 0 is none. */
+ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint64_t limit_bytes);
+
+#define MODE_OPTION_POLICY(at) \
+	{ \
+		.name = "policy", .type = OPTION_STRING, .offset = (at), .value_name = "NAME", \
+		.fallback = POLICY_DEFAULT_NAME, .suggest = "freq lru fifo", .check = mode_check_policy, \
+		.help = "Who leaves when ufm needs a slot: freq, lru or fifo." \
+	}
+
+#define MODE_OPTION_BACKEND(at) \
+	{ \
+		.name = "backend", .type = OPTION_STRING, .offset = (at), .value_name = "NAME", \
+		.fallback = "auto", .suggest = "auto cpu cuda", \
+		.help = "auto (the first plugin with a device, else cpu), cpu, or a plugin's name." \
+	}
+
+#define MODE_OPTION_THREADS(at) \
+	{ \
+		.name = "threads", .type = OPTION_U32, .offset = (at), .value_name = "N", \
+		.fallback = "auto", .zero_word = "auto", .min = 1, .max = 4096, \
+		.help = "cpu backend: threads of the products; auto: the cores this process may use." \
+	}
+
+#define MODE_OPTION_VERBOSE(at) \
+	{ \
+		.name = "verbose", .letter = 'v', .type = OPTION_FLAG, .offset = (at), \
+		.help = "Prints the library's notes, also when standard error is no terminal." \
+	}
+
+#endif

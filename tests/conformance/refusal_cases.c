@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* Work whose arguments are wrong is refused by the call that enqueues it, and harms nothing. */
+#include "conformance.h"
+
+static void refusal_copies(void **state)
+{
+	(void)state;
+	const ufm_backend *b = the.backend;
+	ufm_devptr data = device_alloc(64);
+
+	FAILS(b->copy(the.stream, (ufm_copy_kind)0, data, data, 4), UFM_EINVAL);
+	FAILS(b->copy(the.stream, UFM_COPY_D2D, 0, data, 4), UFM_EINVAL);
+	FAILS(b->fill(the.stream, 0, 1, 4), UFM_EINVAL);
+}
+
+static void refusal_routers(void **state)
+{
+	(void)state;
+	const ufm_backend *b = the.backend;
+	ufm_devptr data = device_alloc(64);
+	ufm_router_args route = {.x = data,
+	                         .weight = data,
+	                         .tokens = 1,
+	                         .d_model = 4,
+	                         .experts = 2,
+	                         .top_k = 3,
+	                         .scoring = UFM_SCORE_SOFTMAX,
+	                         .ids = data,
+	                         .gates = data};
+	FAILS(b->route(the.stream, &route), UFM_EINVAL);
+	route.top_k = 1;
+	route.scoring = (ufm_scoring)3;
+	FAILS(b->route(the.stream, &route), UFM_EINVAL);
+	route.scoring = UFM_SCORE_SIGMOID;
+	route.experts = 1u << 20;
+	FAILS(b->route(the.stream, &route), UFM_EINVAL);
+	route.experts = 2;
+	route.weight = 0;
+	FAILS(b->route(the.stream, &route), UFM_EINVAL);
+}
+
+static void refusal_kernels(void **state)
+{
+	(void)state;
+	const ufm_backend *b = the.backend;
+	ufm_devptr data = device_alloc(64);
+	ufm_gather_args gather = {.x = data, .rows = 1, .d_model = 4, .out = data};
+	FAILS(b->gather(the.stream, &gather), UFM_EINVAL);
+	ufm_combine_args combine = {.y = data, .tokens = 1, .d_model = 4};
+	FAILS(b->combine(the.stream, &combine), UFM_EINVAL);
+	ufm_experts_args experts = {.entry_count = 1};
+	FAILS(b->experts(the.stream, &experts), UFM_EINVAL);
+	/* None of it harmed the device. */
+	OK(b->fill(the.stream, data, 1, 64));
+	OK(b->stream_sync(the.stream));
+}
+
+static const struct CMUnitTest cases[] = {
+	CASE(refusal_copies),
+	CASE(refusal_routers),
+	CASE(refusal_kernels),
+};
+const case_list refusal_cases = CASE_LIST(cases);
