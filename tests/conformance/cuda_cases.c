@@ -20,7 +20,7 @@ static void cuda_bad_config(void **state)
 	assert_non_null(strstr(ufm_last_error(), "device_index"));
 	FAILS(open_device(0, 5.0, &device), UFM_EUNSUPPORTED);
 	FAILS(open_device(1, 0.0, &device), UFM_EDEVMEM);
-	assert_non_null(strstr(ufm_last_error(), "vram_limit: 1 bytes"));
+	assert_non_null(strstr(ufm_last_error(), "vram-limit: 1 bytes"));
 	FAILS(open_device(UINT64_MAX, 0.0, &device), UFM_EINVAL);
 	assert_null(device);
 }

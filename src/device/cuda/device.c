@@ -118,11 +118,11 @@ static ufm_status limit_memory(ufm_device *device, uint64_t physical_bytes, uint
 	if (!limit_bytes)
 		return UFM_OK;
 	if (limit_bytes > physical_bytes)
-		return cuda_fail(UFM_EINVAL, "vram_limit: %llu bytes, expected at most the card's %llu",
+		return cuda_fail(UFM_EINVAL, "vram-limit: %llu bytes, expected at most the card's %llu",
 		                 (unsigned long long)limit_bytes, (unsigned long long)physical_bytes);
 	if (limit_bytes <= context_bytes)
 		return cuda_fail(UFM_EDEVMEM,
-		                 "vram_limit: %llu bytes, but %llu are taken by the driver and by other "
+		                 "vram-limit: %llu bytes, but %llu are taken by the driver and by other "
 		                 "programs already",
 		                 (unsigned long long)limit_bytes, (unsigned long long)context_bytes);
 	device->memory_limit_bytes = limit_bytes;
