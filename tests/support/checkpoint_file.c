@@ -44,6 +44,22 @@ void checkpoint_folder_remove(const char *folder)
 	require(rmdir(folder) == 0, folder);
 }
 
+char case_folder[64];
+
+int case_folder_make(void **state)
+{
+	(void)state;
+	checkpoint_folder_make(case_folder);
+	return 0;
+}
+
+int case_folder_remove(void **state)
+{
+	(void)state;
+	checkpoint_folder_remove(case_folder);
+	return 0;
+}
+
 static FILE *open_at(const char *folder, const char *name, const char *mode)
 {
 	char path[PATH_BYTES];

@@ -19,6 +19,11 @@ typedef struct test_tensor {
 void checkpoint_folder_make(char folder[64]);
 void checkpoint_folder_remove(const char *folder);
 
+/* cmocka's setup and teardown of a case with a folder of its own. */
+extern char case_folder[64];
+int case_folder_make(void **state);
+int case_folder_remove(void **state);
+
 /* Writes `folder/name`. */
 void checkpoint_text_write(const char *folder, const char *name, const char *text);
 /* Writes tensors one behind the other, their bytes drawn from the seed. */

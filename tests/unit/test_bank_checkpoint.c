@@ -19,22 +19,12 @@
 #include "support/assert_error.h"
 #include "support/checkpoint_model.h"
 
-static char folder[64];
 static test_model model;
 
-static int make_folder(void **state)
+static int begin(void **state)
 {
-	(void)state;
-	checkpoint_folder_make(folder);
 	model.count = 0;
-	return 0;
-}
-
-static int remove_folder(void **state)
-{
-	(void)state;
-	checkpoint_folder_remove(folder);
-	return 0;
+	return case_folder_make(state);
 }
 
 /* The bytes of a part as they stand in the file. */
@@ -60,8 +50,8 @@ static void read_part(const model_shape *g, uint32_t layer, uint32_t expert, ufm
 		snprintf(name, sizeof name, "model.layers.%u.mlp.experts.%u.%s", 2 * layer + 1, expert,
 		         words[role][g->scheme == LETTERS]);
 	}
-	checkpoint_file_read(folder, "model.safetensors", model_find(&model, name)->offset_bytes + from,
-	                     out, bytes);
+	checkpoint_file_read(case_folder, "model.safetensors",
+	                     model_find(&model, name)->offset_bytes + from, out, bytes);
 }
 
 static void check_part(const model_shape *g, const ufm_part *part, const uint8_t *found,
@@ -121,7 +111,7 @@ static ufm_status open_bank(ufm_dtype f16_as, ufm_bank **out)
 	const ufm_bank_checkpoint_config config = {
 		.struct_size = sizeof config, .f16_as = f16_as, .activation = UFM_ACT_SILU};
 
-	return ufm_bank_checkpoint(folder, &config, out);
+	return ufm_bank_checkpoint(case_folder, &config, out);
 }
 
 static void check_model(const model_shape *g, ufm_dtype f16_as)
@@ -171,7 +161,7 @@ static void test_every_scheme(void **state)
 			                 .dtype = dtypes[d]};
 
 			model_build(&model, &g);
-			checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count,
+			checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count,
 			                      rng_u64(&r));
 			check_model(&g, UFM_F32);
 			check_model(&g, UFM_BF16);
@@ -191,7 +181,7 @@ static void test_long_halves(void **state)
 
 	(void)state;
 	model_build(&model, &g);
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 3);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 3);
 	check_model(&g, UFM_F32);
 	check_model(&g, UFM_BF16);
 }
@@ -213,8 +203,8 @@ static void test_layers_are_chosen(void **state)
 
 	(void)state;
 	write_small(GATED);
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
-	assert_int_equal(ufm_bank_checkpoint(folder, &config, &bank), UFM_OK);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
+	assert_int_equal(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_OK);
 	ufm_bank_get_info(bank, &info);
 	assert_int_equal(info.layers, 2);
 	assert_int_equal(info.desc.activation, UFM_ACT_GELU);
@@ -224,10 +214,11 @@ static void test_layers_are_chosen(void **state)
 	ufm_bank_close(bank);
 	config.layer_begin = 0;
 	config.layer_end = 1;
-	assert_error(ufm_bank_checkpoint(folder, &config, &bank), UFM_EFORMAT,
+	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EFORMAT,
 	             "holds no routed layer with a number in 0 … 0");
 	config.layer_begin = config.layer_end = 4;
-	assert_error(ufm_bank_checkpoint(folder, &config, &bank), UFM_EINVAL, "layers [4, 4) are none");
+	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EINVAL,
+	             "layers [4, 4) are none");
 }
 
 static void test_arguments(void **state)
@@ -236,12 +227,13 @@ static void test_arguments(void **state)
 	ufm_bank *bank;
 
 	(void)state;
-	assert_error(ufm_bank_checkpoint(folder, &config, &bank), UFM_EINVAL, "f16_as is 9");
+	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EINVAL, "f16_as is 9");
 	config.f16_as = UFM_F32;
 	config.activation = (ufm_activation)3;
-	assert_error(ufm_bank_checkpoint(folder, &config, &bank), UFM_EINVAL, "activation is 3");
+	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EINVAL, "activation is 3");
 	config.struct_size = 1000;
-	assert_error(ufm_bank_checkpoint(folder, &config, &bank), UFM_EINVAL, "struct_size is 1000");
+	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EINVAL,
+	             "struct_size is 1000");
 	assert_error(ufm_bank_checkpoint(NULL, NULL, &bank), UFM_EINVAL, "path is empty");
 }
 
@@ -269,14 +261,14 @@ static void test_activation(void **state)
 
 	(void)state;
 	write_small(GATED);
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		if (cases[i].config)
-			checkpoint_text_write(folder, "config.json", cases[i].config);
-		assert_error(ufm_bank_open(folder, &bank), cases[i].status, cases[i].line);
+			checkpoint_text_write(case_folder, "config.json", cases[i].config);
+		assert_error(ufm_bank_open(case_folder, &bank), cases[i].status, cases[i].line);
 	}
-	checkpoint_text_write(folder, "config.json", "{\"hidden_act\":\"silu\"}");
-	assert_int_equal(ufm_bank_open(folder, &bank), UFM_OK);
+	checkpoint_text_write(case_folder, "config.json", "{\"hidden_act\":\"silu\"}");
+	assert_int_equal(ufm_bank_open(case_folder, &bank), UFM_OK);
 	ufm_bank_get_info(bank, &info);
 	assert_int_equal(info.desc.activation, UFM_ACT_SILU);
 	ufm_bank_close(bank);
@@ -290,9 +282,9 @@ static void test_reads_fail_by_name(void **state)
 
 	(void)state;
 	write_small(GATED);
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
 	assert_int_equal(open_bank(UFM_F32, &bank), UFM_OK);
-	snprintf(path, sizeof path, "%s/model.safetensors", folder);
+	snprintf(path, sizeof path, "%s/model.safetensors", case_folder);
 	assert_int_equal(truncate(path, (off_t)model.tensors[0].offset_bytes), 0);
 	assert_error(ufm_bank_read(bank, 0, 1, block), UFM_EEXPERT_IO, "layer 0 expert 1: ");
 	assert_error(ufm_bank_read(bank, 0, 1, block), UFM_EEXPERT_IO, "the file ends here");
@@ -301,7 +293,7 @@ static void test_reads_fail_by_name(void **state)
 
 static void open_routers(ufm_bank **bank)
 {
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
 	assert_int_equal(open_bank(UFM_F32, bank), UFM_OK);
 }
 
@@ -344,7 +336,7 @@ static void test_bare_names(void **state)
 	model_add(&model, "F32", 2, 2, 3, 0, "experts.0.up_proj.weight");
 	model_add(&model, "F32", 2, 3, 2, 0, "experts.0.down_proj.weight");
 	model_add(&model, "F32", 2, 1, 3, 0, "gate.weight");
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
 	assert_int_equal(open_bank(UFM_F32, &bank), UFM_OK);
 	assert_int_equal(ufm_bank_layer_number(bank, 0), 0);
 	assert_int_equal(bank_router(bank, 0, &t), UFM_OK);
@@ -354,7 +346,7 @@ static void test_bare_names(void **state)
 
 int main(void)
 {
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, begin, case_folder_remove)
 	const struct CMUnitTest tests[] = {
 		IN_FOLDER(test_every_scheme),      IN_FOLDER(test_long_halves),
 		IN_FOLDER(test_layers_are_chosen), IN_FOLDER(test_arguments),

@@ -10,22 +10,12 @@
 #include "support/assert_error.h"
 #include "support/checkpoint_model.h"
 
-static char folder[64];
 static test_model model;
 
-static int make_folder(void **state)
+static int begin(void **state)
 {
-	(void)state;
-	checkpoint_folder_make(folder);
 	model.count = 0;
-	return 0;
-}
-
-static int remove_folder(void **state)
-{
-	(void)state;
-	checkpoint_folder_remove(folder);
-	return 0;
+	return case_folder_make(state);
 }
 
 static ufm_status open_bank(ufm_bank **out)
@@ -33,7 +23,7 @@ static ufm_status open_bank(ufm_bank **out)
 	const ufm_bank_checkpoint_config config = {.struct_size = sizeof config,
 	                                           .activation = UFM_ACT_SILU};
 
-	return ufm_bank_checkpoint(folder, &config, out);
+	return ufm_bank_checkpoint(case_folder, &config, out);
 }
 
 static void write_small(model_scheme scheme)
@@ -237,7 +227,7 @@ static void test_refusals_are_named(void **state)
 		print_message("rule: %s\n", refusals[i].rule);
 		write_small(refusals[i].scheme);
 		change(i);
-		checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+		checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
 		assert_error(open_bank(&bank), UFM_EFORMAT, refusals[i].line);
 	}
 }
@@ -250,31 +240,31 @@ static void test_other_refusals(void **state)
 	/* dense layers and shared experts are no routed experts */
 	model_add(&model, "F32", 2, 2, 2, 0, "model.layers.0.mlp.shared_experts.up_proj.weight");
 	model_add(&model, "F32", 2, 2, 2, 0, "model.layers.0.mlp.up_proj.weight");
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
 	assert_error(open_bank(&bank), UFM_EFORMAT, "holds no routed experts");
 	/* d_model 3, d_hidden 2: [experts, d_model, 2 d_hidden] and [experts, d_hidden, d_model] */
 	model_add(&model, "F32", 3, 2, 3, 4, "model.layers.0.mlp.experts.gate_up_proj");
 	model_add(&model, "F32", 3, 2, 2, 3, "model.layers.0.mlp.experts.down_proj");
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
 	assert_error(open_bank(&bank), UFM_EFORMAT, "fused matrices are transposed");
 	model.count = 0;
 	model_add(&model, "I8", 2, 2, 2, 0, "experts.0.up_proj.weight");
 	model_add(&model, "I8", 2, 2, 2, 0, "experts.0.down_proj.weight");
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
 	assert_error(open_bank(&bank), UFM_EFORMAT, "experts have dtype I8, expected F32, BF16 or F16");
 	model.tensors[0].dtype = model.tensors[1].dtype = "F32";
 	model.tensors[0].shape[0] = model.tensors[1].shape[1] = 0;
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
 	assert_error(open_bank(&bank), UFM_EFORMAT, "a dimension is 0");
 	model.tensors[1].rank = 1;
 	model.tensors[1].shape[0] = 4;
-	checkpoint_file_write(folder, "model.safetensors", model.tensors, model.count, 1);
+	checkpoint_file_write(case_folder, "model.safetensors", model.tensors, model.count, 1);
 	assert_error(open_bank(&bank), UFM_EFORMAT, "has 1 dimensions, expected 2");
 }
 
 int main(void)
 {
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, begin, case_folder_remove)
 	const struct CMUnitTest tests[] = {
 		IN_FOLDER(test_refusals_are_named),
 		IN_FOLDER(test_other_refusals),

@@ -19,27 +19,11 @@
 #include "support/assert_error.h"
 #include "support/checkpoint_file.h"
 
-static char folder[64];
-
-static int make_folder(void **state)
-{
-	(void)state;
-	checkpoint_folder_make(folder);
-	return 0;
-}
-
-static int remove_folder(void **state)
-{
-	(void)state;
-	checkpoint_folder_remove(folder);
-	return 0;
-}
-
 static char *path_of(const char *name)
 {
 	static char path[192];
 
-	snprintf(path, sizeof path, "%s/%s", folder, name);
+	snprintf(path, sizeof path, "%s/%s", case_folder, name);
 	return path;
 }
 
@@ -47,7 +31,7 @@ static void write_tensor(const char *file, const char *tensor)
 {
 	test_tensor t = {.name = tensor, .dtype = "F32", .rank = 1, .shape = {2}};
 
-	checkpoint_file_write(folder, file, &t, 1, 1);
+	checkpoint_file_write(case_folder, file, &t, 1, 1);
 }
 
 static void assert_opens(const char *path, uint32_t tensors, uint32_t files)
@@ -82,7 +66,7 @@ static void test_tensors_are_found(void **state)
 	checkpoint *c;
 
 	(void)state;
-	checkpoint_file_write(folder, "x.safetensors", tensors, 4, 1);
+	checkpoint_file_write(case_folder, "x.safetensors", tensors, 4, 1);
 	assert_int_equal(checkpoint_open(path_of("x.safetensors"), &c), UFM_OK);
 	for (uint32_t i = 0; i < 4; i++) {
 		assert_string_equal(checkpoint_tensor_at(c, i)->name, sorted[i]);
@@ -102,18 +86,20 @@ static void test_tensors_are_found(void **state)
 static void test_folders(void **state)
 {
 	(void)state;
-	assert_refused(folder, UFM_EFILE, "holds 0 .safetensors files, expected model.safetensors");
+	assert_refused(case_folder, UFM_EFILE,
+	               "holds 0 .safetensors files, expected model.safetensors");
 	write_tensor("any.safetensors", "a");
-	assert_opens(folder, 1, 1);
+	assert_opens(case_folder, 1, 1);
 	write_tensor("other.safetensors", "a");
-	assert_refused(folder, UFM_EFILE, "holds 2 .safetensors files");
+	assert_refused(case_folder, UFM_EFILE, "holds 2 .safetensors files");
 	write_tensor("model.safetensors", "a");
-	assert_opens(folder, 1, 1);
-	checkpoint_text_write(folder, "model.safetensors.index.json",
+	assert_opens(case_folder, 1, 1);
+	checkpoint_text_write(case_folder, "model.safetensors.index.json",
 	                      "{\"weight_map\":{\"a\":\"any.safetensors\"}}");
-	assert_refused(folder, UFM_EFILE, "holds both model.safetensors and model.safetensors.index");
+	assert_refused(case_folder, UFM_EFILE,
+	               "holds both model.safetensors and model.safetensors.index");
 	assert_int_equal(unlink(path_of("model.safetensors")), 0);
-	assert_opens(folder, 1, 1);
+	assert_opens(case_folder, 1, 1);
 }
 
 static void test_config_is_found(void **state)
@@ -122,8 +108,8 @@ static void test_config_is_found(void **state)
 
 	(void)state;
 	write_tensor("model.safetensors", "a");
-	checkpoint_text_write(folder, "config.json", "{}");
-	assert_int_equal(checkpoint_open(folder, &c), UFM_OK);
+	checkpoint_text_write(case_folder, "config.json", "{}");
+	assert_int_equal(checkpoint_open(case_folder, &c), UFM_OK);
 	assert_string_equal(checkpoint_config_path(c), path_of("config.json"));
 	checkpoint_close(c);
 }
@@ -137,10 +123,10 @@ static void test_paths(void **state)
 	assert_refused("", UFM_EINVAL, "path is empty");
 	assert_refused(path_of("none"), UFM_EFILE, "cannot be opened: No such file");
 	write_tensor("model.safetensors", "a");
-	snprintf(slash, sizeof slash, "%s/", folder);
+	snprintf(slash, sizeof slash, "%s/", case_folder);
 	assert_opens(slash, 1, 1);
 	assert_non_null(getcwd(here, sizeof here));
-	assert_int_equal(chdir(folder), 0);
+	assert_int_equal(chdir(case_folder), 0);
 	assert_opens("model.safetensors", 1, 1);
 	assert_opens(".", 1, 1);
 	assert_int_equal(chdir(here), 0);
@@ -152,11 +138,11 @@ static void test_paths(void **state)
 static void test_files_that_are_none(void **state)
 {
 	(void)state;
-	checkpoint_text_write(folder, "x.safetensors", "");
+	checkpoint_text_write(case_folder, "x.safetensors", "");
 	assert_refused(path_of("x.safetensors"), UFM_EFORMAT, "x.safetensors: holds 0 bytes");
-	checkpoint_text_write(folder, "x.safetensors", "<!DOCTYPE html><html></html>");
+	checkpoint_text_write(case_folder, "x.safetensors", "<!DOCTYPE html><html></html>");
 	assert_refused(path_of("x.safetensors"), UFM_EFORMAT, "not a safetensors file");
-	checkpoint_text_write(folder, "x.json", "");
+	checkpoint_text_write(case_folder, "x.json", "");
 	assert_refused(path_of("x.json"), UFM_EFORMAT, "x.json: byte 0: the text ends");
 }
 
@@ -168,7 +154,7 @@ static void test_shards(void **state)
 	write_tensor("s1.safetensors", "b");
 	write_tensor("s2.safetensors", "a");
 	checkpoint_text_write(
-		folder, "x.safetensors.index.json",
+		case_folder, "x.safetensors.index.json",
 		"{\"metadata\":{\"total_size\":16},\"weight_map\":{\"a\":\"s2.safetensors\","
 		"\"b\":\"s1.safetensors\"}}");
 	assert_int_equal(checkpoint_open(path_of("x.safetensors.index.json"), &c), UFM_OK);
@@ -232,11 +218,11 @@ static void test_index_rules_are_named(void **state)
 
 	(void)state;
 	write_tensor("s1.safetensors", "a");
-	checkpoint_file_write(folder, "s2.safetensors", two, 2, 1);
-	checkpoint_file_write(folder, "s3.safetensors", other, 2, 1);
+	checkpoint_file_write(case_folder, "s2.safetensors", two, 2, 1);
+	checkpoint_file_write(case_folder, "s3.safetensors", other, 2, 1);
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		print_message("rule: %s\n", cases[i].rule);
-		checkpoint_text_write(folder, "x.json", cases[i].index);
+		checkpoint_text_write(case_folder, "x.json", cases[i].index);
 		assert_refused(path_of("x.json"), cases[i].status, cases[i].line);
 	}
 }
@@ -258,15 +244,15 @@ static void test_tensors_are_read(void **state)
 
 	(void)state;
 	assert_true(out && full && half);
-	checkpoint_file_write(folder, "m.safetensors", tensors, 5, 5);
-	assert_int_equal(checkpoint_open(folder, &c), UFM_OK);
+	checkpoint_file_write(case_folder, "m.safetensors", tensors, 5, 5);
+	assert_int_equal(checkpoint_open(case_folder, &c), UFM_OK);
 	assert_int_equal(store_read_tensor(c, checkpoint_find(c, "f"), out), UFM_OK);
-	checkpoint_file_read(folder, "m.safetensors", tensors[0].offset_bytes, full,
+	checkpoint_file_read(case_folder, "m.safetensors", tensors[0].offset_bytes, full,
 	                     COUNT * sizeof *full);
 	assert_memory_equal(out, full, COUNT * sizeof *out);
 	for (int k = 1; k < 3; k++) {
 		assert_int_equal(store_read_tensor(c, checkpoint_find(c, tensors[k].name), out), UFM_OK);
-		checkpoint_file_read(folder, "m.safetensors", tensors[k].offset_bytes, half,
+		checkpoint_file_read(case_folder, "m.safetensors", tensors[k].offset_bytes, half,
 		                     COUNT * sizeof *half);
 		for (int i = 0; i < COUNT; i++)
 			full[i] = k == 1 ? bf16_to_f32(half[i]) : f16_to_f32(half[i]);
@@ -286,7 +272,7 @@ static void test_tensors_are_read(void **state)
 
 int main(void)
 {
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, case_folder_make, case_folder_remove)
 	const struct CMUnitTest tests[] = {
 		IN_FOLDER(test_tensors_are_found),     IN_FOLDER(test_folders),
 		IN_FOLDER(test_config_is_found),       IN_FOLDER(test_paths),
