@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define UFM_BACKEND_ABI 2u
+#define UFM_BACKEND_ABI 3u
 #define UFM_BACKEND_HEADER(backend_name) \
 	.abi_version = UFM_BACKEND_ABI, .struct_size = sizeof(ufm_backend), .name = (backend_name)
 
@@ -89,14 +89,33 @@ typedef struct ufm_router_args {
 	ufm_devptr weight; /* f32 [experts, d_model] */
 	uint32_t tokens, d_model, experts, top_k, norm_topk;
 	ufm_scoring scoring;
-	ufm_devptr ids;   /* out, i32 [tokens, top_k] */
-	ufm_devptr gates; /* out, f32 [tokens, top_k] */
+	ufm_devptr ids;    /* out, i32 [tokens, top_k] */
+	ufm_devptr gates;  /* out, f32 [tokens, top_k] */
+	ufm_devptr logits; /* workspace, f32 [tokens, experts] */
 } ufm_router_args;
 
 typedef struct ufm_expert_rows {
 	ufm_devptr block;   /* the expert's bytes on the device */
 	uint32_t row, rows; /* its tokens: rows [row, row + rows) of x and y */
 } ufm_expert_rows;
+
+/*
+ * Routing to entries, without the host: lays out the row table as the host would. Rows go by ascending
+ * expert, tokens ascending within; an id repeated within one token has a row each time. An id outside
+ * 0 … experts-1 has none: its row_of is UFM_ROW_NONE. Rows that are left over are token 0's, so that all
+ * of row_token may be gathered; entries that are left over have block 0 and rows 0. The order never
+ * depends on time.
+ */
+#define UFM_GROUP_MAX (1u << 30) /* tokens * top_k, at most */
+typedef struct ufm_group_args {
+	ufm_devptr ids; /* i32 [tokens, top_k] */
+	uint32_t tokens, top_k, experts;
+	ufm_devptr blocks;    /* u64 [experts]: where each expert lies */
+	ufm_devptr row_of;    /* out, u32 [tokens, top_k] */
+	ufm_devptr row_token; /* out, u32 [tokens * top_k] */
+	ufm_devptr entries;   /* out, ufm_expert_rows [min(experts, tokens * top_k)] */
+	ufm_devptr ids_out;   /* out, a copy of ids; may be page-locked host memory; 0: none */
+} ufm_group_args;
 
 /* y[r] = expert(x[r]) for the rows of every entry. The result of a row depends on the expert's bytes
  * and the row alone: not on other entries, nor on how an expert's rows are cut into entries. */
@@ -107,6 +126,10 @@ typedef struct ufm_experts_args {
 	ufm_devptr x;      /* f32 [rows, d_model] */
 	ufm_devptr hidden; /* workspace of hidden_bytes(desc, rows) bytes */
 	ufm_devptr y;      /* f32 [rows, d_model]; may be page-locked host memory */
+	/* ufm_expert_rows [entry_count] in device memory, read when the work runs; `entries` is not read
+	 * then. Trailing ones may have no rows; none has more than rows_max. 0: `entries`. */
+	ufm_devptr device_entries;
+	uint32_t rows_max;
 } ufm_experts_args;
 
 #define UFM_ROW_NONE UINT32_MAX
@@ -180,6 +203,7 @@ typedef struct ufm_backend {
 	ufm_status (*combine)(ufm_stream *stream, const ufm_combine_args *args);
 	/* Bytes of ufm_experts_args.hidden for `rows` rows. */
 	uint64_t (*hidden_bytes)(const ufm_expert_desc *desc, uint32_t rows);
+	ufm_status (*group)(ufm_stream *stream, const ufm_group_args *args);
 } ufm_backend;
 
 typedef const ufm_backend *(*ufm_backend_entry_fn)(const ufm_backend_core *core);

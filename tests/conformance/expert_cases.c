@@ -291,6 +291,34 @@ static void expert_order_and_host_output(void **state)
 	bank_close(&k);
 }
 
+/* Entries that the host never saw: the same bits; those without rows touch nothing. */
+static void expert_device_entries(void **state)
+{
+	(void)state;
+	const uint32_t rows[9] = {5, 1, 33, 2, 1, 17, 0, 0, 0};
+
+	for (size_t v = 0; v < VARIANTS; v++) {
+		bank k;
+		bank_open(&k, variants[v].kind, variants[v].dtype, 96, 208, rows, 9);
+		run(&k, 0, 6, k.y_at);
+		download(k.y, k.y_at, y_bytes(&k));
+		OK(the.backend->fill(the.stream, k.y_at, 0xff, y_bytes(&k)));
+		for (uint32_t e = 6; e < 9; e++)
+			k.table[e] = (ufm_expert_rows){0, 0, 0};
+		ufm_experts_args args = {.desc = k.desc,
+		                         .entry_count = 9,
+		                         .x = k.x_at,
+		                         .hidden = k.hidden_at,
+		                         .y = k.y_at,
+		                         .device_entries = upload(k.table, 9 * sizeof *k.table),
+		                         .rows_max = 33};
+		OK(the.backend->experts(the.stream, &args));
+		download(k.again, k.y_at, y_bytes(&k));
+		assert_memory_equal(k.again, k.y, y_bytes(&k));
+		bank_close(&k);
+	}
+}
+
 static void expert_no_entries(void **state)
 {
 	(void)state;
@@ -326,7 +354,12 @@ static void expert_two_streams(void **state)
 	run(&c, 0, 5, c.y_at);
 	download(a.y, a.y_at, y_bytes(&a));
 	download(c.y, c.y_at, y_bytes(&c));
-	ufm_experts_args args = {c.desc, c.table, 5, c.x_at, c.hidden_at, c.y_at};
+	ufm_experts_args args = {.desc = c.desc,
+	                         .entries = c.table,
+	                         .entry_count = 5,
+	                         .x = c.x_at,
+	                         .hidden = c.hidden_at,
+	                         .y = c.y_at};
 	for (uint32_t round = 0; round < 10; round++) {
 		OK(the.backend->experts(other, &args));
 		run(&a, 0, 5, a.y_at);
@@ -344,6 +377,6 @@ static void expert_two_streams(void **state)
 static const struct CMUnitTest cases[] = {
 	CASE(expert_against_float64), CASE(expert_larger_experts),        CASE(expert_many_entries),
 	CASE(expert_grouping),        CASE(expert_order_and_host_output), CASE(expert_no_entries),
-	CASE(expert_two_streams),     CASE(expert_hundreds_of_entries),
+	CASE(expert_two_streams),     CASE(expert_hundreds_of_entries),   CASE(expert_device_entries),
 };
 const case_list expert_cases = CASE_LIST(cases);

@@ -56,6 +56,7 @@ static void run(router_data *r, uint32_t norm_topk)
 		.scoring = r->scoring,
 		.ids = device_alloc(chosen * 4),
 		.gates = device_alloc(chosen * 4),
+		.logits = device_alloc((size_t)r->tokens * r->experts * 4),
 	};
 
 	OK(the.backend->route(the.stream, &args));
@@ -142,6 +143,8 @@ static void router_shapes(void **state)
 	check(67, 100, 96, 6);
 	check(33, 257, 193, 8);
 	check(2, 16, 5000, 3);
+	check(1, 2048, 128, 8);
+	check(9, 516, 130, 5);
 }
 
 static void router_every_expert_chosen(void **state)
@@ -180,24 +183,32 @@ static void router_ties(void **state)
 	router_close(&r);
 }
 
-/* A token's routing does not depend on the tokens beside it. */
-static void router_alone_and_together(void **state)
+static void alone_and_together(uint32_t tokens, uint32_t d_model)
 {
-	(void)state;
 	router_data all, one;
 
-	router_open(&all, 50, 96, 64, 4);
-	router_open(&one, 1, 96, 64, 4);
+	router_open(&all, tokens, d_model, 64, 4);
+	router_open(&one, 1, d_model, 64, 4);
 	run(&all, 1);
-	memcpy(one.weight, all.weight, 64 * 96 * 4);
-	for (uint32_t t = 0; t < 50; t += 7) {
-		memcpy(one.x, all.x + t * 96, 96 * 4);
+	memcpy(one.weight, all.weight, 64ull * d_model * 4);
+	for (uint32_t t = 0; t < tokens; t += 7) {
+		memcpy(one.x, all.x + (size_t)t * d_model, d_model * 4ull);
 		run(&one, 1);
 		assert_memory_equal(one.ids, all.ids + t * 4, 16);
 		assert_memory_equal(one.gates, all.gates + t * 4, 16);
 	}
 	router_close(&all);
 	router_close(&one);
+}
+
+/* A token's routing does not depend on the tokens beside it. */
+static void router_alone_and_together(void **state)
+{
+	(void)state;
+	alone_and_together(50, 96);
+	alone_and_together(5, 97);
+	alone_and_together(15, 515);
+	alone_and_together(130, 64);
 }
 
 static const struct CMUnitTest cases[] = {

@@ -70,6 +70,7 @@ typedef enum cpu_op {
 	CPU_OP_ROUTE,
 	CPU_OP_EXPERTS,
 	CPU_OP_COMBINE,
+	CPU_OP_GROUP,
 } cpu_op;
 
 typedef struct cpu_command {
@@ -96,6 +97,7 @@ typedef struct cpu_command {
 		ufm_router_args route;
 		ufm_experts_args experts;
 		ufm_combine_args combine;
+		ufm_group_args group;
 	};
 } cpu_command;
 
@@ -151,6 +153,11 @@ ufm_status cpu_copy(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_
 ufm_status cpu_fill(ufm_stream *stream, ufm_devptr dst, uint8_t byte, uint64_t size_bytes);
 void cpu_run_copy(ufm_device *device, const cpu_command *command);
 void cpu_run_fill(const cpu_command *command);
+
+/* group.c */
+ufm_status cpu_group(ufm_stream *stream, const ufm_group_args *args);
+/* On the stream's thread; takes the compute lock. */
+void cpu_run_group(ufm_device *device, const ufm_group_args *args);
 
 /* kernels_ops.c */
 ufm_status cpu_gather(ufm_stream *stream, const ufm_gather_args *args);

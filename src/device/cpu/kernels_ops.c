@@ -221,9 +221,11 @@ ufm_status cpu_experts(ufm_stream *stream, const ufm_experts_args *args)
 {
 	cpu_command command = {.op = CPU_OP_EXPERTS, .experts = *args};
 
+	if (args->device_entries)
+		command.experts.entries = cpu_host(args->device_entries);
 	if (args->entry_count == 0)
 		return UFM_OK;
-	if (!args->desc || !args->entries || !args->x || !args->hidden || !args->y)
+	if (!args->desc || !command.experts.entries || !args->x || !args->hidden || !args->y)
 		return status_fail(UFM_EINVAL, "experts, %u entries: desc or an address is 0",
 		                   args->entry_count);
 	cpu_enqueue(stream, &command);

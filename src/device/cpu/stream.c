@@ -34,6 +34,9 @@ static void run(ufm_stream *stream, const cpu_command *command)
 	case CPU_OP_COMBINE:
 		cpu_run_combine(stream->device, &command->combine);
 		break;
+	case CPU_OP_GROUP:
+		cpu_run_group(stream->device, &command->group);
+		break;
 	}
 }
 
