@@ -69,7 +69,7 @@ static ufm_status lay_out_rows(forward *f)
 	return status;
 }
 
-static ufm_status combine(forward *f)
+ufm_status combine(forward *f)
 {
 	bool residual = f->layer->config.residual != 0;
 	ufm_combine_args args = {.rows = f->ws->table,
@@ -124,27 +124,38 @@ static ufm_status enqueue(forward *f)
  * wait for before x is freed, so the stream is drained. */
 static ufm_status finish(forward *f, ufm_status outcome)
 {
-	ufm_status status = pager_mark(f->layer->engine, f->stream, &f->buffers->mark);
+	ufm_status status = pager_call_end(f->layer->engine, f->buffers);
 	if (status != UFM_OK || outcome != UFM_OK)
 		(void)f->b->stream_sync(f->stream);
 	return outcome == UFM_OK ? status : outcome;
 }
 
-static ufm_status run(forward *f)
+/* On the engine's own stream, between what the caller's has been given and what it will be given. */
+static ufm_status run_beside(forward *f, ufm_stream *caller)
 {
 	ufm_engine *e = f->layer->engine;
-	ufm_stream *caller = f->call->stream ? f->call->stream : f->stream;
-	ufm_status status = pager_call_next(e, &f->buffers);
-	if (status != UFM_OK)
-		return status;
-	counter_add(f->counters, COUNTER_tokens, f->call->tokens);
-	status = caller == f->stream ? UFM_OK : join(f, caller, f->stream);
+	ufm_status status = pager_call_begin(e);
+	if (status == UFM_OK && caller != f->stream)
+		status = join(f, caller, f->stream);
 	if (status == UFM_OK)
 		status = enqueue(f);
 	status = finish(f, status);
 	if (status == UFM_OK && caller != f->stream)
 		status = pager_order(e, caller, f->buffers->mark);
 	return status;
+}
+
+static ufm_status run(forward *f)
+{
+	ufm_engine *e = f->layer->engine;
+	ufm_stream *caller = f->call->stream ? f->call->stream : f->stream;
+	bool ran = false;
+	ufm_status status = pager_call_next(e, &f->buffers);
+	if (status != UFM_OK)
+		return status;
+	counter_add(f->counters, COUNTER_tokens, f->call->tokens);
+	status = resident_run(f, caller, &ran);
+	return status != UFM_OK || ran ? status : run_beside(f, caller);
 }
 
 ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticket *ticket)

@@ -23,7 +23,7 @@ typedef struct forward {
 	ufm_layer *layer;
 	const ufm_moe_call *call;
 	const ufm_backend *b;
-	ufm_stream *stream; /* the engine's */
+	ufm_stream *stream; /* the engine's; the caller's in resident.c */
 	counters *counters;
 	const pager_workspace *ws;
 	pager_call *buffers;
@@ -50,10 +50,18 @@ ufm_status stage_copy(forward *f, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr
 
 /* route.c: ids on the host, gates on the device; and both to the caller, once the rest succeeded */
 ufm_status route(forward *f);
+ufm_status route_on_device(forward *f); /* ids and gates on the device alone */
 ufm_status report_routing(forward *f);
 
 /* launch.c: the experts, in pieces that fit the workspace */
 ufm_status launch_all(forward *f);
+
+/* forward.c: the row table into y */
+ufm_status combine(forward *f);
+
+/* resident.c: the whole call without the host, if it can be had: then *ran, and buffers->mark is set
+ * unless it failed. Runs on the caller's stream. */
+ufm_status resident_run(forward *f, ufm_stream *caller, bool *ran);
 
 /* source.c */
 moe_source source_pager(ufm_engine *engine);

@@ -36,7 +36,8 @@ static ufm_status route_piece(forward *f, uint32_t first, uint32_t tokens)
 	                          .norm_topk = c->norm_topk,
 	                          .scoring = c->scoring,
 	                          .ids = f->ws->ids + 4ull * first * c->top_k,
-	                          .gates = f->ws->gates + 4ull * first * c->top_k};
+	                          .gates = f->ws->gates + 4ull * first * c->top_k,
+	                          .logits = f->ws->logits};
 	ufm_status status = stage_gather(f, 0, first, tokens);
 	return status == UFM_OK ? f->b->route(f->stream, &router) : status;
 }
@@ -57,16 +58,22 @@ static ufm_status fetch_ids(forward *f)
 	return status;
 }
 
-static ufm_status decide(forward *f)
+ufm_status route_on_device(forward *f)
 {
 	ufm_status status = UFM_OK;
 	uint32_t left = f->call->tokens;
 	for (uint32_t first = 0; left && status == UFM_OK;) {
-		uint32_t tokens = left < f->ws->piece_rows ? left : f->ws->piece_rows;
+		uint32_t tokens = left < f->ws->route_tokens ? left : f->ws->route_tokens;
 		status = route_piece(f, first, tokens);
 		first += tokens;
 		left -= tokens;
 	}
+	return status;
+}
+
+static ufm_status decide(forward *f)
+{
+	ufm_status status = route_on_device(f);
 	return status == UFM_OK ? fetch_ids(f) : status;
 }
 

@@ -30,6 +30,9 @@ static ufm_status call_open(ufm_engine *e, pager_call *call, pinned *memory)
 		return status;
 	uint8_t *at = memory->memory;
 	call->ids = (int32_t *)carve(&at, 4 * assignments);
+	status = e->b->host_view(e->device, call->ids, &call->ids_view);
+	if (status != UFM_OK)
+		return status;
 	call->gates = (float *)carve(&at, 4 * assignments);
 	call->row_of = (uint32_t *)carve(&at, 4 * assignments);
 	call->row_token = (uint32_t *)carve(&at, 4 * assignments);
@@ -56,6 +59,36 @@ void calls_close(ufm_engine *e)
 		alloc_free(e->calls[i].experts);
 		pinned_close(e->b, &e->call_memory[i]);
 	}
+}
+
+/* The layer lock guards both fields. */
+ufm_status workspace_order(ufm_engine *e, ufm_stream *stream)
+{
+	return e->ws_stream == stream ? UFM_OK : mark_order(e, stream, e->ws_mark);
+}
+
+void workspace_used(ufm_engine *e, ufm_stream *stream, uint64_t mark)
+{
+	e->ws_stream = stream;
+	e->ws_mark = mark;
+}
+
+ufm_status pager_call_begin(ufm_engine *e)
+{
+	lock_take(&e->lock);
+	ufm_status status = workspace_order(e, e->compute);
+	lock_drop(&e->lock);
+	return status;
+}
+
+ufm_status pager_call_end(ufm_engine *e, pager_call *call)
+{
+	lock_take(&e->lock);
+	ufm_status status = mark_record(e, e->compute, &call->mark);
+	if (status == UFM_OK)
+		workspace_used(e, e->compute, call->mark);
+	lock_drop(&e->lock);
+	return status;
 }
 
 ufm_status pager_call_next(ufm_engine *e, pager_call **out)

@@ -140,6 +140,8 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 		status = loads_open(e);
 	if (status == UFM_OK)
 		status = leases_open(e);
+	if (status == UFM_OK)
+		status = residents_open(e);
 	return status == UFM_OK ? slots_poison(e, 0, e->plan.slots) : status;
 }
 
@@ -193,6 +195,7 @@ void ufm_engine_close(ufm_engine *e)
 		return;
 	close_streams(e);
 	leases_close(e);
+	residents_close(e);
 	loads_close(e);
 	marks_close(e);
 	cache_close(e->cache);

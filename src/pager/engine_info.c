@@ -65,8 +65,15 @@ void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
 	};
 }
 
+/* The lock is taken only when a resident layer's uses are still to be counted: not while experts are
+ * copied for a layer. */
 void ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
 {
+	if (atomic_load_explicit(&e->unread, memory_order_relaxed)) {
+		lock_take(&e->lock);
+		resident_harvest(e);
+		lock_drop(&e->lock);
+	}
 	for (uint32_t i = 0; i < count && i < COUNTER_COUNT; i++)
 		values[i] = counter_get(&e->counters, (counter_id)i);
 }

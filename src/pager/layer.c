@@ -88,10 +88,12 @@ ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *dem
 {
 	lock_take(&e->lock);
 	loads_step(e);
+	ufm_status status = resident_settle(e);
 	counter_add(&e->counters, COUNTER_calls, 1);
 	counter_add(&e->counters, COUNTER_uses, n);
 	begin_event(e, layer, demands, n);
-	ufm_status status = pin_residents(e, layer, demands, n);
+	if (status == UFM_OK)
+		status = pin_residents(e, layer, demands, n);
 	free_one_early(e, demands, n);
 	lock_drop(&e->lock);
 	return status;

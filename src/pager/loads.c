@@ -132,7 +132,10 @@ static ufm_status enqueue(ufm_engine *e, const load *l, uint32_t key)
 ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place)
 {
 	load *l;
-	ufm_status status = next_record(e, &l);
+	bool evicts = place->evicted_key != UFM_KEY_NONE;
+	ufm_status status = evicts ? resident_forget(e, place->evicted_key) : UFM_OK;
+	if (status == UFM_OK)
+		status = next_record(e, &l);
 	if (status == UFM_OK) {
 		l->number = e->load_next;
 		l->slot = place->slot;
@@ -149,7 +152,7 @@ ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place
 	e->load_next++;
 	e->uses[l->slot] = (slot_use){.load = l->number};
 	counter_add(&e->counters, COUNTER_h2d_weight_bytes, e->desc.expert_bytes);
-	if (place->evicted_key != UFM_KEY_NONE)
+	if (evicts)
 		counter_add(&e->counters, COUNTER_evictions, 1);
 	return UFM_OK;
 }

@@ -29,6 +29,10 @@ typedef struct pager_workspace {
 	ufm_devptr row_of;     /* u32 [N * K] */
 	ufm_devptr row_token;  /* u32 [N * K] */
 	ufm_devptr tokens;     /* f32 [N, d_model] of host x and y; page-locked host if N > T */
+	uint32_t route_tokens; /* of which logits has room: T */
+	ufm_devptr logits;     /* f32 [route_tokens, experts] */
+	ufm_devptr blocks;     /* u64 [layers, experts]: where the experts of resident layers lie */
+	ufm_devptr entries;    /* ufm_expert_rows [experts], written by the device */
 } pager_workspace;
 const pager_workspace *pager_get_workspace(const ufm_engine *e);
 
@@ -44,9 +48,17 @@ typedef struct pager_call {
 	uint32_t *counts;         /* [experts] */
 	uint32_t *experts;        /* [experts] */
 	uint64_t mark;            /* the work that may still read these buffers */
+	ufm_devptr ids_view;      /* the device's address of ids */
+	/* guarded by the engine's lock: */
+	uint32_t layer;
+	uint64_t unread; /* ids that the device wrote and nobody has counted yet */
 } pager_call;
 /* The next call's buffers, once their last user is done. */
 ufm_status pager_call_next(ufm_engine *e, pager_call **out);
+/* A call on the engine's own stream: work enqueued from now on may use the workspace, however the call
+ * before used it. The end records call->mark. */
+ufm_status pager_call_begin(ufm_engine *e);
+ufm_status pager_call_end(ufm_engine *e, pager_call *call);
 
 /* Marks: numbered points in a stream. pager_mark returns the number of a point after all work
  * enqueued on `stream` so far. */
@@ -70,5 +82,20 @@ ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_
 ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
 void pager_layer_end(ufm_engine *e);
+
+/*
+ * A call of a layer whose every expert is in a slot, on any stream: one that runs such calls only need
+ * not wait for another at all.
+ * begin: gives the device's table of their blocks, u64 [experts]; work enqueued on the stream from now
+ * on may read them and use the workspace. Then the engine's lock is held until end: nothing in between
+ * may wait, or call the pager. *blocks 0: not resident, nothing is held.
+ * end: marks the work so far as the layer's last use in call->mark, and leaves the call's ids, which
+ * the device writes, to be counted when the mark has passed. After a failure it waits for the work.
+ * Returns the outcome, or its own failure.
+ */
+ufm_status pager_resident_begin(ufm_engine *e, uint32_t layer, ufm_stream *stream,
+                                ufm_devptr *blocks);
+ufm_status pager_resident_end(ufm_engine *e, uint32_t layer, ufm_stream *stream, pager_call *call,
+                              uint64_t assignments, ufm_status outcome);
 
 #endif

@@ -33,6 +33,12 @@ typedef struct slot_use {
 	uint64_t load; /* number of the copy that may not have arrived; 0: it has */
 } slot_use;
 
+/* A layer whose every expert was in a slot when the device got the table of their addresses. */
+typedef struct resident_layer {
+	bool listed;   /* the table holds */
+	uint64_t mark; /* last work that may read the table or the experts that it lists */
+} resident_layer;
+
 struct ufm_lease {
 	ufm_engine *engine;
 	bool taken;
@@ -73,6 +79,9 @@ struct ufm_engine {
 	pinned call_memory[PAGER_CALLS];
 	uint32_t call_next;
 
+	ufm_stream *ws_stream; /* of the call that used the workspace last, which ends with ws_mark; */
+	uint64_t ws_mark;      /* guarded by layer_lock */
+
 	lock layer_lock; /* one layer call at a time */
 	lock lock;       /* guards everything below */
 	cache *cache;
@@ -89,6 +98,10 @@ struct ufm_engine {
 	uint64_t accounted;             /* uses of the layer call that got a path */
 	ufm_lease leases[PAGER_LEASES]; /* of one layer's experts each */
 	uint32_t leased;                /* experts in leases */
+	resident_layer *residents;      /* [layers]; NULL without max_tokens */
+	pinned block_table;             /* what goes to ws.blocks */
+	uint64_t resident_mark;         /* the last of all layers' marks */
+	_Atomic bool unread; /* some call has ids to be counted; for readers without the lock */
 	_Atomic uint32_t slots_used, slots_high_water;
 	counters counters;
 };
@@ -108,6 +121,11 @@ uint64_t budget_workspace(const ufm_engine *e, ufm_devptr base, pager_workspace 
 /* calls.c */
 ufm_status calls_open(ufm_engine *e);
 void calls_close(ufm_engine *e);
+/* Work on `stream` from now on may use the workspace: it comes after the call before. The engine's lock
+ * is held. */
+ufm_status workspace_order(ufm_engine *e, ufm_stream *stream);
+/* The call that used it last ends with the mark. */
+void workspace_used(ufm_engine *e, ufm_stream *stream, uint64_t mark);
 
 /* marks.c; the engine's lock is held */
 ufm_status marks_open(ufm_engine *e);
@@ -140,6 +158,17 @@ ufm_status slots_used_by(ufm_engine *e, ufm_stream *stream, const uint32_t *slot
 ufm_status slots_poison(ufm_engine *e, uint32_t first, uint32_t n);
 /* Publishes the number of slots in use. */
 void slots_publish(ufm_engine *e);
+
+/* resident.c; the engine's lock is held */
+ufm_status residents_open(ufm_engine *e);
+void residents_close(ufm_engine *e);
+/* A key loses its slot: later work of the copy stream comes after the layer's last call. */
+ufm_status resident_forget(ufm_engine *e, uint32_t key);
+/* Any slot may go: waits for the last call of every layer. */
+ufm_status resident_forget_all(ufm_engine *e);
+/* Counts the uses of every call whose mark has passed, and tells the policy; or of all, waiting. */
+void resident_harvest(ufm_engine *e);
+ufm_status resident_settle(ufm_engine *e);
 
 /* lease.c */
 uint32_t lease_max(const ufm_engine *e); /* the lock is held */

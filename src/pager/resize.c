@@ -142,6 +142,8 @@ static ufm_status shrink(ufm_engine *e, const budget *next)
 	cache_resized done;
 	ufm_status status = loads_drain(e);
 	if (status == UFM_OK)
+		status = resident_forget_all(e);
+	if (status == UFM_OK)
 		status = cache_resize(e->cache, next->slots, next->ring, moves, &done);
 	if (status == UFM_EBUSY)
 		status_prefix(status, "leases hold slots");

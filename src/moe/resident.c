@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* A call of a layer whose experts are all on the device: nothing waits for the host. */
+#include "moe/moe_int.h"
+
+/* Whoever brings or wants the ids on return needs the host; so do experts of another source, and rows
+ * that the workspace cannot hold at once. */
+static bool needs_no_host(const forward *f)
+{
+	const ufm_layer *layer = f->layer;
+	uint64_t rows = (uint64_t)f->call->tokens * layer->config.top_k;
+	return !f->call->ids && !f->call->ids_out && layer->source.self == layer->engine &&
+	       rows <= f->ws->piece_rows;
+}
+
+static ufm_status group(forward *f, ufm_devptr blocks)
+{
+	uint32_t top_k = f->layer->config.top_k;
+	ufm_group_args args = {.ids = f->ws->ids,
+	                       .tokens = f->call->tokens,
+	                       .top_k = top_k,
+	                       .experts = f->layer->experts,
+	                       .blocks = blocks,
+	                       .row_of = f->ws->row_of,
+	                       .row_token = f->ws->row_token,
+	                       .entries = f->ws->entries,
+	                       .ids_out = f->buffers->ids_view};
+	counter_add(f->counters, COUNTER_d2h_activation_bytes, 4ull * f->call->tokens * top_k);
+	return f->b->group(f->stream, &args);
+}
+
+/* A router's ids are distinct within a token, so no expert has more rows than there are tokens. */
+static ufm_status compute(forward *f)
+{
+	uint32_t rows = f->call->tokens * f->layer->config.top_k, experts = f->layer->experts;
+	ufm_experts_args args = {.desc = f->layer->desc,
+	                         .entry_count = rows < experts ? rows : experts,
+	                         .x = f->ws->x,
+	                         .hidden = f->ws->hidden,
+	                         .y = f->ws->table,
+	                         .device_entries = f->ws->entries,
+	                         .rows_max = f->call->tokens};
+	ufm_status status = stage_gather(f, f->ws->row_token, 0, rows);
+	return status == UFM_OK ? f->b->experts(f->stream, &args) : status;
+}
+
+static ufm_status enqueue(forward *f, ufm_devptr blocks)
+{
+	ufm_status status = stage_in(f);
+	if (status == UFM_OK)
+		status = route_on_device(f);
+	if (status == UFM_OK)
+		status = group(f, blocks);
+	if (status == UFM_OK)
+		status = compute(f);
+	if (status == UFM_OK)
+		status = combine(f);
+	if (status == UFM_OK)
+		status = stage_out(f);
+	return status == UFM_OK ? report_routing(f) : status;
+}
+
+ufm_status resident_run(forward *f, ufm_stream *caller, bool *ran)
+{
+	ufm_engine *e = f->layer->engine;
+	uint64_t assignments = (uint64_t)f->call->tokens * f->layer->config.top_k;
+	uint32_t layer = f->layer->config.layer;
+	ufm_devptr blocks = 0;
+	*ran = false;
+	if (!needs_no_host(f))
+		return UFM_OK;
+	ufm_status status = pager_resident_begin(e, layer, caller, &blocks);
+	if (status != UFM_OK || !blocks)
+		return status;
+	*ran = true;
+	f->stream = caller;
+	status = enqueue(f, blocks);
+	return pager_resident_end(e, layer, caller, f->buffers, assignments, status);
+}
