@@ -55,6 +55,7 @@ FILTER(copy, (ufm_stream * s, ufm_copy_kind k, ufm_devptr to, ufm_devptr from, u
 FILTER(gather, (ufm_stream * s, const ufm_gather_args *a), (s, a))
 FILTER(route, (ufm_stream * s, const ufm_router_args *a), (s, a))
 FILTER(experts, (ufm_stream * s, const ufm_experts_args *a), (s, a))
+FILTER(group, (ufm_stream * s, const ufm_group_args *a), (s, a))
 
 static ufm_status faulty_host_register(void *memory, uint64_t size_bytes)
 {
@@ -98,6 +99,7 @@ static ufm_backend faulty_backend(void)
 	b.gather = faulty_gather;
 	b.route = faulty_route;
 	b.experts = faulty_experts;
+	b.group = faulty_group;
 	b.combine = faulty_combine;
 	return b;
 }
@@ -176,6 +178,55 @@ static void steps_fail_locally(void **state)
 	assert_true(failed > 20);
 	fixture_close(&clean);
 	fixture_close(&f);
+}
+
+/* An engine whose layer is resident, every time a new one: its first call uploads the table. */
+static bool resident_step_fails_locally(const fixture_config *c, uint64_t at, uint64_t want)
+{
+	static const uint32_t all[7] = {0, 1, 2, 3, 4, 5, 6};
+	fixture f;
+	assert_int_equal(fixture_open(&f, c), UFM_OK);
+	assert_int_equal(ufm_prefetch(f.engine, 0, all, 7), UFM_OK);
+	atomic_store(&faults.calls, 0);
+	atomic_store(&faults.fail_at, at);
+	ufm_status status = fixture_run(&f, 1);
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(ufm_stream_sync(f.engine, NULL), UFM_OK); /* if the wait has failed */
+	uint64_t before = fixture_counter(&f, "resident_calls");
+	assert_true(before <= 1 && (before || status != UFM_OK)); /* only its wait may have failed */
+	for (uint64_t again = 1; again <= 5; again++) {
+		assert_int_equal(fixture_run(&f, 1), UFM_OK);
+		assert_int_equal(fixture_hash(&f), want);
+		assert_int_equal(fixture_counter(&f, "resident_calls"), before + again);
+	}
+	assert_int_equal(fixture_identities(&f), 0);
+	fixture_close(&f);
+	assert_true(status == UFM_OK || status == UFM_EDEVMEM);
+	return status != UFM_OK;
+}
+
+static void resident_steps_fail_locally(void **state)
+{
+	(void)state;
+	ufm_backend backends[2] = {faulty_backend(), thoroughly_faulty_backend()};
+	fixture_config c = small_model(&cpu_backend);
+	c.slots_max = 0;
+	c.max_tokens = c.tokens;
+	c.vram_target_bytes = 8 << 20;
+	fixture clean;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(fixture_open(&clean, &c), UFM_OK);
+	assert_int_equal(fixture_run(&clean, 1), UFM_OK);
+	uint64_t want = fixture_hash(&clean), failed = 0;
+	fixture_close(&clean);
+	for (uint32_t i = 0; i < 2; i++) {
+		c.backend = &backends[i];
+		/* what only hides a time, or that a copy has ended, is not the call's failure */
+		for (uint64_t at = 0; at < 80; at++)
+			failed += resident_step_fails_locally(&c, at, want);
+	}
+	print_message("%llu failed calls\n", (unsigned long long)failed);
+	assert_true(failed > 20);
 }
 
 /* A budget in force: as many slots as are said, and as much memory. */
@@ -342,9 +393,10 @@ static void unreadable_expert_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(opening_fails_cleanly),     cmocka_unit_test(steps_fail_locally),
-		cmocka_unit_test(resizes_fail_locally),      cmocka_unit_test(resizes_after_failed_steps),
-		cmocka_unit_test(failed_calls_do_not_write), cmocka_unit_test(unreadable_expert_is_named),
+		cmocka_unit_test(opening_fails_cleanly),       cmocka_unit_test(steps_fail_locally),
+		cmocka_unit_test(resizes_fail_locally),        cmocka_unit_test(resizes_after_failed_steps),
+		cmocka_unit_test(failed_calls_do_not_write),   cmocka_unit_test(unreadable_expert_is_named),
+		cmocka_unit_test(resident_steps_fail_locally),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
