@@ -126,8 +126,11 @@ typedef struct ufm_experts_args {
 	ufm_devptr x;      /* f32 [rows, d_model] */
 	ufm_devptr hidden; /* workspace of hidden_bytes(desc, rows) bytes */
 	ufm_devptr y;      /* f32 [rows, d_model]; may be page-locked host memory */
-	/* ufm_expert_rows [entry_count] in device memory, read when the work runs; `entries` is not read
-	 * then. Trailing ones may have no rows; none has more than rows_max. 0: `entries`. */
+	/* How the products are computed; 0: UFM_MATH_FP32. UFM_EUNSUPPORTED where there is no such
+	 * arithmetic. */
+	ufm_math math;
+	/* ufm_expert_rows [entry_count] in device memory, instead of entries. None has more than rows_max
+	 * rows, and one without rows does nothing. 0: entries. */
 	ufm_devptr device_entries;
 	uint32_t rows_max;
 } ufm_experts_args;
