@@ -129,8 +129,8 @@ typedef struct ufm_experts_args {
 	/* How the products are computed; 0: UFM_MATH_FP32. UFM_EUNSUPPORTED where there is no such
 	 * arithmetic. */
 	ufm_math math;
-	/* ufm_expert_rows [entry_count] in device memory, instead of entries. None has more than rows_max
-	 * rows, and one without rows does nothing. 0: entries. */
+	/* ufm_expert_rows [entry_count] in device memory, instead of entries; read when the work runs.
+	 * None has more than rows_max rows, and one without rows does nothing. 0: entries. */
 	ufm_devptr device_entries;
 	uint32_t rows_max;
 } ufm_experts_args;

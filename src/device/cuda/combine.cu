@@ -3,7 +3,13 @@
 #include "device/cuda/kernels.h"
 #include "device/cuda/numbers.cuh"
 
-#define THREADS 256u
+#define THREADS 128u
+#define AT_ONCE 8u /* rows of a token that are under way together */
+
+__device__ float value_at(const ufm_combine_args &a, uint32_t row, uint32_t c)
+{
+	return ((const float *)a.rows)[(uint64_t)row * a.d_model + c];
+}
 
 __global__ void __launch_bounds__(THREADS) combine_tokens(ufm_combine_args a)
 {
@@ -18,12 +24,22 @@ __global__ void __launch_bounds__(THREADS) combine_tokens(ufm_combine_args a)
 	float sum = -0.0f;
 	if (a.residual)
 		sum = element_at((const void *)a.residual, a.residual_dtype, token * a.residual_stride + c);
-	for (uint32_t j = 0; j < a.top_k; j++) {
-		if (row_of[j] == UFM_ROW_NONE)
-			continue;
-		float row = ((const float *)a.rows)[(uint64_t)row_of[j] * a.d_model + c];
-		sum = __fadd_rn(sum, __fmul_rn(gates[j], row));
-		empty = false;
+	for (uint32_t first = 0; first < a.top_k; first += AT_ONCE) {
+		uint32_t rows[AT_ONCE];
+		float products[AT_ONCE];
+#pragma unroll
+		for (uint32_t j = 0; j < AT_ONCE; j++)
+			rows[j] = first + j < a.top_k ? row_of[first + j] : UFM_ROW_NONE;
+#pragma unroll
+		for (uint32_t j = 0; j < AT_ONCE; j++)
+			products[j] = rows[j] == UFM_ROW_NONE
+			                  ? 0.0f
+			                  : __fmul_rn(gates[first + j], value_at(a, rows[j], c));
+#pragma unroll
+		for (uint32_t j = 0; j < AT_ONCE; j++) {
+			sum = rows[j] == UFM_ROW_NONE ? sum : __fadd_rn(sum, products[j]);
+			empty = empty && rows[j] == UFM_ROW_NONE;
+		}
 	}
 	element_put((void *)a.y, a.y_dtype, token * a.y_stride + c, empty ? 0.0f : sum);
 }

@@ -44,12 +44,16 @@ cudaError_t kernels_product(const product_args *args, cudaStream_t stream);
 
 cudaError_t kernels_combine(const ufm_combine_args *args, cudaStream_t stream);
 
+cudaError_t kernels_group(const ufm_group_args *args, cudaStream_t stream);
+
 /* Loads the code of every kernel of a file. */
 cudaError_t kernels_load_gather(void);
 /* experts_max: how many experts' scores fit a block's shared memory on the current device. */
 cudaError_t kernels_load_route(uint32_t *experts_max);
 cudaError_t kernels_load_product(void);
 cudaError_t kernels_load_combine(void);
+/* experts_max: how many experts' rows can be counted in a block's shared memory. */
+cudaError_t kernels_load_group(uint32_t *experts_max);
 
 #ifdef __cplusplus
 }

@@ -28,6 +28,7 @@ DEFINE_LAUNCH(gather, ufm_gather_args)
 DEFINE_LAUNCH(route, ufm_router_args)
 DEFINE_LAUNCH(product, product_args)
 DEFINE_LAUNCH(combine, ufm_combine_args)
+DEFINE_LAUNCH(group, ufm_group_args)
 
 ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
 {
@@ -58,7 +59,7 @@ ufm_status cuda_route(ufm_stream *stream, const ufm_router_args *args)
 		                 (int)args->scoring);
 	if (args->tokens == 0)
 		return UFM_OK;
-	if (!args->x || !args->weight || !args->ids || !args->gates || !args->d_model)
+	if (!args->x || !args->weight || !args->ids || !args->gates || !args->logits || !args->d_model)
 		return cuda_fail(UFM_EINVAL, "router of %u tokens: an address or d_model is 0",
 		                 args->tokens);
 	return launch_route(stream, args);
@@ -175,6 +176,26 @@ ufm_status cuda_combine(ufm_stream *stream, const ufm_combine_args *args)
 	return launch_combine(stream, args);
 }
 
+/* ------------------------------------------------------------------ group */
+
+ufm_status cuda_group(ufm_stream *stream, const ufm_group_args *args)
+{
+	uint32_t most = stream->device->group_experts_max;
+	uint64_t assignments = (uint64_t)args->tokens * args->top_k;
+
+	if (args->experts < 1 || args->experts > most)
+		return cuda_fail(UFM_EINVAL, "group: %u experts, expected 1 … %u", args->experts, most);
+	if (assignments > UFM_GROUP_MAX)
+		return cuda_fail(UFM_EINVAL,
+		                 "group: %u tokens, top_k %u, expected a product of at most 2^30",
+		                 args->tokens, args->top_k);
+	if (assignments == 0)
+		return UFM_OK;
+	if (!args->ids || !args->blocks || !args->row_of || !args->row_token || !args->entries)
+		return cuda_fail(UFM_EINVAL, "group of %u tokens: an address is 0", args->tokens);
+	return launch_group(stream, args);
+}
+
 /* ------------------------------------------------------------------ loading */
 
 ufm_status cuda_load_kernels(ufm_device *device)
@@ -191,6 +212,9 @@ ufm_status cuda_load_kernels(ufm_device *device)
 		status = cuda_check(device, kernels_load_product(), "loading the kernels of experts");
 	if (status == UFM_OK)
 		status = cuda_check(device, kernels_load_combine(), "loading the kernels of combine");
+	if (status == UFM_OK)
+		status = cuda_check(device, kernels_load_group(&device->group_experts_max),
+		                    "loading the kernels of group");
 	cuda_leave(&scope);
 	return status;
 }

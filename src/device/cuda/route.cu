@@ -1,50 +1,101 @@
 /* SPDX-License-Identifier: MIT */
-/* Scores and the top k, a few tokens a block, one warp a token. */
+/*
+ * Logits, then scores and the top k: two launches. The router's weights are the bulk, and one token
+ * must not leave them to a few blocks: every warp takes some rows of them for some tokens, so that a
+ * single token is spread over the device. A lane sums the columns that are its own modulo 32 (in groups
+ * of V), in rising order, and the lanes' sums are added in one fixed tree: a token's bits do not depend
+ * on how many rows and tokens a warp takes.
+ */
 #include "device/cuda/kernels.h"
 #include "device/cuda/numbers.cuh"
 
-#define TOKENS 4u /* a block; each has a warp */
-#define THREADS (TOKENS * WARP)
-#define EXPERTS_AT_ONCE 4u /* rows of the router that a warp reads side by side */
-/* Up to here the scores of all tokens of a block fit 48 KiB; above, a block has one token. */
+#define WARPS 4u
+#define THREADS (WARPS * WARP)
+/* Up to here the scores of a block's tokens fit 48 KiB; above, a block has one token. */
 #define SHARED_EXPERTS_MAX 3072u
 
 #define CHOSEN (-1.0f) /* no score is negative */
 
-/* logits[t, e] of the block's tokens. A lane sums the columns that are its own modulo 32. */
-template <uint32_t N>
-__device__ void block_logits(const ufm_router_args &a, uint32_t first, uint32_t tokens,
-                             float *logits)
-{
-	const float *weight = (const float *)a.weight, *x = (const float *)a.x;
-	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+/* ------------------------------------------------------------------ logits */
 
-	for (uint32_t e = warp * EXPERTS_AT_ONCE; e < a.experts; e += TOKENS * EXPERTS_AT_ONCE) {
-		float sum[EXPERTS_AT_ONCE][N] = {};
-		for (uint32_t c = lane; c < a.d_model; c += WARP) {
-			float w[EXPERTS_AT_ONCE];
+template <uint32_t V> __device__ void load(const float *at, float (&out)[V])
+{
+	if constexpr (V == 4) {
+		float4 four = *(const float4 *)at;
+		out[0] = four.x;
+		out[1] = four.y;
+		out[2] = four.z;
+		out[3] = four.w;
+	} else {
+		out[0] = *at;
+	}
+}
+
+/* E rows of weights times T tokens a warp. What lies past the last is computed twice and not written. */
+template <uint32_t V, uint32_t E, uint32_t T>
+__global__ void __launch_bounds__(THREADS) route_logits(ufm_router_args a)
+{
+	constexpr uint32_t AT_ONCE = E * T == 1 ? 8 : 2; /* loads of a lane in flight */
+	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+	uint32_t expert = (blockIdx.y * WARPS + warp) * E, token = blockIdx.x * T;
+	const float *weight[E], *x[T];
+	float sums[E][T] = {};
+
+	if (expert >= a.experts)
+		return;
 #pragma unroll
-			for (uint32_t i = 0; i < EXPERTS_AT_ONCE; i++)
-				w[i] = weight[(uint64_t)min(e + i, a.experts - 1) * a.d_model + c];
+	for (uint32_t e = 0; e < E; e++)
+		weight[e] = (const float *)a.weight + (uint64_t)min(expert + e, a.experts - 1) * a.d_model;
 #pragma unroll
-			for (uint32_t t = 0; t < N; t++) {
-				float value = x[(uint64_t)(first + min(t, tokens - 1)) * a.d_model + c];
+	for (uint32_t t = 0; t < T; t++)
+		x[t] = (const float *)a.x + (uint64_t)min(token + t, a.tokens - 1) * a.d_model;
+#pragma unroll AT_ONCE
+	for (uint32_t c = lane * V; c < a.d_model; c += WARP * V) {
+		float w[E][V];
 #pragma unroll
-				for (uint32_t i = 0; i < EXPERTS_AT_ONCE; i++)
-					sum[i][t] = fmaf(w[i], value, sum[i][t]);
-			}
-		}
+		for (uint32_t e = 0; e < E; e++)
+			load<V>(weight[e] + c, w[e]);
 #pragma unroll
-		for (uint32_t t = 0; t < N; t++) {
+		for (uint32_t t = 0; t < T; t++) {
+			float values[V];
+			load<V>(x[t] + c, values);
 #pragma unroll
-			for (uint32_t i = 0; i < EXPERTS_AT_ONCE; i++) {
-				float logit = warp_sum(sum[i][t]);
-				if (lane == 0 && t < tokens && e + i < a.experts)
-					logits[(uint64_t)t * a.experts + e + i] = logit;
+			for (uint32_t e = 0; e < E; e++) {
+#pragma unroll
+				for (uint32_t i = 0; i < V; i++)
+					sums[e][t] = fmaf(w[e][i], values[i], sums[e][t]);
 			}
 		}
 	}
+#pragma unroll
+	for (uint32_t t = 0; t < T; t++) {
+#pragma unroll
+		for (uint32_t e = 0; e < E; e++) {
+			float logit = warp_sum(sums[e][t]);
+			if (lane == 0 && token + t < a.tokens && expert + e < a.experts)
+				((float *)a.logits)[(uint64_t)(token + t) * a.experts + expert + e] = logit;
+		}
+	}
 }
+
+template <uint32_t V, uint32_t E, uint32_t T>
+static cudaError_t launch_logits(const ufm_router_args *a, cudaStream_t stream)
+{
+	dim3 grid((a->tokens + T - 1) / T, (a->experts + WARPS * E - 1) / (WARPS * E));
+
+	route_logits<V, E, T><<<grid, THREADS, 0, stream>>>(*a);
+	return cudaGetLastError();
+}
+
+/* Few tokens: as many warps as can be had. Many: weights and tokens are read for several at once. */
+template <uint32_t V> static cudaError_t logits_for(const ufm_router_args *a, cudaStream_t stream)
+{
+	if (a->tokens == 1)
+		return launch_logits<V, 1, 1>(a, stream);
+	return a->tokens <= 64 ? launch_logits<V, 1, 4>(a, stream) : launch_logits<V, 4, 8>(a, stream);
+}
+
+/* ------------------------------------------------------------------ scores */
 
 __device__ float warp_max(float value)
 {
@@ -54,7 +105,8 @@ __device__ float warp_max(float value)
 	return value;
 }
 
-/* A NaN counts neither for the maximum nor for the sum, and stays a NaN. */
+/* A NaN counts neither for the maximum nor for the sum, and stays a NaN. A lane's values are its own
+ * modulo 32, here and below. */
 __device__ void softmax(float *values, uint32_t count, uint32_t lane)
 {
 	float largest = -INFINITY, sum = 0.0f;
@@ -77,36 +129,42 @@ __device__ void sigmoid(float *values, uint32_t count, uint32_t lane)
 		values[i] = 1.0f / (1.0f + expf(-values[i]));
 }
 
+/* ------------------------------------------------------------------ top k */
+
+/* Two numbers that rank a candidate, compared one after the other: larger score, then lower id. A NaN is
+ * behind every number, and both 0 behind all. Scores are not negative, so their bits rank as they do. */
 typedef struct candidate {
-	float score;
-	uint32_t expert; /* UINT32_MAX: none */
+	uint32_t score, id;
 } candidate;
 
-/* Larger score, then lower id; a NaN is last, and none behind it. */
-__device__ bool ranks_before(candidate a, candidate b)
+__device__ uint32_t warp_max_bits(uint32_t value)
 {
-	if (b.expert == UINT32_MAX || a.expert == UINT32_MAX)
-		return a.expert != UINT32_MAX;
-	if (isnan(a.score) || isnan(b.score))
-		return isnan(a.score) && isnan(b.score) ? a.expert < b.expert : isnan(b.score);
-	return a.score != b.score ? a.score > b.score : a.expert < b.expert;
+#if __CUDA_ARCH__ >= 800
+	return __reduce_max_sync(ALL_LANES, value);
+#else
+#pragma unroll
+	for (uint32_t offset = WARP / 2; offset; offset /= 2)
+		value = max(value, __shfl_xor_sync(ALL_LANES, value, offset));
+	return value;
+#endif
 }
 
-__device__ candidate best_left(const float *scores, uint32_t count, uint32_t lane)
+__device__ candidate rank_of(float score, uint32_t expert)
 {
-	candidate best = {0.0f, UINT32_MAX};
+	if (score == CHOSEN)
+		return {0, 0};
+	return {isnan(score) ? 0 : __float_as_uint(score) + 1, ~expert};
+}
+
+/* The best of a lane's own experts. */
+__device__ candidate best_of_lane(const float *scores, uint32_t count, uint32_t lane)
+{
+	candidate best = {0, 0};
 
 	for (uint32_t e = lane; e < count; e += WARP) {
-		candidate here = {scores[e], e};
-		if (here.score != CHOSEN && ranks_before(here, best))
+		candidate here = rank_of(scores[e], e);
+		if (here.score > best.score || (here.score == best.score && here.id > best.id))
 			best = here;
-	}
-#pragma unroll
-	for (uint32_t offset = WARP / 2; offset; offset /= 2) {
-		candidate other = {__shfl_xor_sync(ALL_LANES, best.score, offset),
-		                   __shfl_xor_sync(ALL_LANES, best.expert, offset)};
-		if (ranks_before(other, best))
-			best = other;
 	}
 	return best;
 }
@@ -115,15 +173,20 @@ __device__ void choose(const ufm_router_args &a, uint32_t token, float *scores, 
 {
 	int32_t *ids = (int32_t *)a.ids + (uint64_t)token * a.top_k;
 	float *gates = (float *)a.gates + (uint64_t)token * a.top_k;
+	candidate own = best_of_lane(scores, a.experts, lane);
 	float sum = 0.0f;
 
 	for (uint32_t j = 0; j < a.top_k; j++) {
-		candidate best = best_left(scores, a.experts, lane);
-		sum += best.score;
-		if (lane == 0) {
-			ids[j] = (int32_t)best.expert;
-			gates[j] = best.score;
-			scores[best.expert] = CHOSEN;
+		uint32_t score = warp_max_bits(own.score);
+		uint32_t expert = ~warp_max_bits(own.score == score ? own.id : 0);
+		float chosen = scores[expert];
+		sum += chosen;
+		__syncwarp();
+		if (expert % WARP == lane) {
+			ids[j] = (int32_t)expert;
+			gates[j] = chosen;
+			scores[expert] = CHOSEN;
+			own = best_of_lane(scores, a.experts, lane);
 		}
 		__syncwarp();
 	}
@@ -131,41 +194,51 @@ __device__ void choose(const ufm_router_args &a, uint32_t token, float *scores, 
 		gates[j] /= sum;
 }
 
-template <uint32_t N> __global__ void __launch_bounds__(THREADS) route_tokens(ufm_router_args a)
+/* A warp a token. */
+__global__ void __launch_bounds__(THREADS) route_choose(ufm_router_args a)
 {
-	extern __shared__ float logits[];
-	uint32_t first = blockIdx.x * N, tokens = min(N, a.tokens - first);
+	extern __shared__ float scores_of_block[];
 	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+	uint32_t token = blockIdx.x * (blockDim.x / WARP) + warp;
+	float *scores = scores_of_block + (uint64_t)warp * a.experts;
 
-	block_logits<N>(a, first, tokens, logits);
-	__syncthreads();
-	if (warp >= tokens)
+	if (token >= a.tokens)
 		return;
-	float *scores = logits + (uint64_t)warp * a.experts;
+	for (uint32_t e = lane; e < a.experts; e += WARP)
+		scores[e] = ((const float *)a.logits)[(uint64_t)token * a.experts + e];
 	if (a.scoring == UFM_SCORE_SIGMOID)
 		sigmoid(scores, a.experts, lane);
 	else
 		softmax(scores, a.experts, lane);
 	__syncwarp();
-	choose(a, first + warp, scores, lane);
+	choose(a, token, scores, lane);
 }
 
 cudaError_t kernels_route(const ufm_router_args *args, cudaStream_t stream)
 {
-	size_t score_bytes = args->experts * sizeof(float);
+	bool wide = args->d_model % 4 == 0 && args->x % 16 == 0 && args->weight % 16 == 0;
+	uint32_t warps = args->experts <= SHARED_EXPERTS_MAX && args->tokens > 1 ? WARPS : 1;
+	cudaError_t error = wide ? logits_for<4>(args, stream) : logits_for<1>(args, stream);
 
-	if (args->experts <= SHARED_EXPERTS_MAX)
-		route_tokens<TOKENS>
-			<<<(args->tokens + TOKENS - 1) / TOKENS, THREADS, TOKENS * score_bytes, stream>>>(
-				*args);
-	else
-		route_tokens<1><<<args->tokens, THREADS, score_bytes, stream>>>(*args);
+	if (error)
+		return error;
+	route_choose<<<(args->tokens + warps - 1) / warps, warps * WARP,
+	               (size_t)warps * args->experts * sizeof(float), stream>>>(*args);
 	return cudaGetLastError();
+}
+
+template <uint32_t V> static cudaError_t load_logits(void)
+{
+	cudaFuncAttributes attributes;
+	cudaError_t error = cudaFuncGetAttributes(&attributes, route_logits<V, 1, 1>);
+
+	if (!error)
+		error = cudaFuncGetAttributes(&attributes, route_logits<V, 1, 4>);
+	return error ? error : cudaFuncGetAttributes(&attributes, route_logits<V, 4, 8>);
 }
 
 cudaError_t kernels_load_route(uint32_t *experts_max)
 {
-	cudaFuncAttributes attributes;
 	int device = 0, shared_bytes = 0;
 	cudaError_t error = cudaGetDevice(&device);
 
@@ -173,9 +246,11 @@ cudaError_t kernels_load_route(uint32_t *experts_max)
 		error =
 			cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
 	if (!error)
-		error = cudaFuncGetAttributes(&attributes, route_tokens<TOKENS>);
+		error = load_logits<4>();
 	if (!error)
-		error = cudaFuncSetAttribute(route_tokens<1>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+		error = load_logits<1>();
+	if (!error)
+		error = cudaFuncSetAttribute(route_choose, cudaFuncAttributeMaxDynamicSharedMemorySize,
 		                             shared_bytes);
 	*experts_max = (uint32_t)shared_bytes / sizeof(float);
 	return error;
