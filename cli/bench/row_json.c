@@ -142,6 +142,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add(out, "route_wait_ms",
 	    row->measured ? json_real((double)row->counters[COUNTER_route_wait_ns] / 1e6) : NULL);
 	add(out, "workload_wrapped", json_boolean(row->workload_wrapped));
+	add_counter(out, "resident_calls", row, COUNTER_resident_calls);
 	add_own_geometry(out, config);
 }
 

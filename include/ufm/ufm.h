@@ -352,7 +352,7 @@ typedef struct ufm_counter_desc {
 UFM_API uint32_t ufm_counter_count(void);
 /* NULL for index >= ufm_counter_count(). Static storage. */
 UFM_API const ufm_counter_desc *ufm_counter_describe(uint32_t index);
-/* Writes min(count, ufm_counter_count()) values, since the engine opened. Waits for nothing; exact
+/* Writes min(count, ufm_counter_count()) values, since the engine opened. Waits for no work; exact
  * once the last ticket is done. */
 UFM_API void ufm_engine_get_counters(ufm_engine *engine, uint64_t *values, uint32_t count);
 

@@ -306,6 +306,105 @@ static void an_evicted_expert_ends_residency(void **state)
 	fixture_close(&f);
 }
 
+/* The same while a resident call is still to run: the refill must wait for it. */
+static void a_refill_waits_for_the_call(void **state)
+{
+	(void)state;
+	enum { BYTES = 1 << 18 };
+	const uint32_t all[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+	if (strcmp(fixture_backend()->name, "cpu") != 0) {
+		print_message("left out: a real link cannot be slowed\n");
+		return;
+	}
+	ufm_backend b = counting_backend();
+	fixture_config c = {.layers = 2, .slots_max = 10, .ring_slots = 2, .tokens = 6, .backend = &b};
+	fixture f;
+	seen.link_gbps = 0.003;
+	must_open(&f, &c);
+	seen.link_gbps = 0;
+	/* every slot is taken, so the first copy of the lease displaces an expert of layer 0 */
+	assert_int_equal(ufm_prefetch(f.engine, 1, all, 2), UFM_OK);
+	assert_int_equal(ufm_prefetch(f.engine, 0, all, 8), UFM_OK);
+	fixture_fill_x(&f, 2);
+	ufm_moe_call call = call_of(&f);
+	run_call(&f, &call);
+	uint64_t want = fixture_hash(&f);
+	memset(f.y, 0, (size_t)c.tokens * f.c.d_model * sizeof(float));
+	uint8_t *from = calloc(1, BYTES), *to = calloc(1, BYTES);
+	assert_int_equal(ufm_stream_open(f.engine, NULL, &call.stream), UFM_OK);
+	assert_int_equal(
+		ufm_copy_to_device(f.engine, call.stream, (ufm_devptr)(uintptr_t)to, from, BYTES), UFM_OK);
+	ufm_ticket ticket;
+	ufm_lease *lease;
+	assert_int_equal(ufm_moe_forward(f.layers[0], &call, &ticket), UFM_OK);
+	assert_int_equal(ufm_acquire_begin(f.engine, 1, all, 8, &lease), UFM_OK);
+	assert_int_equal(ufm_ticket_wait(f.engine, ticket, UFM_WAIT_FOREVER), UFM_OK);
+	assert_int_equal(fixture_counter(&f, "resident_calls"), 2);
+	assert_true(fixture_counter(&f, "evictions") == 6);
+	assert_int_equal(fixture_hash(&f), want);
+	assert_int_equal(ufm_release(lease, NULL), UFM_OK);
+	ufm_stream_close(f.engine, call.stream);
+	free(from);
+	free(to);
+	fixture_close(&f);
+}
+
+/* Slots may go only when the call has read them, and the table is no longer true then. */
+static void a_resize_waits_for_the_call(void **state)
+{
+	(void)state;
+	enum { BYTES = 1 << 18 };
+	if (strcmp(fixture_backend()->name, "cpu") != 0) {
+		print_message("left out: a real link cannot be slowed\n");
+		return;
+	}
+	ufm_backend b = counting_backend();
+	fixture_config c = {.experts = 7,
+	                    .d_model = 128,
+	                    .d_hidden = 72,
+	                    .tokens = 6,
+	                    .vram_target_bytes = 8 << 20,
+	                    .backend = &b};
+	fixture f;
+	seen.link_gbps = 0.01;
+	must_open(&f, &c);
+	seen.link_gbps = 0;
+	prefetch_all(&f);
+	fixture_fill_x(&f, 2);
+	ufm_moe_call call = call_of(&f);
+	run_call(&f, &call);
+	uint64_t want = fixture_hash(&f);
+	ufm_engine_info info;
+	ufm_engine_get_info(f.engine, &info);
+	uint64_t large = info.vram_target_bytes;
+	uint64_t small = info.workspace_bytes + info.arena_bytes + 3 * info.block_bytes + 65536;
+	uint8_t *from = calloc(1, BYTES), *to = calloc(1, BYTES);
+	assert_int_equal(ufm_stream_open(f.engine, NULL, &call.stream), UFM_OK);
+	for (uint32_t round = 1; round <= 2; round++) {
+		memset(f.y, 0, (size_t)c.tokens * c.d_model * sizeof(float));
+		assert_int_equal(
+			ufm_copy_to_device(f.engine, call.stream, (ufm_devptr)(uintptr_t)to, from, BYTES),
+			UFM_OK);
+		ufm_ticket ticket;
+		assert_int_equal(ufm_moe_forward(f.layers[0], &call, &ticket), UFM_OK);
+		assert_int_equal(fixture_counter(&f, "resident_calls"), 2 * round);
+		assert_int_equal(ufm_engine_resize(f.engine, small), UFM_OK);
+		assert_int_equal(ufm_ticket_wait(f.engine, ticket, 0), UFM_OK);
+		assert_int_equal(fixture_hash(&f), want);
+		run_call(&f, &call); /* not resident */
+		assert_int_equal(fixture_hash(&f), want);
+		assert_int_equal(ufm_engine_resize(f.engine, large), UFM_OK);
+		prefetch_all(&f);
+		run_call(&f, &call); /* resident, at other addresses */
+		assert_int_equal(fixture_hash(&f), want);
+		assert_int_equal(fixture_counter(&f, "resident_calls"), 2 * round + 1);
+	}
+	ufm_stream_close(f.engine, call.stream);
+	free(from);
+	free(to);
+	fixture_close(&f);
+}
+
 /* Calls that need the host go another way, in turn with others, and policies hear all of them. */
 static void other_calls_in_between(void **state)
 {
@@ -371,6 +470,8 @@ int main(void)
 		cmocka_unit_test(uses_are_exact_without_a_ticket),
 		cmocka_unit_test(streams_take_turns),
 		cmocka_unit_test(an_evicted_expert_ends_residency),
+		cmocka_unit_test(a_refill_waits_for_the_call),
+		cmocka_unit_test(a_resize_waits_for_the_call),
 		cmocka_unit_test(other_calls_in_between),
 		cmocka_unit_test(long_calls),
 	};
