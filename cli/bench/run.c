@@ -13,6 +13,7 @@
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/modes/resident.h"
 #include "telemetry/sampler.h"
 
 typedef struct run {
@@ -217,11 +218,23 @@ static ufm_status measure(run *r)
 
 /* ---- all of it */
 
+/* Part of the warm-up of ufm: a bank that fits is loaded ahead. Short steps touch a few experts each,
+ * and warming up by them would take as long as chance needs to bring the last one. */
+static ufm_status load_what_fits(run *r)
+{
+	uint64_t blocks = (uint64_t)r->info.layers * r->info.experts;
+	if (r->row->mode != MODE_UFM || r->config->warmup == 0 || r->row->engine.slots != blocks)
+		return UFM_OK;
+	return resident_load_all(r->engine, &r->info);
+}
+
 static ufm_status open_model(run *r, const model_config *config)
 {
 	ufm_status status;
 	progress(r, "placing the experts");
 	status = mode_place(r->row->mode, r->engine, &r->info, &r->naive);
+	if (!status)
+		status = load_what_fits(r);
 	if (!status)
 		status = model_open(r->engine, config, &r->model);
 	if (!status && r->naive)
