@@ -22,6 +22,7 @@ struct ufm_device {
 	ufm_device_info info;
 	uint64_t memory_limit_bytes; /* 0: none */
 	uint32_t router_experts_max; /* whose scores fit a block's shared memory */
+	bool chains;                 /* launch.cuh */
 	_Atomic bool lost;
 	pthread_mutex_t lost_lock; /* guards why_lost */
 	char why_lost[CUDA_LINE_BYTES];

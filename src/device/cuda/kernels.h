@@ -5,6 +5,7 @@
 #define UFM_DEVICE_CUDA_KERNELS_H
 
 #include <cuda_runtime_api.h>
+#include <stdbool.h>
 #include <ufm/backend.h>
 
 #ifdef __cplusplus
@@ -31,6 +32,8 @@ typedef struct product_args {
 	const ufm_expert_rows *entries;        /* host; copied by the launch */
 	const ufm_expert_rows *device_entries; /* instead; none has more than rows_max rows */
 	uint32_t entry_count, rows_max;
+	bool entries_known; /* not written by the work just before on the stream */
+	bool chained;       /* launch.cuh */
 	ufm_math math;
 	ufm_dtype dtype;          /* of matrices and biases */
 	uint32_t units, columns;  /* of the matrix: [units, columns] */

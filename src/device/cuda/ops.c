@@ -155,6 +155,9 @@ ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args)
 		return cuda_fail(UFM_EINVAL,
 		                 "experts: x or hidden does not begin at a multiple of 16 bytes");
 	product_args hidden = hidden_product(args), output = output_product(args);
+	hidden.chained = output.chained = stream->device->chains;
+	hidden.entries_known = !args->device_entries;
+	output.entries_known = true;
 	ufm_status status = launch_product(stream, &hidden);
 	return status == UFM_OK ? launch_product(stream, &output) : status;
 }
