@@ -107,6 +107,13 @@ typedef struct ufm_experts_args {
 	ufm_devptr x;      /* f32 [rows, d_model] */
 	ufm_devptr hidden; /* workspace of hidden_bytes(desc, rows) bytes */
 	ufm_devptr y;      /* f32 [rows, d_model]; may be page-locked host memory */
+	/* How the products are computed; 0: UFM_MATH_FP32. UFM_EUNSUPPORTED where there is no such
+	 * arithmetic. */
+	ufm_math math;
+	/* ufm_expert_rows [entry_count] in device memory, instead of entries. None has more than rows_max
+	 * rows, and one without rows does nothing. 0: entries. */
+	ufm_devptr device_entries;
+	uint32_t rows_max;
 } ufm_experts_args;
 
 #define UFM_ROW_NONE UINT32_MAX
