@@ -194,7 +194,8 @@ static ufm_status time_experts(probe *p, pager_call *call, uint32_t rows, uint64
 	                         .entries = call->entries,
 	                         .x = p->ws->x,
 	                         .hidden = p->ws->hidden,
-	                         .y = p->ws->table};
+	                         .y = p->ws->table,
+	                         .math = p->config->math};
 	for (uint32_t at = 0; at < rows && args.entry_count < call->entries_max; at += ROWS_ENTRY) {
 		uint32_t key, left = rows - at;
 		call->entries[args.entry_count++] =

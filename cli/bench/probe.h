@@ -9,6 +9,7 @@
 typedef struct probe_config {
 	ufm_engine *engine; /* at rest: no call, no lease */
 	ufm_devptr block; /* a block of device memory that holds nothing; 0: the pager's slots serve */
+	ufm_math math;    /* of the run's products; 0: UFM_MATH_FP32 */
 	uint64_t budget_ns; /* of each probe, about; at least one measurement is made */
 } probe_config;
 
