@@ -12,7 +12,7 @@ typedef struct bench_config {
 	option_list modes, experts;
 	uint32_t layers, d_model, d_hidden, kind, dtype, top_k, norm_topk;
 	uint32_t batch, seq, steps, warmup, max_tokens, ring, threads;
-	uint32_t quick, no_out, no_figures, verbose, format;
+	uint32_t quick, no_out, no_figures, verbose, format, probe;
 	uint64_t seed, vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	double link_gbps;
 	const char *policy, *backend, *workload, *out;
@@ -25,6 +25,10 @@ ufm_dtype bench_dtype(const bench_config *c);
 static inline uint32_t bench_tokens(const bench_config *c)
 {
 	return c->batch * c->seq;
+}
+static inline bool bench_probes(const bench_config *c)
+{
+	return c->probe == 0; /* the first choice */
 }
 uint32_t bench_experts_min(const bench_config *c);
 

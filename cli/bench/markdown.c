@@ -35,7 +35,7 @@ static const json_t *row_with(const json_t *rows, const char *name)
 
 /* ---- the table */
 
-#define COLUMNS 15
+#define COLUMNS 17
 #define CELL_BYTES 40
 typedef struct line {
 	char cells[COLUMNS][CELL_BYTES];
@@ -45,21 +45,12 @@ static const struct {
 	const char *title;
 	bool left; /* else right-aligned */
 } columns[COLUMNS] = {
-	{"mode", true},
-	{"experts", false},
-	{"bank GiB", false},
-	{"status", true},
-	{"tokens/s", false},
-	{"step ms", false},
-	{"peak device GiB", false},
-	{"slots", false},
-	{"experts touched", false},
-	{"resident", false},
-	{"streamed", false},
-	{"to device GB", false},
-	{"back GB", false},
-	{"stall ms", false},
-	{"output", true},
+	{"mode", true},      {"experts", false},         {"bank GiB", false},
+	{"status", true},    {"tokens/s", false},        {"step ms", false},
+	{"of floor", false}, {"bound by", true},         {"peak device GiB", false},
+	{"slots", false},    {"experts touched", false}, {"resident", false},
+	{"streamed", false}, {"to device GB", false},    {"back GB", false},
+	{"stall ms", false}, {"output", true},
 };
 
 static void cell(line *l, int column, const char *format, ...)
@@ -84,19 +75,23 @@ static void measured_cells(line *l, const json_t *row)
 {
 	cell(l, 4, "%.0f", field_number(row, "tokens_per_s"));
 	cell(l, 5, "%.1f", field_number(row, "step_ms_median"));
-	cell(l, 6, "%.3f", gib(row, "peak_vram_bytes"));
-	cell(l, 7, "%" PRIu64, field_whole(row, "slots"));
+	if (field_known(row, "fraction_of_floor")) {
+		cell(l, 6, "%.3f", field_number(row, "fraction_of_floor"));
+		cell(l, 7, "%s", field_string(row, "bound_by"));
+	}
+	cell(l, 8, "%.3f", gib(row, "peak_vram_bytes"));
+	cell(l, 9, "%" PRIu64, field_whole(row, "slots"));
 	if (field_known(row, "experts_touched_expected"))
-		cell(l, 8, "%.1f (%.1f expected)", field_number(row, "experts_touched"),
+		cell(l, 10, "%.1f (%.1f expected)", field_number(row, "experts_touched"),
 		     field_number(row, "experts_touched_expected"));
 	else
-		cell(l, 8, "%.1f", field_number(row, "experts_touched"));
-	cell(l, 9, "%" PRIu64, field_whole(row, "resident_uses"));
-	cell(l, 10, "%" PRIu64, field_whole(row, "streamed_uses"));
-	cell(l, 11, "%.2f", gb(row, "h2d_weight_bytes"));
-	cell(l, 12, "%.2f", gb(row, "d2h_weight_bytes"));
-	cell(l, 13, "%.0f", field_number(row, "stall_ms"));
-	cell(l, 14, "%.8s", field_string(row, "output_hash"));
+		cell(l, 10, "%.1f", field_number(row, "experts_touched"));
+	cell(l, 11, "%" PRIu64, field_whole(row, "resident_uses"));
+	cell(l, 12, "%" PRIu64, field_whole(row, "streamed_uses"));
+	cell(l, 13, "%.2f", gb(row, "h2d_weight_bytes"));
+	cell(l, 14, "%.2f", gb(row, "d2h_weight_bytes"));
+	cell(l, 15, "%.0f", field_number(row, "stall_ms"));
+	cell(l, 16, "%.8s", field_string(row, "output_hash"));
 }
 
 static void row_line(line *l, const json_t *row)

@@ -198,6 +198,15 @@ static const option_spec specs[] = {
      .max = 1u << 24,
      .help = "Tokens the device workspace is made for; a longer step is cut into pieces inside a "
              "layer. auto: batch x seq."},
+	{.name = "probe",
+     .type = OPTION_CHOICE,
+     AT(probe),
+     .value_name = "on|off",
+     .fallback = "on",
+     .choices = "on|off",
+     .help =
+         "Probes link, device memory, host memory and arithmetic once a run, after the warm-up, so "
+         "that rows say which part of what the machine allows was reached."},
 	MODE_OPTION_THREADS(offsetof(bench_config, threads)),
 	{.name = "out",
      .type = OPTION_STRING,

@@ -66,6 +66,11 @@ double row_tokens_per_s(const bench_row *row, const bench_config *config)
 	return median > 0 ? bench_tokens(config) * 1000.0 / median : 0;
 }
 
+uint32_t row_slots(const bench_row *row)
+{
+	return row->mode == MODE_NAIVE_OFFLOAD ? 0 : row->engine.slots;
+}
+
 void row_check(bench_row *row)
 {
 	mode_figures figures = {.counters = row->counters,

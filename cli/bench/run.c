@@ -214,6 +214,25 @@ static ufm_status measure(run *r)
 	return UFM_OK;
 }
 
+/* ---- probes */
+
+#define PROBE_NS 60000000u /* each */
+#define PROBE_QUICK_NS 15000000u
+
+/* After the warm-up, when the slots hold experts, and before the first count. */
+static ufm_status probe_rates_of(run *r)
+{
+	probe_config config = {.engine = r->engine,
+	                       .block = r->naive ? naive_block(r->naive) : 0,
+	                       .budget_ns = r->config->quick ? PROBE_QUICK_NS : PROBE_NS};
+	if (!bench_probes(r->config) || stop_asked(r))
+		return UFM_OK;
+	progress(r, "probing");
+	ufm_status status = probe_all(&config, &r->row->rates);
+	r->row->probed = status == UFM_OK;
+	return status;
+}
+
 /* ---- all of it */
 
 static ufm_status open_model(run *r, const model_config *config)
@@ -244,6 +263,8 @@ static ufm_status run_all(run *r)
 	status = open_model(r, &describe);
 	if (!status)
 		status = warm_up(r);
+	if (!status && !r->row->interrupted)
+		status = probe_rates_of(r);
 	if (!status && !r->row->interrupted)
 		status = measure(r);
 	note_memory(r);

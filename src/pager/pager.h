@@ -71,4 +71,18 @@ ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, u
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
 void pager_layer_end(ufm_engine *e);
 
+/*
+ * At rest, for probes: between engine_enter and engine_leave, and no lease is held.
+ * rest: waits until nothing is in flight on the engine's streams. Gives two events for the caller's use
+ * until engine_leave.
+ * slot: where a slot lies and, in *key, whose bytes it holds, or UFM_KEY_NONE. Copying that key's host
+ * block there again changes nothing.
+ */
+typedef struct pager_events {
+	ufm_event *begin, *end;
+} pager_events;
+ufm_status pager_rest(ufm_engine *e, pager_events *events);
+uint32_t pager_slots(ufm_engine *e);
+ufm_devptr pager_slot(ufm_engine *e, uint32_t slot, uint32_t *key);
+
 #endif

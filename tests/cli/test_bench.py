@@ -146,6 +146,88 @@ def test_quick_and_origins(ufm):
     assert config["link-gbps"] == {"value": 2.0, "origin": "quick"}
 
 
+# ---- floors
+
+PROBED = ("probe_link_gbps probe_hbm_gbps probe_dram_gbps probe_sum_gbps probe_sum_link_gbps "
+          "probe_sum_cpu_gbps").split()
+FLOOR = "floor_ms fraction_of_floor bound_by floor_kind floor_misses".split()
+
+
+def test_rows_say_which_part_of_the_floor_they_reached(ufm):
+    rows = ufm.rows("--experts", "16,64", "--link-gbps", "0.5", "--workload", "uniform",
+                    "--vram-limit", "off")
+    for row in rows:
+        check_row(row)
+        assert all(row[name] > 0 for name in PROBED)
+        assert row["probe_sum_gbps"] == pytest.approx(
+            row["probe_sum_link_gbps"] + row["probe_sum_cpu_gbps"])
+        assert row["probe_threads"] >= 1 and row["probe_gflops"] is None  # 64 rows a step
+        # A copy never takes less than the emulated link says.
+        assert row["probe_link_gbps"] <= 0.505
+        assert row["fraction_of_floor"] == pytest.approx(row["floor_ms"] / row["step_ms_median"])
+        assert row["floor_ms"] == max(row["floor_resident_ms"], row["floor_miss_ms"])
+        layer_bytes = row["experts_touched"] * row["expert_bytes"]
+        assert row["floor_resident_ms"] == pytest.approx(layer_bytes / row["probe_hbm_gbps"] / 1e6)
+        assert row["floor_miss_ms"] == pytest.approx(
+            row["floor_misses"] * row["expert_bytes"] / row["probe_link_gbps"] / 1e6)
+        assert row["link_gbps_used"] == pytest.approx(
+            row["h2d_weight_bytes"] / sum(row["step_ms"]) / 1e6)
+    by = {(row["mode"], row["num_experts"]): row for row in rows}
+    for row in by["baseline", 16], by["baseline", 64], by["ufm", 16]:
+        assert (row["bound_by"], row["floor_misses"], row["overlap"]) == ("hbm", 0, None)
+    ufm64, naive = by["ufm", 64], by["naive_offload", 64]
+    assert ufm64["bound_by"] == naive["bound_by"] == "link"
+    assert ufm64["floor_kind"] == naive["floor_kind"] == "sweep"
+    assert ufm64["floor_misses"] == pytest.approx(ufm64["experts_touched"] - ufm64["slots"])
+    assert naive["floor_misses"] == naive["experts_touched"]
+    assert 0 <= ufm64["overlap"] <= 1 and naive["overlap"] == pytest.approx(0, abs=1e-9)
+
+
+def test_many_layers_are_measured_against_their_own_misses(ufm):
+    row = ufm.rows("--experts", "16", "--layers", "4", "--modes", "ufm", "--link-gbps", "0.5")[0]
+    check_row(row)
+    assert row["floor_kind"] == "measured"
+    assert row["floor_misses"] == pytest.approx(
+        row["streamed_uses"] / row["layers"] / row["steps"])
+    assert row["floor_miss_ms"] == pytest.approx(
+        row["h2d_weight_bytes"] / row["steps"] / row["probe_link_gbps"] / 1e6)
+
+
+def test_arithmetic_is_probed_where_calls_are_long(ufm):
+    row = ufm.rows("--experts", "4", "--modes", "ufm", "--batch", "8", "--seq", "16")[0]
+    assert row["probe_gflops"] > 0 and row["bound_by"] in ("hbm", "compute")
+    operations = 2 * 128 * 2 * 2 * 256 * 1024
+    assert row["floor_resident_ms"] >= operations / row["probe_gflops"] / 1e6 * 0.999
+
+
+def test_probing_changes_nothing_else(ufm):
+    run = ["--experts", "40", "--layers", "2", "--modes", "baseline,ufm,naive_offload",
+           "--vram-limit", "off"]
+    probed, plain = ufm.rows(*run, "--probe", "on"), ufm.rows(*run, "--probe", "off")
+    for on, off in zip(probed, plain):
+        assert list(on) == list(off)
+        for name in ("output_hash uses resident_uses streamed_uses prefetch_loads evictions "
+                     "bypasses h2d_weight_bytes h2d_activation_bytes d2h_weight_bytes "
+                     "d2h_activation_bytes slots peak_vram_bytes slab_high_water_bytes "
+                     "reserved_vram_bytes").split():
+            assert on[name] == off[name], name
+        assert all(off[name] is None for name in [*PROBED, *FLOOR, "probe_gflops", "probe_threads"])
+        assert off["link_gbps_used"] == pytest.approx(
+            off["h2d_weight_bytes"] / sum(off["step_ms"]) / 1e6)
+
+
+def test_the_table_shows_the_floor(ufm):
+    run = ["--no-out", "--experts", "8", "--modes", "ufm"]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]]
+             for line in ufm.bench(*run).stdout.splitlines() if line.startswith("|")]
+    row = dict(zip(lines[0], lines[2]))
+    assert float(row["of floor"]) > 0 and row["bound by"] in ("hbm", "compute", "link")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in
+             ufm.bench(*run, "--probe", "off").stdout.splitlines() if line.startswith("|")]
+    row = dict(zip(lines[0], lines[2]))
+    assert row["of floor"] == row["bound by"] == "" and int(row["slots"]) == 8
+
+
 # ---- workloads
 
 def test_uniform_says_what_was_expected(ufm):
@@ -220,6 +302,7 @@ def test_trace_gives_top_k(ufm):
     (["--policy", "min"], "--policy", 2),
     (["--policy", "belady"], "freq", 2),
     (["--link-gbps", "0"], "--link-gbps", 2),
+    (["--probe", "maybe"], "--probe", 2),
     (["--workload", "text:"], "--workload", 2),
     (["--workload", "zipf:x"], "zipf", 2),
     (["--workload", "nothing"], "uniform", 2),
