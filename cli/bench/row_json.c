@@ -121,6 +121,9 @@ static void add_own_geometry(json_t *out, const bench_config *config)
 	add(out, "warmup", json_integer(config->warmup));
 	add(out, "max_tokens", json_integer(config->max_tokens));
 	add(out, "threads", json_integer(config->threads));
+	add(out, "scoring", choice("scoring", config));
+	add(out, "preset", config->preset ? choice("preset", config) : NULL);
+	add(out, "phase", json_string(bench_phase_name((bench_phase)config->phase)));
 }
 
 static void add_own(json_t *out, const bench_row *row, const bench_config *config)
@@ -143,6 +146,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	    row->measured ? json_real((double)row->counters[COUNTER_route_wait_ns] / 1e6) : NULL);
 	add(out, "workload_wrapped", json_boolean(row->workload_wrapped));
 	add_own_geometry(out, config);
+	add(out, "host_open_ms", row->host_open_ns ? json_real((double)row->host_open_ns / 1e6) : NULL);
 }
 
 json_t *row_json(const bench_row *row, const bench_config *config)
