@@ -45,8 +45,8 @@ static const option_spec specs[] = {
 
 static const option_table info_options = {
 	.command = "info",
-	.summary =
-		"Says what experts a checkpoint (.safetensors, index, folder) or a packed bank holds.",
+	.summary = "Says what experts a checkpoint (.safetensors, index, folder), a packed bank or a "
+               "preset holds.",
 	.operand = "[FILE|DIR]",
 	.specs = specs,
 	.count = sizeof specs / sizeof specs[0],
@@ -188,7 +188,7 @@ static int find_facts(const info_config *config, const char *path, json_t **out)
 	const preset *p = preset_at(config->preset);
 	ufm_status status;
 	if (!path && !p) {
-		message_error("info", "found no path, expected %s or --preset", info_options.operand);
+		message_error("info", "found no path, expected FILE|DIR or --preset");
 		return CLI_USAGE;
 	}
 	if (path && p) {

@@ -146,6 +146,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	    row->measured ? json_real((double)row->counters[COUNTER_route_wait_ns] / 1e6) : NULL);
 	add(out, "workload_wrapped", json_boolean(row->workload_wrapped));
 	add_own_geometry(out, config);
+	add(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
 	add(out, "host_open_ms", row->host_open_ns ? json_real((double)row->host_open_ns / 1e6) : NULL);
 }
 
