@@ -46,7 +46,7 @@ static const option_spec specs[] = {
 static const option_table info_options = {
 	.command = "info",
 	.summary = "Says what experts a checkpoint (.safetensors, index, folder), a packed bank or a "
-               "preset holds.",
+			   "preset holds.",
 	.operand = "[FILE|DIR]",
 	.specs = specs,
 	.count = sizeof specs / sizeof specs[0],

@@ -41,7 +41,7 @@ static ufm_status find_mode(const reader *r, const char *name, uint32_t *index)
 		}
 	if (out->mode_count == PLOT_MODES_MAX)
 		return malformed(r, "at most 12 different modes and phases");
-	snprintf(out->modes[out->mode_count], sizeof out->modes[0], "%s", name);
+	snprintf(out->modes[out->mode_count], sizeof out->modes[0], "%.31s", name);
 	*index = out->mode_count++;
 	return UFM_OK;
 }

@@ -119,12 +119,10 @@ static void test_decode_interleaves(void **unused)
 {
 	(void)unused;
 	enum { SEQUENCES = 4, LENGTH = 10 };
-	char text[LENGTH * 3 + 1] = "", word[4];
-	for (int i = 0; i < LENGTH; i++) {
-		snprintf(word, sizeof word, "%c%c ", 'a' + i, 'a' + i);
-		strcat(text, word);
-	}
-	char *spec = with_file("text", text, strlen(text));
+	char text[LENGTH * 3];
+	for (int i = 0; i < LENGTH; i++)
+		memcpy(text + 3 * i, (char[]){(char)('a' + i), (char)('a' + i), ' '}, 3);
+	char *spec = with_file("text", text, sizeof text);
 	workload_config config = {.spec = spec,
 	                          .seed = 7,
 	                          .d_model = D_MODEL,
