@@ -20,6 +20,15 @@ static double gb(const json_t *row, const char *name)
 	return (double)field_whole(row, name) / 1e9;
 }
 
+/* As a row's label. */
+static const char *label(const json_t *row, char *text, size_t size)
+{
+	const char *phase = field_string(row, "phase");
+	bool plain = strcmp(phase, "steps") == 0;
+	snprintf(text, size, "%s%s%s", field_string(row, "mode"), plain ? "" : " ", plain ? "" : phase);
+	return text;
+}
+
 /* The first row that has a value; NULL if none has. */
 static const json_t *row_with(const json_t *rows, const char *name)
 {
@@ -73,7 +82,8 @@ static void title_line(line *l, bool emulated)
 
 static void measured_cells(line *l, const json_t *row)
 {
-	cell(l, 4, "%.0f", field_number(row, "tokens_per_s"));
+	double tokens_per_s = field_number(row, "tokens_per_s");
+	cell(l, 4, "%.*f", tokens_per_s < 100 ? 2 : 0, tokens_per_s);
 	cell(l, 5, "%.1f", field_number(row, "step_ms_median"));
 	if (field_known(row, "fraction_of_floor")) {
 		cell(l, 6, "%.3f", field_number(row, "fraction_of_floor"));
@@ -96,7 +106,7 @@ static void measured_cells(line *l, const json_t *row)
 
 static void row_line(line *l, const json_t *row)
 {
-	cell(l, 0, "%s", field_string(row, "mode"));
+	label(row, l->cells[0], CELL_BYTES);
 	cell(l, 1, "%" PRIu64, field_whole(row, "num_experts"));
 	cell(l, 2, "%.2f", gib(row, "bank_bytes"));
 	cell(l, 3, "%s", field_string(row, "status"));
@@ -151,12 +161,13 @@ static void errors(FILE *to, const json_t *rows)
 	size_t i;
 	json_t *row;
 	bool first = true;
+	char text[CELL_BYTES];
 	json_array_foreach(rows, i, row)
 	{
 		if (!field_known(row, "error"))
 			continue;
 		fprintf(to, "%s- %s, %" PRIu64 " experts: %s: %s\n", first ? "\n" : "",
-		        field_string(row, "mode"), field_whole(row, "num_experts"),
+		        label(row, text, sizeof text), field_whole(row, "num_experts"),
 		        field_string(row, "status"), field_string(row, "error"));
 		first = false;
 	}

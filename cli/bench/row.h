@@ -15,13 +15,15 @@ typedef enum row_status { ROW_OK, ROW_OOM, ROW_ERROR } row_status;
 typedef struct bench_row {
 	placement_mode mode;
 	uint32_t experts;
+	char label[32]; /* for people: the mode, and the phase if it is not "steps" */
 	row_status status;
 	int exit_code;                /* what this row alone would end the command with */
 	char error[MODE_ERROR_BYTES]; /* "" when ok */
 	bool interrupted;
 
 	uint64_t bank_bytes, expert_bytes;
-	bool opened; /* the engine was opened, so that `engine` is known */
+	uint64_t host_open_ns; /* 0: the host tier was open already */
+	bool opened;           /* the engine was opened, so that `engine` is known */
 	ufm_engine_info engine;
 	char backend[64], device[128]; /* copies: the engine is gone */
 

@@ -154,6 +154,9 @@ static void add_own_geometry(json_t *out, const bench_config *config)
 	add(out, "warmup", json_integer(config->warmup));
 	add(out, "max_tokens", json_integer(config->max_tokens));
 	add(out, "threads", json_integer(config->threads));
+	add(out, "scoring", choice("scoring", config));
+	add(out, "preset", config->preset ? choice("preset", config) : NULL);
+	add(out, "phase", json_string(bench_phase_name((bench_phase)config->phase)));
 }
 
 static void add_own(json_t *out, const bench_row *row, const bench_config *config)
@@ -178,6 +181,8 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add_probes(out, row);
 	add_floor(out, row, config);
 	add_own_geometry(out, config);
+	add(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
+	add(out, "host_open_ms", row->host_open_ns ? json_real((double)row->host_open_ns / 1e6) : NULL);
 }
 
 json_t *row_json(const bench_row *row, const bench_config *config)

@@ -21,7 +21,7 @@ void engine_leave(ufm_engine *e);
 /* Buffers of the layer level, sized when the engine opened. T = max_tokens, K = top_k_max,
  * N = call_tokens_max. */
 typedef struct pager_workspace {
-	uint32_t piece_rows;   /* rows of x and hidden: T * K */
+	uint32_t piece_rows;   /* rows of x and hidden: T * K, at most 8192 */
 	ufm_devptr x;          /* f32 [piece_rows, d_model] */
 	ufm_devptr hidden;     /* backend hidden_bytes(piece_rows) */
 	ufm_devptr table;      /* row table, f32 [N * K, d_model]; page-locked host if N > T */
