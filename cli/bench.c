@@ -25,6 +25,7 @@ typedef struct sweep {
 	workload *load;
 	const char *backend; /* what --backend came to */
 	results *results;    /* NULL: none asked for */
+	timeline_file *timeline;
 	json_t *summary, *rows;
 	int exit_code;
 } sweep;
@@ -100,6 +101,9 @@ static int open_sweep(sweep *s)
 		status = resolve_backend(s);
 	if (status)
 		return message_status("bench", status);
+	status = mode_timeline_open(s->config.timeline, &s->timeline);
+	if (status)
+		return message_status("bench", status);
 	if (!s->config.no_out && results_open(s->config.out, &s->results) != UFM_OK) {
 		message_status("bench", UFM_EFILE);
 		return CLI_FAILED;
@@ -114,6 +118,7 @@ static void close_sweep(sweep *s)
 	json_decref(s->summary);
 	json_decref(s->rows);
 	results_close(s->results);
+	(void)timeline_file_close(s->timeline);
 	workload_close(s->load);
 }
 
@@ -154,6 +159,7 @@ static bool run_one(sweep *s, placement_mode mode, uint32_t experts, uint32_t nu
 	run_config run = {.config = &s->config,
 	                  .load = s->load,
 	                  .backend = s->backend,
+	                  .timeline = s->timeline,
 	                  .link_gbps = s->config.link_gbps,
 	                  .number = number,
 	                  .runs = s->config.modes.count * s->config.experts.count};
@@ -219,6 +225,13 @@ static void finish_sweep(sweep *s)
 	draw(s);
 }
 
+/* After the last row: the file may have been on a disk that is full. */
+static void finish_timeline(sweep *s)
+{
+	output_lost(s, timeline_file_close(s->timeline));
+	s->timeline = NULL;
+}
+
 static int bench_run(int argc, char *argv[])
 {
 	sweep s = {.exit_code = CLI_OK};
@@ -231,6 +244,7 @@ static int bench_run(int argc, char *argv[])
 	if (exit_code == CLI_OK) {
 		interrupt_install();
 		run_sweep(&s);
+		finish_timeline(&s);
 		finish_sweep(&s);
 		exit_code = s.exit_code;
 	}

@@ -13,6 +13,7 @@
 #include "cli/forward/rule.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/modes/timeline.h"
 #include "device/registry.h"
 #include "moe/source.h"
 
@@ -23,6 +24,7 @@ typedef struct run {
 	option_state *state;
 	const forward_input *input;
 	forward_result *out;
+	timeline_file *timeline;
 	const char *backend;
 	ufm_bank *bank;
 	float *router; /* NULL: ids and gates are given */
@@ -154,6 +156,7 @@ static ufm_status open_engine(run *r, const ufm_layer_config *layer)
 	engine.call_tokens_max = r->input->tokens > c->max_tokens ? r->input->tokens : c->max_tokens;
 	engine.top_k_max = c->top_k;
 	engine.arena_bytes = ufm_layer_bytes(&r->out->bank, layer);
+	engine.timeline_events = r->timeline ? MODE_TIMELINE_EVENTS : 0;
 	mode_ask_engine((placement_mode)c->mode, &r->out->bank.desc, &budget, &engine);
 	status = ufm_engine_open(r->host, &engine, &r->engine);
 	if (status)
@@ -266,13 +269,22 @@ static bool stopped(run *r)
 	return true;
 }
 
+static ufm_status draw_timeline(run *r)
+{
+	ufm_status status = mode_timeline_add(r->timeline, r->engine, "forward");
+	ufm_status closed = timeline_file_close(r->timeline);
+	return status ? status : closed;
+}
+
 void forward_run(forward_config *config, option_state *state, const forward_input *input, float *y,
                  forward_result *out)
 {
 	run r = {.config = config, .state = state, .input = input, .out = out};
-	ufm_status status;
+	ufm_status status, drawn;
 	memset(out, 0, sizeof *out);
-	status = open_request(&r);
+	status = mode_timeline_open(config->timeline, &r.timeline);
+	if (!status)
+		status = open_request(&r);
 	if (!status)
 		status = open_host(&r);
 	if (!status && !stopped(&r))
@@ -283,6 +295,9 @@ void forward_run(forward_config *config, option_state *state, const forward_inpu
 		fail(&r, status);
 	else if (!stopped(&r))
 		check_figures(&r);
+	drawn = draw_timeline(&r);
+	if (drawn && !out->exit_code)
+		fail(&r, drawn);
 	close_all(&r);
 	message_progress_clear();
 }

@@ -276,6 +276,8 @@ typedef struct ufm_engine_config {
 	                           * of longer calls lies in page-locked host memory. */
 	uint32_t top_k_max;
 	uint64_t arena_bytes; /* device bytes for layers and ufm_engine_alloc; see ufm_layer_bytes */
+	/* spans that ufm_engine_write_timeline can tell of, at most 2^24; 0: none are kept */
+	uint32_t timeline_events;
 } ufm_engine_config;
 
 /* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
@@ -351,6 +353,13 @@ UFM_API const ufm_counter_desc *ufm_counter_describe(uint32_t index);
 /* Writes min(count, ufm_counter_count()) values, since the engine opened. Waits for nothing; exact
  * once the last ticket is done. */
 UFM_API void ufm_engine_get_counters(ufm_engine *engine, uint64_t *values, uint32_t count);
+
+/*
+ * Writes what copies, kernels, CPU work and waits were made when as a Chrome trace (JSON;
+ * docs/formats.md): the latest timeline_events spans since the engine opened. Between calls; waits for
+ * work in flight. UFM_EINVAL when the engine keeps none; UFM_EFILE.
+ */
+UFM_API ufm_status ufm_engine_write_timeline(ufm_engine *engine, const char *path);
 
 /* ------------------------------------------------------------------ pager level */
 
