@@ -101,9 +101,10 @@ static int open_sweep(sweep *s)
 		status = resolve_backend(s);
 	if (status)
 		return message_status("bench", status);
-	status = mode_timeline_open(s->config.timeline, &s->timeline);
-	if (status)
-		return message_status("bench", status);
+	if (mode_timeline_open(s->config.timeline, &s->timeline) != UFM_OK) {
+		message_status("bench", UFM_EFILE);
+		return CLI_FAILED;
+	}
 	if (!s->config.no_out && results_open(s->config.out, &s->results) != UFM_OK) {
 		message_status("bench", UFM_EFILE);
 		return CLI_FAILED;
@@ -118,7 +119,7 @@ static void close_sweep(sweep *s)
 	json_decref(s->summary);
 	json_decref(s->rows);
 	results_close(s->results);
-	(void)timeline_file_close(s->timeline);
+	(void)mode_timeline_close(s->timeline);
 	workload_close(s->load);
 }
 
@@ -228,7 +229,7 @@ static void finish_sweep(sweep *s)
 /* After the last row: the file may have been on a disk that is full. */
 static void finish_timeline(sweep *s)
 {
-	output_lost(s, timeline_file_close(s->timeline));
+	output_lost(s, mode_timeline_close(s->timeline));
 	s->timeline = NULL;
 }
 

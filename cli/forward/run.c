@@ -269,22 +269,29 @@ static bool stopped(run *r)
 	return true;
 }
 
-static ufm_status draw_timeline(run *r)
+/* While the engine is open. */
+static void draw_timeline(run *r)
 {
 	ufm_status status = mode_timeline_add(r->timeline, r->engine, "forward");
-	ufm_status closed = timeline_file_close(r->timeline);
-	return status ? status : closed;
+	ufm_status closed = mode_timeline_close(r->timeline);
+	if ((!status && !closed) || r->out->exit_code)
+		return;
+	fail(r, status ? status : closed);
+	r->out->exit_code = CLI_FAILED;
 }
 
 void forward_run(forward_config *config, option_state *state, const forward_input *input, float *y,
                  forward_result *out)
 {
 	run r = {.config = config, .state = state, .input = input, .out = out};
-	ufm_status status, drawn;
+	ufm_status status;
 	memset(out, 0, sizeof *out);
-	status = mode_timeline_open(config->timeline, &r.timeline);
-	if (!status)
-		status = open_request(&r);
+	if (mode_timeline_open(config->timeline, &r.timeline) != UFM_OK) {
+		fail(&r, UFM_EFILE);
+		out->exit_code = CLI_FAILED;
+		return;
+	}
+	status = open_request(&r);
 	if (!status)
 		status = open_host(&r);
 	if (!status && !stopped(&r))
@@ -295,9 +302,7 @@ void forward_run(forward_config *config, option_state *state, const forward_inpu
 		fail(&r, status);
 	else if (!stopped(&r))
 		check_figures(&r);
-	drawn = draw_timeline(&r);
-	if (drawn && !out->exit_code)
-		fail(&r, drawn);
+	draw_timeline(&r);
 	close_all(&r);
 	message_progress_clear();
 }

@@ -34,3 +34,9 @@ ufm_status mode_timeline_add(timeline_file *f, ufm_engine *engine, const char *n
 	ufm_status status = timeline_file_add(f, t, name);
 	return status ? status_prefix(status, "--timeline") : UFM_OK;
 }
+
+ufm_status mode_timeline_close(timeline_file *f)
+{
+	ufm_status status = timeline_file_close(f);
+	return status ? status_prefix(status, "--timeline") : UFM_OK;
+}

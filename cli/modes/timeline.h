@@ -14,4 +14,7 @@ ufm_status mode_timeline_open(const char *path, timeline_file **out);
 /* While the engine is open; waits for it. What was dropped is said on standard error. f NULL: nothing. */
 ufm_status mode_timeline_add(timeline_file *f, ufm_engine *engine, const char *name);
 
+/* UFM_EFILE names --timeline. f NULL: nothing. */
+ufm_status mode_timeline_close(timeline_file *f);
+
 #endif
