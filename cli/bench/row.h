@@ -19,7 +19,8 @@ typedef struct bench_row {
 	bool interrupted;
 
 	uint64_t bank_bytes, expert_bytes;
-	bool opened; /* the engine was opened, so that `engine` is known */
+	uint64_t fill_ns; /* the host tier's opening: filled and page-locked; 0: not done */
+	bool opened;      /* the engine was opened, so that `engine` is known */
 	ufm_engine_info engine;
 	char backend[64], device[128]; /* copies: the engine is gone */
 

@@ -142,6 +142,9 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add(out, "route_wait_ms",
 	    row->measured ? json_real((double)row->counters[COUNTER_route_wait_ns] / 1e6) : NULL);
 	add(out, "workload_wrapped", json_boolean(row->workload_wrapped));
+	add(out, "fill_s", row->fill_ns ? json_real((double)row->fill_ns / 1e9) : NULL);
+	add(out, "fill_gbps",
+	    row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);
 	add_own_geometry(out, config);
 }
 

@@ -13,6 +13,7 @@
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/modes/filling.h"
 #include "pager/pager.h"
 #include "telemetry/sampler.h"
 
@@ -64,8 +65,13 @@ static ufm_status open_host(run *r)
 	host.backend = r->in->backend;
 	host.fill_threads = r->config->threads;
 	mode_ask_host(r->row->mode, &host);
-	progress(r, "filling the bank");
-	return ufm_host_open(r->bank, &host, &r->host);
+	filling bar;
+	snprintf(bar.what, sizeof bar.what, "[%u/%u] %s, %u experts: filling the bank", r->in->number,
+	         r->in->runs, mode_name(r->row->mode), r->row->experts);
+	filling_watch(&bar, &host);
+	ufm_status status = ufm_host_open(r->bank, &host, &r->host);
+	r->row->fill_ns = clock_now_ns() - bar.begin_ns;
+	return status;
 }
 
 static model_config describe_model(const run *r)

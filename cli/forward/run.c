@@ -13,6 +13,7 @@
 #include "cli/forward/rule.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/modes/filling.h"
 #include "cli/modes/timeline.h"
 #include "device/registry.h"
 #include "moe/source.h"
@@ -119,11 +120,13 @@ static ufm_status open_host(run *r)
 	uint64_t begin_ns = clock_now_ns();
 	ufm_host_config config;
 	ufm_status status;
+	filling bar;
 	UFM_STRUCT_INIT(&config);
 	config.backend = r->backend;
 	config.fill_threads = r->config->threads;
 	mode_ask_host((placement_mode)r->config->mode, &config);
-	message_progress("reading layer %u", r->config->layer);
+	snprintf(bar.what, sizeof bar.what, "reading layer %u", r->config->layer);
+	filling_watch(&bar, &config);
 	status = ufm_host_open(r->bank, &config, &r->host);
 	r->out->load_ns = clock_now_ns() - begin_ns;
 	return status;

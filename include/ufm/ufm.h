@@ -240,6 +240,11 @@ typedef struct ufm_host_config {
 	uint32_t pageable;        /* 1: ordinary memory, not page-locked (asked for by name, never a
 	                          * fallback) */
 	const char *store_filter; /* wraps the store: "fault:layer=L,expert=E" makes that read fail */
+	/* NULL, or told how far the loading is: first 0 of total_bytes, then rising, and total_bytes once,
+	 * when all is loaded and page-locked; after a failure not that far. Called from the threads that
+	 * fill, one call at a time; they wait for it, so it should be short. */
+	void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
+	void *progress_ctx;
 } ufm_host_config;
 
 /* Loads every block into host memory, page-locked for the backend's devices. On failure names the

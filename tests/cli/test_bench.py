@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -32,6 +33,8 @@ def check_row(row):
     tokens = row["batch"] * row["seq"]
     assert row["tokens_per_s"] == pytest.approx(tokens * 1000 / numpy.median(row["step_ms"]))
     assert 0 < row["peak_vram_bytes"] and row["peak_ram_bytes"] > 0
+    assert row["fill_s"] > 0
+    assert row["fill_gbps"] == pytest.approx(row["bank_bytes"] / row["fill_s"] / 1e9)
     assert row["slab_high_water_bytes"] <= row["peak_vram_bytes"]
     if row["mode"] == "naive_offload":
         assert row["streamed_uses"] == row["uses"]
@@ -395,3 +398,23 @@ def test_target_above_the_card(tmp_path):
     result = shell(f'"$0" bench {" ".join(TINY_RUN)} --vram-limit 500KiB --no-out')
     assert result.returncode == 2
     assert "--vram-limit" in result.stderr
+
+
+def test_a_terminal_shows_how_far_the_bank_is(ufm):
+    main, terminal = pty.openpty()
+    command = ufm.command("bench", *SMALL, "--no-out", "--modes", "ufm", "--experts", "16", "-o", "json")
+    with subprocess.Popen(command, cwd=ufm.folder, stdin=subprocess.DEVNULL, stderr=terminal,
+                          stdout=subprocess.DEVNULL) as process:
+        os.close(terminal)
+        shown = b""
+        try:
+            while part := os.read(main, 4096):
+                shown += part
+        except OSError:
+            pass  # the other end is closed
+        assert process.wait(timeout=60) == 0
+    os.close(main)
+    lines = [line for line in shown.decode().split("\r\x1b[K") if "filling the bank" in line]
+    assert "[--------------------] 0.0 of 0.0 GiB" in lines[0]
+    assert lines[0].startswith("[1/1] ufm, 16 experts: ")
+    assert "[####################] 0.0 of 0.0 GiB, " in lines[-1] and "0 s left" in lines[-1]
