@@ -36,7 +36,8 @@ typedef struct fill {
 	/* held by the thread that page-locks: guards first and the slab's registration */
 	atomic_flag locking;
 	uint32_t first;            /* all before it are filled */
-	atomic_flag telling;       /* held by the thread that calls progress */
+	atomic_flag telling;       /* held by the thread that calls progress: guards told */
+	uint32_t told;             /* blocks */
 	_Atomic uint32_t finished; /* blocks */
 } fill;
 
@@ -62,8 +63,9 @@ static void tell_finished(fill *f)
 	if (!f->config->progress || atomic_flag_test_and_set(&f->telling))
 		return;
 	uint32_t finished = atomic_load(&f->finished);
-	if (finished < f->keys)
+	if (finished > f->told && finished < f->keys)
 		tell(f, finished * f->host->block_bytes);
+	f->told = finished;
 	atomic_flag_clear(&f->telling);
 }
 

@@ -54,7 +54,7 @@ typedef struct budget {
 struct pager_work {
 	timeline_span span;
 	ufm_event *begin, *end;
-	bool ended; /* `end` is recorded */
+	bool ended, lost; /* `end` is recorded; or cannot be */
 };
 typedef struct work_ring {
 	struct pager_work *items;

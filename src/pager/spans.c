@@ -76,13 +76,15 @@ static struct pager_work *item(const work_ring *ring, uint64_t number)
 static bool passed(const ufm_engine *e, const struct pager_work *w)
 {
 	int done = 0;
+	if (w->lost)
+		return true;
 	return w->ended && e->b->event_query(w->end, &done) == UFM_OK && done;
 }
 
 static void retire(ufm_engine *e, struct pager_work *w)
 {
 	timeline *to = e->spans.timeline;
-	if (host_ns(e, w->begin, &w->span.begin_ns) && host_ns(e, w->end, &w->span.end_ns))
+	if (!w->lost && host_ns(e, w->begin, &w->span.begin_ns) && host_ns(e, w->end, &w->span.end_ns))
 		timeline_add(to, &w->span);
 	else
 		timeline_drop(to);
@@ -118,7 +120,7 @@ pager_work *pager_work_begin(ufm_engine *e, timeline_kind kind)
 	if (ring->next - ring->oldest < ring->room) {
 		w = item(ring, ring->next);
 		w->span.kind = kind;
-		w->ended = false;
+		w->ended = w->lost = false;
 		if (e->b->event_record(w->begin, e->compute) == UFM_OK)
 			ring->next++;
 		else
@@ -138,8 +140,8 @@ void pager_work_end(ufm_engine *e, pager_work *w, const timeline_span *span)
 	lock_take(&e->lock);
 	w->span = *span;
 	w->span.kind = kind;
-	/* An event that cannot be recorded means a lost device: nothing is retired any more. */
 	w->ended = e->b->event_record(w->end, e->compute) == UFM_OK;
+	w->lost = !w->ended;
 	lock_drop(&e->lock);
 }
 
