@@ -32,6 +32,7 @@ typedef struct sweep {
 	uint32_t number;     /* of the run, from 1 */
 	const char *backend; /* what --backend came to */
 	results *results;    /* NULL: none asked for */
+	timeline_file *timeline;
 	json_t *summary, *rows;
 	int exit_code;
 } sweep;
@@ -119,6 +120,10 @@ static int open_sweep(sweep *s)
 	ufm_status status = resolve(s);
 	if (status)
 		return message_status("bench", status);
+	if (mode_timeline_open(s->config.timeline, &s->timeline) != UFM_OK) {
+		message_status("bench", UFM_EFILE);
+		return CLI_FAILED;
+	}
 	if (!s->config.no_out && results_open(s->config.out, &s->results) != UFM_OK) {
 		message_status("bench", UFM_EFILE);
 		return CLI_FAILED;
@@ -135,6 +140,7 @@ static void close_sweep(sweep *s)
 	results_close(s->results);
 	for (uint32_t i = 0; i < PHASE_COUNT; i++)
 		workload_close(s->phases[i].load);
+	(void)mode_timeline_close(s->timeline);
 }
 
 /* A result that cannot be written ends the sweep, said once. */
@@ -175,6 +181,7 @@ static bool run_one(sweep *s, placement_mode mode, uint32_t experts, const sweep
 	                  .load = phase->load,
 	                  .tier = &s->tier,
 	                  .backend = s->backend,
+	                  .timeline = s->timeline,
 	                  .link_gbps = c->link_gbps,
 	                  .number = ++s->number,
 	                  .runs = c->modes.count * c->experts.count * c->phases.count};
@@ -259,6 +266,13 @@ static void finish_sweep(sweep *s)
 	draw(s);
 }
 
+/* After the last row: the file may have been on a disk that is full. */
+static void finish_timeline(sweep *s)
+{
+	output_lost(s, mode_timeline_close(s->timeline));
+	s->timeline = NULL;
+}
+
 static int bench_run(int argc, char *argv[])
 {
 	sweep s = {.exit_code = CLI_OK};
@@ -272,6 +286,7 @@ static int bench_run(int argc, char *argv[])
 	if (exit_code == CLI_OK) {
 		interrupt_install();
 		run_sweep(&s);
+		finish_timeline(&s);
 		finish_sweep(&s);
 		exit_code = s.exit_code;
 	}

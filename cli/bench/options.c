@@ -241,6 +241,12 @@ static const option_spec specs[] = {
      .fallback = "results",
      .help = "Folder for runs.jsonl, summary.json, telemetry and figures; made if missing, earlier "
              "results in it are replaced."},
+	{.name = "timeline",
+     .type = OPTION_STRING,
+     AT(timeline),
+     .value_name = "FILE",
+     .help = "Writes copies, kernels and waits as a Chrome trace (JSON) for chrome://tracing or "
+             "Perfetto, a process for each row."},
 	{.name = "no-out", .type = OPTION_FLAG, AT(no_out), .help = "Writes no files."},
 	{.name = "no-figures", .type = OPTION_FLAG, AT(no_figures), .help = "Draws no figures."},
 	{.name = "output",

@@ -22,8 +22,8 @@ typedef struct bench_row {
 	bool interrupted;
 
 	uint64_t bank_bytes, expert_bytes;
-	uint64_t host_open_ns; /* 0: the host tier was open already */
-	bool opened;           /* the engine was opened, so that `engine` is known */
+	uint64_t fill_ns; /* the host tier was filled and page-locked for this run; 0: it was open */
+	bool opened;      /* the engine was opened, so that `engine` is known */
 	ufm_engine_info engine;
 	char backend[64], device[128]; /* copies: the engine is gone */
 

@@ -180,9 +180,11 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add(out, "workload_wrapped", json_boolean(row->workload_wrapped));
 	add_probes(out, row);
 	add_floor(out, row, config);
+	add(out, "fill_s", row->fill_ns ? json_real((double)row->fill_ns / 1e9) : NULL);
+	add(out, "fill_gbps",
+	    row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);
 	add_own_geometry(out, config);
 	add(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
-	add(out, "host_open_ms", row->host_open_ns ? json_real((double)row->host_open_ns / 1e6) : NULL);
 }
 
 json_t *row_json(const bench_row *row, const bench_config *config)

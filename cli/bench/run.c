@@ -13,6 +13,8 @@
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/modes/filling.h"
+#include "pager/pager.h"
 #include "telemetry/sampler.h"
 
 typedef struct run {
@@ -46,10 +48,11 @@ static ufm_status open_bank(run *r)
 
 static ufm_status open_host(run *r)
 {
-	if (!tier_has_host(r->in->tier, r->row->mode))
-		progress(r, "filling the bank");
-	return tier_open_host(r->in->tier, r->config, r->in->backend, r->row->mode,
-	                      &r->row->host_open_ns);
+	filling bar;
+	snprintf(bar.what, sizeof bar.what, "[%u/%u] %s, %u experts: filling the bank", r->in->number,
+	         r->in->runs, mode_name(r->row->mode), r->row->experts);
+	return tier_open_host(r->in->tier, r->config, r->in->backend, r->row->mode, &bar,
+	                      &r->row->fill_ns);
 }
 
 static model_config describe_model(const run *r)
@@ -80,6 +83,7 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	engine.call_tokens_max = bench_tokens(c);
 	engine.top_k_max = c->top_k;
 	engine.arena_bytes = model_arena_bytes(describe);
+	engine.timeline_events = r->in->timeline ? MODE_TIMELINE_EVENTS : 0;
 	mode_ask_engine(row->mode, &r->info.desc, &budget, &engine);
 	progress(r, "opening the device");
 	status = ufm_engine_open(r->in->tier->host, &engine, &r->engine);
@@ -143,6 +147,11 @@ static ufm_status run_step(run *r, uint64_t step, uint64_t *spent_ns)
 	begin_ns = clock_now_ns();
 	status = model_forward(r->model, &batch, note_memory, r);
 	*spent_ns = clock_now_ns() - begin_ns;
+	timeline_add(engine_timeline(r->engine), &(timeline_span){.kind = TIMELINE_STEP,
+	                                                          .begin_ns = begin_ns,
+	                                                          .end_ns = begin_ns + *spent_ns,
+	                                                          .layer = (uint32_t)step,
+	                                                          .expert = TIMELINE_NONE});
 	return status ? status : model_download(r->model, r->y);
 }
 
@@ -257,6 +266,13 @@ static ufm_status run_all(run *r)
 	return status;
 }
 
+static ufm_status draw_timeline(const run *r)
+{
+	char name[64];
+	snprintf(name, sizeof name, "%s %u", mode_name(r->row->mode), r->row->experts);
+	return mode_timeline_add(r->in->timeline, r->engine, name);
+}
+
 static void close_all(run *r, ufm_status *telemetry)
 {
 	sampler_attach(r->sampler, NULL, NULL);
@@ -271,7 +287,7 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 {
 	run r = {.in = config, .config = config->config, .row = row};
 	sampler_config sampling = {.csv_path = config->telemetry_path};
-	ufm_status telemetry = sampler_open(&sampling, &r.sampler), status;
+	ufm_status telemetry = sampler_open(&sampling, &r.sampler), status, drawn;
 	if (telemetry)
 		return telemetry;
 	snprintf(row->backend, sizeof row->backend, "%s", config->backend);
@@ -282,8 +298,9 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 	status = r.y ? run_all(&r) : UFM_ENOMEM;
 	if (status)
 		row_fail(row, status);
+	drawn = draw_timeline(&r);
 	close_all(&r, &telemetry);
 	row_check(row);
 	message_progress_clear();
-	return telemetry;
+	return telemetry ? telemetry : drawn;
 }

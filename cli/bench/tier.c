@@ -50,11 +50,10 @@ bool tier_has_host(const bench_tier *tier, placement_mode mode)
 }
 
 ufm_status tier_open_host(bench_tier *tier, const bench_config *c, const char *backend,
-                          placement_mode mode, uint64_t *spent_ns)
+                          placement_mode mode, filling *bar, uint64_t *spent_ns)
 {
 	ufm_host_config host;
 	ufm_status status;
-	uint64_t begin_ns;
 	*spent_ns = 0;
 	if (tier_has_host(tier, mode))
 		return UFM_OK;
@@ -63,9 +62,9 @@ ufm_status tier_open_host(bench_tier *tier, const bench_config *c, const char *b
 	host.backend = backend;
 	host.fill_threads = c->threads;
 	mode_ask_host(mode, &host);
-	begin_ns = clock_now_ns();
+	filling_watch(bar, &host);
 	status = ufm_host_open(tier->bank, &host, &tier->host);
 	tier->pageable = host.pageable;
-	*spent_ns = clock_now_ns() - begin_ns;
+	*spent_ns = clock_now_ns() - bar->begin_ns;
 	return status;
 }

@@ -8,11 +8,17 @@
 
 #include "schedule/schedule.h"
 #include "telemetry/counters.h"
+#include "telemetry/timeline.h"
 
 ufm_host *engine_host(const ufm_engine *e);
 const ufm_backend *engine_backend(const ufm_engine *e);
 ufm_stream *engine_stream(const ufm_engine *e); /* the engine's own compute stream */
 counters *engine_counters(ufm_engine *e);
+
+/* NULL when none is kept, as timeline_add takes it. */
+timeline *engine_timeline(ufm_engine *e);
+/* Waits for work in flight, so that all of it is on the timeline. */
+ufm_status engine_settle(ufm_engine *e);
 
 /* One layer call at a time: taken around everything below. */
 void engine_enter(ufm_engine *e);
@@ -54,6 +60,15 @@ ufm_status pager_mark(ufm_engine *e, ufm_stream *stream, uint64_t *mark);
 /* Work enqueued on `stream` from now on comes after the mark. */
 ufm_status pager_order(ufm_engine *e, ufm_stream *stream, uint64_t mark);
 ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns);
+
+/*
+ * A span of the timeline between two points of the compute stream; both are given by one thread, in
+ * the layer call. begin is NULL when no timeline is kept or more is in flight than can be remembered
+ * (which counts as dropped); end takes it. Of `span` end reads all but the times.
+ */
+typedef struct pager_work pager_work;
+pager_work *pager_work_begin(ufm_engine *e, timeline_kind kind);
+void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
 
 /*
  * One layer's demand.

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -32,6 +33,8 @@ def check_row(row):
     tokens = row["batch"] * row["seq"]
     assert row["tokens_per_s"] == pytest.approx(tokens * 1000 / numpy.median(row["step_ms"]))
     assert 0 < row["peak_vram_bytes"] and row["peak_ram_bytes"] > 0
+    assert row["fill_s"] > 0
+    assert row["fill_gbps"] == pytest.approx(row["bank_bytes"] / row["fill_s"] / 1e9)
     assert row["slab_high_water_bytes"] <= row["peak_vram_bytes"]
     if row["mode"] == "naive_offload":
         assert row["streamed_uses"] == row["uses"]
@@ -327,7 +330,7 @@ def test_phases_are_rows_of_their_own(ufm):
     assert rows[0]["workspace_bytes"] < rows[1]["workspace_bytes"]
     assert rows[2]["slots"] > rows[3]["slots"]
     # One host tier for the modes that page-lock it, another for the one that does not.
-    opened = [row["host_open_ms"] is not None for row in rows]
+    opened = [row["fill_s"] is not None for row in rows]
     assert opened == [True, False, False, False, True, False]
     for phase in (0, 1):
         assert len({row["output_hash"] for row in rows[phase::2]}) == 1
@@ -342,7 +345,7 @@ def test_a_sweep_keeps_a_host_tier_as_long_as_it_serves(ufm):
     ended = ufm.bench("--no-out", "-o", "json", "--experts", "4,8", "--modes",
                       "ufm,naive_offload,baseline")
     rows = json.loads(ended.stdout)
-    assert [(row["mode"], row["num_experts"], row["host_open_ms"] is not None) for row in rows] == [
+    assert [(row["mode"], row["num_experts"], row["fill_s"] is not None) for row in rows] == [
         ("ufm", 4, True), ("baseline", 4, False), ("naive_offload", 4, True),
         ("ufm", 8, True), ("baseline", 8, False), ("naive_offload", 8, True)]
     alone = ufm.rows("--experts", "8", "--modes", "baseline")[0]
@@ -572,3 +575,23 @@ def test_target_above_the_card(tmp_path):
     result = shell(f'"$0" bench {" ".join(TINY_RUN)} --vram-limit 500KiB --no-out')
     assert result.returncode == 2
     assert "--vram-limit" in result.stderr
+
+
+def test_a_terminal_shows_how_far_the_bank_is(ufm):
+    main, terminal = pty.openpty()
+    command = ufm.command("bench", *SMALL, "--no-out", "--modes", "ufm", "--experts", "16", "-o", "json")
+    with subprocess.Popen(command, cwd=ufm.folder, stdin=subprocess.DEVNULL, stderr=terminal,
+                          stdout=subprocess.DEVNULL) as process:
+        os.close(terminal)
+        shown = b""
+        try:
+            while part := os.read(main, 4096):
+                shown += part
+        except OSError:
+            pass  # the other end is closed
+        assert process.wait(timeout=60) == 0
+    os.close(main)
+    lines = [line for line in shown.decode().split("\r\x1b[K") if "filling the bank" in line]
+    assert "[--------------------] 0.0 of 0.0 GiB" in lines[0]
+    assert lines[0].startswith("[1/1] ufm, 16 experts: ")
+    assert "[####################] 0.0 of 0.0 GiB, " in lines[-1] and "0 s left" in lines[-1]

@@ -92,7 +92,7 @@ static ufm_status find_granularity(ufm_device *device)
 /* The driver makes pools for streams and events when the first are opened, and keeps them. */
 static ufm_status fill_driver_pools(ufm_device *device)
 {
-	enum { STREAMS = 4, EVENTS = 512 };
+	enum { STREAMS = 4, EVENTS = 1024 };
 	ufm_stream *streams[STREAMS] = {NULL};
 	ufm_event *events[EVENTS] = {NULL};
 	ufm_status status = UFM_OK;
