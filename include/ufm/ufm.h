@@ -274,7 +274,7 @@ typedef struct ufm_engine_config {
 	uint64_t vram_limit_bytes;  /* gives the device the memory of a smaller card; 0: its own */
 	double link_gbps;           /* cpu backend: emulated link, decimal GB/s each way; 0: off */
 	uint32_t compute_threads;   /* cpu backend; default: the cores this process may use */
-	const char *policy;         /* "freq" (default), "lru", "fifo" */
+	const char *policy;         /* "cycle" (default), "freq", "lru", "fifo" */
 	uint32_t slots_max;         /* 0: as many as the budget holds */
 	uint32_t ring_slots;        /* of the slots, how many serve as the ring; default 4 */
 	uint32_t resident_all;      /* 1: every expert gets a slot, or opening fails (UFM_EDEVMEM) */

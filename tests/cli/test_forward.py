@@ -85,7 +85,7 @@ def test_report(case):
     assert config["norm-topk"] == {"value": True, "origin": "config.json"}
     assert config["scoring"] == {"value": "softmax", "origin": "config.json"}
     assert config["activation"] == {"value": "silu", "origin": "config.json"}
-    assert config["policy"] == {"value": "freq", "origin": "default"}
+    assert config["policy"] == {"value": "cycle", "origin": "default"}
     assert config["max-tokens"] == {"value": 10, "origin": "tokens of the input"}
 
 

@@ -109,7 +109,7 @@ static void configuration_is_checked_and_echoed(void **state)
 	assert_int_equal(info.slots, 5);
 	assert_int_equal(info.ring_slots, 2);
 	assert_int_equal(info.lease_max, 3);
-	assert_string_equal(info.policy, "freq");
+	assert_string_equal(info.policy, "cycle");
 	assert_string_equal(info.backend, fixture_backend()->name);
 	fixture_close(&f);
 }

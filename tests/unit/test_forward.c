@@ -34,13 +34,13 @@ static uint64_t run_steps(const fixture_config *c)
 /* One model in every placement. */
 static uint32_t compare_placements(fixture_config c)
 {
-	static const char *const policies[] = {"lru", "fifo", "freq"};
+	static const char *const policies[] = {"lru", "fifo", "freq", "cycle"};
 	uint32_t slots[] = {2, c.top_k + 1, 7};
 	uint32_t checked = 0;
 	c.resident_all = 1;
 	uint64_t want = run_steps(&c);
 	c.resident_all = 0;
-	for (uint32_t p = 0; p < 3; p++) {
+	for (uint32_t p = 0; p < 4; p++) {
 		for (uint32_t s = 0; s < 3; s++) {
 			c.policy = policies[p];
 			c.slots_max = slots[s];
@@ -119,9 +119,9 @@ static void same_bits_in_pieces(void **state)
 static void swept_layer_keeps_its_slots(void **state)
 {
 	(void)state;
-	static const char *const policies[] = {"lru", "fifo", "freq"};
+	static const char *const policies[] = {"lru", "fifo", "freq", "cycle"};
 	static const uint32_t slots[] = {2, 3, 5, 8, 12, 17};
-	for (uint32_t p = 0; p < 3; p++) {
+	for (uint32_t p = 0; p < 4; p++) {
 		for (uint32_t s = 0; s < 6; s++) {
 			fixture f;
 			fixture_config c = {.experts = 18,
