@@ -23,7 +23,7 @@ FAKE_UFM = """#!/usr/bin/env bash
 case "$1 $*" in
 --version*) echo "0.0 (${FAKE_VERSION:-a})" ;;
 doctor*) echo '{}' ;;
-*--no-out*) ;;
+plot* | *--no-out*) ;;
 *)
 	echo "$*" >>"$(dirname "$0")/asked.txt"
 	[[ " $* " != *" ${FAKE_FAILS:-nothing} "* ]] || exit 1
