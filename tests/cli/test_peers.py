@@ -20,7 +20,7 @@ needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reas
 
 def peers(*arguments, env=None):
     return subprocess.run([sys.executable, "-B", RUN, *map(str, arguments)], text=True, capture_output=True,
-                          timeout=100, env={**os.environ, **(env or {})})
+                          timeout=100, env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})})
 
 
 def rows_of(folder):

@@ -18,6 +18,9 @@ report = importlib.util.module_from_spec(spec)
 sys.modules["speed_report"] = report
 spec.loader.exec_module(report)
 
+# Threads of PyTorch that spin beside other tests take minutes.
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
 # A `ufm` that says what it was asked and writes a row for each mode, number of experts and phase.
 FAKE_UFM = """#!/usr/bin/env bash
 case "$1 $*" in
@@ -86,7 +89,7 @@ def speed(tmp_path):
         command = [SPEED, "--build", build, "--results", tmp_path / "results", "--backend", "cpu",
                    "--python", sys.executable, "--trace", tmp_path / "trace.npy", *arguments]
         return subprocess.run([str(part) for part in command], text=True, capture_output=True, timeout=200,
-                              env={**os.environ, "OUT": str(tmp_path / "out"), **env})
+                              env={**os.environ, "OUT": str(tmp_path / "out"), **ONE_THREAD, **env})
     run.results, run.out, run.asked = tmp_path / "results", tmp_path / "out", build / "asked.txt"
     return run
 

@@ -304,7 +304,8 @@ def broken(results):
             if row["status"] == "error" or (row["status"] == "oom" and row["mode"] == "ufm"):
                 yield f"{name}: {row['status']}: {row['error']}"
             fraction = row.get("fraction_of_floor")
-            if fraction is not None and fraction > 1.05:
+            # On the cpu backend all paths share the cores, and a small bank is probed out of caches.
+            if fraction is not None and fraction > 1.05 and row.get("backend") != "cpu":
                 yield f"{name}: {fraction:.2f} of its floor: the floor is wrong"
     yield from other_bits(results)
 
