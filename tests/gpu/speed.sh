@@ -80,11 +80,13 @@ record() { # record FOLDER NAME OPTION-OF-BENCH...
 	UFM=$ufm RESULTS=$1 tools/record "$2" --backend "$backend" --no-figures "${@:3}"
 }
 
+math_of() { # bf16 weights on tensor cores; the cpu backend has fp32 alone
+	if [ "$1" = bf16 ] && [ "$backend" != cpu ]; then echo bf16; else echo fp32; fi
+}
+
 layer() { # the reference case: layer FOLDER DTYPE CPU-ASSIST OPTION...
-	local math=fp32
-	[ "$2" = f32 ] || math=bf16
-	record "$1" rows "${shape[@]}" "${budget[@]}" --workload uniform --dtype "$2" --math "$math" --steps 10 \
-		--warmup 2 --cpu-assist "$3" "${@:4}"
+	record "$1" rows "${shape[@]}" "${budget[@]}" --workload uniform --dtype "$2" --math "$(math_of "$2")" \
+		--steps 10 --warmup 2 --cpu-assist "$3" "${@:4}"
 }
 
 run_reference() { layer "$1" f32 off "${card[@]}" --modes baseline,ufm --experts "$fits,$some,$many"; }
@@ -99,15 +101,15 @@ run_timeline() {
 
 # The program for kernels alone; one row a line.
 run_skinny() {
-	local program=$build/bench/bench_experts dtype math=(fp32 bf16) n=0
+	local program=$build/bench/bench_experts dtype
 	mkdir -p "$1/rows"
 	for dtype in f32 bf16; do
-		"$program" --backend "$backend" --dtype "$dtype" --math "${math[n++]}" "${kernels[@]}" || return 1
+		"$program" --backend "$backend" --dtype "$dtype" --math "$(math_of "$dtype")" "${kernels[@]}" || return 1
 	done | tee "$1/rows/runs.jsonl"
 }
 
 shaped() { # shaped FOLDER CPU-ASSIST OPTION...
-	record "$1" rows --modes ufm --batch 1 --math bf16 --cpu-assist "$2" "${@:3}"
+	record "$1" rows --modes ufm --batch 1 --math "$(math_of bf16)" --cpu-assist "$2" "${@:3}"
 }
 
 decode_and_short() { # one filled bank serves both phases
