@@ -129,6 +129,12 @@ static const option_spec specs[] = {
          "Tokens the device workspace is made for; a longer input is cut into pieces inside the "
          "layer. auto: those of the input, at most 1024."},
 	MODE_OPTION_THREADS(offsetof(forward_config, threads)),
+	{.name = "timeline",
+     .type = OPTION_STRING,
+     AT(timeline),
+     .value_name = "FILE",
+     .help = "Writes copies, kernels and waits as a Chrome trace (JSON) for chrome://tracing or "
+             "Perfetto."},
 	{.name = "format",
      .letter = 'o',
      .type = OPTION_CHOICE,

@@ -59,6 +59,7 @@ static const struct {
 	REQUIRED(combine),
 	REQUIRED(hidden_bytes),
 	REQUIRED(group),
+	REQUIRED(read),
 };
 
 static ufm_status check_functions(const ufm_backend *backend, const char *path)

@@ -39,8 +39,12 @@ static ufm_status compute(forward *f)
 	                         .y = f->ws->table,
 	                         .device_entries = f->ws->entries,
 	                         .rows_max = f->call->tokens};
+	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);
 	ufm_status status = stage_gather(f, f->ws->row_token, 0, rows);
-	return status == UFM_OK ? f->b->experts(f->stream, &args) : status;
+	if (status == UFM_OK)
+		status = f->b->experts(f->stream, &args);
+	span_end(f, work, args.entry_count, rows);
+	return status;
 }
 
 static ufm_status enqueue(forward *f, ufm_devptr blocks)
@@ -73,6 +77,8 @@ ufm_status resident_run(forward *f, ufm_stream *caller, bool *ran)
 		return status;
 	*ran = true;
 	f->stream = caller;
+	pager_work *work = pager_work_begin(e, TIMELINE_LAYER);
 	status = enqueue(f, blocks);
+	span_end(f, work, 0, f->call->tokens);
 	return pager_resident_end(e, layer, caller, f->buffers, assignments, status);
 }

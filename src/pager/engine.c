@@ -39,6 +39,9 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 		return status_fail(UFM_EINVAL, "policy: \"%s\", expected one of %s", c->policy,
 		                   policy_names(false));
 	c->policy = policy->name;
+	if (c->timeline_events > TIMELINE_EVENTS_MAX)
+		return status_fail(UFM_EINVAL, "timeline_events: %u, expected at most %u",
+		                   c->timeline_events, TIMELINE_EVENTS_MAX);
 	return check_tokens(c, e->experts);
 }
 
@@ -139,6 +142,8 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 	if (status == UFM_OK)
 		status = loads_open(e);
 	if (status == UFM_OK)
+		status = spans_open(e);
+	if (status == UFM_OK)
 		status = leases_open(e);
 	if (status == UFM_OK)
 		status = residents_open(e);
@@ -197,6 +202,7 @@ void ufm_engine_close(ufm_engine *e)
 	leases_close(e);
 	residents_close(e);
 	loads_close(e);
+	spans_close(e);
 	marks_close(e);
 	cache_close(e->cache);
 	alloc_free(e->uses);

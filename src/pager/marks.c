@@ -108,6 +108,7 @@ ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns)
 		lock_take(&e->lock);
 		loads_step(e);
 		resident_harvest(e);
+		spans_step(e, mark);
 		lock_drop(&e->lock);
 	}
 	return status;

@@ -8,11 +8,17 @@
 
 #include "schedule/schedule.h"
 #include "telemetry/counters.h"
+#include "telemetry/timeline.h"
 
 ufm_host *engine_host(const ufm_engine *e);
 const ufm_backend *engine_backend(const ufm_engine *e);
 ufm_stream *engine_stream(const ufm_engine *e); /* the engine's own compute stream */
 counters *engine_counters(ufm_engine *e);
+
+/* NULL when none is kept, as timeline_add takes it. */
+timeline *engine_timeline(ufm_engine *e);
+/* Waits for work in flight, so that all of it is on the timeline. */
+ufm_status engine_settle(ufm_engine *e);
 
 /* One layer call at a time: taken around everything below. */
 void engine_enter(ufm_engine *e);
@@ -21,7 +27,7 @@ void engine_leave(ufm_engine *e);
 /* Buffers of the layer level, sized when the engine opened. T = max_tokens, K = top_k_max,
  * N = call_tokens_max. */
 typedef struct pager_workspace {
-	uint32_t piece_rows;   /* rows of x and hidden: T * K */
+	uint32_t piece_rows;   /* rows of x and hidden: T * K, at most 8192 */
 	ufm_devptr x;          /* f32 [piece_rows, d_model] */
 	ufm_devptr hidden;     /* backend hidden_bytes(piece_rows) */
 	ufm_devptr table;      /* row table, f32 [N * K, d_model]; page-locked host if N > T */
@@ -68,6 +74,15 @@ ufm_status pager_order(ufm_engine *e, ufm_stream *stream, uint64_t mark);
 ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns);
 
 /*
+ * A span of the timeline between two points of the compute stream; both are given by one thread, in
+ * the layer call. begin is NULL when no timeline is kept or more is in flight than can be remembered
+ * (which counts as dropped); end takes it. Of `span` end reads all but the times.
+ */
+typedef struct pager_work pager_work;
+pager_work *pager_work_begin(ufm_engine *e, timeline_kind kind);
+void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
+
+/*
  * One layer's demand.
  * begin: pins what is resident, sets demands[].resident and refilled_next.
  * load: gives a streamed expert a slot, enqueues its copy behind the slot's last use, and orders the
@@ -88,7 +103,7 @@ void pager_layer_end(ufm_engine *e);
  * not wait for another at all.
  * begin: gives the device's table of their blocks, u64 [experts]; work enqueued on the stream from now
  * on may read them and use the workspace. Then the engine's lock is held until end: nothing in between
- * may wait, or call the pager. *blocks 0: not resident, nothing is held.
+ * may wait, or call the pager but for its spans. *blocks 0: not resident, nothing is held.
  * end: marks the work so far as the layer's last use in call->mark, and leaves the call's ids, which
  * the device writes, to be counted when the mark has passed. After a failure it waits for the work.
  * Returns the outcome, or its own failure.
@@ -97,5 +112,19 @@ ufm_status pager_resident_begin(ufm_engine *e, uint32_t layer, ufm_stream *strea
                                 ufm_devptr *blocks);
 ufm_status pager_resident_end(ufm_engine *e, uint32_t layer, ufm_stream *stream, pager_call *call,
                               uint64_t assignments, ufm_status outcome);
+
+/*
+ * At rest, for probes: between engine_enter and engine_leave, and no lease is held.
+ * rest: waits until nothing is in flight on the engine's streams. Gives two events for the caller's use
+ * until engine_leave.
+ * slot: where a slot lies and, in *key, whose bytes it holds, or UFM_KEY_NONE. Copying that key's host
+ * block there again changes nothing.
+ */
+typedef struct pager_events {
+	ufm_event *begin, *end;
+} pager_events;
+ufm_status pager_rest(ufm_engine *e, pager_events *events);
+uint32_t pager_slots(ufm_engine *e);
+ufm_devptr pager_slot(ufm_engine *e, uint32_t slot, uint32_t *key);
 
 #endif

@@ -91,7 +91,9 @@ ufm_status pager_resident_begin(ufm_engine *e, uint32_t layer, ufm_stream *strea
 	*blocks = 0;
 	lock_take(&e->lock);
 	ufm_status status = prepare(e, layer, stream, blocks);
-	if (!*blocks)
+	if (*blocks)
+		e->resident_stream = stream;
+	else
 		lock_drop(&e->lock);
 	return status;
 }
@@ -101,6 +103,7 @@ ufm_status pager_resident_end(ufm_engine *e, uint32_t layer, ufm_stream *stream,
                               uint64_t assignments, ufm_status outcome)
 {
 	ufm_status status = outcome;
+	e->resident_stream = NULL;
 	counter_add(&e->counters, COUNTER_calls, 1);
 	if (status == UFM_OK)
 		status = mark_record(e, stream, &call->mark);

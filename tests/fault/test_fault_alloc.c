@@ -30,7 +30,8 @@ static bool allow(void *ctx, size_t size_bytes)
 static ufm_status open_run_close(void)
 {
 	fixture f;
-	fixture_config c = {.layers = 2, .slots_max = 3, .tokens = 5, .max_tokens = 2};
+	fixture_config c = {
+		.layers = 2, .slots_max = 3, .tokens = 5, .max_tokens = 2, .timeline_events = 9};
 	ufm_status status = fixture_open(&f, &c);
 	if (status != UFM_OK)
 		return status;
@@ -80,7 +81,7 @@ static void steps_do_not_allocate(void **state)
 {
 	(void)state;
 	fixture f;
-	fixture_config c = {.layers = 2, .slots_max = 3, .tokens = 5};
+	fixture_config c = {.layers = 2, .slots_max = 3, .tokens = 5, .timeline_events = 9};
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	plan p = {.fail_at = 0, .for_ever = true};
 	alloc_set_hook(allow, &p);

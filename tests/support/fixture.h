@@ -18,6 +18,7 @@ typedef struct fixture_config {
 	const char *store_filter;
 	const ufm_backend *backend; /* NULL: fixture_backend() */
 	uint64_t seed;
+	uint32_t timeline_events;
 } fixture_config;
 
 typedef struct fixture {

@@ -182,4 +182,5 @@ const ufm_backend cpu_backend = {
 	.combine = cpu_combine,
 	.hidden_bytes = cpu_hidden_bytes,
 	.group = cpu_group,
+	.read = cpu_read,
 };

@@ -34,6 +34,7 @@ static const ufm_backend table = {
 	.combine = cuda_combine,
 	.hidden_bytes = cuda_hidden_bytes,
 	.group = cuda_group,
+	.read = cuda_read,
 };
 
 __attribute__((visibility("default"))) const ufm_backend *ufm_backend_entry(
