@@ -40,8 +40,8 @@ uint64_t budget_workspace(const ufm_engine *e, ufm_devptr base, pager_workspace 
 	ws->gates = carve(base, &used_bytes, 4 * assignments);
 	ws->row_of = carve(base, &used_bytes, 4 * assignments);
 	ws->row_token = carve(base, &used_bytes, 4 * assignments);
-	ws->route_tokens = c->max_tokens;
-	ws->logits = carve(base, &used_bytes, 4ull * c->max_tokens * e->experts);
+	ws->route_tokens = ws->piece_rows > c->top_k_max ? ws->piece_rows / c->top_k_max : 1;
+	ws->logits = carve(base, &used_bytes, 4ull * ws->route_tokens * e->experts);
 	ws->blocks = carve(base, &used_bytes, 8ull * e->layers * e->experts);
 	ws->entries = carve(base, &used_bytes, e->experts * sizeof(ufm_expert_rows));
 	if (c->call_tokens_max <= c->max_tokens) {

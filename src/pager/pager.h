@@ -35,7 +35,7 @@ typedef struct pager_workspace {
 	ufm_devptr row_of;     /* u32 [N * K] */
 	ufm_devptr row_token;  /* u32 [N * K] */
 	ufm_devptr tokens;     /* f32 [N, d_model] of host x and y; page-locked host if N > T */
-	uint32_t route_tokens; /* of which logits has room: T */
+	uint32_t route_tokens; /* that the router takes at once: piece_rows / K, at least 1 */
 	ufm_devptr logits;     /* f32 [route_tokens, experts] */
 	ufm_devptr blocks;     /* u64 [layers, experts]: where the experts of resident layers lie */
 	ufm_devptr entries;    /* ufm_expert_rows [experts], written by the device */
