@@ -167,10 +167,11 @@ static void run_case(bench *b, uint32_t tokens, bool output)
 			cpu[run - 1] = bytes / ((double)atomic_load(&b->cpu_ns) / o->threads);
 		}
 	}
-	printf("{\"isa\":\"%s\",\"dtype\":\"%s\",\"phase\":\"%s\",\"tokens\":%u,\"threads\":%u,"
-	       "\"units\":%u,\"d_model\":%u,\"d_hidden\":%u,\"prepared\":%s,\"bytes\":%.0f,\"runs\":%u,",
-	       b->kernels->isa, bf16 ? "bf16" : "f32", output ? "output" : "hidden", tokens, o->threads,
-	       o->units, o->d_model, o->d_hidden, b->prepared ? "true" : "false", bytes, o->runs);
+	printf(
+		"{\"isa\":\"%s\",\"dtype\":\"%s\",\"phase\":\"%s\",\"tokens\":%u,\"threads\":%u,"
+		"\"units\":%u,\"d_model\":%u,\"d_hidden\":%u,\"prepared\":%s,\"bytes\":%.0f,\"runs\":%u,",
+		b->kernels->isa, bf16 ? "bf16" : "f32", output ? "output" : "hidden", tokens, o->threads,
+		o->units, o->d_model, o->d_hidden, b->prepared ? "true" : "false", bytes, o->runs);
 	double middle = median(wall, o->runs);
 	printf("\"gbps\":%.2f,\"gbps_best\":%.2f,\"gbps_cpu\":%.2f}\n", middle, wall[o->runs - 1],
 	       median(cpu, o->runs));

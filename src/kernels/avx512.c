@@ -11,6 +11,7 @@
 /* 24 sums, 4 weights and 1 input of 32 registers. */
 #define TILE_ROWS 4
 #define TILE_TOKENS 6
+#define TILE_MAX 24
 
 typedef __m512 vec;
 
@@ -37,9 +38,17 @@ static inline vec v_load_part(const float *from, uint32_t count)
 	return _mm512_maskz_loadu_ps(first_lanes(count), from);
 }
 
+/* One shuffle puts each bf16 into the upper half of its lane, where widening and shifting are two
+ * operations on the ports that multiply. */
 static inline vec widen(__m256i bf16)
 {
-	return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16));
+	const __m512i from =
+		_mm512_set_epi32(0x000f0000, 0x000e0000, 0x000d0000, 0x000c0000, 0x000b0000, 0x000a0000,
+	                     0x00090000, 0x00080000, 0x00070000, 0x00060000, 0x00050000, 0x00040000,
+	                     0x00030000, 0x00020000, 0x00010000, 0x00000000);
+
+	return _mm512_castsi512_ps(
+		_mm512_maskz_permutexvar_epi16(0xaaaaaaaau, from, _mm512_castsi256_si512(bf16)));
 }
 
 static inline vec v_load_bf16(const uint16_t *from)

@@ -9,6 +9,7 @@
 #define LANES 1
 #define TILE_ROWS 4
 #define TILE_TOKENS 4
+#define TILE_MAX 16
 
 typedef float vec;
 
