@@ -8,7 +8,8 @@
  *                 [--prepared on|off]
  *
  * One JSON line for each case and phase: gbps is the median over the runs of weight bytes / time, and
- * gbps_cpu counts the threads' own time only, for a machine that others use too.
+ * gbps_cpu counts the threads' own time only, for a machine that others use too. Inputs are prepared
+ * outside that time (prepare_us, one thread), or by every call with --prepared off.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -78,9 +79,9 @@ static void compute(bench *b, uint32_t expert, uint32_t begin, uint32_t end)
 	const kernel_table *k = b->kernels;
 
 	if (b->output)
-		k->output(&b->desc, block, b->x, b->tokens, b->y, begin, end);
+		k->output_prepared(&b->desc, block, b->x, b->prepared, b->tokens, b->y, begin, end);
 	else
-		k->hidden(&b->desc, block, b->x, b->tokens, b->y, begin, end);
+		k->hidden_prepared(&b->desc, block, b->x, b->prepared, b->tokens, b->y, begin, end);
 }
 
 static void pass(bench *b)
@@ -146,6 +147,25 @@ static double median(double *values, uint32_t count)
 	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
+/* What an expert's inputs cost before its first unit, on one thread; 0 where nothing is prepared. */
+static uint64_t prepare(bench *b)
+{
+	ufm_role role = b->output ? UFM_ROLE_DOWN : UFM_ROLE_UP;
+	uint64_t bytes = b->kernels->prepared_bytes(&b->desc, role, b->tokens);
+
+	free(b->prepared);
+	b->prepared = NULL;
+	if (!b->o->prepared || !bytes)
+		return 0;
+	b->prepared = aligned_alloc(64, bytes);
+	if (!b->prepared)
+		fail("memory", strerror(errno));
+	memset(b->prepared, 0, bytes);
+	uint64_t from = now_ns(CLOCK_MONOTONIC);
+	b->kernels->prepare(&b->desc, role, b->x, b->tokens, b->prepared, 0, 1);
+	return now_ns(CLOCK_MONOTONIC) - from;
+}
+
 static void run_case(bench *b, uint32_t tokens, bool output)
 {
 	const options *o = b->o;
@@ -155,6 +175,7 @@ static void run_case(bench *b, uint32_t tokens, bool output)
 
 	b->tokens = tokens;
 	b->output = output;
+	uint64_t prepare_ns = prepare(b);
 	for (uint32_t run = 0; run < o->runs + 1; run++) { /* the first warms up */
 		atomic_store(&b->next, 0);
 		atomic_store(&b->cpu_ns, 0);
@@ -173,6 +194,7 @@ static void run_case(bench *b, uint32_t tokens, bool output)
 		b->kernels->isa, bf16 ? "bf16" : "f32", output ? "output" : "hidden", tokens, o->threads,
 		o->units, o->d_model, o->d_hidden, b->prepared ? "true" : "false", bytes, o->runs);
 	double middle = median(wall, o->runs);
+	printf("\"prepare_us\":%.1f,", (double)prepare_ns / 1e3);
 	printf("\"gbps\":%.2f,\"gbps_best\":%.2f,\"gbps_cpu\":%.2f}\n", middle, wall[o->runs - 1],
 	       median(cpu, o->runs));
 	fflush(stdout);

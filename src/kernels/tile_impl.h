@@ -25,7 +25,11 @@
 /* Weight rows of a block: multiples of a step that every tile's rows divide, and the bytes that a block
  * should not pass. */
 #define BLOCK_ROWS_STEP 12
+#ifdef HAVE_TILES
+#define BLOCK_ROWS_MAX 96
+#else
 #define BLOCK_ROWS_MAX 48
+#endif
 #define BLOCK_BYTES (128 * 1024)
 
 /* Row-major [rows, k]. */
@@ -255,6 +259,10 @@ static uint32_t block_rows(const matrix *m)
 {
 	size_t fit = BLOCK_BYTES / row_bytes(m->k, m->bf16);
 
+#ifdef HAVE_TILES
+	if (m->bf16)
+		return tiles_block_rows(row_bytes(m->k, true), BLOCK_ROWS_MAX);
+#endif
 	if (fit < 2 * BLOCK_ROWS_STEP)
 		return fit < BLOCK_ROWS_STEP ? TILE_ROWS : BLOCK_ROWS_STEP;
 	fit = fit / BLOCK_ROWS_STEP * BLOCK_ROWS_STEP;
