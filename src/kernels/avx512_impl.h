@@ -6,8 +6,8 @@
 #include <immintrin.h>
 
 #define LANES 16
-/* 24 sums, 4 weights and 1 input of 32 registers. */
-#define TILE_ROWS 4
+/* 24 sums, up to 6 weights and 1 input of 32 registers: 6 rows of 4 tokens, 4 of 6. */
+#define TILE_ROWS 6
 #define TILE_TOKENS 6
 #define TILE_MAX 24
 

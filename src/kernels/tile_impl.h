@@ -190,10 +190,6 @@ DEFINE_SWEEPS(4)
 DEFINE_SWEEPS(5)
 DEFINE_SWEEPS(6)
 #endif
-#if TILE_TOKENS > 6
-DEFINE_SWEEPS(7)
-DEFINE_SWEEPS(8)
-#endif
 
 static sweep_fn find_sweep(bool bf16, uint32_t tokens)
 {
@@ -206,10 +202,6 @@ static sweep_fn find_sweep(bool bf16, uint32_t tokens)
 		sweep_f32_5,
 		sweep_f32_6,
 #endif
-#if TILE_TOKENS > 6
-		sweep_f32_7,
-		sweep_f32_8,
-#endif
 	};
 	static const sweep_fn of_bf16[] = {
 		sweep_bf16_1,
@@ -219,10 +211,6 @@ static sweep_fn find_sweep(bool bf16, uint32_t tokens)
 #if TILE_TOKENS > 4
 		sweep_bf16_5,
 		sweep_bf16_6,
-#endif
-#if TILE_TOKENS > 6
-		sweep_bf16_7,
-		sweep_bf16_8,
 #endif
 	};
 
@@ -241,10 +229,13 @@ static void multiply(const matrix *m, uint32_t begin, uint32_t end, const float 
 {
 	const unsigned char *w = matrix_row(m, begin);
 	uint32_t tiles = (tokens + TILE_TOKENS - 1) / TILE_TOKENS;
-	ahead next = {w, 0, then, tiles == 1};
+	ahead next = {.at = w, .then = then, .one_pass = tiles == 1};
 
-	if (then && tiles > 1)
-		next = (ahead){then, row_bytes(TILE_ROWS * LANES, m->bf16) / tiles, then, false};
+	if (then && tiles > 1) {
+		int rows = tile_rows((int)((tokens + tiles - 1) / tiles));
+		next.at = then;
+		next.step_bytes = row_bytes((uint32_t)rows * LANES, m->bf16) / tiles;
+	}
 	/* Spread evenly: 4 + 4 is faster than 6 + 2. */
 	for (uint32_t t = 0; tiles; tiles--) {
 		uint32_t count = (tokens - t + tiles - 1) / tiles;
