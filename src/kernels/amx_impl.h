@@ -69,19 +69,26 @@ static size_t panel_words(uint32_t tokens)
 	return (size_t)PANEL_TERMS * PANEL_PAIRS * panel_stride(tokens);
 }
 
-/* x as a sum of three numbers of 8 bits. Of an infinity the rest is 0. */
-static void split_terms(float x, uint32_t terms[PANEL_TERMS])
-{
-	float rest = x;
+#define SPLIT_LANES 16
+typedef float split_floats __attribute__((vector_size(SPLIT_LANES * 4)));
+typedef uint32_t split_words __attribute__((vector_size(SPLIT_LANES * 4)));
+typedef uint16_t split_halves __attribute__((vector_size(SPLIT_LANES * 2)));
 
-	for (uint32_t i = PANEL_TERMS; i-- > 0;) {
-		uint32_t bits;
-		float head;
-		memcpy(&bits, &rest, sizeof bits);
-		bits &= 0xffff0000u;
-		memcpy(&head, &bits, sizeof head);
-		terms[i] = bits;
-		rest = rest == head ? 0.0f : rest - head;
+/* Inputs as sums of three numbers of 8 bits; of an infinity the rest is 0. */
+static inline void split_terms(const float x[PANEL_COLUMNS],
+                               uint16_t terms[PANEL_TERMS][PANEL_COLUMNS])
+{
+	for (uint32_t c = 0; c < PANEL_COLUMNS; c += SPLIT_LANES) {
+		split_floats rest;
+		memcpy(&rest, x + c, sizeof rest);
+		for (uint32_t i = PANEL_TERMS; i-- > 0;) {
+			split_words bits = (split_words)rest;
+			split_floats head = (split_floats)(bits & 0xffff0000u);
+			split_words nothing = (split_words)(rest == head);
+			split_halves upper = __builtin_convertvector(bits >> 16, split_halves);
+			memcpy(&terms[i][c], &upper, sizeof upper);
+			rest = (split_floats)((split_words)(rest - head) & ~nothing);
+		}
 	}
 }
 
@@ -91,14 +98,14 @@ static void fill_panel(const float *x, uint32_t k, uint32_t count, uint32_t toke
 	uint32_t stride = panel_stride(tokens);
 
 	for (uint32_t t = 0; t < tokens; t++) {
-		const float *row = x + (size_t)t * k;
-		for (uint32_t p = 0; p < PANEL_PAIRS; p++) {
-			uint32_t even[PANEL_TERMS], odd[PANEL_TERMS];
-			split_terms(2 * p < count ? row[2 * p] : 0.0f, even);
-			split_terms(2 * p + 1 < count ? row[2 * p + 1] : 0.0f, odd);
-			for (uint32_t i = 0; i < PANEL_TERMS; i++)
-				panel[(i * PANEL_PAIRS + p) * stride + t] = even[i] >> 16 | odd[i];
-		}
+		float row[PANEL_COLUMNS] = {0.0f};
+		uint16_t terms[PANEL_TERMS][PANEL_COLUMNS];
+		uint32_t pairs[PANEL_TERMS * PANEL_PAIRS];
+		memcpy(row, x + (size_t)t * k, count * sizeof row[0]);
+		split_terms(row, terms);
+		memcpy(pairs, terms, sizeof pairs);
+		for (uint32_t p = 0; p < PANEL_TERMS * PANEL_PAIRS; p++)
+			panel[p * stride + t] = pairs[p];
 	}
 }
 
