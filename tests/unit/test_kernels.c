@@ -440,6 +440,24 @@ static void test_wide_range(void **state)
 	sample_free(&s);
 }
 
+/* A weight that is NaN reaches its own unit alone, also from the start of the row after a short step. */
+static void test_rows_apart(void **state)
+{
+	const kernel_table *k = table_of(state);
+	enum { D = 50, H = 37, TOKENS = 3, UNIT = 20 };
+	sample s;
+
+	sample_init(&s, UFM_EXPERT_MLP, UFM_BF16, D, H, TOKENS);
+	uint16_t *up =
+		(uint16_t *)(void *)(s.block + ufm_expert_part(&s.desc, UFM_ROLE_UP)->offset_bytes);
+	for (uint32_t c = 0; c < D; c++)
+		up[UNIT * D + c] = 0x7fc0;
+	k->hidden(&s.desc, s.block, s.x, TOKENS, s.hidden, 0, H);
+	for (uint32_t i = 0; i < TOKENS * H; i++)
+		assert_true(isnan(s.hidden[i]) == (i % H == UNIT));
+	sample_free(&s);
+}
+
 #define FOR_TABLE(test, isa) \
 	{ \
 #test " " isa, test, NULL, NULL, (void *)(uintptr_t)(isa) \
@@ -453,7 +471,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FOR_TABLES(test_products),   FOR_TABLES(test_invariance), FOR_TABLES(test_mixed_biases),
 		FOR_TABLES(test_logits),     FOR_TABLES(test_prepared),   FOR_TABLES(test_against_scalar),
-		FOR_TABLES(test_wide_range),
+		FOR_TABLES(test_wide_range), FOR_TABLES(test_rows_apart),
 	};
 
 	base_seed = rng_mix((uint64_t)time(NULL), 1);
