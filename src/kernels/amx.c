@@ -13,8 +13,11 @@
 #define TILE_LOAD(n, at, stride) \
 	__asm__ volatile("tileloadd (%0,%1,1), %%tmm" #n ::"r"(at), "r"((size_t)(stride)) : "memory")
 #define TILE_STORE(n, at, stride) \
-	__asm__ volatile("tilestored %%tmm" #n ", (%0,%1,1)" ::"r"(at), "r"((size_t)(stride)) \
-	                 : "memory")
+	do { \
+		void *to = (at); \
+		__asm__ volatile("tilestored %%tmm" #n ", (%0,%1,1)" ::"r"(to), "r"((size_t)(stride)) \
+		                 : "memory"); \
+	} while (0)
 #define TILE_DOT(sum, weights, inputs) \
 	__asm__ volatile("tdpbf16ps %%tmm" #inputs ", %%tmm" #weights ", %%tmm" #sum ::: "memory")
 
