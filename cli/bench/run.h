@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* One run: a mode and a number of experts, from opening the bank to closing everything. */
+/* One run: a mode, a number of experts and a phase, from the bank to closing the engine. */
 #ifndef CLI_BENCH_RUN_H
 #define CLI_BENCH_RUN_H
 
 #include "cli/bench/row.h"
+#include "cli/bench/tier.h"
 #include "cli/bench/workload.h"
 
 typedef struct run_config {
-	const bench_config *config;
+	const bench_config *config; /* of the run's phase */
 	workload *load;
+	bench_tier *tier;           /* what it opens stays open for the next run */
 	const char *backend;        /* by name, not "auto" */
 	const char *telemetry_path; /* NULL: none */
 	double link_gbps;           /* 0: off */

@@ -133,3 +133,8 @@ const moe_source *naive_source(const naive *n)
 {
 	return &n->source;
 }
+
+ufm_devptr naive_block(const naive *n)
+{
+	return n->block;
+}

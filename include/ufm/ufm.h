@@ -275,7 +275,8 @@ typedef struct ufm_engine_config {
 	uint32_t resident_all;      /* 1: every expert gets a slot, or opening fails (UFM_EDEVMEM) */
 	uint32_t poison_free_slots; /* 1: fill a slot with NaN before it is refilled (debugging) */
 	/* layer level; max_tokens = 0 makes a pager-only engine */
-	uint32_t max_tokens;      /* bounds the device workspace */
+	uint32_t max_tokens;      /* bounds the device workspace: the row table, f32 [max_tokens *
+	                           * top_k_max, d_model], and what a piece of at most 8192 rows needs */
 	uint32_t call_tokens_max; /* most tokens one call may bring; default max_tokens. The row table
 	                           * of longer calls lies in page-locked host memory. */
 	uint32_t top_k_max;

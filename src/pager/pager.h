@@ -21,7 +21,7 @@ void engine_leave(ufm_engine *e);
 /* Buffers of the layer level, sized when the engine opened. T = max_tokens, K = top_k_max,
  * N = call_tokens_max. */
 typedef struct pager_workspace {
-	uint32_t piece_rows;   /* rows of x and hidden: T * K */
+	uint32_t piece_rows;   /* rows of x and hidden: T * K, at most 8192 */
 	ufm_devptr x;          /* f32 [piece_rows, d_model] */
 	ufm_devptr hidden;     /* backend hidden_bytes(piece_rows) */
 	ufm_devptr table;      /* row table, f32 [N * K, d_model]; page-locked host if N > T */
@@ -70,5 +70,19 @@ ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_
 ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
 void pager_layer_end(ufm_engine *e);
+
+/*
+ * At rest, for probes: between engine_enter and engine_leave, and no lease is held.
+ * rest: waits until nothing is in flight on the engine's streams. Gives two events for the caller's use
+ * until engine_leave.
+ * slot: where a slot lies and, in *key, whose bytes it holds, or UFM_KEY_NONE. Copying that key's host
+ * block there again changes nothing.
+ */
+typedef struct pager_events {
+	ufm_event *begin, *end;
+} pager_events;
+ufm_status pager_rest(ufm_engine *e, pager_events *events);
+uint32_t pager_slots(ufm_engine *e);
+ufm_devptr pager_slot(ufm_engine *e, uint32_t slot, uint32_t *key);
 
 #endif

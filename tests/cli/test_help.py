@@ -9,14 +9,15 @@ OPTIONS = {
     "bench": ["quick", "modes", "experts", "layers", "d-model", "d-hidden", "kind", "top-k",
               "norm-topk", "batch", "seq", "steps", "warmup", "dtype", "seed", "vram-target",
               "headroom", "vram-limit", "policy", "ring", "backend", "link-gbps", "max-tokens",
-              "threads", "workload", "out", "no-out", "no-figures", "output", "verbose", "help"],
+              "threads", "probe", "workload", "out", "no-out", "no-figures", "output", "verbose", "help",
+              "preset", "phase", "scoring"],
     "forward": ["weights", "layer", "input", "output", "ids", "gates", "top-k", "norm-topk",
                 "no-norm-topk", "scoring", "activation", "f16-as", "mode", "vram-target", "headroom",
                 "vram-limit", "policy", "backend", "max-tokens", "threads", "format", "verbose",
                 "help"],
     "plot": ["help"],
     "doctor": ["output", "out", "help"],
-    "info": ["f16-as", "output", "help"],
+    "info": ["f16-as", "preset", "output", "help"],
     "completion": ["help"],
 }
 

@@ -68,6 +68,7 @@ static ufm_status describe(ufm_device *device)
 		status = attribute(device, cudaDevAttrMultiProcessorCount, &units);
 	if (status != UFM_OK)
 		return status;
+	device->chains = properties.major >= 9;
 	snprintf(device->info.name, sizeof device->info.name, "%.80s (sm_%d%d)", properties.name,
 	         properties.major, properties.minor);
 	snprintf(device->info.driver, sizeof device->info.driver, "CUDA %d.%d, runtime %d.%d",
