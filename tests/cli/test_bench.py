@@ -33,8 +33,8 @@ def check_row(row):
     tokens = row["batch"] * row["seq"]
     assert row["tokens_per_s"] == pytest.approx(tokens * 1000 / numpy.median(row["step_ms"]))
     assert 0 < row["peak_vram_bytes"] and row["peak_ram_bytes"] > 0
-    assert row["fill_s"] is None or row["fill_s"] > 0  # an earlier run filled it
-    assert row["fill_gbps"] == pytest.approx(row["bank_bytes"] / row["fill_s"] / 1e9)
+    if row["fill_s"] is not None:  # else an earlier run filled it
+        assert row["fill_gbps"] == pytest.approx(row["bank_bytes"] / row["fill_s"] / 1e9)
     assert row["slab_high_water_bytes"] <= row["peak_vram_bytes"]
     if row["mode"] == "naive_offload":
         assert row["streamed_uses"] == row["uses"]
