@@ -288,6 +288,9 @@ typedef struct ufm_engine_config {
 	uint64_t arena_bytes; /* device bytes for layers and ufm_engine_alloc; see ufm_layer_bytes */
 	/* spans that ufm_engine_write_timeline can tell of, at most 2^24; 0: none are kept */
 	uint32_t timeline_events;
+	/* How the device computes the products of experts; default UFM_MATH_FP32. UFM_EUNSUPPORTED where
+	 * the backend has no such arithmetic: `cpu` has FP32 alone. The CPU path always has FP32. */
+	ufm_math math;
 } ufm_engine_config;
 
 /* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
@@ -323,6 +326,7 @@ typedef struct ufm_engine_info {
 	uint64_t expert_bytes, block_bytes;
 	uint64_t slab_bytes, workspace_bytes, arena_bytes; /* their sum is all we hold */
 	uint32_t max_tokens, call_tokens_max, top_k_max;
+	ufm_math math;
 } ufm_engine_info;
 UFM_API void ufm_engine_get_info(const ufm_engine *engine, ufm_engine_info *info);
 

@@ -37,6 +37,7 @@ static ufm_status compute(forward *f)
 	                         .x = f->ws->x,
 	                         .hidden = f->ws->hidden,
 	                         .y = f->ws->table,
+	                         .math = engine_math(f->layer->engine),
 	                         .device_entries = f->ws->entries,
 	                         .rows_max = f->call->tokens};
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);

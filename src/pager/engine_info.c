@@ -44,6 +44,7 @@ void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 		.max_tokens = c->max_tokens,
 		.call_tokens_max = c->call_tokens_max,
 		.top_k_max = c->top_k_max,
+		.math = c->math,
 	};
 }
 
@@ -114,6 +115,11 @@ ufm_stream *engine_stream(const ufm_engine *e)
 counters *engine_counters(ufm_engine *e)
 {
 	return &e->counters;
+}
+
+ufm_math engine_math(const ufm_engine *e)
+{
+	return e->config.math;
 }
 
 const pager_workspace *pager_get_workspace(const ufm_engine *e)
