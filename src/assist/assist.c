@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening and closing the pool, and the caller's side of a job. */
+#include "assist/assist.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <string.h>
+
+#include "assist/assist_int.h"
+#include "base/alloc.h"
+#include "base/status.h"
+
+/* ------------------------------------------------------------------ open and close */
+
+/* Threads block every signal, so that SIGINT reaches one of the application. */
+static ufm_status start_threads(assist *a)
+{
+	sigset_t all, before;
+	int error = 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (uint32_t i = 0; i < a->threads && !error; i++) {
+		assist_worker *w = &a->workers[i];
+		w->owner = a;
+		w->number = i;
+		error = pthread_create(&w->thread, NULL, assist_worker_main, w);
+		if (!error)
+			a->started++;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error)
+		return status_fail(UFM_ENOMEM, "CPU path: %u threads asked, %u started: %s", a->threads,
+		                   a->started, strerror(error));
+	assist_pin(a);
+	return UFM_OK;
+}
+
+static ufm_status take_memory(assist *a)
+{
+	a->items = alloc_pages((size_t)a->items_max * sizeof *a->items);
+	a->ends = alloc_zeroed(a->experts_max, sizeof *a->ends);
+	a->hidden = alloc_pages(2 * a->hidden_bytes);
+	return a->items && a->ends && a->hidden ? UFM_OK : UFM_ENOMEM;
+}
+
+ufm_status assist_open(const assist_config *config, assist **out)
+{
+	assert(config->threads >= 1 && config->threads <= ASSIST_THREADS_MAX);
+	uint64_t pieces = config->experts_max + config->rows_max / ASSIST_PIECE_ROWS;
+	if (pieces > UINT32_MAX / 2)
+		return status_fail(UFM_EINVAL, "CPU path: %llu rows, expected at most 2^36",
+		                   (unsigned long long)config->rows_max);
+	assist *a = alloc_zeroed(1, sizeof *a + config->threads * sizeof a->workers[0]);
+	if (!a)
+		return UFM_ENOMEM;
+	a->desc = config->desc;
+	a->kernels = config->kernels ? config->kernels : kernels_best();
+	a->threads = config->threads;
+	a->experts_max = config->experts_max;
+	a->items_max = (uint32_t)pieces;
+	a->hidden_bytes = 4ull * ASSIST_PIECE_ROWS * config->desc->d_hidden;
+	lock_init(&a->lock, LOCK_RANK_POOL, "cpu path");
+	lock_cond_init(&a->woken);
+	ufm_status status = take_memory(a);
+	if (status == UFM_OK)
+		status = start_threads(a);
+	if (status != UFM_OK) {
+		assist_close(a);
+		return status;
+	}
+	*out = a;
+	return UFM_OK;
+}
+
+void assist_close(assist *a)
+{
+	if (!a)
+		return;
+	atomic_store(&a->stop, true);
+	assist_signal(a);
+	for (uint32_t i = 0; i < a->started; i++)
+		pthread_join(a->workers[i].thread, NULL);
+	lock_cond_destroy(&a->woken);
+	lock_destroy(&a->lock);
+	alloc_pages_free(a->hidden, 2 * a->hidden_bytes);
+	alloc_pages_free(a->items, (size_t)a->items_max * sizeof *a->items);
+	alloc_free(a->ends);
+	alloc_free(a);
+}
+
+uint32_t assist_threads(const assist *a)
+{
+	return a->threads;
+}
+
+/* ------------------------------------------------------------------ a job */
+
+void assist_wake(assist *a)
+{
+	assist_signal(a);
+}
+
+/* A thread may be between joining and leaving a job that is closed, but then it looks at nothing. */
+void assist_begin(assist *a)
+{
+	assert(!(atomic_load(&a->inside) & ASSIST_OPEN));
+	a->added = a->done = a->item_count = 0;
+	a->rows = 0;
+	atomic_store_explicit(&a->published, 0, memory_order_relaxed);
+	atomic_fetch_add_explicit(&a->job, 1, memory_order_relaxed);
+	atomic_fetch_or_explicit(&a->inside, ASSIST_OPEN, memory_order_release);
+	assist_signal(a);
+}
+
+/* Chunks small enough that nobody waits long for the last, large enough to be worth the counter; in
+ * steps that suit the kernels' tiles: few rows are bound by memory, and then any step does. */
+#define CHUNKS_A_THREAD 8u
+#define CHUNK_BYTES_MIN 16384u
+#define UNITS_MAX 192u
+
+static void cut(const assist *a, assist_phase *p, uint32_t units, uint32_t width, uint32_t rows)
+{
+	uint32_t step = rows <= 4 ? 4 : 16;
+	uint32_t even = units / (a->threads * CHUNKS_A_THREAD);
+	uint32_t least = CHUNK_BYTES_MIN / (4 * width);
+	uint32_t per = even > least ? even : least;
+	per = (per / step + 1) * step;
+	p->units = units;
+	p->per_chunk = per < UNITS_MAX ? per : UNITS_MAX;
+	p->chunks = units / p->per_chunk + (units % p->per_chunk != 0);
+	atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+	atomic_store_explicit(&p->done, 0, memory_order_relaxed);
+}
+
+static void add_piece(assist *a, const void *block, const float *x, uint32_t rows, float *y)
+{
+	assert(a->item_count < a->items_max);
+	uint32_t index = a->item_count++;
+	assist_item *it = &a->items[index];
+	it->block = block;
+	it->x = x;
+	it->y = y;
+	it->hidden = a->hidden + (index % 2) * (a->hidden_bytes / sizeof *a->hidden);
+	it->rows = rows;
+	cut(a, &it->phases[0], a->desc->d_hidden, a->desc->d_model, rows);
+	cut(a, &it->phases[1], a->desc->d_model, a->desc->d_hidden, rows);
+	atomic_store_explicit(&it->begin_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&it->end_ns, 0, memory_order_relaxed);
+}
+
+void assist_add(assist *a, const void *block, const float *x, uint32_t rows, float *y)
+{
+	assert(a->added < a->experts_max);
+	for (uint32_t at = 0; at < rows; at += ASSIST_PIECE_ROWS) {
+		uint32_t left = rows - at;
+		uint64_t element = (uint64_t)at * a->desc->d_model;
+		add_piece(a, block, x + element, left < ASSIST_PIECE_ROWS ? left : ASSIST_PIECE_ROWS,
+		          y + element);
+	}
+	a->ends[a->added++] = a->item_count;
+	a->rows += rows;
+	atomic_store_explicit(&a->published, a->item_count, memory_order_release);
+	assist_signal(a);
+}
+
+static uint64_t item_end_ns(const assist *a, uint32_t index)
+{
+	return atomic_load_explicit(&a->items[index].end_ns, memory_order_acquire);
+}
+
+static uint32_t first_item(const assist *a, uint32_t index)
+{
+	return index ? a->ends[index - 1] : 0;
+}
+
+static bool expert_is_done(const assist *a, uint32_t index)
+{
+	for (uint32_t i = first_item(a, index); i < a->ends[index]; i++) {
+		if (item_end_ns(a, i) == 0)
+			return false;
+	}
+	return true;
+}
+
+uint32_t assist_done(assist *a)
+{
+	while (a->done < a->added && expert_is_done(a, a->done))
+		a->done++;
+	return a->done;
+}
+
+uint32_t assist_added(const assist *a)
+{
+	return a->added;
+}
+
+assist_span assist_span_of(const assist *a, uint32_t index)
+{
+	assist_span span = {0};
+	assert(index < a->added);
+	for (uint32_t i = first_item(a, index); i < a->ends[index]; i++) {
+		const assist_item *it = &a->items[i];
+		if (i == first_item(a, index))
+			span.begin_ns = atomic_load_explicit(&it->begin_ns, memory_order_relaxed);
+		span.end_ns = item_end_ns(a, i);
+		span.rows += it->rows;
+	}
+	return span;
+}
+
+/* Experts overlap at their ends; no time counts twice. */
+static uint64_t busy_ns(const assist *a)
+{
+	uint64_t busy = 0, until_ns = 0;
+	for (uint32_t i = 0; i < a->item_count; i++) {
+		uint64_t end_ns = item_end_ns(a, i);
+		uint64_t begin_ns = atomic_load_explicit(&a->items[i].begin_ns, memory_order_relaxed);
+		begin_ns = begin_ns > until_ns ? begin_ns : until_ns;
+		busy += end_ns > begin_ns ? end_ns - begin_ns : 0;
+		until_ns = end_ns > until_ns ? end_ns : until_ns;
+	}
+	return busy;
+}
+
+assist_totals assist_end(assist *a)
+{
+	for (uint32_t round = 0; assist_done(a) < a->added; round++)
+		assist_breathe(round);
+	atomic_fetch_and_explicit(&a->inside, ~ASSIST_OPEN, memory_order_release);
+	for (uint32_t round = 0; atomic_load_explicit(&a->inside, memory_order_acquire) != 0; round++)
+		assist_breathe(round);
+	return (assist_totals){.experts = a->added,
+	                       .rows = a->rows,
+	                       .busy_ns = busy_ns(a),
+	                       .weight_bytes = a->added * a->desc->expert_bytes};
+}
