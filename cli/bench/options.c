@@ -199,6 +199,8 @@ static const option_spec specs[] = {
      .help = "Tokens the device workspace is made for; a longer step is cut into pieces inside a "
              "layer. auto: batch x seq."},
 	MODE_OPTION_THREADS(offsetof(bench_config, threads)),
+	MODE_OPTION_CPU_ASSIST(offsetof(bench_config, cpu_assist)),
+	MODE_OPTION_CPU_SHARE(offsetof(bench_config, cpu_share)),
 	{.name = "out",
      .type = OPTION_STRING,
      AT(out),

@@ -99,7 +99,7 @@ static void add_figures(json_t *out, const bench_row *row, const bench_config *c
 
 static void add_run(json_t *out, const bench_row *row, const bench_config *config)
 {
-	add(out, "deterministic", json_true()); /* no path computes on the CPU beside a device */
+	add(out, "deterministic", row->opened ? json_boolean(row->deterministic) : NULL);
 	add(out, "workload", json_string(config->workload));
 	add(out, "policy", text(row->mode == MODE_UFM ? config->policy : ""));
 	add(out, "dtype", choice("dtype", config));
@@ -123,6 +123,20 @@ static void add_own_geometry(json_t *out, const bench_config *config)
 	add(out, "threads", json_integer(config->threads));
 }
 
+/* The path beside the device; with --cpu-share 0 and in other modes it is off. */
+static void add_cpu(json_t *out, const bench_row *row)
+{
+	bool on = row->opened && row->engine.cpu_threads;
+	uint32_t share = on ? row->engine.cpu_share_percent : 0;
+	add(out, "cpu_assist", text(row->cpu_assist));
+	add(out, "cpu_threads", row->opened ? json_integer(row->engine.cpu_threads) : NULL);
+	add(out, "cpu_share_percent", share ? json_integer(share) : NULL);
+	add_counter(out, "cpu_rows", row, COUNTER_cpu_rows);
+	add_counter(out, "cpu_weight_bytes", row, COUNTER_cpu_weight_bytes);
+	add(out, "cpu_ms",
+	    row->measured ? json_real((double)row->counters[COUNTER_cpu_ns] / 1e6) : NULL);
+}
+
 static void add_own(json_t *out, const bench_row *row, const bench_config *config)
 {
 	double link_gbps = row->opened ? row->engine.link_gbps : config->link_gbps;
@@ -143,6 +157,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	    row->measured ? json_real((double)row->counters[COUNTER_route_wait_ns] / 1e6) : NULL);
 	add(out, "workload_wrapped", json_boolean(row->workload_wrapped));
 	add_own_geometry(out, config);
+	add_cpu(out, row);
 }
 
 json_t *row_json(const bench_row *row, const bench_config *config)

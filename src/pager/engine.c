@@ -39,7 +39,8 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 		return status_fail(UFM_EINVAL, "policy: \"%s\", expected one of %s", c->policy,
 		                   policy_names(false));
 	c->policy = policy->name;
-	return check_tokens(c, e->experts);
+	status = cpu_path_check(c);
+	return status == UFM_OK ? check_tokens(c, e->experts) : status;
 }
 
 static ufm_status open_device(ufm_engine *e)
@@ -140,6 +141,8 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 		status = loads_open(e);
 	if (status == UFM_OK)
 		status = leases_open(e);
+	if (status == UFM_OK)
+		status = cpu_path_open(e);
 	return status == UFM_OK ? slots_poison(e, 0, e->plan.slots) : status;
 }
 
@@ -202,6 +205,7 @@ void ufm_engine_close(ufm_engine *e)
 	alloc_free(e->seen);
 	alloc_free(e->held);
 	calls_close(e);
+	cpu_path_close(e);
 	close_memory(e);
 	e->b->device_close(e->device);
 	lock_destroy(&e->lock);

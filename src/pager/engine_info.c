@@ -44,6 +44,9 @@ void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 		.max_tokens = c->max_tokens,
 		.call_tokens_max = c->call_tokens_max,
 		.top_k_max = c->top_k_max,
+		.cpu_threads = e->cpu.pool ? assist_threads(e->cpu.pool) : 0,
+		.cpu_share_percent = e->cpu.pool ? e->cpu.share_percent : 0,
+		.cpu_assist = e->cpu_why,
 	};
 }
 
@@ -107,6 +110,16 @@ ufm_stream *engine_stream(const ufm_engine *e)
 counters *engine_counters(ufm_engine *e)
 {
 	return &e->counters;
+}
+
+pager_cpu *pager_get_cpu(ufm_engine *e)
+{
+	return &e->cpu;
+}
+
+void engine_rates(const ufm_engine *e, assist_figures *out)
+{
+	*out = e->rates;
 }
 
 const pager_workspace *pager_get_workspace(const ufm_engine *e)

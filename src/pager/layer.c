@@ -136,6 +136,45 @@ ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n)
 	return status;
 }
 
+uint32_t pager_free_slots(ufm_engine *e)
+{
+	cache_stats stats;
+	lock_take(&e->lock);
+	cache_get_stats(e->cache, &stats);
+	lock_drop(&e->lock);
+	return stats.free;
+}
+
+void pager_layer_on_cpu(ufm_engine *e, uint32_t n)
+{
+	lock_take(&e->lock);
+	e->accounted += n;
+	lock_drop(&e->lock);
+	counter_add(&e->counters, COUNTER_cpu_uses, n);
+}
+
+const void *pager_layer_host(const ufm_engine *e, uint32_t layer, uint32_t expert)
+{
+	return host_block(e->host, key_of(e, layer, expert));
+}
+
+ufm_status pager_copies_in_flight(ufm_engine *e, uint32_t *copies)
+{
+	lock_take(&e->lock);
+	loads_step(e);
+	ufm_status status = loads_in_flight(e, copies);
+	lock_drop(&e->lock);
+	return status;
+}
+
+uint64_t pager_copy_ns(ufm_engine *e)
+{
+	lock_take(&e->lock);
+	uint64_t copy_ns = e->copy_ns;
+	lock_drop(&e->lock);
+	return copy_ns;
+}
+
 static void release_leftovers(ufm_engine *e)
 {
 	for (uint32_t i = 0; i < e->member_count; i++) {

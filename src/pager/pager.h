@@ -6,6 +6,8 @@
 
 #include <ufm/backend.h>
 
+#include "assist/assist.h"
+#include "assist/cost.h"
 #include "schedule/schedule.h"
 #include "telemetry/counters.h"
 
@@ -70,5 +72,45 @@ ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_
 ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
 void pager_layer_end(ufm_engine *e);
+
+/* The CPU path: what the layer level needs to let the CPU compute misses where they lie. Everything
+ * belongs to the one layer call in progress. */
+typedef struct pager_cpu {
+	assist *pool;     /* NULL: the path is off */
+	assist_cost cost; /* of an expert, by its tokens */
+	uint64_t *costs;  /* [experts], scratch */
+	uint32_t rows_max;
+	uint32_t share_percent; /* of a layer's misses, always; 0: what ends earliest */
+	/* Page-locked, f32 [rows_max, d_model], for host and device: normed inputs, outputs. Where the row
+	 * table lies in host memory, outputs go there and y is NULL. */
+	float *x, *y;
+	ufm_devptr x_view, y_view;
+	float *table; /* NULL: the row table lies on the device */
+} pager_cpu;
+pager_cpu *pager_get_cpu(ufm_engine *e);
+/* Slots that hold nothing. */
+uint32_t pager_free_slots(ufm_engine *e);
+/* Misses of this call that the CPU has been given. */
+void pager_layer_on_cpu(ufm_engine *e, uint32_t n);
+/* Where an expert lies in host memory. */
+const void *pager_layer_host(const ufm_engine *e, uint32_t layer, uint32_t expert);
+
+/* Copies of experts that have not ended, at most PAGER_LOADS, without waiting. */
+ufm_status pager_copies_in_flight(ufm_engine *e, uint32_t *copies);
+/* The mean time of one such copy lately; 0: none has ended yet. */
+uint64_t pager_copy_ns(ufm_engine *e);
+
+/* Decimal GB/s of expert bytes, measured in place: real blocks of the host tier, real copies into real
+ * slots, the real threads on one token. */
+typedef struct assist_figures {
+	double link_alone_gbps;
+	double link_gbps, cpu_gbps, sum_gbps; /* both at once */
+	uint64_t copy_ns, expert_ns;          /* of one expert, both at once */
+} assist_figures;
+/* Takes a few copies' time. UFM_EUNSUPPORTED where the path is off. Copies go into empty slots, or put
+ * the same bytes again where an expert lies; no layer call or lease may run meanwhile. */
+ufm_status assist_probe(ufm_engine *e, assist_figures *out);
+/* What was measured when the engine opened; zeros if nothing was. */
+void engine_rates(const ufm_engine *e, assist_figures *out);
 
 #endif

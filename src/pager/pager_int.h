@@ -72,6 +72,10 @@ struct ufm_engine {
 	pager_call calls[PAGER_CALLS];
 	pinned call_memory[PAGER_CALLS];
 	uint32_t call_next;
+	pager_cpu cpu;
+	pinned cpu_x, cpu_y;
+	assist_figures rates;
+	char cpu_why[192]; /* "on", "off", "off: ..." */
 
 	lock layer_lock; /* one layer call at a time */
 	lock lock;       /* guards everything below */
@@ -89,6 +93,7 @@ struct ufm_engine {
 	uint64_t accounted;             /* uses of the layer call that got a path */
 	ufm_lease leases[PAGER_LEASES]; /* of one layer's experts each */
 	uint32_t leased;                /* experts in leases */
+	uint64_t copy_ns;               /* of one copy, lately */
 	_Atomic uint32_t slots_used, slots_high_water;
 	counters counters;
 };
@@ -109,6 +114,12 @@ uint64_t budget_workspace(const ufm_engine *e, ufm_devptr base, pager_workspace 
 ufm_status calls_open(ufm_engine *e);
 void calls_close(ufm_engine *e);
 
+/* cpu_path.c */
+/* Threads, buffers and the decision of auto. After everything else is open. */
+ufm_status cpu_path_open(ufm_engine *e);
+void cpu_path_close(ufm_engine *e);
+ufm_status cpu_path_check(const ufm_engine_config *c);
+
 /* marks.c; the engine's lock is held */
 ufm_status marks_open(ufm_engine *e);
 void marks_close(ufm_engine *e);
@@ -125,6 +136,8 @@ void loads_close(ufm_engine *e);
 void loads_step(ufm_engine *e);
 /* Waits for every copy in flight and retires it. */
 ufm_status loads_drain(ufm_engine *e);
+/* Copies that have not ended. */
+ufm_status loads_in_flight(ufm_engine *e, uint32_t *copies);
 /* Enqueues the copy of `key` into the slot of a placement. On failure the slot is free again. */
 ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place);
 /* Gives `key` a slot, starts its copy, pins the slot. UFM_EBUSY: every slot is pinned. */

@@ -46,7 +46,7 @@ def check_row(row):
 
 
 def test_three_regimes(ufm):
-    rows = ufm.rows("--experts", "16,64", "--link-gbps", "4")
+    rows = ufm.rows("--experts", "16,64", "--link-gbps", "4", "--cpu-assist", "off")
     by = {(row["mode"], row["num_experts"]): row for row in rows}
     assert len(rows) == len(by) == 6
     for row in rows:

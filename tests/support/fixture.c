@@ -85,6 +85,10 @@ static ufm_status open_engine(fixture *f)
 	config.headroom_bytes = f->c.headroom_bytes;
 	config.vram_limit_bytes = f->c.vram_limit_bytes;
 	config.compute_threads = 2;
+	config.link_gbps = f->c.link_gbps;
+	config.cpu_assist = f->c.cpu_assist ? f->c.cpu_assist : UFM_CPU_OFF;
+	config.cpu_threads = f->c.cpu_threads;
+	config.cpu_share_percent = f->c.cpu_share_percent;
 	config.arena_bytes = (uint64_t)f->c.layers * (4ull * f->c.d_model * (f->c.experts + 1) + 1024);
 	return ufm_engine_open(f->host, &config, &f->engine);
 }

@@ -18,6 +18,9 @@ typedef struct fixture_config {
 	const char *store_filter;
 	const ufm_backend *backend; /* NULL: fixture_backend() */
 	uint64_t seed;
+	uint32_t cpu_assist; /* 0: UFM_CPU_OFF */
+	uint32_t cpu_threads, cpu_share_percent;
+	double link_gbps;
 } fixture_config;
 
 typedef struct fixture {
