@@ -112,22 +112,29 @@ void assist_begin(assist *a)
 	assist_signal(a);
 }
 
-/* Chunks small enough that nobody waits long for the last, large enough to be worth the counter; in
- * steps that suit the kernels' tiles: few rows are bound by memory, and then any step does. */
-#define CHUNKS_A_THREAD 8u
-#define CHUNK_BYTES_MIN 16384u
-#define UNITS_MAX 192u
+/* Three quarters of the units make two large chunks a thread, the rest eight small ones, in steps that
+ * suit the kernels' tiles: few rows are bound by memory, and then any step does. */
+#define LARGES_A_THREAD 2u
+#define SMALLS_A_THREAD 8u
+#define SMALL_BYTES_MIN 8192u
+#define LARGE_UNITS_MAX 192u
+
+static uint32_t in_steps(uint32_t units, uint32_t step)
+{
+	return units < step ? step : units / step * step;
+}
 
 static void cut(const assist *a, assist_phase *p, uint32_t units, uint32_t width, uint32_t rows)
 {
-	uint32_t step = rows <= 4 ? 4 : 16;
-	uint32_t even = units / (a->threads * CHUNKS_A_THREAD);
-	uint32_t least = CHUNK_BYTES_MIN / (4 * width);
-	uint32_t per = even > least ? even : least;
-	per = (per / step + 1) * step;
+	uint32_t step = rows <= 4 ? 4 : 16, most = units / 4 * 3;
+	uint32_t large = in_steps(most / (a->threads * LARGES_A_THREAD), step);
 	p->units = units;
-	p->per_chunk = per < UNITS_MAX ? per : UNITS_MAX;
-	p->chunks = units / p->per_chunk + (units % p->per_chunk != 0);
+	p->large = large < LARGE_UNITS_MAX ? large : LARGE_UNITS_MAX;
+	p->larges = most / p->large;
+	uint32_t rest = units - p->larges * p->large;
+	uint32_t even = rest / (a->threads * SMALLS_A_THREAD), least = SMALL_BYTES_MIN / (4 * width);
+	p->small = in_steps(even > least ? even : least, step);
+	p->chunks = p->larges + rest / p->small + (rest % p->small != 0);
 	atomic_store_explicit(&p->next, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->done, 0, memory_order_relaxed);
 }

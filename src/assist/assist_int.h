@@ -16,15 +16,20 @@
 
 #define ASSIST_OPEN 0x80000000u
 
-/* One phase of a piece: chunks of `per_chunk` units out of `units`. */
+/* One phase of a piece: its units in large chunks, then the rest in small ones, so that the counter is
+ * asked seldom and nobody waits long for the last. */
 typedef struct assist_phase {
-	uint32_t units, per_chunk, chunks;
-	_Atomic uint32_t next, done;
+	uint32_t units, large, larges, small, chunks; /* units a chunk; how many; of both kinds */
+	char apart_1[64];
+	_Atomic uint32_t next; /* chunk */
+	char apart_2[64];
+	_Atomic uint32_t done; /* chunks, added up by each thread when it finds no more */
+	char apart_3[64];
 } assist_phase;
 
 /* One piece of an expert. Written before it is published, but for the atomics. */
 typedef struct assist_item {
-	_Alignas(64) const void *block;
+	const void *block;
 	const float *x;
 	float *y, *hidden;
 	uint32_t rows;

@@ -45,32 +45,34 @@ static bool take_chunk(assist_phase *p, uint32_t *begin, uint32_t *end)
 	uint32_t chunk = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
 	if (chunk >= p->chunks)
 		return false;
-	*begin = chunk * p->per_chunk;
-	*end = p->units - *begin < p->per_chunk ? p->units : *begin + p->per_chunk;
+	bool large = chunk < p->larges;
+	uint32_t size = large ? p->large : p->small;
+	*begin = large ? chunk * size : p->larges * p->large + (chunk - p->larges) * size;
+	*end = p->units - *begin < size ? p->units : *begin + size;
 	return true;
 }
 
 static void compute_hidden(const assist *a, assist_item *it)
 {
 	assist_phase *p = &it->phases[0];
-	uint32_t begin, end;
-	while (take_chunk(p, &begin, &end)) {
+	uint32_t begin, end, done = 0;
+	for (; take_chunk(p, &begin, &end); done++) {
 		if (begin == 0)
 			atomic_store_explicit(&it->begin_ns, clock_now_ns(), memory_order_relaxed);
 		a->kernels->hidden(a->desc, it->block, it->x, it->rows, it->hidden, begin, end);
-		atomic_fetch_add_explicit(&p->done, 1, memory_order_release);
 	}
+	if (done)
+		atomic_fetch_add_explicit(&p->done, done, memory_order_release);
 }
 
 static void compute_outputs(const assist *a, assist_item *it)
 {
 	assist_phase *p = &it->phases[1];
-	uint32_t begin, end;
-	while (take_chunk(p, &begin, &end)) {
+	uint32_t begin, end, done = 0;
+	for (; take_chunk(p, &begin, &end); done++)
 		a->kernels->output(a->desc, it->block, it->hidden, it->rows, it->y, begin, end);
-		if (atomic_fetch_add_explicit(&p->done, 1, memory_order_acq_rel) + 1 == p->chunks)
-			atomic_store_explicit(&it->end_ns, clock_now_ns(), memory_order_release);
-	}
+	if (done && atomic_fetch_add_explicit(&p->done, done, memory_order_acq_rel) + done == p->chunks)
+		atomic_store_explicit(&it->end_ns, clock_now_ns(), memory_order_release);
 }
 
 /* Pieces use two buffers of hidden values in turn, so the piece before the last must be done. */

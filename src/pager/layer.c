@@ -26,6 +26,8 @@ static void begin_event(ufm_engine *e, uint32_t layer, const schedule_demand *de
 	e->layer = layer;
 	e->member_count = n;
 	e->accounted = 0;
+	for (uint32_t i = 0; i < PAGER_WATCHED; i++)
+		e->layer_loads[i] = 0;
 	cache_event_begin(e->cache, layer, e->members, n);
 }
 
@@ -47,6 +49,7 @@ static ufm_status hold_streamed(ufm_engine *e, uint32_t layer, uint32_t expert)
 		return status;
 	e->held[expert] = slot;
 	e->accounted++;
+	e->layer_loads[e->layer_load_next++ % PAGER_WATCHED] = e->uses[slot].load;
 	counter_add(&e->counters, COUNTER_streamed_uses, 1);
 	return loads_order(e, slot, e->compute, true);
 }
@@ -160,10 +163,17 @@ const void *pager_layer_host(const ufm_engine *e, uint32_t layer, uint32_t exper
 
 ufm_status pager_copies_in_flight(ufm_engine *e, uint32_t *copies)
 {
+	ufm_status status = UFM_OK;
+	uint32_t pending = 0;
 	lock_take(&e->lock);
 	loads_step(e);
-	ufm_status status = loads_in_flight(e, copies);
+	for (uint32_t i = 0; i < PAGER_WATCHED && status == UFM_OK; i++) {
+		bool ended;
+		status = loads_has_ended(e, e->layer_loads[i], &ended);
+		pending += !ended;
+	}
 	lock_drop(&e->lock);
+	*copies = pending;
 	return status;
 }
 

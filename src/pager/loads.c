@@ -78,18 +78,13 @@ void loads_step(ufm_engine *e)
 	}
 }
 
-/* One stream carries them all, so those that have ended are the oldest. */
-ufm_status loads_in_flight(ufm_engine *e, uint32_t *copies)
+ufm_status loads_has_ended(ufm_engine *e, uint64_t number, bool *out)
 {
-	uint32_t pending = 0;
+	int done = 1;
 	ufm_status status = UFM_OK;
-	for (uint64_t number = e->load_next; number-- > e->load_oldest && status == UFM_OK; pending++) {
-		int done = 0;
+	if (number >= e->load_oldest)
 		status = e->b->event_query(load_at(e, number)->end, &done);
-		if (done)
-			break;
-	}
-	*copies = pending;
+	*out = done;
 	return status;
 }
 

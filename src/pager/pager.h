@@ -95,7 +95,8 @@ void pager_layer_on_cpu(ufm_engine *e, uint32_t n);
 /* Where an expert lies in host memory. */
 const void *pager_layer_host(const ufm_engine *e, uint32_t layer, uint32_t expert);
 
-/* Copies of experts that have not ended, at most PAGER_LOADS, without waiting. */
+/* How many of the two copies that the layer call started last have not ended, without waiting. Those of
+ * leases and hints are not counted: they must not keep a layer from its own. */
 ufm_status pager_copies_in_flight(ufm_engine *e, uint32_t *copies);
 /* The mean time of one such copy lately; 0: none has ended yet. */
 uint64_t pager_copy_ns(ufm_engine *e);

@@ -15,6 +15,7 @@
 #define PAGER_LOADS 64  /* copies in flight at most; a power of two */
 #define PAGER_MARKS 256 /* marks that can be waited for; a power of two */
 #define PAGER_CALLS 4
+#define PAGER_WATCHED 2 /* copies of a layer call that it can ask for */
 #define PAGER_LEASES 64
 #define PAGER_ALIGN 256u
 
@@ -90,6 +91,8 @@ struct ufm_engine {
 	uint8_t *seen;               /* [experts], scratch */
 	uint32_t *held;              /* [experts]: slot pinned for the layer call, or SLOT_NONE */
 	uint32_t layer, member_count;
+	uint64_t layer_loads[PAGER_WATCHED]; /* the latest copies of the layer call; 0: none */
+	uint32_t layer_load_next;
 	uint64_t accounted;             /* uses of the layer call that got a path */
 	ufm_lease leases[PAGER_LEASES]; /* of one layer's experts each */
 	uint32_t leased;                /* experts in leases */
@@ -136,8 +139,8 @@ void loads_close(ufm_engine *e);
 void loads_step(ufm_engine *e);
 /* Waits for every copy in flight and retires it. */
 ufm_status loads_drain(ufm_engine *e);
-/* Copies that have not ended. */
-ufm_status loads_in_flight(ufm_engine *e, uint32_t *copies);
+/* Whether the bytes of a copy have arrived. */
+ufm_status loads_has_ended(ufm_engine *e, uint64_t number, bool *out);
 /* Enqueues the copy of `key` into the slot of a placement. On failure the slot is free again. */
 ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place);
 /* Gives `key` a slot, starts its copy, pins the slot. UFM_EBUSY: every slot is pinned. */
