@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define UFM_BACKEND_ABI 2u
+#define UFM_BACKEND_ABI 3u
 #define UFM_BACKEND_HEADER(backend_name) \
 	.abi_version = UFM_BACKEND_ABI, .struct_size = sizeof(ufm_backend), .name = (backend_name)
 
@@ -107,6 +107,13 @@ typedef struct ufm_experts_args {
 	ufm_devptr x;      /* f32 [rows, d_model] */
 	ufm_devptr hidden; /* workspace of hidden_bytes(desc, rows) bytes */
 	ufm_devptr y;      /* f32 [rows, d_model]; may be page-locked host memory */
+	/* How the products are computed; 0: UFM_MATH_FP32. UFM_EUNSUPPORTED where there is no such
+	 * arithmetic. */
+	ufm_math math;
+	/* ufm_expert_rows [entry_count] in device memory, instead of entries. None has more than rows_max
+	 * rows, and one without rows does nothing. 0: entries. */
+	ufm_devptr device_entries;
+	uint32_t rows_max;
 } ufm_experts_args;
 
 #define UFM_ROW_NONE UINT32_MAX

@@ -112,6 +112,10 @@ typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2 } ufm_dtype;
 /* Bytes of one element; 0 for an unknown dtype. */
 UFM_API size_t ufm_dtype_bytes(ufm_dtype dtype);
 
+/* How a device computes the products of experts; sums are always f32. FP32: as f32 does, with the error
+ * of a plain product. TF32, BF16: weights and inputs are rounded to it first. */
+typedef enum ufm_math { UFM_MATH_FP32 = 1, UFM_MATH_TF32 = 2, UFM_MATH_BF16 = 3 } ufm_math;
+
 /* A part's place in the arithmetic. Matrices are row-major [rows, cols], y = W x + b. */
 typedef enum ufm_role {
 	UFM_ROLE_UP = 1,    /* [d_hidden, d_model] */

@@ -326,7 +326,12 @@ static void expert_two_streams(void **state)
 	run(&c, 0, 5, c.y_at);
 	download(a.y, a.y_at, y_bytes(&a));
 	download(c.y, c.y_at, y_bytes(&c));
-	ufm_experts_args args = {c.desc, c.table, 5, c.x_at, c.hidden_at, c.y_at};
+	ufm_experts_args args = {.desc = c.desc,
+	                         .entries = c.table,
+	                         .entry_count = 5,
+	                         .x = c.x_at,
+	                         .hidden = c.hidden_at,
+	                         .y = c.y_at};
 	for (uint32_t round = 0; round < 10; round++) {
 		OK(the.backend->experts(other, &args));
 		run(&a, 0, 5, a.y_at);

@@ -226,6 +226,9 @@ ufm_status cpu_experts(ufm_stream *stream, const ufm_experts_args *args)
 	if (!args->desc || !args->entries || !args->x || !args->hidden || !args->y)
 		return status_fail(UFM_EINVAL, "experts, %u entries: desc or an address is 0",
 		                   args->entry_count);
+	if (args->math && args->math != UFM_MATH_FP32)
+		return status_fail(UFM_EUNSUPPORTED, "experts: math is %d, expected UFM_MATH_FP32",
+		                   (int)args->math);
 	cpu_enqueue(stream, &command);
 	return UFM_OK;
 }

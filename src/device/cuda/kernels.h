@@ -15,12 +15,8 @@ cudaError_t kernels_gather(const ufm_gather_args *args, cudaStream_t stream);
 
 cudaError_t kernels_route(const ufm_router_args *args, cudaStream_t stream);
 
-/*
- * One product for the rows of several experts: out[r, u] = epilogue of sum over c of W[u, c] * x[r, c].
- * The same bits for a row however many rows are computed together: lane l of a warp sums the columns
- * that are l modulo 32 (in groups of `vector` columns), in rising order, and the 32 sums are added in
- * one fixed tree.
- */
+/* One product for the rows of several experts: out[r, u] = epilogue of sum over c of W[u, c] * x[r, c].
+ * The same bits for a row however many rows and entries are computed together (product.cuh). */
 typedef enum product_epilogue {
 	PRODUCT_PLAIN, /* + bias */
 	PRODUCT_GELU,  /* act(+ bias) */
@@ -32,8 +28,10 @@ typedef enum product_epilogue {
 #define PRODUCT_NONE UINT64_MAX /* an offset: no such part */
 
 typedef struct product_args {
-	const ufm_expert_rows *entries; /* host; copied by the launch */
-	uint32_t entry_count;
+	const ufm_expert_rows *entries;        /* host; copied by the launch */
+	const ufm_expert_rows *device_entries; /* instead; none has more than rows_max rows */
+	uint32_t entry_count, rows_max;
+	ufm_math math;
 	ufm_dtype dtype;          /* of matrices and biases */
 	uint32_t units, columns;  /* of the matrix: [units, columns] */
 	uint64_t matrix, bias;    /* offsets in a block, bytes */

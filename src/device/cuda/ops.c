@@ -101,7 +101,11 @@ static product_args hidden_product(const ufm_experts_args *args)
 	uint64_t gate = offset_of(desc, UFM_ROLE_GATE);
 
 	return (product_args){.entries = args->entries,
+	                      .device_entries =
+	                          (const ufm_expert_rows *)(uintptr_t)args->device_entries,
 	                      .entry_count = args->entry_count,
+	                      .rows_max = args->rows_max,
+	                      .math = args->math,
 	                      .dtype = find_part(desc, UFM_ROLE_UP)->dtype,
 	                      .units = desc->d_hidden,
 	                      .columns = desc->d_model,
@@ -119,7 +123,11 @@ static product_args output_product(const ufm_experts_args *args)
 	const ufm_expert_desc *desc = args->desc;
 
 	return (product_args){.entries = args->entries,
+	                      .device_entries =
+	                          (const ufm_expert_rows *)(uintptr_t)args->device_entries,
 	                      .entry_count = args->entry_count,
+	                      .rows_max = args->rows_max,
+	                      .math = args->math,
 	                      .dtype = find_part(desc, UFM_ROLE_DOWN)->dtype,
 	                      .units = desc->d_model,
 	                      .columns = desc->d_hidden,
@@ -136,7 +144,8 @@ ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args)
 {
 	if (args->entry_count == 0)
 		return UFM_OK;
-	if (!args->desc || !args->entries || !args->x || !args->hidden || !args->y)
+	if (!args->desc || !(args->entries || args->device_entries) || !args->x || !args->hidden ||
+	    !args->y)
 		return cuda_fail(UFM_EINVAL, "experts, %u entries: desc or an address is 0",
 		                 args->entry_count);
 	if (args->desc->expert_bytes > EXPERT_BYTES_MAX)

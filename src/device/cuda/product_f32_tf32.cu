@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* F32 weights, tf32 products: an arithmetic a file, so that they compile side by side. */
+#include "device/cuda/product.cuh"
+
+DEFINE_PRODUCT(f32_tf32)
