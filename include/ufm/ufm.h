@@ -468,7 +468,7 @@ typedef struct ufm_ticket {
  * ticket is done. On failure y is not written and the engine stays usable. The same bits for every
  * cache size, policy and order of arrival, unless the CPU path is on: its sums round in another order
  * than a device's, and which experts it computes depends on timing, or with cpu_share_percent on what
- * is resident. ticket may be NULL.
+ * is resident. Then the call also returns only when the CPU has done its part. ticket may be NULL.
  */
 UFM_API ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *call, ufm_ticket *ticket);
 /* Waits for a call's end and returns its outcome. */

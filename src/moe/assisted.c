@@ -3,7 +3,9 @@
  * A layer whose misses are shared between the link and the CPU. Both eat one list, the link from the
  * heavy end and the CPU from the light end, until they meet: so what the CPU computes is the end of the
  * row table. This thread gives out the work of both. It keeps a little ahead of each and asks the
- * schedule again whenever something ended.
+ * schedule again whenever something ended. A copy starts two experts before the work that reads it is
+ * launched, so that the CPU need not wait for launches. The order of starts and launches never depends
+ * on time; only how many there are does, and with a fixed share not even that.
  *
  * Inputs of the CPU are written to page-locked memory by the device, ahead of all other work of the
  * layer; its outputs are brought into the row table by the device's gather, which does not queue behind
@@ -25,6 +27,9 @@ typedef struct assisted {
 	forward *f;
 	pager_cpu *cpu;
 	launches at;        /* its streamed_end is where link and CPU meet */
+	uint32_t started;   /* the next miss to be copied; those before it, from at.streamed on, are not
+	                     * launched yet */
+	bool slots_busy;    /* the next copy waits for a launch to free a slot */
 	uint32_t candidate; /* demands from here on have their input in cpu->x */
 	uint32_t first_row; /* of the first candidate: row 0 of cpu->x */
 	uint64_t inputs;    /* the mark that they are written */
@@ -38,7 +43,7 @@ typedef struct assisted {
 void assisted_wake(forward *f)
 {
 	pager_cpu *cpu = pager_get_cpu(f->layer->engine);
-	if (cpu->pool && f->layer->paged)
+	if (cpu->pool && f->layer->paged && cpu->worked)
 		assist_wake(cpu->pool);
 }
 
@@ -194,7 +199,7 @@ static uint64_t cpu_busy_ns(const assisted *s, uint64_t now_ns)
 /* How many of the misses that are left the CPU should get. */
 static uint32_t cpu_part(const assisted *s)
 {
-	uint32_t from = s->at.streamed > s->candidate ? s->at.streamed : s->candidate;
+	uint32_t from = s->started > s->candidate ? s->started : s->candidate;
 	uint32_t n = s->at.streamed_end > from ? s->at.streamed_end - from : 0;
 	if (s->cpu->share_percent)
 		return s->fixed - assist_added(s->cpu->pool);
@@ -202,18 +207,30 @@ static uint32_t cpu_part(const assisted *s)
 	schedule_rates rates = {.link_ns = s->copy_ns,
 	                        .link_busy_ns = link_busy_ns(s, now_ns),
 	                        .cpu_busy_ns = cpu_busy_ns(s, now_ns),
-	                        .link_only = s->at.streamed_end - s->at.streamed - n};
+	                        .link_only = s->at.streamed_end - s->started - n};
 	for (uint32_t i = 0; i < n; i++)
 		s->cpu->costs[i] = cost_of(&s->cpu->cost, demand_at(s, s->at.streamed_end - 1 - i)->tokens);
 	return schedule_split(&rates, s->cpu->costs, n);
 }
 
+/* UFM_EBUSY is none as long as a launch may free a slot. */
 static ufm_status give_link(assisted *s)
 {
+	forward *f = s->f;
+	uint32_t layer = f->layer->config.layer, expert = demand_at(s, s->started)->expert;
+	ufm_status status = pager_layer_start(f->layer->engine, layer, expert);
+	bool pending = s->at.resident < s->at.resident_end || s->at.streamed < s->started;
+	s->slots_busy = status == UFM_EBUSY && pending;
+	if (s->slots_busy)
+		return UFM_OK;
+	if (status == UFM_EBUSY)
+		return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot", expert,
+		                   layer);
 	if (s->copies == 0)
 		s->link_since_ns = clock_now_ns();
 	s->copies++;
-	return launch_streamed(s->f, &s->at);
+	s->started++;
+	return status;
 }
 
 /* The first expert for the CPU waits for its inputs, after the first copies were started. */
@@ -237,24 +254,47 @@ static ufm_status give_cpu(assisted *s)
 	return UFM_OK;
 }
 
-/* Gives out what may be given out now; *idle stays true if that was nothing. */
+static bool residents_are_left(const assisted *s)
+{
+	return s->at.resident < s->at.resident_end;
+}
+
+/* Residents whose slot the first copies need. */
+static bool slots_must_be_freed(const assisted *s)
+{
+	return residents_are_left(s) && demand_at(s, s->at.resident)->launch == 0;
+}
+
+/* What comes next in launch order, of residents and of misses that were started. */
+static ufm_status launch_next(assisted *s)
+{
+	bool none_started = s->at.streamed == s->started;
+	s->slots_busy = false;
+	if (residents_are_left(s) && (none_started || launch_is_resident(s->f, &s->at)))
+		return launch_residents(s->f, &s->at);
+	return launch_streamed(s->f, &s->at);
+}
+
+/* Gives out what may be given out now; *idle stays true if that was nothing. When a copy is due and has
+ * to wait for another to end, launches wait as well: what they would free may not change who is
+ * displaced. */
 static ufm_status give_out(assisted *s, bool *idle)
 {
-	forward *f = s->f;
-	uint32_t left = s->at.streamed_end - s->at.streamed, part = cpu_part(s);
-	bool link_takes = left > part && s->copies < COPIES_AHEAD;
-	bool cpu_takes = part && assist_added(s->cpu->pool) - s->done < EXPERTS_AHEAD;
-	ufm_status status = UFM_OK;
-	if (s->at.resident < s->at.resident_end && (left == part || launch_is_resident(f, &s->at)))
-		status = launch_residents(f, &s->at);
-	else if (link_takes)
-		status = give_link(s);
-	else if (cpu_takes)
-		status = give_cpu(s);
-	else
-		return UFM_OK;
+	uint32_t part = cpu_part(s);
+	bool copy_is_due = s->at.streamed_end - s->started > part && !s->slots_busy &&
+	                   s->started - s->at.streamed < COPIES_AHEAD;
+	bool launch_is_left = residents_are_left(s) || s->at.streamed < s->started;
 	*idle = false;
-	return status;
+	if (slots_must_be_freed(s))
+		return launch_next(s);
+	if (copy_is_due && s->copies < COPIES_AHEAD)
+		return give_link(s);
+	if (part && assist_added(s->cpu->pool) - s->done < EXPERTS_AHEAD)
+		return give_cpu(s);
+	if (launch_is_left && !copy_is_due)
+		return launch_next(s);
+	*idle = true;
+	return UFM_OK;
 }
 
 /* ------------------------------------------------------------------ the layer */
@@ -290,7 +330,7 @@ static ufm_status share_out(assisted *s)
 			status = look_at_cpu(s);
 		if (status == UFM_OK)
 			status = give_out(s, &idle);
-		if (idle && !all_done(s))
+		if (status == UFM_OK && idle && !all_done(s))
 			wait_a_little(s);
 	}
 	return status == UFM_OK ? flush_outputs(s, true) : status;
@@ -301,6 +341,7 @@ static void account(assisted *s)
 {
 	assist_totals totals = assist_end(s->cpu->pool);
 	forward *f = s->f;
+	s->cpu->worked = totals.experts != 0;
 	pager_layer_on_cpu(f->layer->engine, totals.experts);
 	counter_add(f->counters, COUNTER_cpu_ns, totals.busy_ns);
 	counter_add(f->counters, COUNTER_cpu_weight_bytes, totals.weight_bytes);
@@ -313,7 +354,11 @@ ufm_status assisted_run(forward *f)
 {
 	pager_cpu *cpu = pager_get_cpu(f->layer->engine);
 	uint64_t copy_ns = pager_copy_ns(f->layer->engine);
-	assisted s = {.f = f, .cpu = cpu, .at = launches_of(f), .copy_ns = copy_ns ? copy_ns : 1};
+	assisted s = {.f = f,
+	              .cpu = cpu,
+	              .at = launches_of(f),
+	              .started = f->plan.resident,
+	              .copy_ns = copy_ns ? copy_ns : 1};
 	choose_candidates(&s);
 	ufm_status status = write_inputs(&s);
 	if (status != UFM_OK)

@@ -4,6 +4,7 @@
 #ifndef UFM_PAGER_PAGER_H
 #define UFM_PAGER_PAGER_H
 
+#include <stdbool.h>
 #include <ufm/backend.h>
 
 #include "assist/assist.h"
@@ -60,14 +61,16 @@ ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns);
 /*
  * One layer's demand.
  * begin: pins what is resident, sets demands[].resident and refilled_next.
- * load: gives a streamed expert a slot, enqueues its copy behind the slot's last use, and orders the
- * compute stream after it.
+ * start: gives a streamed expert a slot and enqueues its copy behind the slot's last use. UFM_EBUSY,
+ * without a line: every slot is pinned, some perhaps by experts of this call that were not used yet.
+ * load: starts it if that was not done, and orders the compute stream after the copy.
  * address: where an expert lies, once it is pinned or loaded.
  * used: the work on the compute stream so far is the last use of these experts: unpins them. The
  * array is overwritten.
  * end: releases whatever is still pinned (after a failure) and ends the event.
  */
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
+ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, uint32_t expert);
 ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
@@ -86,6 +89,7 @@ typedef struct pager_cpu {
 	float *x, *y;
 	ufm_devptr x_view, y_view;
 	float *table; /* NULL: the row table lies on the device */
+	bool worked;  /* the last call gave it something to do */
 } pager_cpu;
 pager_cpu *pager_get_cpu(ufm_engine *e);
 /* Slots that hold nothing. */
