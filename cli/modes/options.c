@@ -45,7 +45,7 @@ ufm_status mode_check_cpu_share(const char *text)
 
 ufm_status mode_check_cpu(const char *assist, const char *share)
 {
-	if (strcmp(assist, "off") || strcmp(share, "auto") == 0 || number(share, 100) == 0)
+	if (strcmp(assist, "off") != 0 || strcmp(share, "auto") == 0 || number(share, 100) == 0)
 		return UFM_OK;
 	return status_fail(UFM_EINVAL,
 	                   "--cpu-share: found %s, expected auto or 0 with --cpu-assist off", share);

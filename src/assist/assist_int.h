@@ -74,7 +74,7 @@ struct assist {
 };
 
 /* worker.c */
-void *assist_worker_main(void *worker);
+void *assist_worker_main(void *arg); /* an assist_worker */
 /* Tells all threads, sleeping or not, that there is something to look at. */
 void assist_signal(assist *a);
 /* Waits politely: pauses at first, then gives the core away. `round` counts from 0. */

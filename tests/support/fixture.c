@@ -176,6 +176,21 @@ uint64_t fixture_hash(const fixture *f)
 	return hash_bytes(HASH_SEED, f->y, (size_t)f->c.tokens * f->c.d_model * sizeof(float));
 }
 
+bool fixture_agrees(const fixture *f, const float *want)
+{
+	size_t count = (size_t)f->c.tokens * f->c.d_model;
+	if (strcmp(f->c.backend->name, "cpu") == 0)
+		return memcmp(f->y, want, count * sizeof *want) == 0;
+	float largest = 0, error = 0;
+	for (size_t i = 0; i < count; i++) {
+		largest = fmaxf(largest, fabsf(want[i]));
+		error = fmaxf(error, fabsf(f->y[i] - want[i]));
+		if (!isfinite(f->y[i]))
+			return false;
+	}
+	return error <= 1e-5f * largest;
+}
+
 uint64_t fixture_counter(fixture *f, const char *name)
 {
 	uint64_t values[64];

@@ -219,7 +219,7 @@ static void test_split_is_the_best(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 0; seed < 400; seed++) {
-		uint64_t cpu_ns[SPLIT_MAX];
+		uint64_t cpu_ns[SPLIT_MAX] = {0};
 		uint32_t n = (uint32_t)(seed % (SPLIT_MAX + 1)), taken;
 		rng r;
 
