@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ufm bench: runs every mode with every number of experts and reports. */
+/* ufm bench: runs every mode with every number of experts in every phase and reports. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -19,12 +19,20 @@
 #include "cli/plot.h"
 #include "device/registry.h"
 
+typedef struct sweep_phase {
+	bench_config config;
+	workload *load;
+} sweep_phase;
+
 typedef struct sweep {
 	bench_config config;
 	option_state state;
-	workload *load;
+	sweep_phase phases[PHASE_COUNT]; /* [config.phases.count] */
+	bench_tier tier;
+	uint32_t number;     /* of the run, from 1 */
 	const char *backend; /* what --backend came to */
 	results *results;    /* NULL: none asked for */
+	timeline_file *timeline;
 	json_t *summary, *rows;
 	int exit_code;
 } sweep;
@@ -54,26 +62,40 @@ static ufm_status resolve_backend(sweep *s)
 	return UFM_OK;
 }
 
-static ufm_status open_workload(sweep *s)
+static ufm_status open_workload(sweep *s, sweep_phase *at, bench_phase phase)
 {
-	bench_config *c = &s->config;
+	at->config = bench_config_for_phase(&s->config, phase);
+	const bench_config *c = &at->config;
 	workload_config load = {.spec = c->workload,
 	                        .seed = c->seed,
 	                        .d_model = c->d_model,
 	                        .layers = c->layers,
 	                        .tokens = bench_tokens(c),
+	                        .sequences = phase == PHASE_DECODE ? c->batch : 0,
 	                        .top_k = c->top_k,
 	                        .experts_min = bench_experts_min(c)};
-	ufm_status status = bench_config_check(c);
-	if (!status)
-		status = workload_open(&load, &s->load);
-	if (status)
-		return status;
-	if (c->top_k == 0) {
-		c->top_k = workload_top_k(s->load);
-		bench_config_origin(&s->state, "top-k", workload_top_k_origin(s->load));
+	ufm_status status = workload_open(&load, &at->load);
+	if (!status && s->config.top_k == 0) {
+		s->config.top_k = workload_top_k(at->load);
+		bench_config_origin(&s->state, "top-k", workload_top_k_origin(at->load));
 	}
-	return bench_config_resolve(c, &s->state);
+	return status;
+}
+
+/* What is not known before the workloads are open is known after. */
+static ufm_status resolve(sweep *s)
+{
+	const option_list *phases = &s->config.phases;
+	ufm_status status = bench_config_check(&s->config);
+	for (uint32_t i = 0; i < phases->count && !status; i++)
+		status = open_workload(s, &s->phases[i], (bench_phase)phases->items[i]);
+	if (!status)
+		status = bench_config_resolve(&s->config, &s->state);
+	if (!status)
+		status = resolve_backend(s);
+	for (uint32_t i = 0; i < phases->count && !status; i++)
+		s->phases[i].config = bench_config_for_phase(&s->config, (bench_phase)phases->items[i]);
+	return status;
 }
 
 static json_t *start_summary(const sweep *s)
@@ -95,11 +117,13 @@ static json_t *start_summary(const sweep *s)
 /* CLI_OK, or why the sweep cannot begin. */
 static int open_sweep(sweep *s)
 {
-	ufm_status status = open_workload(s);
-	if (!status)
-		status = resolve_backend(s);
+	ufm_status status = resolve(s);
 	if (status)
 		return message_status("bench", status);
+	if (mode_timeline_open(s->config.timeline, &s->timeline) != UFM_OK) {
+		message_status("bench", UFM_EFILE);
+		return CLI_FAILED;
+	}
 	if (!s->config.no_out && results_open(s->config.out, &s->results) != UFM_OK) {
 		message_status("bench", UFM_EFILE);
 		return CLI_FAILED;
@@ -114,7 +138,9 @@ static void close_sweep(sweep *s)
 	json_decref(s->summary);
 	json_decref(s->rows);
 	results_close(s->results);
-	workload_close(s->load);
+	for (uint32_t i = 0; i < PHASE_COUNT; i++)
+		workload_close(s->phases[i].load);
+	(void)mode_timeline_close(s->timeline);
 }
 
 /* A result that cannot be written ends the sweep, said once. */
@@ -132,14 +158,13 @@ static bool output_lost(sweep *s, ufm_status status)
 static void say_failure(const bench_row *row)
 {
 	if (row->exit_code && !row->interrupted)
-		message_error("bench", "%s, %u experts: %s", mode_name(row->mode), row->experts,
-		              row->error);
+		message_error("bench", "%s, %u experts: %s", row->label, row->experts, row->error);
 }
 
 /* true: go on. */
-static bool keep_row(sweep *s, const bench_row *row)
+static bool keep_row(sweep *s, const sweep_phase *phase, const bench_row *row)
 {
-	json_t *json = row_json(row, &s->config);
+	json_t *json = row_json(row, &phase->config);
 	ufm_status status = s->results ? results_add(s->results, json) : UFM_OK;
 	report_row(stdout, (bench_format)s->config.format, json);
 	json_array_append_new(s->rows, json);
@@ -149,40 +174,62 @@ static bool keep_row(sweep *s, const bench_row *row)
 }
 
 /* true: go on. */
-static bool run_one(sweep *s, placement_mode mode, uint32_t experts, uint32_t number)
+static bool run_one(sweep *s, placement_mode mode, uint32_t experts, const sweep_phase *phase)
 {
-	run_config run = {.config = &s->config,
-	                  .load = s->load,
+	const bench_config *c = &s->config;
+	run_config run = {.config = &phase->config,
+	                  .load = phase->load,
+	                  .tier = &s->tier,
 	                  .backend = s->backend,
-	                  .link_gbps = s->config.link_gbps,
-	                  .number = number,
-	                  .runs = s->config.modes.count * s->config.experts.count};
+	                  .timeline = s->timeline,
+	                  .link_gbps = c->link_gbps,
+	                  .number = ++s->number,
+	                  .runs = c->modes.count * c->experts.count * c->phases.count};
 	bench_row row;
 	ufm_status status;
 	bool on = false;
-	if (s->results)
-		run.telemetry_path = results_telemetry_path(s->results, mode_name(mode), experts);
-	status = row_open(&row, &s->config, mode, experts);
+	status = row_open(&row, &phase->config, mode, experts);
 	if (status) {
 		s->exit_code = message_status("bench", status);
 		return false;
 	}
+	if (s->results)
+		run.telemetry_path = results_telemetry_path(s->results, row.label, experts);
 	if (!output_lost(s, run_bench(&run, &row)))
-		on = keep_row(s, &row);
+		on = keep_row(s, phase, &row);
 	row_close(&row);
 	return on;
 }
 
+static bool run_phases(sweep *s, placement_mode mode, uint32_t experts)
+{
+	bool on = true;
+	for (uint32_t p = 0; p < s->config.phases.count && on; p++)
+		on = !interrupt_seen() && run_one(s, mode, experts, &s->phases[p]);
+	return on;
+}
+
+/* The modes that want the same host tier, in the order asked for. */
+static bool run_modes(sweep *s, uint32_t experts, bool pageable)
+{
+	const option_list *modes = &s->config.modes;
+	bool on = true;
+	for (uint32_t m = 0; m < modes->count && on; m++) {
+		placement_mode mode = (placement_mode)modes->items[m];
+		if (tier_pageable(mode) == pageable)
+			on = run_phases(s, mode, experts);
+	}
+	return on;
+}
+
+/* Runs that share a bank and its host tier follow each other: filling it is what takes longest. */
 static void run_sweep(sweep *s)
 {
 	const bench_config *c = &s->config;
-	uint32_t number = 0;
-	for (uint32_t m = 0; m < c->modes.count; m++)
-		for (uint32_t e = 0; e < c->experts.count; e++) {
-			placement_mode mode = (placement_mode)c->modes.items[m];
-			if (interrupt_seen() || !run_one(s, mode, c->experts.items[e], ++number))
-				return;
-		}
+	bool first = tier_pageable((placement_mode)c->modes.items[0]), on = true;
+	for (uint32_t e = 0; e < c->experts.count && on; e++)
+		on = run_modes(s, c->experts.items[e], first) && run_modes(s, c->experts.items[e], !first);
+	tier_close(&s->tier);
 }
 
 /* Rows are what counts: without figures the command has still done its work. */
@@ -219,6 +266,13 @@ static void finish_sweep(sweep *s)
 	draw(s);
 }
 
+/* After the last row: the file may have been on a disk that is full. */
+static void finish_timeline(sweep *s)
+{
+	output_lost(s, mode_timeline_close(s->timeline));
+	s->timeline = NULL;
+}
+
 static int bench_run(int argc, char *argv[])
 {
 	sweep s = {.exit_code = CLI_OK};
@@ -226,11 +280,13 @@ static int bench_run(int argc, char *argv[])
 	if (!command_read(&bench_options, argc, argv, offsetof(bench_config, quick), &s.config,
 	                  &s.state, &exit_code))
 		return exit_code;
+	bench_config_preset(&s.config, &s.state);
 	message_log(s.config.verbose || isatty(STDERR_FILENO) == 1);
 	exit_code = open_sweep(&s);
 	if (exit_code == CLI_OK) {
 		interrupt_install();
 		run_sweep(&s);
+		finish_timeline(&s);
 		finish_sweep(&s);
 		exit_code = s.exit_code;
 	}

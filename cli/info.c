@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ufm info: says what experts a packed bank or a checkpoint holds, and whether they can be run. */
+/* ufm info: says what experts a packed bank, a checkpoint or a preset holds, and whether they can be run. */
 #include "cli/info.h"
 
 #include <inttypes.h>
@@ -15,7 +15,7 @@
 enum { INFO_MD, INFO_JSON };
 
 typedef struct info_config {
-	uint32_t format, f16_as;
+	uint32_t format, f16_as, preset;
 } info_config;
 
 static const option_spec specs[] = {
@@ -26,6 +26,13 @@ static const option_spec specs[] = {
      .fallback = "f32",
      .choices = "f32,fp32|bf16",
      .help = "What weights in half precision become in the bank."},
+	{.name = "preset",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(info_config, preset),
+     .value_name = "NAME",
+     .fallback = "none",
+     .choices = PRESET_CHOICES,
+     .help = "Instead of a path: the shape that ufm bench --preset runs."},
 	{.name = "output",
      .letter = 'o',
      .type = OPTION_CHOICE,
@@ -38,9 +45,9 @@ static const option_spec specs[] = {
 
 static const option_table info_options = {
 	.command = "info",
-	.summary =
-		"Says what experts a checkpoint (.safetensors, index, folder) or a packed bank holds.",
-	.operand = "FILE|DIR",
+	.summary = "Says what experts a checkpoint (.safetensors, index, folder), a packed bank or a "
+			   "preset holds.",
+	.operand = "[FILE|DIR]",
 	.specs = specs,
 	.count = sizeof specs / sizeof specs[0],
 };
@@ -87,6 +94,8 @@ static void print_files(json_t *files)
 	char text[64], size[32];
 	size_t i;
 	json_t *file;
+	if (!json_is_array(files))
+		return;
 	json_array_foreach(files, i, file)
 	{
 		sum += (uint64_t)json_integer_value(json_object_get(file, "bytes"));
@@ -146,9 +155,13 @@ static void print_obstacles(json_t *facts)
 
 static void print_markdown(json_t *facts)
 {
-	print_row("path", json_string_value(json_object_get(facts, "path")));
+	const char *path = json_string_value(json_object_get(facts, "path"));
+	print_row(path ? "path" : "preset",
+	          path ? path : json_string_value(json_object_get(facts, "preset")));
 	printf("|:-------------------|:---|\n");
 	print_text(facts, "format", "format");
+	print_text(facts, "shape of", "source");
+	print_text(facts, "left out", "left_out");
 	print_files(json_object_get(facts, "files"));
 	print_whole(facts, "tensors", "tensors");
 	print_text(facts, "model type", "model_type");
@@ -169,22 +182,35 @@ static void print_markdown(json_t *facts)
 	print_obstacles(facts);
 }
 
+/* A path or a preset, not both. */
+static int find_facts(const info_config *config, const char *path, json_t **out)
+{
+	const preset *p = preset_at(config->preset);
+	ufm_status status;
+	if (!path && !p) {
+		message_error("info", "found no path, expected FILE|DIR or --preset");
+		return CLI_USAGE;
+	}
+	if (path && p) {
+		message_error("info", "found '%.60s' beside --preset %s, expected one of them", path,
+		              p->name);
+		return CLI_USAGE;
+	}
+	status = p ? info_preset(p, out) : info_facts(path, config->f16_as ? UFM_BF16 : UFM_F32, out);
+	return status ? message_status("info", status) : CLI_OK;
+}
+
 static int info_run(int argc, char *argv[])
 {
 	info_config config = {.format = INFO_MD};
 	option_state state;
 	json_t *facts;
 	int exit_code;
-	ufm_status status;
 	if (!command_read(&info_options, argc, argv, SIZE_MAX, &config, &state, &exit_code))
 		return exit_code;
-	if (!state.operand) {
-		message_error("info", "found no path, expected %s", info_options.operand);
-		return CLI_USAGE;
-	}
-	status = info_facts(state.operand, config.f16_as ? UFM_BF16 : UFM_F32, &facts);
-	if (status)
-		return message_status("info", status);
+	exit_code = find_facts(&config, state.operand, &facts);
+	if (exit_code)
+		return exit_code;
 	if (config.format == INFO_JSON) {
 		json_dumpf(facts, stdout, JSON_INDENT(2));
 		putchar('\n');

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* What `ufm info` finds in a file or folder, as JSON. */
+/* What `ufm info` finds in a file or folder, or knows of a preset, as JSON. */
 #ifndef CLI_INFO_H
 #define CLI_INFO_H
 
 #include <jansson.h>
 #include <ufm/ufm.h>
 
+#include "cli/presets.h"
+
 /* The facts of a packed bank or a checkpoint. What a checkpoint does not say is null; `obstacle` is
  * null or the line that says why its experts cannot be run. UFM_EFILE, UFM_EFORMAT: it is malformed,
  * and nothing is told about it. */
 ufm_status info_facts(const char *path, ufm_dtype f16_as, json_t **out);
+
+/* The same facts of a published shape: where it is from, what its bank would be. */
+ufm_status info_preset(const preset *p, json_t **out);
 
 #endif

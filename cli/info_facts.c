@@ -59,10 +59,10 @@ static void set_bank(json_t *facts, const ufm_bank_info *info)
 static json_t *empty_facts(const char *path, const char *format)
 {
 	static const char *const names[] = {
-		"files",      "tensors",    "model_type", "layers",       "layer_numbers",
-		"experts",    "kind",       "layout",     "d_model",      "d_hidden",
-		"file_dtype", "dtype",      "activation", "expert_bytes", "layer_bytes",
-		"bank_bytes", "host_bytes", "router",     "obstacle"};
+		"files",      "tensors",      "model_type",  "layers",     "layer_numbers", "experts",
+		"kind",       "layout",       "d_model",     "d_hidden",   "file_dtype",    "dtype",
+		"activation", "expert_bytes", "layer_bytes", "bank_bytes", "host_bytes",    "router",
+		"obstacle",   "preset",       "source",      "left_out"};
 	json_t *facts = json_object();
 	set_text(facts, "path", path);
 	set_text(facts, "format", format);
@@ -232,4 +232,45 @@ static ufm_status checkpoint_facts(const char *path, ufm_dtype f16_as, json_t **
 ufm_status info_facts(const char *path, ufm_dtype f16_as, json_t **out)
 {
 	return bank_is_checkpoint(path) ? checkpoint_facts(path, f16_as, out) : packed_facts(path, out);
+}
+
+/* ---- presets */
+
+static json_t *preset_router(const preset *p)
+{
+	json_t *router = json_object();
+	set_whole(router, "layers", p->layers);
+	set_whole(router, "top_k", p->top_k);
+	set_text(router, "scoring", p->scoring == UFM_SCORE_SIGMOID ? "sigmoid" : "softmax");
+	json_object_set_new(router, "norm_topk", json_boolean(p->norm_topk));
+	set_text(router, "obstacle", NULL);
+	return router;
+}
+
+static void set_following(json_t *facts, uint32_t first, uint32_t count)
+{
+	json_t *list = json_array();
+	for (uint32_t i = 0; i < count; i++)
+		json_array_append_new(list, json_integer(first + i));
+	json_object_set_new(facts, "layer_numbers", list);
+}
+
+ufm_status info_preset(const preset *p, json_t **out)
+{
+	ufm_bank_info info;
+	json_t *facts;
+	ufm_status status = preset_bank(p, &info);
+	if (status)
+		return status;
+	facts = empty_facts(NULL, "preset");
+	set_text(facts, "preset", p->name);
+	set_text(facts, "source", p->source);
+	set_text(facts, "left_out", p->left_out);
+	set_counts(facts, p->layers, p->experts, p->d_model, p->d_hidden);
+	set_following(facts, p->first_layer, p->layers);
+	set_text(facts, "kind", kind_name(UFM_EXPERT_GATED));
+	set_bank(facts, &info);
+	json_object_set_new(facts, "router", preset_router(p));
+	*out = facts;
+	return UFM_OK;
 }

@@ -99,15 +99,17 @@ static void print_wrapped(FILE *to, const char *text)
 	fputc('\n', to);
 }
 
-/* " One of f32/bf16." */
+/* " One of f32/bf16."; with commas where one word of all would not fit a line. */
+#define CHOICES_WORD_MAX 64
 static void append_choices(const option_spec *spec, char *text, size_t size)
 {
 	char name[32];
 	size_t used = strlen(text);
+	const char *between = strlen(spec->choices) > CHOICES_WORD_MAX ? ", " : "/";
 	const char *before = spec->type == OPTION_CHOICES ? " One or more of " : " One of ";
 	for (uint32_t i = 0; *option_choice_name(spec->choices, i, name, sizeof name) && used < size;
 	     i++)
-		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? "/" : before, name);
+		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? between : before, name);
 	if (used < size)
 		snprintf(text + used, size - used, ".");
 }

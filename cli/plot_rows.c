@@ -40,8 +40,8 @@ static ufm_status find_mode(const reader *r, const char *name, uint32_t *index)
 			return UFM_OK;
 		}
 	if (out->mode_count == PLOT_MODES_MAX)
-		return malformed(r, "at most 8 different modes");
-	snprintf(out->modes[out->mode_count], sizeof out->modes[0], "%s", name);
+		return malformed(r, "at most 12 different modes and phases");
+	snprintf(out->modes[out->mode_count], sizeof out->modes[0], "%.31s", name);
 	*index = out->mode_count++;
 	return UFM_OK;
 }
@@ -72,6 +72,14 @@ static void note_where(plot_rows *out, const json_t *row)
 		out->limit_bytes = whole(row, "vram_limit_bytes");
 }
 
+/* Rows of one mode in two phases are two lines of a figure. */
+static void line_name(const json_t *json, char *name, size_t size)
+{
+	const char *phase = string(json, "phase");
+	bool plain = !*phase || strcmp(phase, "steps") == 0;
+	snprintf(name, size, "%s%s%s", string(json, "mode"), plain ? "" : "_", plain ? "" : phase);
+}
+
 static ufm_status read_telemetry(const reader *r, plot_row *row)
 {
 	char path[PATH_MAX];
@@ -83,7 +91,9 @@ static ufm_status read_telemetry(const reader *r, plot_row *row)
 static ufm_status add_row(const reader *r, const json_t *json)
 {
 	plot_rows *out = r->out;
-	const char *mode = string(json, "mode"), *status = string(json, "status");
+	char mode[64];
+	const char *status = string(json, "status");
+	line_name(json, mode, sizeof mode);
 	plot_row row = {.ok = strcmp(status, "ok") == 0, .oom = strcmp(status, "oom") == 0};
 	ufm_status found;
 	uint64_t experts = whole(json, "num_experts");
@@ -202,10 +212,17 @@ uint32_t plot_rows_experts(const plot_rows *rows, uint32_t experts[PLOT_ROWS_MAX
 	return count;
 }
 
+bool plot_rows_is_mode(const plot_rows *rows, uint32_t index, const char *mode)
+{
+	size_t length = strlen(mode);
+	const char *name = rows->modes[index];
+	return strncmp(name, mode, length) == 0 && (!name[length] || name[length] == '_');
+}
+
 bool plot_rows_have_mode(const plot_rows *rows, const char *mode)
 {
 	for (uint32_t i = 0; i < rows->mode_count; i++)
-		if (strcmp(rows->modes[i], mode) == 0)
+		if (plot_rows_is_mode(rows, i, mode))
 			return true;
 	return false;
 }

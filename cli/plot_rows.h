@@ -10,7 +10,7 @@
 #include "cli/plot_telemetry.h"
 
 #define PLOT_ROWS_MAX 1024
-#define PLOT_MODES_MAX 8
+#define PLOT_MODES_MAX 12
 
 typedef struct plot_row {
 	uint32_t mode; /* index in plot_rows.modes */
@@ -22,7 +22,7 @@ typedef struct plot_row {
 } plot_row;
 
 typedef struct plot_rows {
-	char modes[PLOT_MODES_MAX][32];
+	char modes[PLOT_MODES_MAX][32]; /* "ufm", or with a phase "ufm_decode" */
 	uint32_t mode_count, count;
 	plot_row *rows; /* by mode in order of appearance, then by experts */
 	/* Of the first row that knows them. */
@@ -38,6 +38,8 @@ void plot_rows_free(plot_rows *rows);
 
 /* The different numbers of experts, ascending; returns how many. */
 uint32_t plot_rows_experts(const plot_rows *rows, uint32_t experts[PLOT_ROWS_MAX]);
+/* Whatever the phase. */
+bool plot_rows_is_mode(const plot_rows *rows, uint32_t index, const char *mode);
 bool plot_rows_have_mode(const plot_rows *rows, const char *mode);
 
 #endif

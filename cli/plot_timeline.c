@@ -156,7 +156,7 @@ static void panel(FILE *to, const plot_rows *rows, uint32_t mode, const uint32_t
 		        " using 1:3 with lines " FIGURE_PROCESS_LINE " lc rgb '%s' notitle",
 		        i, shade, i, shade);
 	}
-	if (strcmp(rows->modes[mode], "ufm") == 0 && target_gib(rows) > 0)
+	if (plot_rows_is_mode(rows, mode, "ufm") && target_gib(rows) > 0)
 		fprintf(to, ", \\\n     %.9g with lines " FIGURE_TARGET_LINE " notitle", target_gib(rows));
 	fputc('\n', to);
 	if (mode == 0)

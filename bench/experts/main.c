@@ -4,7 +4,7 @@
  * memory, one call of the backend's `experts` timed by its events.
  *
  *   bench_experts [--backend NAME] [--dtype f32|bf16] [--math fp32|tf32|bf16] [--kind mlp_bias|gated]
- *                 [--d-model N] [--d-hidden N] [--experts N] [--tokens N,N,…] [--steps N] [--seed N]
+ *                 [--d-model N] [--d-hidden N] [--experts N] [--tokens N,N,…] [--steps N] [--check ROWS] [--seed N]
  *
  * Prints one JSON object a line for every number of tokens: median, least and most milliseconds, bytes
  * of weights a second, operations a second, and the error of some rows against float64, beside the error
@@ -23,13 +23,12 @@
 #include "device/registry.h"
 
 #define STEPS_MAX 1000u
-#define CHECKED_ROWS 2u
 #define EVENTS 2u
 #define ROLES 6u /* of a part: UFM_ROLE_UP and on */
 
 typedef struct options {
 	const char *backend, *dtype, *math, *kind, *tokens;
-	uint32_t d_model, d_hidden, experts, steps;
+	uint32_t d_model, d_hidden, experts, steps, check;
 	uint64_t seed;
 } options;
 
@@ -65,18 +64,26 @@ static int usage(const char *option)
 
 static int read_options(int argc, char **argv, options *o)
 {
-	*o = (options){.backend = "cuda", .dtype = "f32", .math = "fp32", .kind = "mlp_bias",
-	               .tokens = "1,2,4,8,16,32", .d_model = 2048, .d_hidden = 8192, .experts = 96,
-	               .steps = 20, .seed = 1};
+	*o = (options){.backend = "cuda",
+	               .dtype = "f32",
+	               .math = "fp32",
+	               .kind = "mlp_bias",
+	               .tokens = "1,2,4,8,16,32",
+	               .d_model = 2048,
+	               .d_hidden = 8192,
+	               .experts = 96,
+	               .steps = 20,
+	               .check = 1,
+	               .seed = 1};
 	const struct {
 		const char *name;
 		const char **text;
 		uint32_t *number;
-	} table[] = {{"--backend", &o->backend, NULL}, {"--dtype", &o->dtype, NULL},
-	             {"--math", &o->math, NULL},       {"--kind", &o->kind, NULL},
-	             {"--tokens", &o->tokens, NULL},   {"--d-model", NULL, &o->d_model},
+	} table[] = {{"--backend", &o->backend, NULL},   {"--dtype", &o->dtype, NULL},
+	             {"--math", &o->math, NULL},         {"--kind", &o->kind, NULL},
+	             {"--tokens", &o->tokens, NULL},     {"--d-model", NULL, &o->d_model},
 	             {"--d-hidden", NULL, &o->d_hidden}, {"--experts", NULL, &o->experts},
-	             {"--steps", NULL, &o->steps}};
+	             {"--steps", NULL, &o->steps},       {"--check", NULL, &o->check}};
 	for (int i = 1; i + 1 < argc; i += 2) {
 		size_t at = 0, count = sizeof table / sizeof table[0];
 		if (strcmp(argv[i], "--seed") == 0) {
@@ -204,7 +211,8 @@ static float *widen(const bench *k, ufm_role role)
 
 static double activate(const bench *k, double x)
 {
-	return k->desc.activation == UFM_ACT_GELU ? x * 0.5 * erfc(-x / sqrt(2.0)) : x / (1.0 + exp(-x));
+	return k->desc.activation == UFM_ACT_GELU ? x * 0.5 * erfc(-x / sqrt(2.0))
+	                                          : x / (1.0 + exp(-x));
 }
 
 /* One sum, in float64 or as a plain f32 product has it: fused multiply-adds in rising order. */
@@ -267,8 +275,8 @@ static void check_rows(bench *k, uint32_t rows, errors *out)
 	                (uint64_t)rows * d * sizeof(float)),
 	     "copy");
 	must(k->b->stream_sync(k->stream), "copy");
-	for (uint32_t i = 0; i < CHECKED_ROWS; i++) {
-		size_t row = i * (size_t)(rows - 1);
+	for (uint32_t i = 0; i < k->o.check; i++) {
+		size_t row = i * (size_t)(rows - 1) / k->o.check;
 		reference(k, k->host_x + row * d, ref, false);
 		reference(k, k->host_x + row * d, plain, true);
 		for (uint32_t c = 0; c < d; c++) {
@@ -300,8 +308,13 @@ static void time_tokens(bench *k, uint32_t tokens)
 {
 	double ms[STEPS_MAX];
 	errors e;
-	ufm_experts_args args = {.desc = &k->desc, .entries = k->entries, .entry_count = k->o.experts,
-	                         .x = k->x, .hidden = k->hidden, .y = k->y, .math = k->math};
+	ufm_experts_args args = {.desc = &k->desc,
+	                         .entries = k->entries,
+	                         .entry_count = k->o.experts,
+	                         .x = k->x,
+	                         .hidden = k->hidden,
+	                         .y = k->y,
+	                         .math = k->math};
 	for (uint32_t i = 0; i < k->o.experts; i++)
 		k->entries[i] = (ufm_expert_rows){k->blocks + i * k->desc.block_bytes, i * tokens, tokens};
 	for (uint32_t i = 0; i < k->o.steps + 3; i++) {
@@ -318,19 +331,19 @@ static void time_tokens(bench *k, uint32_t tokens)
 	double median = ms[k->o.steps / 2], bytes = (double)k->desc.expert_bytes * k->o.experts;
 	double weights = 0;
 	for (uint32_t p = 0; p < k->desc.part_count; p++)
-		weights += k->desc.parts[p].cols > 1
-		               ? (double)k->desc.parts[p].rows * k->desc.parts[p].cols
-		               : 0.0;
+		weights +=
+			k->desc.parts[p].cols > 1 ? (double)k->desc.parts[p].rows * k->desc.parts[p].cols : 0.0;
 	check_rows(k, tokens * k->o.experts, &e);
-	printf("{\"bench\":\"experts\",\"backend\":\"%s\",\"dtype\":\"%s\",\"math\":\"%s\",\"kind\":\"%s\","
+	printf("{\"bench\":\"experts\",\"backend\":\"%s\",\"dtype\":\"%s\",\"math\":\"%s\",\"kind\":\"%"
+	       "s\","
 	       "\"d_model\":%u,\"d_hidden\":%u,\"experts\":%u,\"tokens\":%u,\"steps\":%u,"
 	       "\"ms\":%.4f,\"ms_min\":%.4f,\"ms_max\":%.4f,\"weights_gbps\":%.1f,\"tflops\":%.2f,"
 	       "\"error_max\":%.3g,\"error_rms\":%.3g,\"plain_f32_error_max\":%.3g,"
 	       "\"plain_f32_error_rms\":%.3g,\"seed\":%" PRIu64 "}\n",
 	       k->b->name, k->o.dtype, k->o.math, k->o.kind, k->desc.d_model, k->desc.d_hidden,
 	       k->o.experts, tokens, k->o.steps, median, ms[0], ms[k->o.steps - 1],
-	       bytes / median * 1e-6, 2 * weights * tokens * k->o.experts / median * 1e-9, e.most, e.rms,
-	       e.plain_most, e.plain_rms, k->o.seed);
+	       bytes / median * 1e-6, 2 * weights * tokens * k->o.experts / median * 1e-9, e.most,
+	       e.rms, e.plain_most, e.plain_rms, k->o.seed);
 	fflush(stdout);
 }
 

@@ -4,10 +4,12 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "base/status.h"
 #include "cli/modes/options.h"
+#include "cli/presets.h"
 
 #define TOKENS_MAX (1u << 24)
 
@@ -20,6 +22,17 @@ ufm_expert_kind bench_kind(const bench_config *c)
 ufm_dtype bench_dtype(const bench_config *c)
 {
 	return c->dtype ? UFM_BF16 : UFM_F32;
+}
+
+ufm_scoring bench_scoring(const bench_config *c)
+{
+	return c->scoring ? UFM_SCORE_SIGMOID : UFM_SCORE_SOFTMAX;
+}
+
+const char *bench_phase_name(bench_phase phase)
+{
+	static const char *const names[PHASE_COUNT] = {"steps", "decode", "prefill"};
+	return names[phase];
 }
 
 uint32_t bench_experts_min(const bench_config *c)
@@ -37,9 +50,46 @@ void bench_config_origin(option_state *state, const char *option, const char *or
 	state->origins[index] = origin;
 }
 
+static bool by_hand(const option_state *state, const char *option)
+{
+	const char *origin = state->origins[options_find(&bench_options, option)];
+	return origin && strcmp(origin, "command line") == 0;
+}
+
+static void take(option_state *state, const char *option, uint32_t *value, uint32_t preset_value)
+{
+	if (by_hand(state, option))
+		return;
+	*value = preset_value;
+	bench_config_origin(state, option, "from the preset");
+}
+
+void bench_config_preset(bench_config *c, option_state *state)
+{
+	const preset *p = preset_at(c->preset);
+	if (!p)
+		return;
+	if (!by_hand(state, "experts"))
+		c->experts.count = 1;
+	take(state, "experts", &c->experts.items[0], p->experts);
+	take(state, "layers", &c->layers, p->layers);
+	take(state, "d-model", &c->d_model, p->d_model);
+	take(state, "d-hidden", &c->d_hidden, p->d_hidden);
+	take(state, "kind", &c->kind, 2);
+	take(state, "dtype", &c->dtype, 1);
+	take(state, "top-k", &c->top_k, p->top_k);
+	take(state, "norm-topk", &c->norm_topk, p->norm_topk);
+	take(state, "scoring", &c->scoring, p->scoring == UFM_SCORE_SIGMOID);
+}
+
+static bool only_decode(const bench_config *c)
+{
+	return c->phases.count == 1 && c->phases.items[0] == PHASE_DECODE;
+}
+
 static ufm_status check_tokens(const bench_config *c)
 {
-	uint64_t tokens = (uint64_t)c->batch * c->seq;
+	uint64_t tokens = (uint64_t)c->batch * (only_decode(c) ? 1 : c->seq);
 	if (tokens > TOKENS_MAX)
 		return status_fail(UFM_EINVAL,
 		                   "--batch x --seq: found %" PRIu64 " tokens a step, expected at most %u",
@@ -72,17 +122,37 @@ static ufm_status check_sizes(const bench_config *c)
 	                        uses_mode(c, MODE_UFM) ? c->vram_limit_bytes : 0);
 }
 
+/* A workspace larger than any call holds nothing more. */
+bench_config bench_config_for_phase(const bench_config *c, bench_phase phase)
+{
+	bench_config out = *c;
+	out.phase = phase;
+	if (phase == PHASE_DECODE)
+		out.seq = 1;
+	if (out.max_tokens == 0 || out.max_tokens > bench_tokens(&out))
+		out.max_tokens = bench_tokens(&out);
+	return out;
+}
+
+/* Values that are the same in every run are shown as they are. */
+static void derive_phase(bench_config *c, option_state *state)
+{
+	uint32_t asked = c->max_tokens;
+	if (c->phases.count != 1)
+		return;
+	*c = bench_config_for_phase(c, (bench_phase)c->phases.items[0]);
+	if (only_decode(c))
+		bench_config_origin(state, "seq", "decode");
+	if (asked == 0)
+		bench_config_origin(state, "max-tokens", "batch x seq");
+	else if (asked > c->max_tokens)
+		bench_config_origin(state, "max-tokens", "batch x seq, which is less than was asked for");
+}
+
 static void derive(bench_config *c, option_state *state)
 {
 	limits here;
-	if (c->max_tokens == 0) {
-		c->max_tokens = bench_tokens(c);
-		bench_config_origin(state, "max-tokens", "batch x seq");
-	} else if (c->max_tokens > bench_tokens(c)) {
-		/* A workspace larger than any call holds nothing more. */
-		c->max_tokens = bench_tokens(c);
-		bench_config_origin(state, "max-tokens", "batch x seq, which is less than was asked for");
-	}
+	derive_phase(c, state);
 	if (c->threads == 0) {
 		limits_read(&here);
 		c->threads = here.cores;
@@ -101,6 +171,12 @@ ufm_status bench_config_check(const bench_config *c)
 ufm_status bench_config_resolve(bench_config *c, option_state *state)
 {
 	ufm_status status = bench_config_check(c);
+	if (!status && only_decode(c) && by_hand(state, "seq") && c->seq != 1)
+		status =
+			status_fail(UFM_EINVAL,
+		                "--seq: found %u with --phase decode, expected none: a step is one token "
+		                "of each sequence",
+		                c->seq);
 	if (!status)
 		derive(c, state);
 	return status;

@@ -20,6 +20,15 @@ static double gb(const json_t *row, const char *name)
 	return (double)field_whole(row, name) / 1e9;
 }
 
+/* As a row's label. */
+static const char *label(const json_t *row, char *text, size_t size)
+{
+	const char *phase = field_string(row, "phase");
+	bool plain = strcmp(phase, "steps") == 0;
+	snprintf(text, size, "%s%s%s", field_string(row, "mode"), plain ? "" : " ", plain ? "" : phase);
+	return text;
+}
+
 /* The first row that has a value; NULL if none has. */
 static const json_t *row_with(const json_t *rows, const char *name)
 {
@@ -35,7 +44,7 @@ static const json_t *row_with(const json_t *rows, const char *name)
 
 /* ---- the table */
 
-#define COLUMNS 15
+#define COLUMNS 17
 #define CELL_BYTES 40
 typedef struct line {
 	char cells[COLUMNS][CELL_BYTES];
@@ -45,21 +54,12 @@ static const struct {
 	const char *title;
 	bool left; /* else right-aligned */
 } columns[COLUMNS] = {
-	{"mode", true},
-	{"experts", false},
-	{"bank GiB", false},
-	{"status", true},
-	{"tokens/s", false},
-	{"step ms", false},
-	{"peak device GiB", false},
-	{"slots", false},
-	{"experts touched", false},
-	{"resident", false},
-	{"streamed", false},
-	{"to device GB", false},
-	{"back GB", false},
-	{"stall ms", false},
-	{"output", true},
+	{"mode", true},      {"experts", false},         {"bank GiB", false},
+	{"status", true},    {"tokens/s", false},        {"step ms", false},
+	{"of floor", false}, {"bound by", true},         {"peak device GiB", false},
+	{"slots", false},    {"experts touched", false}, {"resident", false},
+	{"streamed", false}, {"to device GB", false},    {"back GB", false},
+	{"stall ms", false}, {"output", true},
 };
 
 static void cell(line *l, int column, const char *format, ...)
@@ -82,26 +82,31 @@ static void title_line(line *l, bool emulated)
 
 static void measured_cells(line *l, const json_t *row)
 {
-	cell(l, 4, "%.0f", field_number(row, "tokens_per_s"));
+	double tokens_per_s = field_number(row, "tokens_per_s");
+	cell(l, 4, "%.*f", tokens_per_s < 100 ? 2 : 0, tokens_per_s);
 	cell(l, 5, "%.1f", field_number(row, "step_ms_median"));
-	cell(l, 6, "%.3f", gib(row, "peak_vram_bytes"));
-	cell(l, 7, "%" PRIu64, field_whole(row, "slots"));
+	if (field_known(row, "fraction_of_floor")) {
+		cell(l, 6, "%.3f", field_number(row, "fraction_of_floor"));
+		cell(l, 7, "%s", field_string(row, "bound_by"));
+	}
+	cell(l, 8, "%.3f", gib(row, "peak_vram_bytes"));
+	cell(l, 9, "%" PRIu64, field_whole(row, "slots"));
 	if (field_known(row, "experts_touched_expected"))
-		cell(l, 8, "%.1f (%.1f expected)", field_number(row, "experts_touched"),
+		cell(l, 10, "%.1f (%.1f expected)", field_number(row, "experts_touched"),
 		     field_number(row, "experts_touched_expected"));
 	else
-		cell(l, 8, "%.1f", field_number(row, "experts_touched"));
-	cell(l, 9, "%" PRIu64, field_whole(row, "resident_uses"));
-	cell(l, 10, "%" PRIu64, field_whole(row, "streamed_uses"));
-	cell(l, 11, "%.2f", gb(row, "h2d_weight_bytes"));
-	cell(l, 12, "%.2f", gb(row, "d2h_weight_bytes"));
-	cell(l, 13, "%.0f", field_number(row, "stall_ms"));
-	cell(l, 14, "%.8s", field_string(row, "output_hash"));
+		cell(l, 10, "%.1f", field_number(row, "experts_touched"));
+	cell(l, 11, "%" PRIu64, field_whole(row, "resident_uses"));
+	cell(l, 12, "%" PRIu64, field_whole(row, "streamed_uses"));
+	cell(l, 13, "%.2f", gb(row, "h2d_weight_bytes"));
+	cell(l, 14, "%.2f", gb(row, "d2h_weight_bytes"));
+	cell(l, 15, "%.0f", field_number(row, "stall_ms"));
+	cell(l, 16, "%.8s", field_string(row, "output_hash"));
 }
 
 static void row_line(line *l, const json_t *row)
 {
-	cell(l, 0, "%s", field_string(row, "mode"));
+	label(row, l->cells[0], CELL_BYTES);
 	cell(l, 1, "%" PRIu64, field_whole(row, "num_experts"));
 	cell(l, 2, "%.2f", gib(row, "bank_bytes"));
 	cell(l, 3, "%s", field_string(row, "status"));
@@ -156,12 +161,13 @@ static void errors(FILE *to, const json_t *rows)
 	size_t i;
 	json_t *row;
 	bool first = true;
+	char text[CELL_BYTES];
 	json_array_foreach(rows, i, row)
 	{
 		if (!field_known(row, "error"))
 			continue;
 		fprintf(to, "%s- %s, %" PRIu64 " experts: %s: %s\n", first ? "\n" : "",
-		        field_string(row, "mode"), field_whole(row, "num_experts"),
+		        label(row, text, sizeof text), field_whole(row, "num_experts"),
 		        field_string(row, "status"), field_string(row, "error"));
 		first = false;
 	}

@@ -26,6 +26,7 @@ static ufm_layer_config layer_config(const model_config *c, uint32_t layer)
 	config.layer = layer;
 	config.top_k = c->top_k;
 	config.norm_topk = c->norm_topk;
+	config.scoring = c->scoring;
 	config.residual = 1;
 	return config;
 }

@@ -15,6 +15,7 @@ typedef struct model_config {
 	ufm_bank_info bank;
 	uint32_t tokens; /* a step */
 	uint32_t top_k, norm_topk;
+	ufm_scoring scoring;
 	uint64_t seed;
 	bool routed_by_caller; /* batches bring ids and gates: no routers */
 } model_config;

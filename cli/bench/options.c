@@ -5,6 +5,7 @@
 #include "cli/bench/config.h"
 #include "cli/bench/workload.h"
 #include "cli/modes/options.h"
+#include "cli/presets.h"
 
 /* The reference case in small: experts 1/16 of the reference's 134.3 MB, card 23.51 GiB / 16,
  * target 16 GiB / 16, headroom 1 GiB / 16. The link is far slower than this memory, as PCIe is
@@ -23,6 +24,24 @@ static const option_spec specs[] = {
      .help =
          "A sweep of about 30 s on two cores: the reference case with smaller experts, limit and "
          "target scaled alike, and an emulated link. Options given by hand win."},
+	{.name = "preset",
+     .type = OPTION_CHOICE,
+     AT(preset),
+     .value_name = "NAME",
+     .fallback = "none",
+     .choices = PRESET_CHOICES,
+     .help = "The routed experts and routers of a published model: layers, experts, widths, kind, "
+             "dtype, "
+             "top-k, norm-topk and scoring. Options given by hand win. See ufm info --preset."},
+	{.name = "phase",
+     .type = OPTION_CHOICES,
+     AT(phases),
+     .value_name = "LIST",
+     .fallback = "steps",
+     .choices = PHASE_CHOICES,
+     .help = "What a step is: batch x seq tokens; one token of each of batch sequences; batch "
+             "prompts of "
+             "seq tokens. Each phase named has rows and engines of its own."},
 	{.name = "modes",
      .type = OPTION_CHOICES,
      AT(modes),
@@ -94,6 +113,13 @@ static const option_spec specs[] = {
      .type = OPTION_FLAG,
      AT(norm_topk),
      .help = "Divides the chosen experts' weights by their sum."},
+	{.name = "scoring",
+     .type = OPTION_CHOICE,
+     AT(scoring),
+     .value_name = "SCORING",
+     .fallback = "softmax",
+     .choices = "softmax|sigmoid",
+     .help = "How a router makes scores: over all experts, or each on its own."},
 	{.name = "batch",
      .type = OPTION_U32,
      AT(batch),
@@ -109,7 +135,7 @@ static const option_spec specs[] = {
      .fallback = "128",
      .min = 1,
      .max = 1u << 20,
-     .help = "Tokens of each sequence a step."},
+     .help = "Tokens of each sequence a step; in decode always 1."},
 	{.name = "steps",
      .type = OPTION_U32,
      AT(steps),
@@ -197,7 +223,16 @@ static const option_spec specs[] = {
      .min = 1,
      .max = 1u << 24,
      .help = "Tokens the device workspace is made for; a longer step is cut into pieces inside a "
-             "layer. auto: batch x seq."},
+             "layer. auto: all tokens of a step."},
+	{.name = "probe",
+     .type = OPTION_CHOICE,
+     AT(probe),
+     .value_name = "on|off",
+     .fallback = "on",
+     .choices = "on|off",
+     .help =
+         "Probes link, device memory, host memory and arithmetic once a run, after the warm-up, so "
+         "that rows say which part of what the machine allows was reached."},
 	MODE_OPTION_THREADS(offsetof(bench_config, threads)),
 	MODE_OPTION_CPU_ASSIST(offsetof(bench_config, cpu_assist)),
 	MODE_OPTION_CPU_SHARE(offsetof(bench_config, cpu_share)),
@@ -208,6 +243,12 @@ static const option_spec specs[] = {
      .fallback = "results",
      .help = "Folder for runs.jsonl, summary.json, telemetry and figures; made if missing, earlier "
              "results in it are replaced."},
+	{.name = "timeline",
+     .type = OPTION_STRING,
+     AT(timeline),
+     .value_name = "FILE",
+     .help = "Writes copies, kernels and waits as a Chrome trace (JSON) for chrome://tracing or "
+             "Perfetto, a process for each row."},
 	{.name = "no-out", .type = OPTION_FLAG, AT(no_out), .help = "Writes no files."},
 	{.name = "no-figures", .type = OPTION_FLAG, AT(no_figures), .help = "Draws no figures."},
 	{.name = "output",

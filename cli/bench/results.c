@@ -130,10 +130,12 @@ void results_close(results *r)
 	alloc_free(r);
 }
 
-const char *results_telemetry_path(results *r, const char *mode, unsigned experts)
+const char *results_telemetry_path(results *r, const char *label, unsigned experts)
 {
 	char name[96];
-	snprintf(name, sizeof name, "telemetry_%s_%u.csv", mode, experts);
+	snprintf(name, sizeof name, "telemetry_%.48s_%u.csv", label, experts);
+	for (char *at = strchr(name, ' '); at; at = strchr(at, ' '))
+		*at = '_';
 	return path_in(r, name);
 }
 

@@ -14,8 +14,9 @@ typedef struct results results;
 ufm_status results_open(const char *folder, results **out);
 void results_close(results *r); /* NULL is allowed */
 
-/* "FOLDER/telemetry_MODE_EXPERTS.csv"; valid until the next call. */
-const char *results_telemetry_path(results *r, const char *mode, unsigned experts);
+/* "FOLDER/telemetry_MODE_EXPERTS.csv" or "…_MODE_PHASE_EXPERTS.csv", of a row's label; valid until the next
+ * call. */
+const char *results_telemetry_path(results *r, const char *label, unsigned experts);
 
 ufm_status results_add(results *r, const json_t *row);
 /* Written beside and renamed, so that a summary is whole or not there. */

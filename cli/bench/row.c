@@ -14,6 +14,9 @@ ufm_status row_open(bench_row *row, const bench_config *config, placement_mode m
 	memset(row, 0, sizeof *row);
 	row->mode = mode;
 	row->experts = experts;
+	bool plain = config->phase == PHASE_STEPS;
+	snprintf(row->label, sizeof row->label, "%s%s%s", mode_name(mode), plain ? "" : " ",
+	         plain ? "" : bench_phase_name((bench_phase)config->phase));
 	row->step_ms = alloc_zeroed(config->steps, sizeof *row->step_ms);
 	return row->step_ms ? UFM_OK : UFM_ENOMEM;
 }
@@ -64,6 +67,11 @@ double row_tokens_per_s(const bench_row *row, const bench_config *config)
 {
 	double median = row_step_ms_median(row);
 	return median > 0 ? bench_tokens(config) * 1000.0 / median : 0;
+}
+
+uint32_t row_slots(const bench_row *row)
+{
+	return row->mode == MODE_NAIVE_OFFLOAD ? 0 : row->engine.slots;
 }
 
 void row_check(bench_row *row)

@@ -6,6 +6,8 @@
 #include <jansson.h>
 
 #include "cli/bench/config.h"
+#include "cli/bench/floor.h"
+#include "cli/bench/probe.h"
 #include "telemetry/counters.h"
 
 typedef enum row_status { ROW_OK, ROW_OOM, ROW_ERROR } row_status;
@@ -13,13 +15,15 @@ typedef enum row_status { ROW_OK, ROW_OOM, ROW_ERROR } row_status;
 typedef struct bench_row {
 	placement_mode mode;
 	uint32_t experts;
+	char label[32]; /* for people: the mode, and the phase if it is not "steps" */
 	row_status status;
 	int exit_code;                /* what this row alone would end the command with */
 	char error[MODE_ERROR_BYTES]; /* "" when ok */
 	bool interrupted;
 
 	uint64_t bank_bytes, expert_bytes;
-	bool opened; /* the engine was opened, so that `engine` is known */
+	uint64_t fill_ns; /* the host tier was filled and page-locked for this run; 0: it was open */
+	bool opened;      /* the engine was opened, so that `engine` is known */
 	ufm_engine_info engine;
 	char backend[64], device[128], cpu_assist[192]; /* copies: the engine is gone */
 	bool deterministic;
@@ -29,6 +33,8 @@ typedef struct bench_row {
 	uint32_t measured;
 	uint64_t counters[COUNTER_COUNT]; /* over the measured steps */
 	uint64_t output_hash;
+	bool probed;
+	probe_rates rates;       /* of this machine, when probed */
 	double experts_expected; /* 0: not known for this workload */
 	bool workload_wrapped;
 } bench_row;
@@ -44,6 +50,17 @@ void row_fail(bench_row *row, ufm_status cause);
 double row_step_ms_median(const bench_row *row);
 /* Of the median step; 0 when nothing was measured. */
 double row_tokens_per_s(const bench_row *row, const bench_config *config);
+
+/* Slots that serve the mode: naive_offload keeps nothing, the pager's slots that its engine has stay
+ * empty. */
+uint32_t row_slots(const bench_row *row);
+
+/* false: not probed, or nothing measured. */
+bool row_floor(const bench_row *row, const bench_config *config, step_floor *out);
+/* Expert bytes copied to the device over the time of the measured steps. */
+double row_link_gbps_used(const bench_row *row);
+/* The part of the copies' time that the compute stream did not wait for, 0 … 1; 0 without copies. */
+double row_overlap(const bench_row *row);
 
 /* Turns an ok row whose figures do not add up into an error: uses, bytes, nothing written back,
  * budget kept. */

@@ -79,9 +79,7 @@ static void add_figures(json_t *out, const bench_row *row, const bench_config *c
 {
 	add(out, "tokens_per_s", row->measured ? json_real(row_tokens_per_s(row, config)) : NULL);
 	add(out, "step_ms", steps(row));
-	/* naive_offload keeps nothing: the pager's slots that its engine has stay empty. */
-	uint32_t slots = row->mode == MODE_NAIVE_OFFLOAD ? 0 : row->engine.slots;
-	add(out, "slots", row->opened ? json_integer(slots) : NULL);
+	add(out, "slots", row->opened ? json_integer(row_slots(row)) : NULL);
 	add(out, "experts_touched", touched(row, config));
 	add_counter(out, "uses", row, COUNTER_uses);
 	add_counter(out, "resident_uses", row, COUNTER_resident_uses);
@@ -108,6 +106,41 @@ static void add_run(json_t *out, const bench_row *row, const bench_config *confi
 	add(out, "seed", bytes(config->seed));
 }
 
+/* Null unless it was probed. */
+static json_t *rate(const bench_row *row, double value)
+{
+	return row->probed && value > 0 ? json_real(value) : NULL;
+}
+
+static void add_probes(json_t *out, const bench_row *row)
+{
+	const probe_rates *r = &row->rates;
+	add(out, "probe_link_gbps", rate(row, r->link_gbps));
+	add(out, "probe_hbm_gbps", rate(row, r->hbm_gbps));
+	add(out, "probe_dram_gbps", rate(row, r->dram_gbps));
+	add(out, "probe_sum_gbps", rate(row, r->sum_link_gbps + r->sum_cpu_gbps));
+	add(out, "probe_sum_link_gbps", rate(row, r->sum_link_gbps));
+	add(out, "probe_sum_cpu_gbps", rate(row, r->sum_cpu_gbps));
+	add(out, "probe_gflops", rate(row, r->gflops));
+	add(out, "probe_threads", row->probed ? json_integer(r->threads) : NULL);
+}
+
+static void add_floor(json_t *out, const bench_row *row, const bench_config *config)
+{
+	step_floor f;
+	bool known = row_floor(row, config, &f);
+	bool copied = row->measured && row->counters[COUNTER_copy_ns] > 0;
+	add(out, "floor_ms", known ? json_real(f.step_ms) : NULL);
+	add(out, "fraction_of_floor", known ? json_real(f.step_ms / row_step_ms_median(row)) : NULL);
+	add(out, "bound_by", known ? json_string(floor_bound_name(f.bound)) : NULL);
+	add(out, "floor_kind", known ? json_string(floor_kind_name(f.kind)) : NULL);
+	add(out, "floor_misses", known ? json_real(f.misses) : NULL);
+	add(out, "floor_resident_ms", known ? json_real(f.resident_ms) : NULL);
+	add(out, "floor_miss_ms", known ? json_real(f.miss_ms) : NULL);
+	add(out, "link_gbps_used", row->measured ? json_real(row_link_gbps_used(row)) : NULL);
+	add(out, "overlap", copied ? json_real(row_overlap(row)) : NULL);
+}
+
 static void add_own_geometry(json_t *out, const bench_config *config)
 {
 	add(out, "kind", choice("kind", config));
@@ -121,6 +154,9 @@ static void add_own_geometry(json_t *out, const bench_config *config)
 	add(out, "warmup", json_integer(config->warmup));
 	add(out, "max_tokens", json_integer(config->max_tokens));
 	add(out, "threads", json_integer(config->threads));
+	add(out, "scoring", choice("scoring", config));
+	add(out, "preset", config->preset ? choice("preset", config) : NULL);
+	add(out, "phase", json_string(bench_phase_name((bench_phase)config->phase)));
 }
 
 /* The path beside the device; with --cpu-share 0 and in other modes it is off. */
@@ -156,8 +192,14 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add(out, "route_wait_ms",
 	    row->measured ? json_real((double)row->counters[COUNTER_route_wait_ns] / 1e6) : NULL);
 	add(out, "workload_wrapped", json_boolean(row->workload_wrapped));
+	add_probes(out, row);
+	add_floor(out, row, config);
+	add(out, "fill_s", row->fill_ns ? json_real((double)row->fill_ns / 1e9) : NULL);
+	add(out, "fill_gbps",
+	    row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);
 	add_own_geometry(out, config);
 	add_cpu(out, row);
+	add(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
 }
 
 json_t *row_json(const bench_row *row, const bench_config *config)

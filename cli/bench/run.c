@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Opens what a mode needs, warms up, measures, and closes in reverse order. */
+/* Opens what a mode needs, warms up, measures, and closes in reverse order, but for the host tier. */
 #include "cli/bench/run.h"
 
 #include <stdio.h>
@@ -13,6 +13,8 @@
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/modes/filling.h"
+#include "pager/pager.h"
 #include "telemetry/sampler.h"
 
 typedef struct run {
@@ -20,9 +22,7 @@ typedef struct run {
 	const bench_config *config;
 	bench_row *row;
 	sampler *sampler;
-	ufm_bank *bank;
 	ufm_bank_info info;
-	ufm_host *host;
 	ufm_engine *engine;
 	naive *naive;
 	model *model;
@@ -31,26 +31,16 @@ typedef struct run {
 
 static void progress(const run *r, const char *what)
 {
-	message_progress("[%u/%u] %s, %u experts: %s", r->in->number, r->in->runs,
-	                 mode_name(r->row->mode), r->row->experts, what);
+	message_progress("[%u/%u] %s, %u experts: %s", r->in->number, r->in->runs, r->row->label,
+	                 r->row->experts, what);
 }
 
 static ufm_status open_bank(run *r)
 {
-	const bench_config *c = r->config;
-	ufm_bank_synthetic_config bank;
-	ufm_status status;
-	UFM_STRUCT_INIT(&bank);
-	bank.layers = c->layers;
-	bank.experts = r->row->experts;
-	bank.seed = c->seed;
-	status =
-		ufm_expert_desc_init(&bank.desc, bench_kind(c), c->d_model, c->d_hidden, bench_dtype(c));
-	if (!status)
-		status = ufm_bank_synthetic(&bank, &r->bank);
+	ufm_status status = tier_open_bank(r->in->tier, r->config, r->row->experts);
 	if (status)
 		return status;
-	ufm_bank_get_info(r->bank, &r->info);
+	ufm_bank_get_info(r->in->tier->bank, &r->info);
 	r->row->bank_bytes = r->info.bank_bytes;
 	r->row->expert_bytes = r->info.desc.expert_bytes;
 	return UFM_OK;
@@ -58,13 +48,11 @@ static ufm_status open_bank(run *r)
 
 static ufm_status open_host(run *r)
 {
-	ufm_host_config host;
-	UFM_STRUCT_INIT(&host);
-	host.backend = r->in->backend;
-	host.fill_threads = r->config->threads;
-	mode_ask_host(r->row->mode, &host);
-	progress(r, "filling the bank");
-	return ufm_host_open(r->bank, &host, &r->host);
+	filling bar;
+	snprintf(bar.what, sizeof bar.what, "[%u/%u] %s, %u experts: filling the bank", r->in->number,
+	         r->in->runs, mode_name(r->row->mode), r->row->experts);
+	return tier_open_host(r->in->tier, r->config, r->in->backend, r->row->mode, &bar,
+	                      &r->row->fill_ns);
 }
 
 static model_config describe_model(const run *r)
@@ -73,6 +61,7 @@ static model_config describe_model(const run *r)
 	                      .tokens = bench_tokens(r->config),
 	                      .top_k = r->config->top_k,
 	                      .norm_topk = r->config->norm_topk,
+	                      .scoring = bench_scoring(r->config),
 	                      .seed = r->config->seed,
 	                      .routed_by_caller = workload_routes(r->in->load)};
 }
@@ -94,10 +83,11 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	engine.call_tokens_max = bench_tokens(c);
 	engine.top_k_max = c->top_k;
 	engine.arena_bytes = model_arena_bytes(describe);
+	engine.timeline_events = r->in->timeline ? MODE_TIMELINE_EVENTS : 0;
 	mode_ask_engine(row->mode, &r->info.desc, &budget, &engine);
 	mode_ask_cpu(row->mode, c->cpu_assist, c->cpu_share, &engine);
 	progress(r, "opening the device");
-	status = ufm_engine_open(r->host, &engine, &r->engine);
+	status = ufm_engine_open(r->in->tier->host, &engine, &r->engine);
 	if (status)
 		return status;
 	ufm_engine_get_info(r->engine, &row->engine);
@@ -160,6 +150,11 @@ static ufm_status run_step(run *r, uint64_t step, uint64_t *spent_ns)
 	begin_ns = clock_now_ns();
 	status = model_forward(r->model, &batch, note_memory, r);
 	*spent_ns = clock_now_ns() - begin_ns;
+	timeline_add(engine_timeline(r->engine), &(timeline_span){.kind = TIMELINE_STEP,
+	                                                          .begin_ns = begin_ns,
+	                                                          .end_ns = begin_ns + *spent_ns,
+	                                                          .layer = (uint32_t)step,
+	                                                          .expert = TIMELINE_NONE});
 	return status ? status : model_download(r->model, r->y);
 }
 
@@ -182,7 +177,7 @@ static ufm_status warm_up(run *r)
 	uint64_t spent_ns;
 	for (uint32_t i = 0; !status && i < r->config->warmup && !stop_asked(r); i++) {
 		message_progress("[%u/%u] %s, %u experts: warm-up %u/%u", r->in->number, r->in->runs,
-		                 mode_name(r->row->mode), r->row->experts, i + 1, r->config->warmup);
+		                 r->row->label, r->row->experts, i + 1, r->config->warmup);
 		status = run_step(r, i, &spent_ns);
 	}
 	return status;
@@ -204,7 +199,7 @@ static ufm_status measure(run *r)
 	row->output_hash = HASH_SEED;
 	for (uint32_t i = 0; i < r->config->steps && !stop_asked(r); i++) {
 		message_progress("[%u/%u] %s, %u experts: step %u/%u", r->in->number, r->in->runs,
-		                 mode_name(row->mode), row->experts, i + 1, r->config->steps);
+		                 row->label, row->experts, i + 1, r->config->steps);
 		ufm_status status = run_step(r, r->config->warmup + i, &spent_ns);
 		if (status)
 			return status;
@@ -215,6 +210,25 @@ static ufm_status measure(run *r)
 		count_since(r, before);
 	}
 	return UFM_OK;
+}
+
+/* ---- probes */
+
+#define PROBE_NS 60000000u /* each */
+#define PROBE_QUICK_NS 15000000u
+
+/* After the warm-up, when the slots hold experts, and before the first count. */
+static ufm_status probe_rates_of(run *r)
+{
+	probe_config config = {.engine = r->engine,
+	                       .block = r->naive ? naive_block(r->naive) : 0,
+	                       .budget_ns = r->config->quick ? PROBE_QUICK_NS : PROBE_NS};
+	if (!bench_probes(r->config) || stop_asked(r))
+		return UFM_OK;
+	progress(r, "probing");
+	ufm_status status = probe_all(&config, &r->row->rates);
+	r->row->probed = status == UFM_OK;
+	return status;
 }
 
 /* ---- all of it */
@@ -248,9 +262,18 @@ static ufm_status run_all(run *r)
 	if (!status)
 		status = warm_up(r);
 	if (!status && !r->row->interrupted)
+		status = probe_rates_of(r);
+	if (!status && !r->row->interrupted)
 		status = measure(r);
 	note_memory(r);
 	return status;
+}
+
+static ufm_status draw_timeline(const run *r)
+{
+	char name[64];
+	snprintf(name, sizeof name, "%s %u", mode_name(r->row->mode), r->row->experts);
+	return mode_timeline_add(r->in->timeline, r->engine, name);
 }
 
 static void close_all(run *r, ufm_status *telemetry)
@@ -259,8 +282,6 @@ static void close_all(run *r, ufm_status *telemetry)
 	model_close(r->model);
 	naive_close(r->naive);
 	ufm_engine_close(r->engine);
-	ufm_host_close(r->host);
-	ufm_bank_close(r->bank);
 	close_sampler(r, telemetry);
 	alloc_free(r->y);
 }
@@ -269,7 +290,7 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 {
 	run r = {.in = config, .config = config->config, .row = row};
 	sampler_config sampling = {.csv_path = config->telemetry_path};
-	ufm_status telemetry = sampler_open(&sampling, &r.sampler), status;
+	ufm_status telemetry = sampler_open(&sampling, &r.sampler), status, drawn;
 	if (telemetry)
 		return telemetry;
 	snprintf(row->backend, sizeof row->backend, "%s", config->backend);
@@ -280,8 +301,9 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 	status = r.y ? run_all(&r) : UFM_ENOMEM;
 	if (status)
 		row_fail(row, status);
+	drawn = draw_timeline(&r);
 	close_all(&r, &telemetry);
 	row_check(row);
 	message_progress_clear();
-	return telemetry;
+	return telemetry ? telemetry : drawn;
 }

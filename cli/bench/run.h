@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* One run: a mode and a number of experts, from opening the bank to closing everything. */
+/* One run: a mode, a number of experts and a phase, from the bank to closing the engine. */
 #ifndef CLI_BENCH_RUN_H
 #define CLI_BENCH_RUN_H
 
 #include "cli/bench/row.h"
+#include "cli/bench/tier.h"
 #include "cli/bench/workload.h"
+#include "cli/modes/timeline.h"
 
 typedef struct run_config {
-	const bench_config *config;
+	const bench_config *config; /* of the run's phase */
 	workload *load;
+	bench_tier *tier;           /* what it opens stays open for the next run */
 	const char *backend;        /* by name, not "auto" */
 	const char *telemetry_path; /* NULL: none */
+	timeline_file *timeline;    /* NULL: none */
 	double link_gbps;           /* 0: off */
 	uint32_t number, runs;      /* for the progress line */
 } run_config;
 
 /* Fills a row that row_open prepared. What goes wrong in the run ends in the row; the status is
- * that of the telemetry file alone, and when it could not be created there was no run. */
+ * that of the files of telemetry and timeline alone; when the first could not be created there was no
+ * run. */
 ufm_status run_bench(const run_config *config, bench_row *row);
 
 #endif

@@ -170,11 +170,20 @@ static void add_gauss(const workload *w, float *x, uint64_t kind, uint64_t key, 
 		x[i] += scale * (float)rng_gauss(&r);
 }
 
+/* Which of `count` items token p reads. */
+static uint64_t item_at(const workload *w, uint64_t p, uint64_t count)
+{
+	uint32_t sequences = w->config.sequences;
+	if (sequences < 2)
+		return workload_index(p, count);
+	return workload_index(p % sequences * count / sequences + p / sequences, count);
+}
+
 static uint64_t word_at(const workload *w, uint64_t p)
 {
 	rng r;
 	if (w->spec.kind == WORKLOAD_TEXT)
-		return w->text.tokens[workload_index(p, w->text.count)];
+		return w->text.tokens[item_at(w, p, w->text.count)];
 	rng_seed(&r, rng_mix(rng_mix(w->config.seed, KEY_DRAW), p));
 	return zipf_word(&w->zipf, rng_unit(&r));
 }
@@ -192,7 +201,7 @@ static void make_token(const workload *w, float *x, uint64_t p)
 
 static void make_routing(const workload *w, uint32_t i, uint64_t p)
 {
-	uint64_t token = workload_index(p, w->trace.tokens);
+	uint64_t token = item_at(w, p, w->trace.tokens);
 	uint32_t k = w->config.top_k;
 	for (uint32_t layer = 0; layer < w->config.layers; layer++)
 		for (uint32_t j = 0; j < k; j++)

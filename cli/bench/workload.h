@@ -9,6 +9,9 @@
  * zipf   the same with words drawn from Zipf(S) over 32768
  * uniform, trace   gauss(p)
  *
+ * In decode the tokens of a step belong to different sequences: sequence b of B begins b/B of the way into
+ * the text or trace, and each step takes the next token of every one.
+ *
  * A text or trace that ends is read again, each time one token later, and positions go on counting:
  * no two steps are alike.
  */
@@ -28,6 +31,7 @@ typedef struct workload_config {
 	const char *spec;
 	uint64_t seed;
 	uint32_t d_model, layers, tokens; /* tokens a step */
+	uint32_t sequences;               /* decode: as many as tokens; 0: a step's follow each other */
 	uint32_t top_k;                   /* 0: 2, or the ranks of a trace */
 	uint32_t experts_min;             /* smallest bank of the sweep: every id of a trace is below */
 } workload_config;

@@ -131,6 +131,12 @@ static const option_spec specs[] = {
 	MODE_OPTION_THREADS(offsetof(forward_config, threads)),
 	MODE_OPTION_CPU_ASSIST(offsetof(forward_config, cpu_assist)),
 	MODE_OPTION_CPU_SHARE(offsetof(forward_config, cpu_share)),
+	{.name = "timeline",
+     .type = OPTION_STRING,
+     AT(timeline),
+     .value_name = "FILE",
+     .help = "Writes copies, kernels and waits as a Chrome trace (JSON) for chrome://tracing or "
+             "Perfetto."},
 	{.name = "format",
      .letter = 'o',
      .type = OPTION_CHOICE,

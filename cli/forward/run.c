@@ -13,6 +13,8 @@
 #include "cli/forward/rule.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/modes/filling.h"
+#include "cli/modes/timeline.h"
 #include "device/registry.h"
 #include "moe/source.h"
 
@@ -23,6 +25,7 @@ typedef struct run {
 	option_state *state;
 	const forward_input *input;
 	forward_result *out;
+	timeline_file *timeline;
 	const char *backend;
 	ufm_bank *bank;
 	float *router; /* NULL: ids and gates are given */
@@ -117,11 +120,13 @@ static ufm_status open_host(run *r)
 	uint64_t begin_ns = clock_now_ns();
 	ufm_host_config config;
 	ufm_status status;
+	filling bar;
 	UFM_STRUCT_INIT(&config);
 	config.backend = r->backend;
 	config.fill_threads = r->config->threads;
 	mode_ask_host((placement_mode)r->config->mode, &config);
-	message_progress("reading layer %u", r->config->layer);
+	snprintf(bar.what, sizeof bar.what, "reading layer %u", r->config->layer);
+	filling_watch(&bar, &config);
 	status = ufm_host_open(r->bank, &config, &r->host);
 	r->out->load_ns = clock_now_ns() - begin_ns;
 	return status;
@@ -154,6 +159,7 @@ static ufm_status open_engine(run *r, const ufm_layer_config *layer)
 	engine.call_tokens_max = r->input->tokens > c->max_tokens ? r->input->tokens : c->max_tokens;
 	engine.top_k_max = c->top_k;
 	engine.arena_bytes = ufm_layer_bytes(&r->out->bank, layer);
+	engine.timeline_events = r->timeline ? MODE_TIMELINE_EVENTS : 0;
 	mode_ask_engine((placement_mode)c->mode, &r->out->bank.desc, &budget, &engine);
 	mode_ask_cpu((placement_mode)c->mode, c->cpu_assist, c->cpu_share, &engine);
 	status = ufm_engine_open(r->host, &engine, &r->engine);
@@ -269,12 +275,28 @@ static bool stopped(run *r)
 	return true;
 }
 
+/* While the engine is open. */
+static void draw_timeline(run *r)
+{
+	ufm_status status = mode_timeline_add(r->timeline, r->engine, "forward");
+	ufm_status closed = mode_timeline_close(r->timeline);
+	if ((!status && !closed) || r->out->exit_code)
+		return;
+	fail(r, status ? status : closed);
+	r->out->exit_code = CLI_FAILED;
+}
+
 void forward_run(forward_config *config, option_state *state, const forward_input *input, float *y,
                  forward_result *out)
 {
 	run r = {.config = config, .state = state, .input = input, .out = out};
 	ufm_status status;
 	memset(out, 0, sizeof *out);
+	if (mode_timeline_open(config->timeline, &r.timeline) != UFM_OK) {
+		fail(&r, UFM_EFILE);
+		out->exit_code = CLI_FAILED;
+		return;
+	}
 	status = open_request(&r);
 	if (!status)
 		status = open_host(&r);
@@ -286,6 +308,7 @@ void forward_run(forward_config *config, option_state *state, const forward_inpu
 		fail(&r, status);
 	else if (!stopped(&r))
 		check_figures(&r);
+	draw_timeline(&r);
 	close_all(&r);
 	message_progress_clear();
 }

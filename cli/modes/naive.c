@@ -45,6 +45,13 @@ static ufm_status copy_and_wait(naive *n, ufm_copy_kind kind, uint32_t key)
 	counter_add(c, there ? COUNTER_h2d_weight_bytes : COUNTER_d2h_weight_bytes, n->expert_bytes);
 	counter_add(c, COUNTER_copy_ns, spent_ns);
 	counter_add(c, COUNTER_stall_ns, spent_ns); /* nothing overlaps a copy */
+	timeline_span copy = {.kind = there ? TIMELINE_COPY : TIMELINE_WRITE_BACK,
+	                      .begin_ns = begin_ns,
+	                      .end_ns = begin_ns + spent_ns,
+	                      .layer = key / n->experts,
+	                      .expert = key % n->experts,
+	                      .bytes = n->expert_bytes};
+	timeline_add(engine_timeline(n->engine), &copy);
 	return UFM_OK;
 }
 
@@ -132,4 +139,9 @@ void naive_close(naive *n)
 const moe_source *naive_source(const naive *n)
 {
 	return &n->source;
+}
+
+ufm_devptr naive_block(const naive *n)
+{
+	return n->block;
 }

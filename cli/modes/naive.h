@@ -13,5 +13,7 @@ typedef struct naive naive;
 ufm_status naive_open(ufm_engine *engine, naive **out);
 void naive_close(naive *n); /* NULL is allowed; after the layers that use it */
 const moe_source *naive_source(const naive *n);
+/* Its block, which holds nothing between calls. */
+ufm_devptr naive_block(const naive *n);
 
 #endif

@@ -23,8 +23,9 @@ ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint
 #define MODE_OPTION_POLICY(at) \
 	{ \
 		.name = "policy", .type = OPTION_STRING, .offset = (at), .value_name = "NAME", \
-		.fallback = POLICY_DEFAULT_NAME, .suggest = "freq lru fifo", .check = mode_check_policy, \
-		.help = "Who leaves when ufm needs a slot: freq, lru or fifo." \
+		.fallback = POLICY_DEFAULT_NAME, .suggest = "cycle freq lru fifo", \
+		.check = mode_check_policy, \
+		.help = "Who leaves when ufm needs a slot: cycle, freq, lru or fifo." \
 	}
 
 #define MODE_OPTION_BACKEND(at) \

@@ -72,7 +72,7 @@ typedef enum ufm_copy_kind { UFM_COPY_H2D = 1, UFM_COPY_D2H = 2, UFM_COPY_D2D = 
 /* out[i] = norm(x[index[i]]) for i in 0 … rows-1, f32. index 0: x[first + i]. norm_weight 0: no norm;
  * else x / sqrt(mean(x²) + eps) * norm_weight. */
 typedef struct ufm_gather_args {
-	ufm_devptr x;
+	ufm_devptr x;      /* may be page-locked host memory, as out may */
 	uint64_t x_stride; /* elements */
 	ufm_dtype x_dtype;
 	ufm_devptr index; /* u32 [rows] or 0 */
@@ -187,6 +187,11 @@ typedef struct ufm_backend {
 	ufm_status (*combine)(ufm_stream *stream, const ufm_combine_args *args);
 	/* Bytes of ufm_experts_args.hidden for `rows` rows. */
 	uint64_t (*hidden_bytes)(const ufm_expert_desc *desc, uint32_t rows);
+
+	/* Reads size_bytes (a multiple of 16) of device memory from `at` (16-byte aligned) once, as fast as
+	 * the device can, and leaves the xor of its 32-bit words at `out`, outside of what is read. For
+	 * probes of the memory's rate. */
+	ufm_status (*read)(ufm_stream *stream, ufm_devptr at, uint64_t size_bytes, ufm_devptr out);
 } ufm_backend;
 
 typedef const ufm_backend *(*ufm_backend_entry_fn)(const ufm_backend_core *core);

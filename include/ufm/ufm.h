@@ -244,6 +244,11 @@ typedef struct ufm_host_config {
 	uint32_t pageable;        /* 1: ordinary memory, not page-locked (asked for by name, never a
 	                          * fallback) */
 	const char *store_filter; /* wraps the store: "fault:layer=L,expert=E" makes that read fail */
+	/* NULL, or told how far the loading is: first 0 of total_bytes, then rising, and total_bytes once,
+	 * when all is loaded and page-locked; after a failure not that far. Called from the threads that
+	 * fill, one call at a time; they wait for it, so it should be short. */
+	void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
+	void *progress_ctx;
 } ufm_host_config;
 
 /* Loads every block into host memory, page-locked for the backend's devices. On failure names the
@@ -259,7 +264,8 @@ typedef struct ufm_engine ufm_engine;
 /* Whether the CPU computes experts that are not on the device where they lie, beside the copies of
  * others. */
 typedef enum ufm_cpu_assist {
-	UFM_CPU_AUTO = 0, /* measures when the engine opens: off unless link and CPU together move at least
+	UFM_CPU_AUTO =
+		0, /* measures when the engine opens: off unless link and CPU together move at least
 	                   * 5 % more bytes than the link alone */
 	UFM_CPU_OFF = 1,
 	UFM_CPU_ON = 2,
@@ -278,13 +284,14 @@ typedef struct ufm_engine_config {
 	uint64_t vram_limit_bytes;  /* gives the device the memory of a smaller card; 0: its own */
 	double link_gbps;           /* cpu backend: emulated link, decimal GB/s each way; 0: off */
 	uint32_t compute_threads;   /* cpu backend; default: the cores this process may use */
-	const char *policy;         /* "freq" (default), "lru", "fifo" */
+	const char *policy;         /* "cycle" (default), "freq", "lru", "fifo" */
 	uint32_t slots_max;         /* 0: as many as the budget holds */
 	uint32_t ring_slots;        /* of the slots, how many serve as the ring; default 4 */
 	uint32_t resident_all;      /* 1: every expert gets a slot, or opening fails (UFM_EDEVMEM) */
 	uint32_t poison_free_slots; /* 1: fill a slot with NaN before it is refilled (debugging) */
 	/* layer level; max_tokens = 0 makes a pager-only engine */
-	uint32_t max_tokens;      /* bounds the device workspace */
+	uint32_t max_tokens;      /* bounds the device workspace: the row table, f32 [max_tokens *
+	                           * top_k_max, d_model], and what a piece of at most 8192 rows needs */
 	uint32_t call_tokens_max; /* most tokens one call may bring; default max_tokens. The row table
 	                           * of longer calls lies in page-locked host memory. */
 	uint32_t top_k_max;
@@ -295,6 +302,8 @@ typedef struct ufm_engine_config {
 	uint32_t cpu_share_percent; /* 1 … 100: the CPU computes so much of every layer's misses, the
 	                             * lightest, rounded down, and auto is on; default 0: whatever ends the
 	                             * layer earliest, which depends on timing */
+	/* spans that ufm_engine_write_timeline can tell of, at most 2^24; 0: none are kept */
+	uint32_t timeline_events;
 } ufm_engine_config;
 
 /* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
@@ -373,6 +382,13 @@ UFM_API const ufm_counter_desc *ufm_counter_describe(uint32_t index);
 /* Writes min(count, ufm_counter_count()) values, since the engine opened. Waits for nothing; exact
  * once the last ticket is done. */
 UFM_API void ufm_engine_get_counters(ufm_engine *engine, uint64_t *values, uint32_t count);
+
+/*
+ * Writes what copies, kernels, CPU work and waits were made when as a Chrome trace (JSON;
+ * docs/formats.md): the latest timeline_events spans since the engine opened. Between calls; waits for
+ * work in flight. UFM_EINVAL when the engine keeps none; UFM_EFILE.
+ */
+UFM_API ufm_status ufm_engine_write_timeline(ufm_engine *engine, const char *path);
 
 /* ------------------------------------------------------------------ pager level */
 

@@ -25,4 +25,13 @@ static inline uint16_t bf16_from_f32(float value)
 	return (uint16_t)(bits >> 16);
 }
 
+/* The same for what is known to be no NaN: a loop without the choice is half as fast again. */
+static inline uint16_t bf16_from_number(float value)
+{
+	uint32_t bits;
+	memcpy(&bits, &value, sizeof bits);
+	bits += 0x7fffu + ((bits >> 16) & 1u);
+	return (uint16_t)(bits >> 16);
+}
+
 #endif

@@ -141,7 +141,7 @@ ALWAYS_INLINE void fill_bf16(uint16_t *out, size_t count, stream_key key, uint32
 
 	for (; count - done >= BATCH; done += BATCH) {
 		for (uint32_t i = 0; i < BATCH; i++)
-			out[done + i] = bf16_from_f32(scale * stream_value(key, first + (uint32_t)done + i));
+			out[done + i] = bf16_from_number(scale * stream_value(key, first + (uint32_t)done + i));
 	}
 	for (; done < count; done++)
 		out[done] = bf16_from_f32(scale * stream_value(key, first + (uint32_t)done));

@@ -24,7 +24,7 @@ uint64_t rng_mix(uint64_t a, uint64_t b);
 float rng_at(uint64_t key, uint32_t i);
 /* out[i] = scale * rng_at(key, first + i); vectorises. */
 void rng_fill_f32(float *out, size_t count, uint64_t key, uint32_t first, float scale);
-/* The same values rounded to bf16. */
+/* The same values rounded to bf16; scale is finite. */
 void rng_fill_bf16(uint16_t *out, size_t count, uint64_t key, uint32_t first, float scale);
 
 #endif

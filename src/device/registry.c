@@ -58,6 +58,7 @@ static const struct {
 	REQUIRED(experts),
 	REQUIRED(combine),
 	REQUIRED(hidden_bytes),
+	REQUIRED(read),
 };
 
 static ufm_status check_functions(const ufm_backend *backend, const char *path)

@@ -139,6 +139,7 @@ static void learn(assisted *s, uint32_t index)
 	}
 	if (span.rows && span.end_ns > begin_ns)
 		cost_learn(&s->cpu->cost, span.rows, span.end_ns - begin_ns);
+	span_cpu(s->f, demand_at(s, s->f->demand_count - 1 - index), begin_ns, span.end_ns);
 }
 
 /* Outputs that are ready, down to the first row of the expert that was done last. */
@@ -341,6 +342,8 @@ static void account(assisted *s)
 {
 	assist_totals totals = assist_end(s->cpu->pool);
 	forward *f = s->f;
+	while (s->learned < totals.experts)
+		learn(s, s->learned++);
 	s->cpu->worked = totals.experts != 0;
 	pager_layer_on_cpu(f->layer->engine, totals.experts);
 	counter_add(f->counters, COUNTER_cpu_ns, totals.busy_ns);

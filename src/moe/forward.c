@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One call of a routed layer, from tokens to tokens. */
+#include "base/clock.h"
 #include "base/status.h"
 #include "moe/moe_int.h"
 
@@ -83,7 +84,10 @@ static ufm_status combine(forward *f)
 	                         .residual_dtype = stage_dtype(&f->call->x),
 	                         .y_dtype = stage_dtype(&f->call->y)};
 	stage_out_target(f, &args.y, &args.y_stride);
-	return f->b->combine(f->stream, &args);
+	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_COMBINE);
+	ufm_status status = f->b->combine(f->stream, &args);
+	span_end(f, work, 0, f->call->tokens);
+	return status;
 }
 
 /* From routed tokens to the row table filled; the source's begin and end enclose it. */
@@ -140,8 +144,10 @@ static ufm_status run(forward *f)
 		return status;
 	counter_add(f->counters, COUNTER_tokens, f->call->tokens);
 	status = caller == f->stream ? UFM_OK : join(f, caller, f->stream);
+	pager_work *work = pager_work_begin(e, TIMELINE_LAYER);
 	if (status == UFM_OK)
 		status = enqueue(f);
+	span_end(f, work, f->demand_count, f->call->tokens);
 	status = finish(f, status);
 	if (status == UFM_OK && caller != f->stream)
 		status = pager_order(e, caller, f->buffers->mark);
@@ -167,7 +173,9 @@ ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticke
 		             .counters = engine_counters(e),
 		             .ws = pager_get_workspace(e)};
 		engine_enter(e);
+		uint64_t begin_ns = engine_timeline(e) ? clock_now_ns() : 0;
 		status = run(&f);
+		span_host(&f, TIMELINE_CALL, begin_ns);
 		mark = status == UFM_OK ? f.buffers->mark : 0;
 		engine_leave(e);
 	}

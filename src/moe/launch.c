@@ -16,9 +16,11 @@ static ufm_status flush(forward *f)
 	                            .x = f->ws->x,
 	                            .hidden = f->ws->hidden,
 	                            .y = f->ws->table + 4ull * f->piece_first * d_model};
+	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);
 	ufm_status status = stage_gather(f, f->ws->row_token + 4ull * f->piece_first, 0, f->piece_rows);
 	if (status == UFM_OK)
 		status = f->b->experts(f->stream, &experts);
+	span_end(f, work, experts.entry_count, f->piece_rows);
 	f->piece_first += f->piece_rows;
 	f->piece_rows = 0;
 	f->entry_first = f->entry_next;

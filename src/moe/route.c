@@ -54,11 +54,13 @@ static ufm_status fetch_ids(forward *f)
 	uint64_t begin_ns = clock_now_ns();
 	status = pager_wait_mark(f->layer->engine, mark, UFM_WAIT_FOREVER);
 	counter_add(f->counters, COUNTER_route_wait_ns, clock_now_ns() - begin_ns);
+	span_host(f, TIMELINE_ROUTE_WAIT, begin_ns);
 	return status;
 }
 
 static ufm_status decide(forward *f)
 {
+	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_ROUTE);
 	ufm_status status = UFM_OK;
 	uint32_t left = f->call->tokens;
 	for (uint32_t first = 0; left && status == UFM_OK;) {
@@ -67,6 +69,7 @@ static ufm_status decide(forward *f)
 		first += tokens;
 		left -= tokens;
 	}
+	span_end(f, work, 0, f->call->tokens);
 	return status == UFM_OK ? fetch_ids(f) : status;
 }
 

@@ -14,6 +14,17 @@ static ufm_devptr carve(ufm_devptr base, uint64_t *used_bytes, uint64_t size_byt
 	return at;
 }
 
+/* Rows that x and hidden hold at once. A piece of so many is long enough for its launches to cost
+ * nothing beside its products; a larger one would only double what a long prefill takes, whose row table
+ * must be whole. */
+#define PIECE_ROWS_MAX 8192u
+
+static uint32_t piece_rows(const ufm_engine_config *c)
+{
+	uint64_t rows = (uint64_t)c->max_tokens * c->top_k_max;
+	return rows < PIECE_ROWS_MAX ? (uint32_t)rows : PIECE_ROWS_MAX;
+}
+
 uint64_t budget_workspace(const ufm_engine *e, ufm_devptr base, pager_workspace *ws)
 {
 	const ufm_engine_config *c = &e->config;
@@ -22,7 +33,7 @@ uint64_t budget_workspace(const ufm_engine *e, ufm_devptr base, pager_workspace 
 	if (c->max_tokens == 0)
 		return 0;
 	uint64_t assignments = (uint64_t)c->call_tokens_max * c->top_k_max;
-	ws->piece_rows = c->max_tokens * c->top_k_max;
+	ws->piece_rows = piece_rows(c);
 	ws->x = carve(base, &used_bytes, ws->piece_rows * row_bytes);
 	ws->hidden = carve(base, &used_bytes, e->b->hidden_bytes(&e->desc, ws->piece_rows));
 	ws->ids = carve(base, &used_bytes, 4 * assignments);

@@ -39,6 +39,9 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 		return status_fail(UFM_EINVAL, "policy: \"%s\", expected one of %s", c->policy,
 		                   policy_names(false));
 	c->policy = policy->name;
+	if (c->timeline_events > TIMELINE_EVENTS_MAX)
+		return status_fail(UFM_EINVAL, "timeline_events: %u, expected at most %u",
+		                   c->timeline_events, TIMELINE_EVENTS_MAX);
 	status = cpu_path_check(c);
 	return status == UFM_OK ? check_tokens(c, e->experts) : status;
 }
@@ -140,6 +143,8 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 	if (status == UFM_OK)
 		status = loads_open(e);
 	if (status == UFM_OK)
+		status = spans_open(e);
+	if (status == UFM_OK)
 		status = leases_open(e);
 	if (status == UFM_OK)
 		status = cpu_path_open(e);
@@ -197,6 +202,7 @@ void ufm_engine_close(ufm_engine *e)
 	close_streams(e);
 	leases_close(e);
 	loads_close(e);
+	spans_close(e);
 	marks_close(e);
 	cache_close(e->cache);
 	alloc_free(e->uses);

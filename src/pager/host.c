@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The host tier: reads every block once, in parallel, and page-locks what was read. */
+/* The host tier: reads every block once, in parallel, and page-locks what was read meanwhile. */
 #include "pager/host.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "bank/bank.h"
@@ -26,12 +27,62 @@ struct ufm_host {
 
 typedef struct fill {
 	ufm_host *host;
+	const ufm_host_config *config;
 	store *store;
+	uint32_t keys;
 	_Atomic int32_t status; /* the first failure */
 	char why[512];          /* written by the thread that set status */
+	_Atomic bool *filled;   /* [keys] */
+	/* held by the thread that page-locks: guards first and the slab's registration */
+	atomic_flag locking;
+	uint32_t first;            /* all before it are filled */
+	atomic_flag telling;       /* held by the thread that calls progress: guards told */
+	uint32_t told;             /* blocks */
+	_Atomic uint32_t finished; /* blocks */
 } fill;
 
 /* A failure is recorded in the worker's own thread, so its line is carried over by hand. */
+static void note_failure(fill *f, ufm_status status)
+{
+	int32_t expected = UFM_OK;
+	if (status != UFM_OK && atomic_compare_exchange_strong(&f->status, &expected, status))
+		snprintf(f->why, sizeof f->why, "%s", ufm_last_error());
+}
+
+static void tell(const fill *f, uint64_t done_bytes)
+{
+	if (f->config->progress)
+		f->config->progress(f->config->progress_ctx, done_bytes, f->host->slab.size_bytes);
+}
+
+/* The whole is told of by the caller, when it is page-locked too. A thread that finds another one telling
+ * goes on: whoever comes next tells of its block too. */
+static void tell_finished(fill *f)
+{
+	atomic_fetch_add(&f->finished, 1);
+	if (!f->config->progress || atomic_flag_test_and_set(&f->telling))
+		return;
+	uint32_t finished = atomic_load(&f->finished);
+	if (finished > f->told && finished < f->keys)
+		tell(f, finished * f->host->block_bytes);
+	f->told = finished;
+	atomic_flag_clear(&f->telling);
+}
+
+/* Page-locks what is filled from the start, while the other threads fill on. What is missed because
+ * another thread is at it is page-locked at the end. */
+static void lock_filled(fill *f)
+{
+	ufm_host *host = f->host;
+	if (f->config->pageable || atomic_flag_test_and_set(&f->locking))
+		return;
+	while (f->first < f->keys && atomic_load(&f->filled[f->first]))
+		f->first++;
+	if (f->first < f->keys)
+		note_failure(f, pinned_register_first(host->b, &host->slab, f->first * host->block_bytes));
+	atomic_flag_clear(&f->locking);
+}
+
 static void fill_block(void *ctx, uint32_t key, uint32_t worker)
 {
 	(void)worker;
@@ -39,9 +90,28 @@ static void fill_block(void *ctx, uint32_t key, uint32_t worker)
 	if (atomic_load(&f->status) != UFM_OK)
 		return;
 	ufm_status status = store_read(f->store, key, host_block(f->host, key));
-	int32_t expected = UFM_OK;
-	if (status != UFM_OK && atomic_compare_exchange_strong(&f->status, &expected, status))
-		snprintf(f->why, sizeof f->why, "%s", ufm_last_error());
+	note_failure(f, status);
+	if (status != UFM_OK)
+		return;
+	atomic_store(&f->filled[key], true);
+	tell_finished(f);
+	lock_filled(f);
+}
+
+/* Filled before it is page-locked: the threads that fill bring the pages in, where a registration of
+ * untouched memory would bring in every page on one thread alone. */
+static ufm_status fill_and_lock(fill *f, pool *workers)
+{
+	tell(f, 0);
+	pool_run(workers, f->keys, fill_block, f);
+	ufm_status status = (ufm_status)atomic_load(&f->status);
+	if (status != UFM_OK)
+		return status_fail(status, "%s", f->why);
+	if (!f->config->pageable)
+		status = pinned_register(f->host->b, &f->host->slab);
+	if (status == UFM_OK)
+		tell(f, f->host->slab.size_bytes);
+	return status;
 }
 
 static ufm_status fill_all(ufm_host *host, const ufm_host_config *config)
@@ -49,19 +119,22 @@ static ufm_status fill_all(ufm_host *host, const ufm_host_config *config)
 	fill *f = alloc_zeroed(1, sizeof *f);
 	if (!f)
 		return UFM_ENOMEM;
-	f->host = host;
+	*f = (fill){.host = host,
+	            .config = config,
+	            .keys = bank_key_count(host->bank),
+	            .locking = ATOMIC_FLAG_INIT,
+	            .telling = ATOMIC_FLAG_INIT};
 	pool *workers = NULL;
-	ufm_status status = store_open(host->bank, config->store_filter, &f->store);
+	f->filled = alloc_zeroed(f->keys, sizeof *f->filled);
+	ufm_status status =
+		f->filled ? store_open(host->bank, config->store_filter, &f->store) : UFM_ENOMEM;
 	if (status == UFM_OK)
 		status = pool_open(config->fill_threads, &workers);
-	if (status == UFM_OK) {
-		pool_run(workers, bank_key_count(host->bank), fill_block, f);
-		status = (ufm_status)atomic_load(&f->status);
-		if (status != UFM_OK)
-			status_fail(status, "%s", f->why);
-	}
+	if (status == UFM_OK)
+		status = fill_and_lock(f, workers);
 	pool_close(workers);
 	store_close(f->store);
+	alloc_free(f->filled);
 	alloc_free(f);
 	return status;
 }
@@ -80,8 +153,6 @@ static ufm_status read_config(const ufm_host_config *config, ufm_host_config *ou
 	return status;
 }
 
-/* Filled first, then page-locked: the threads that fill bring the pages in, where a registration of
- * untouched memory would bring in every page on this thread alone. */
 static ufm_status load_bank(ufm_host *host, const ufm_host_config *config)
 {
 	uint64_t size_bytes = host->block_bytes * bank_key_count(host->bank);
@@ -90,9 +161,7 @@ static ufm_status load_bank(ufm_host *host, const ufm_host_config *config)
 	ufm_status status = pinned_check(&now, "the bank", size_bytes, config->pageable);
 	if (status == UFM_OK)
 		status = pinned_map(size_bytes, host->block_bytes, &host->slab);
-	if (status == UFM_OK)
-		status = fill_all(host, config);
-	return status == UFM_OK && !config->pageable ? pinned_register(host->b, &host->slab) : status;
+	return status == UFM_OK ? fill_all(host, config) : status;
 }
 
 ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_host_config *config,

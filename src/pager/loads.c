@@ -52,6 +52,7 @@ static void account(ufm_engine *e, const load *l)
 static void retire(ufm_engine *e, load *l)
 {
 	account(e, l);
+	spans_load(e, l);
 	cache_loaded(e->cache, l->slot, l->generation);
 	if (e->uses[l->slot].load == l->number)
 		e->uses[l->slot].load = 0;
@@ -147,6 +148,7 @@ ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place
 	ufm_status status = next_record(e, &l);
 	if (status == UFM_OK) {
 		l->number = e->load_next;
+		l->key = key;
 		l->slot = place->slot;
 		l->generation = place->generation;
 		l->waited = false;

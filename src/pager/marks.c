@@ -107,6 +107,7 @@ ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns)
 	if (status == UFM_OK) {
 		lock_take(&e->lock);
 		loads_step(e);
+		spans_step(e, mark);
 		lock_drop(&e->lock);
 	}
 	return status;

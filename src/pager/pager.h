@@ -11,11 +11,17 @@
 #include "assist/cost.h"
 #include "schedule/schedule.h"
 #include "telemetry/counters.h"
+#include "telemetry/timeline.h"
 
 ufm_host *engine_host(const ufm_engine *e);
 const ufm_backend *engine_backend(const ufm_engine *e);
 ufm_stream *engine_stream(const ufm_engine *e); /* the engine's own compute stream */
 counters *engine_counters(ufm_engine *e);
+
+/* NULL when none is kept, as timeline_add takes it. */
+timeline *engine_timeline(ufm_engine *e);
+/* Waits for work in flight, so that all of it is on the timeline. */
+ufm_status engine_settle(ufm_engine *e);
 
 /* One layer call at a time: taken around everything below. */
 void engine_enter(ufm_engine *e);
@@ -24,7 +30,7 @@ void engine_leave(ufm_engine *e);
 /* Buffers of the layer level, sized when the engine opened. T = max_tokens, K = top_k_max,
  * N = call_tokens_max. */
 typedef struct pager_workspace {
-	uint32_t piece_rows;   /* rows of x and hidden: T * K */
+	uint32_t piece_rows;   /* rows of x and hidden: T * K, at most 8192 */
 	ufm_devptr x;          /* f32 [piece_rows, d_model] */
 	ufm_devptr hidden;     /* backend hidden_bytes(piece_rows) */
 	ufm_devptr table;      /* row table, f32 [N * K, d_model]; page-locked host if N > T */
@@ -57,6 +63,15 @@ ufm_status pager_mark(ufm_engine *e, ufm_stream *stream, uint64_t *mark);
 /* Work enqueued on `stream` from now on comes after the mark. */
 ufm_status pager_order(ufm_engine *e, ufm_stream *stream, uint64_t mark);
 ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns);
+
+/*
+ * A span of the timeline between two points of the compute stream; both are given by one thread, in
+ * the layer call. begin is NULL when no timeline is kept or more is in flight than can be remembered
+ * (which counts as dropped); end takes it. Of `span` end reads all but the times.
+ */
+typedef struct pager_work pager_work;
+pager_work *pager_work_begin(ufm_engine *e, timeline_kind kind);
+void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
 
 /*
  * One layer's demand.
@@ -117,5 +132,18 @@ typedef struct assist_figures {
 ufm_status assist_probe(ufm_engine *e, assist_figures *out);
 /* What was measured when the engine opened; zeros if nothing was. */
 void engine_rates(const ufm_engine *e, assist_figures *out);
+/*
+ * At rest, for probes: between engine_enter and engine_leave, and no lease is held.
+ * rest: waits until nothing is in flight on the engine's streams. Gives two events for the caller's use
+ * until engine_leave.
+ * slot: where a slot lies and, in *key, whose bytes it holds, or UFM_KEY_NONE. Copying that key's host
+ * block there again changes nothing.
+ */
+typedef struct pager_events {
+	ufm_event *begin, *end;
+} pager_events;
+ufm_status pager_rest(ufm_engine *e, pager_events *events);
+uint32_t pager_slots(ufm_engine *e);
+ufm_devptr pager_slot(ufm_engine *e, uint32_t slot, uint32_t *key);
 
 #endif

@@ -24,7 +24,7 @@
 typedef struct load {
 	uint64_t number; /* 0: never used */
 	bool waited;
-	uint32_t slot, generation;
+	uint32_t slot, generation, key;
 	ufm_event *begin, *end, *wait;
 } load;
 
@@ -48,6 +48,32 @@ typedef struct budget {
 	uint64_t slab_bytes, total_bytes;      /* total: of all three, in whole granules */
 	uint32_t slots, ring;
 } budget;
+
+/* Work of the compute stream that may not have ended. */
+#define PAGER_LAYER_SPANS 64
+#define PAGER_WORK_SPANS 192
+struct pager_work {
+	timeline_span span;
+	ufm_event *begin, *end;
+	bool ended, lost; /* `end` is recorded; or cannot be */
+};
+typedef struct work_ring {
+	struct pager_work *items;
+	uint32_t room;
+	uint64_t next, oldest; /* numbers; n lies at n % room */
+} work_ring;
+
+/* Device work on the host's clock; without a timeline all is zero. */
+typedef struct span_log {
+	timeline *timeline;
+	/* A layer's span begins before and ends after the spans of its parts, so it has a ring of its own. */
+	work_ring layers, parts;
+	struct pager_work items[PAGER_LAYER_SPANS + PAGER_WORK_SPANS];
+	/* Passed events whose time is known; the others are measured from the current one. */
+	ufm_event *anchors[2];
+	uint32_t anchor;
+	uint64_t anchor_ns;
+} span_log;
 
 struct ufm_engine {
 	ufm_host *host;
@@ -97,6 +123,7 @@ struct ufm_engine {
 	ufm_lease leases[PAGER_LEASES]; /* of one layer's experts each */
 	uint32_t leased;                /* experts in leases */
 	uint64_t copy_ns;               /* of one copy, lately */
+	span_log spans;
 	_Atomic uint32_t slots_used, slots_high_water;
 	counters counters;
 };
@@ -147,6 +174,15 @@ ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place
 ufm_status loads_place(ufm_engine *e, uint32_t key, uint32_t *slot);
 /* Orders `stream` after the slot's bytes; `measure`: it is the compute stream and its stall counts. */
 ufm_status loads_order(ufm_engine *e, uint32_t slot, ufm_stream *stream, bool measure);
+
+/* spans.c; the engine's lock is held, but for open and close */
+ufm_status spans_open(ufm_engine *e);
+void spans_close(ufm_engine *e);
+/* Retires what has ended; measures the clocks anew when they were not for a while and the compute stream
+ * has nothing after `mark`. */
+void spans_step(ufm_engine *e, uint64_t mark);
+/* A copy that has ended. */
+void spans_load(ufm_engine *e, const load *l);
 
 /* slots.c; the engine's lock is held */
 ufm_devptr slot_address(const ufm_engine *e, uint32_t slot);

@@ -61,20 +61,32 @@ static void unregister_all(const ufm_backend *b, pinned *p)
 	p->registered_bytes = 0;
 }
 
+static ufm_status register_piece(const ufm_backend *b, pinned *p)
+{
+	uint64_t at = p->registered_bytes, size_bytes = piece_at(p, at);
+	ufm_status status = b->host_register(p->memory + at, size_bytes);
+	if (status != UFM_OK) {
+		unregister_all(b, p);
+		return status_prefix(status, "page-locking %llu bytes at %llu of %llu",
+		                     (unsigned long long)size_bytes, (unsigned long long)at,
+		                     (unsigned long long)p->size_bytes);
+	}
+	p->registered_bytes += size_bytes;
+	return UFM_OK;
+}
+
+ufm_status pinned_register_first(const ufm_backend *b, pinned *p, uint64_t size_bytes)
+{
+	ufm_status status = UFM_OK;
+	while (status == UFM_OK && p->registered_bytes < p->size_bytes &&
+	       p->registered_bytes + piece_at(p, p->registered_bytes) <= size_bytes)
+		status = register_piece(b, p);
+	return status;
+}
+
 ufm_status pinned_register(const ufm_backend *b, pinned *p)
 {
-	while (p->registered_bytes < p->size_bytes) {
-		uint64_t at = p->registered_bytes, size_bytes = piece_at(p, at);
-		ufm_status status = b->host_register(p->memory + at, size_bytes);
-		if (status != UFM_OK) {
-			unregister_all(b, p);
-			return status_prefix(status, "page-locking %llu bytes at %llu of %llu",
-			                     (unsigned long long)size_bytes, (unsigned long long)at,
-			                     (unsigned long long)p->size_bytes);
-		}
-		p->registered_bytes += size_bytes;
-	}
-	return UFM_OK;
+	return pinned_register_first(b, p, p->size_bytes);
 }
 
 ufm_status pinned_open(const ufm_backend *b, const char *what, uint64_t size_bytes, pinned *out)

@@ -28,6 +28,10 @@ ufm_status pinned_map(uint64_t size_bytes, uint64_t block_bytes, pinned *out);
  * that is not itself larger. On failure nothing is registered; the memory stays. */
 ufm_status pinned_register(const ufm_backend *b, pinned *p);
 
+/* The same for the pieces that end within the first size_bytes bytes, those after what is registered
+ * already: so that one part can be page-locked while another is still filled. One call at a time. */
+ufm_status pinned_register_first(const ufm_backend *b, pinned *p, uint64_t size_bytes);
+
 /* The three for a small buffer that nobody fills first. */
 ufm_status pinned_open(const ufm_backend *b, const char *what, uint64_t size_bytes, pinned *out);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const ufm_policy *const policies[] = {
-	&policy_freq, &policy_lru, &policy_fifo, &policy_min, &policy_min_bypass,
+	&policy_cycle, &policy_freq, &policy_lru, &policy_fifo, &policy_min, &policy_min_bypass,
 };
 
 #define POLICY_COUNT ((uint32_t)(sizeof policies / sizeof policies[0]))
@@ -29,5 +29,5 @@ const ufm_policy *policy_find(const char *name)
 /* Written out, so that no memory has to be guarded; a test compares them with the table. */
 const char *policy_names(bool offline)
 {
-	return offline ? "min, min-bypass" : "freq, lru, fifo";
+	return offline ? "min, min-bypass" : "cycle, freq, lru, fifo";
 }

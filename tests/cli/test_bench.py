@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -32,6 +33,8 @@ def check_row(row):
     tokens = row["batch"] * row["seq"]
     assert row["tokens_per_s"] == pytest.approx(tokens * 1000 / numpy.median(row["step_ms"]))
     assert 0 < row["peak_vram_bytes"] and row["peak_ram_bytes"] > 0
+    assert row["fill_s"] > 0
+    assert row["fill_gbps"] == pytest.approx(row["bank_bytes"] / row["fill_s"] / 1e9)
     assert row["slab_high_water_bytes"] <= row["peak_vram_bytes"]
     if row["mode"] == "naive_offload":
         assert row["streamed_uses"] == row["uses"]
@@ -146,6 +149,88 @@ def test_quick_and_origins(ufm):
     assert config["link-gbps"] == {"value": 2.0, "origin": "quick"}
 
 
+# ---- floors
+
+PROBED = ("probe_link_gbps probe_hbm_gbps probe_dram_gbps probe_sum_gbps probe_sum_link_gbps "
+          "probe_sum_cpu_gbps").split()
+FLOOR = "floor_ms fraction_of_floor bound_by floor_kind floor_misses".split()
+
+
+def test_rows_say_which_part_of_the_floor_they_reached(ufm):
+    rows = ufm.rows("--experts", "16,64", "--link-gbps", "0.5", "--workload", "uniform",
+                    "--vram-limit", "off")
+    for row in rows:
+        check_row(row)
+        assert all(row[name] > 0 for name in PROBED)
+        assert row["probe_sum_gbps"] == pytest.approx(
+            row["probe_sum_link_gbps"] + row["probe_sum_cpu_gbps"])
+        assert row["probe_threads"] >= 1 and row["probe_gflops"] is None  # 64 rows a step
+        # A copy never takes less than the emulated link says.
+        assert row["probe_link_gbps"] <= 0.505
+        assert row["fraction_of_floor"] == pytest.approx(row["floor_ms"] / row["step_ms_median"])
+        assert row["floor_ms"] == max(row["floor_resident_ms"], row["floor_miss_ms"])
+        layer_bytes = row["experts_touched"] * row["expert_bytes"]
+        assert row["floor_resident_ms"] == pytest.approx(layer_bytes / row["probe_hbm_gbps"] / 1e6)
+        assert row["floor_miss_ms"] == pytest.approx(
+            row["floor_misses"] * row["expert_bytes"] / row["probe_link_gbps"] / 1e6)
+        assert row["link_gbps_used"] == pytest.approx(
+            row["h2d_weight_bytes"] / sum(row["step_ms"]) / 1e6)
+    by = {(row["mode"], row["num_experts"]): row for row in rows}
+    for row in by["baseline", 16], by["baseline", 64], by["ufm", 16]:
+        assert (row["bound_by"], row["floor_misses"], row["overlap"]) == ("hbm", 0, None)
+    ufm64, naive = by["ufm", 64], by["naive_offload", 64]
+    assert ufm64["bound_by"] == naive["bound_by"] == "link"
+    assert ufm64["floor_kind"] == naive["floor_kind"] == "sweep"
+    assert ufm64["floor_misses"] == pytest.approx(ufm64["experts_touched"] - ufm64["slots"])
+    assert naive["floor_misses"] == naive["experts_touched"]
+    assert 0 <= ufm64["overlap"] <= 1 and naive["overlap"] == pytest.approx(0, abs=1e-9)
+
+
+def test_many_layers_are_measured_against_their_own_misses(ufm):
+    row = ufm.rows("--experts", "16", "--layers", "4", "--modes", "ufm", "--link-gbps", "0.5")[0]
+    check_row(row)
+    assert row["floor_kind"] == "measured"
+    assert row["floor_misses"] == pytest.approx(
+        row["streamed_uses"] / row["layers"] / row["steps"])
+    assert row["floor_miss_ms"] == pytest.approx(
+        row["h2d_weight_bytes"] / row["steps"] / row["probe_link_gbps"] / 1e6)
+
+
+def test_arithmetic_is_probed_where_calls_are_long(ufm):
+    row = ufm.rows("--experts", "4", "--modes", "ufm", "--batch", "8", "--seq", "16")[0]
+    assert row["probe_gflops"] > 0 and row["bound_by"] in ("hbm", "compute")
+    operations = 2 * 128 * 2 * 2 * 256 * 1024
+    assert row["floor_resident_ms"] >= operations / row["probe_gflops"] / 1e6 * 0.999
+
+
+def test_probing_changes_nothing_else(ufm):
+    run = ["--experts", "40", "--layers", "2", "--modes", "baseline,ufm,naive_offload",
+           "--vram-limit", "off"]
+    probed, plain = ufm.rows(*run, "--probe", "on"), ufm.rows(*run, "--probe", "off")
+    for on, off in zip(probed, plain):
+        assert list(on) == list(off)
+        for name in ("output_hash uses resident_uses streamed_uses prefetch_loads evictions "
+                     "bypasses h2d_weight_bytes h2d_activation_bytes d2h_weight_bytes "
+                     "d2h_activation_bytes slots peak_vram_bytes slab_high_water_bytes "
+                     "reserved_vram_bytes").split():
+            assert on[name] == off[name], name
+        assert all(off[name] is None for name in [*PROBED, *FLOOR, "probe_gflops", "probe_threads"])
+        assert off["link_gbps_used"] == pytest.approx(
+            off["h2d_weight_bytes"] / sum(off["step_ms"]) / 1e6)
+
+
+def test_the_table_shows_the_floor(ufm):
+    run = ["--no-out", "--experts", "8", "--modes", "ufm"]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]]
+             for line in ufm.bench(*run).stdout.splitlines() if line.startswith("|")]
+    row = dict(zip(lines[0], lines[2]))
+    assert float(row["of floor"]) > 0 and row["bound by"] in ("hbm", "compute", "link")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in
+             ufm.bench(*run, "--probe", "off").stdout.splitlines() if line.startswith("|")]
+    row = dict(zip(lines[0], lines[2]))
+    assert row["of floor"] == row["bound by"] == "" and int(row["slots"]) == 8
+
+
 # ---- workloads
 
 def test_uniform_says_what_was_expected(ufm):
@@ -198,6 +283,94 @@ def test_trace_gives_top_k(ufm):
     assert row["top_k"] == 3 and row["workload_wrapped"] is True
 
 
+# ---- presets and phases
+
+# 16 experts of 6 KB, whatever the preset says.
+CUT = ["--layers", "2", "--d-model", "64", "--d-hidden", "16", "--experts", "16", "--backend", "cpu",
+       "--vram-target", "400KiB", "--headroom", "0", "--steps", "2", "--batch", "2"]
+
+
+def run_cut(ufm, *arguments):
+    ended = ufm("bench", *CUT, "--no-figures", "-o", "json", *arguments)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    summary = json.loads((ufm.folder / "results" / "summary.json").read_text())
+    return json.loads(ended.stdout), summary["config"]
+
+
+def test_a_preset_gives_what_is_not_given_by_hand(ufm):
+    glm = ["--preset", "glm-4.5-air", "--seq", "16", "--top-k", "5"]
+    rows, config = run_cut(ufm, *glm, "--modes", "baseline,ufm")
+    for row in rows:
+        check_row(row)
+        assert (row["preset"], row["phase"], row["scoring"]) == ("glm-4.5-air", "steps", "sigmoid")
+        assert (row["layers"], row["num_experts"], row["d_model"], row["top_k"]) == (2, 16, 64, 5)
+        assert (row["kind"], row["dtype"], row["norm_topk"]) == ("gated", "bf16", True)
+    assert rows[0]["output_hash"] == rows[1]["output_hash"]
+    assert config["preset"] == {"value": "glm-4.5-air", "origin": "command line"}
+    assert config["scoring"] == {"value": "sigmoid", "origin": "from the preset"}
+    assert config["top-k"] == {"value": 5, "origin": "command line"}
+    by_hand = run_cut(ufm, "--kind", "gated", "--dtype", "bf16", "--top-k", "5", "--norm-topk",
+                      "--scoring", "sigmoid", "--modes", "ufm", "--seq", "16")[0][0]
+    assert by_hand["output_hash"] == rows[0]["output_hash"] and by_hand["preset"] is None
+    softmax = run_cut(ufm, *glm, "--modes", "ufm", "--scoring", "softmax")[0][0]
+    assert softmax["output_hash"] != rows[0]["output_hash"]
+
+
+def test_phases_are_rows_of_their_own(ufm):
+    rows, config = run_cut(ufm, "--preset", "olmoe-1b-7b", "--phase", "decode,prefill", "--batch",
+                           "3", "--seq", "20")
+    assert [(row["mode"], row["phase"]) for row in rows] == [
+        (mode, phase) for mode in ("baseline", "ufm", "naive_offload")
+        for phase in ("decode", "prefill")]
+    for row in rows:
+        check_row(row)
+        decode = row["phase"] == "decode"
+        assert (row["batch"], row["seq"]) == (3, 1 if decode else 20)
+        assert row["max_tokens"] == (3 if decode else 60)
+    assert rows[0]["workspace_bytes"] < rows[1]["workspace_bytes"]
+    assert rows[2]["slots"] > rows[3]["slots"]
+    # One host tier for the modes that page-lock it, another for the one that does not.
+    opened = [row["fill_s"] is not None for row in rows]
+    assert opened == [True, False, False, False, True, False]
+    for phase in (0, 1):
+        assert len({row["output_hash"] for row in rows[phase::2]}) == 1
+    assert config["max-tokens"]["value"] == "auto" and config["seq"]["value"] == 20
+    names = os.listdir(ufm.folder / "results")
+    assert {"telemetry_ufm_decode_16.csv", "telemetry_naive_offload_prefill_16.csv"} <= set(names)
+    table = ufm("bench", *CUT, "--phase", "decode", "--modes", "ufm", "--no-out").stdout
+    assert "| ufm decode " in table and "seq 1 (decode)" in table
+
+
+def test_a_sweep_keeps_a_host_tier_as_long_as_it_serves(ufm):
+    ended = ufm.bench("--no-out", "-o", "json", "--experts", "4,8", "--modes",
+                      "ufm,naive_offload,baseline")
+    rows = json.loads(ended.stdout)
+    assert [(row["mode"], row["num_experts"], row["fill_s"] is not None) for row in rows] == [
+        ("ufm", 4, True), ("baseline", 4, False), ("naive_offload", 4, True),
+        ("ufm", 8, True), ("baseline", 8, False), ("naive_offload", 8, True)]
+    alone = ufm.rows("--experts", "8", "--modes", "baseline")[0]
+    assert alone["output_hash"] == rows[4]["output_hash"]
+
+
+def test_decode_on_a_trace_interleaves_its_sequences(ufm):
+    """Two sequences of two tokens; each step is a token of both."""
+    ids = numpy.array([[[0, 1]], [[2, 3]], [[0, 4]], [[2, 5]]], dtype=numpy.uint8)
+    numpy.save(ufm.folder / "t.npy", ids)
+    row = ufm("bench", *CUT, "--layers", "1", "--workload", "trace:t.npy", "--phase", "decode",
+              "--batch", "2", "--warmup", "0", "--modes", "ufm", "--no-out", "-o", "json")
+    row = json.loads(row.stdout)[0]
+    check_row(row)
+    assert (row["uses"], row["top_k"], row["workload_wrapped"]) == (6, 2, False)
+
+
+def test_a_figure_has_a_line_for_each_phase(ufm):
+    run_cut(ufm, "--phase", "decode,steps", "--modes", "ufm", "--seq", "8")
+    ended = ufm("plot", "results", env={"PATH": str(ufm.folder)})
+    assert "gnuplot" in ended.stderr
+    script = (ufm.folder / "results" / "throughput.gp").read_text()
+    assert "title 'ufm_decode'" in script and "title 'ufm'" in script
+
+
 # ---- what goes wrong
 
 @pytest.mark.parametrize("arguments, named, code", [
@@ -216,10 +389,17 @@ def test_trace_gives_top_k(ufm):
     (["--vram-target", "-4GiB"], "--vram-target", 2),
     (["--headroom", "64MiB"], "--headroom", 2),
     (["--dtype", "f16"], "--dtype", 2),
+    (["--preset", "gpt-oss-120b"], "--preset", 2),
+    (["--preset", "deepseek-v3", "--experts", "7"], "--top-k", 2),
+    (["--phase", "train"], "--phase", 2),
+    (["--phase", "decode,decode"], "--phase", 2),
+    (["--phase", "decode"], "--seq: found 16 with --phase decode", 2),
+    (["--scoring", "tanh"], "--scoring", 2),
     (["--modes", "ufm,cpu"], "--modes", 2),
     (["--policy", "min"], "--policy", 2),
     (["--policy", "belady"], "freq", 2),
     (["--link-gbps", "0"], "--link-gbps", 2),
+    (["--probe", "maybe"], "--probe", 2),
     (["--workload", "text:"], "--workload", 2),
     (["--workload", "zipf:x"], "zipf", 2),
     (["--workload", "nothing"], "uniform", 2),
@@ -395,3 +575,23 @@ def test_target_above_the_card(tmp_path):
     result = shell(f'"$0" bench {" ".join(TINY_RUN)} --vram-limit 500KiB --no-out')
     assert result.returncode == 2
     assert "--vram-limit" in result.stderr
+
+
+def test_a_terminal_shows_how_far_the_bank_is(ufm):
+    main, terminal = pty.openpty()
+    command = ufm.command("bench", *SMALL, "--no-out", "--modes", "ufm", "--experts", "16", "-o", "json")
+    with subprocess.Popen(command, cwd=ufm.folder, stdin=subprocess.DEVNULL, stderr=terminal,
+                          stdout=subprocess.DEVNULL) as process:
+        os.close(terminal)
+        shown = b""
+        try:
+            while part := os.read(main, 4096):
+                shown += part
+        except OSError:
+            pass  # the other end is closed
+        assert process.wait(timeout=60) == 0
+    os.close(main)
+    lines = [line for line in shown.decode().split("\r\x1b[K") if "filling the bank" in line]
+    assert "[--------------------] 0.0 of 0.0 GiB" in lines[0]
+    assert lines[0].startswith("[1/1] ufm, 16 experts: ")
+    assert "[####################] 0.0 of 0.0 GiB, " in lines[-1] and "0 s left" in lines[-1]

@@ -85,7 +85,7 @@ def test_report(case):
     assert config["norm-topk"] == {"value": True, "origin": "config.json"}
     assert config["scoring"] == {"value": "softmax", "origin": "config.json"}
     assert config["activation"] == {"value": "silu", "origin": "config.json"}
-    assert config["policy"] == {"value": "freq", "origin": "default"}
+    assert config["policy"] == {"value": "cycle", "origin": "default"}
     assert config["max-tokens"] == {"value": 10, "origin": "tokens of the input"}
 
 
@@ -450,3 +450,19 @@ def test_a_signal_leaves_all_or_nothing(case):
         else:
             assert not left and child.returncode in (130, -signal.SIGINT, -signal.SIGTERM)
             assert child.returncode != 130 or "interrupted; y.npy is not written" in said
+
+
+def test_timeline(case):
+    report, _ = case.ok("--timeline", "t.json")
+    trace = json.loads((case.folder / "t.json").read_text())
+    assert trace["otherData"]["dropped"] == 0
+    spans = [e for e in trace["traceEvents"] if e["ph"] == "X"]
+    assert report["uses"] == sum(e["args"]["experts"] for e in spans if e["name"] == "experts") > 0
+    copied = sum(e["args"]["bytes"] for e in spans if e["name"] == "copy")
+    assert copied == report["h2d_weight_bytes"] > 0
+    assert all(e["dur"] >= 0 for e in spans)
+
+
+@pytest.mark.parametrize("path", ["missing/t.json", "."])
+def test_a_timeline_that_cannot_be_written(case, path):
+    case.refused(1, "--timeline", path, options=("--timeline", path))

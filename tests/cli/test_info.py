@@ -277,3 +277,52 @@ def test_wrong_paths(ufm, tmp_path, arguments, code, line):
     ended = ufm("info", *arguments)
     assert (ended.returncode, ended.stdout) == (code, "")
     assert ended.stderr.count("\n") == 1 and line in ended.stderr
+
+
+# ---- presets: layers, first routed layer, experts, top-k, d_model, d_hidden, scoring, norm
+
+PRESETS = {
+    "mixtral-8x7b": (32, 0, 8, 2, 4096, 14336, "softmax", True),
+    "qwen3-30b-a3b": (48, 0, 128, 8, 2048, 768, "softmax", True),
+    "gpt-oss-20b": (24, 0, 32, 4, 2880, 2880, "softmax", True),
+    "deepseek-v2-lite": (26, 1, 64, 6, 2048, 1408, "softmax", False),
+    "deepseek-v3": (58, 3, 256, 8, 7168, 2048, "sigmoid", True),
+    "olmoe-1b-7b": (16, 0, 64, 8, 2048, 1024, "softmax", False),
+    "glm-4.5-air": (45, 1, 128, 8, 4096, 1408, "sigmoid", True),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets(ufm, name):
+    layers, first, experts, top_k, d_model, d_hidden, scoring, norm = PRESETS[name]
+    found = json.loads(ufm("info", "--preset", name, "-o", "json").stdout)
+    assert (found["path"], found["format"], found["preset"]) == (None, "preset", name)
+    assert found["layer_numbers"] == list(range(first, first + layers))
+    assert (found["layers"], found["experts"]) == (layers, experts)
+    assert (found["d_model"], found["d_hidden"]) == (d_model, d_hidden)
+    assert (found["kind"], found["dtype"], found["activation"]) == ("gated", "bf16", "silu")
+    assert found["router"] == {"layers": layers, "top_k": top_k, "scoring": scoring,
+                               "norm_topk": norm, "obstacle": None}
+    expert = 3 * d_model * d_hidden * 2
+    assert found["expert_bytes"] == expert
+    assert found["bank_bytes"] == layers * experts * expert
+    assert name.split("-")[0] in found["source"].lower()
+    text = ufm("info", "--preset", name).stdout
+    assert text.startswith("| preset ") and f"({layers * experts * expert} bytes)" in text
+
+
+@pytest.mark.parametrize("command", ["info", "bench"])
+def test_every_preset_is_listed(ufm, command):
+    refused = ufm(command, "--preset", "x").stderr
+    assert refused.strip().split("expected one of ")[1].split(", ") == ["none", *PRESETS]
+
+
+@pytest.mark.parametrize("arguments, line", [
+    (["--preset", "mixtral"], "--preset: found 'mixtral'"),
+    (["--preset", "none"], "expected FILE|DIR or --preset"),
+    (["--preset", "deepseek-v3", "model"], "found 'model' beside --preset deepseek-v3"),
+])
+def test_wrong_presets(ufm, arguments, line):
+    ended = ufm("info", *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.count("\n") == 1 and line in ended.stderr

@@ -190,6 +190,39 @@ static void cpu_has_no_native_streams(void **state)
 	assert_null(stream);
 }
 
+/* A record on a stream without work passes in the call; one behind work does not pass before it. */
+static void cpu_record_on_an_idle_stream(void **state)
+{
+	(void)state;
+	const ufm_backend *b = the.backend;
+	ufm_event *idle, *busy;
+	uint64_t elapsed_ns = 0;
+	link_device l;
+	int done = 0;
+
+	link_open(&l);
+	OK(b->event_open(l.device, &idle));
+	OK(b->event_open(l.device, &busy));
+	for (int round = 0; round < 3; round++) {
+		OK(b->event_record(idle, l.a));
+		OK(b->event_query(idle, &done));
+		assert_int_equal(done, 1);
+		link_copy(&l, l.a, UFM_COPY_H2D, 0);
+		OK(b->event_record(busy, l.a));
+		OK(b->event_sync(busy, 60000 * MS_NS));
+		OK(b->event_elapsed(idle, busy, &elapsed_ns));
+		assert_true(elapsed_ns >= COPY_NS);
+		/* the other way round: what was behind work is recorded again without any */
+		OK(b->stream_sync(l.a));
+		OK(b->event_record(busy, l.a));
+		OK(b->event_elapsed(busy, busy, &elapsed_ns));
+		assert_true(elapsed_ns == 0);
+	}
+	b->event_close(idle);
+	b->event_close(busy);
+	link_close(&l);
+}
+
 /* Events of one device mean nothing on another. */
 static void cpu_two_devices(void **state)
 {
@@ -314,6 +347,7 @@ static const struct CMUnitTest cases[] = {
 	BARE_CASE(cpu_link_or_refusal),
 	BARE_CASE(cpu_link_is_shared),
 	BARE_CASE(cpu_link_and_events),
+	BARE_CASE(cpu_record_on_an_idle_stream),
 	BARE_CASE(cpu_bad_config),
 	CASE(cpu_bad_memory_calls),
 	CASE(cpu_has_no_native_streams),

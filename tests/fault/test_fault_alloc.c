@@ -36,7 +36,8 @@ static fixture_config assisted(uint32_t tokens, uint32_t max_tokens)
 	                        .max_tokens = max_tokens,
 	                        .cpu_assist = UFM_CPU_ON,
 	                        .cpu_threads = 2,
-	                        .cpu_share_percent = 50};
+	                        .cpu_share_percent = 50,
+	                        .timeline_events = 9};
 }
 
 static ufm_status open_run_close(void)

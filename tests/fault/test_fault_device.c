@@ -10,8 +10,10 @@
 
 #include <cmocka.h>
 
+#include "base/alloc.h"
 #include "base/status.h"
 #include "device/registry.h"
+#include "pager/pager.h"
 #include "support/fixture.h"
 
 /* A filter around the cpu backend: the call number `fail_at` of those that may fail does. */
@@ -182,6 +184,57 @@ static void fail_steps(fixture_config c)
 	}
 	assert_true(failed > 20);
 	fixture_close(&clean);
+	fixture_close(&f);
+}
+
+static uint32_t layers_told(fixture *f)
+{
+	timeline_span *spans;
+	uint32_t count, layers = 0;
+	assert_int_equal(engine_settle(f->engine), UFM_OK);
+	assert_int_equal(timeline_copy(engine_timeline(f->engine), &spans, &count), UFM_OK);
+	for (uint32_t i = 0; i < count; i++) {
+		assert_true(spans[i].begin_ns <= spans[i].end_ns);
+		layers += spans[i].kind == TIMELINE_LAYER;
+	}
+	alloc_free(spans);
+	return layers;
+}
+
+/* Whatever fails with a timeline, results are right and the next step is told of; what could not be
+ * recorded counts as dropped and costs no step that would have ended well. */
+static void the_timeline_outlives_failures(void **state)
+{
+	(void)state;
+	ufm_backend b = thoroughly_faulty_backend();
+	fixture_config c = small_model(&b);
+	fixture f;
+	uint64_t untold = 0;
+	c.timeline_events = 1u << 16;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	assert_int_equal(fixture_run(&f, 1), UFM_OK);
+	uint64_t want = fixture_hash(&f);
+	for (uint64_t at = 0;; at++) {
+		uint64_t dropped = timeline_dropped(engine_timeline(f.engine));
+		atomic_store(&faults.calls, 0);
+		atomic_store(&faults.fail_at, at);
+		ufm_status status = fixture_run(&f, 1);
+		atomic_store(&faults.fail_at, UINT64_MAX);
+		if (status == UFM_OK && atomic_load(&faults.calls) <= at)
+			break;
+		assert_true(status == UFM_OK || status == UFM_EDEVMEM);
+		if (status == UFM_OK)
+			assert_int_equal(fixture_hash(&f), want);
+		assert_int_equal(ufm_stream_sync(f.engine, NULL), UFM_OK);
+		untold += timeline_dropped(engine_timeline(f.engine)) - dropped;
+		uint32_t before = layers_told(&f);
+		assert_int_equal(fixture_run(&f, 1), UFM_OK);
+		assert_int_equal(fixture_hash(&f), want);
+		assert_int_equal(layers_told(&f), before + c.layers);
+	}
+	print_message("%llu spans were dropped\n", (unsigned long long)untold);
+	assert_true(untold > 4);
 	fixture_close(&f);
 }
 
@@ -411,6 +464,7 @@ int main(void)
 		cmocka_unit_test(unreadable_expert_is_named),
 		cmocka_unit_test(assisted_steps_fail_locally),
 		cmocka_unit_test(assisted_steps_survive_everything),
+		cmocka_unit_test(the_timeline_outlives_failures),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,35 +17,17 @@ cd "$(dirname "$0")/../.." || exit 3
 stages=(machine conformance engine initcheck memcheck quick sweep reference racecheck)
 declare -A limit_s=([machine]=30 [conformance]=60 [engine]=120 [initcheck]=120 [memcheck]=120
 	[quick]=60 [sweep]=300 [reference]=240 [racecheck]=150)
-build=build-portable-gpu results=build-gpu-results seconds=100000 wanted=()
+build=build-portable-gpu results=build-gpu-results archive=gpu-results.tar.gz
+export UFM_TEST_BACKEND=cuda
+# shellcheck source=tests/gpu/stages.bash
+. tests/gpu/stages.bash
 
-while [ $# -gt 0 ]; do
-	case "$1" in
-	--build) build=$2 && shift 2 ;;
-	--results) results=$2 && shift 2 ;;
-	--seconds) seconds=$2 && shift 2 ;;
-	-*)
-		sed -n '/^#   /p' "$0" >&2
-		exit 2
-		;;
-	*)
-		[ -n "${limit_s[$1]:-}" ] || {
-			echo "gpu/run.sh: stage '$1', expected one of ${stages[*]}" >&2
-			exit 2
-		}
-		wanted+=("$1") && shift
-		;;
-	esac
-done
-[ ${#wanted[@]} -gt 0 ] || wanted=("${stages[@]}")
+option() { return 1; }
 
-build=$(realpath "$build" 2>/dev/null)
-[ -x "$build/ufm" ] || {
-	echo "gpu/run.sh: no build: cmake --preset portable-gpu && cmake --build --preset portable-gpu" >&2
-	exit 3
+stages_ready() {
+	"$ufm" bench --backend cuda --experts 1 --d-model 8 --d-hidden 8 --top-k 1 --steps 1 --no-out >/dev/null
 }
-export UFM_BACKEND_PATH=$build UFM_BUILD_DIR=$build UFM_TEST_BACKEND=cuda LC_ALL=C.UTF-8
-ufm=$build/ufm
+
 # ---- what each stage runs; $1 is its folder
 
 run_machine() {
@@ -115,50 +97,4 @@ run_sweep() {
 		--experts 96,144,192 --steps 10
 }
 
-# The script calls itself for a stage, so that a limit ends all that the stage started.
-if [ -n "${UFM_GPU_STAGE:-}" ]; then
-	"run_$UFM_GPU_STAGE" "$results/$UFM_GPU_STAGE"
-	exit
-fi
-
-# ---- one after the other
-
-"$ufm" bench --backend cuda --experts 1 --d-model 8 --d-hidden 8 --top-k 1 --steps 1 --no-out >/dev/null || exit 3
-
-mkdir -p "$results"
-version=$("$ufm" --version)
-if [ "$(cat "$results/version.txt" 2>/dev/null)" != "$version" ]; then
-	rm -f "$results"/*/passed
-	printf '%s\n' "$version" >"$results/version.txt"
-fi
-
-failed=0 left_out=0
-for stage in "${wanted[@]}"; do
-	folder=$results/$stage
-	if [ -e "$folder/passed" ]; then
-		echo "== $stage: passed before"
-		continue
-	fi
-	if [ $((seconds - SECONDS)) -lt "${limit_s[$stage]}" ]; then
-		echo "== $stage: left out, it may take ${limit_s[$stage]} s"
-		left_out=1
-		continue
-	fi
-	rm -rf "$folder" && mkdir -p "$folder"
-	began=$SECONDS
-	if UFM_GPU_STAGE=$stage timeout -k 10 "${limit_s[$stage]}" "$0" --build "$build" --results "$results" \
-		2>&1 | tee "$folder/log.txt" | tail -n 25; then
-		touch "$folder/passed"
-		verdict=passed
-	else
-		verdict="FAILED ($?)"
-		failed=1
-	fi
-	echo "== $stage: $verdict ($((SECONDS - began)) s)"
-done
-
-if [ -n "${OUT:-}" ]; then
-	tar czf "$OUT/gpu-results.tar.gz" -C "$(dirname "$results")" "$(basename "$results")"
-fi
-[ $failed = 0 ] || exit 1
-[ $left_out = 0 ] || exit 75
+stages_main "$@"

@@ -22,6 +22,7 @@ typedef struct fixture_config {
 	uint32_t cpu_assist; /* 0: UFM_CPU_OFF */
 	uint32_t cpu_threads, cpu_share_percent;
 	double link_gbps;
+	uint32_t timeline_events;
 } fixture_config;
 
 typedef struct fixture {

@@ -109,7 +109,7 @@ static void configuration_is_checked_and_echoed(void **state)
 	assert_int_equal(info.slots, 5);
 	assert_int_equal(info.ring_slots, 2);
 	assert_int_equal(info.lease_max, 3);
-	assert_string_equal(info.policy, "freq");
+	assert_string_equal(info.policy, "cycle");
 	assert_string_equal(info.backend, fixture_backend()->name);
 	fixture_close(&f);
 }
@@ -201,6 +201,36 @@ static void refused_layers_take_nothing(void **state)
 	fixture_close(&f);
 }
 
+static uint64_t workspace_of(ufm_host *host, uint32_t max_tokens)
+{
+	ufm_engine *engine;
+	ufm_engine_config config;
+	ufm_engine_info info;
+	UFM_STRUCT_INIT(&config);
+	UFM_STRUCT_INIT(&info);
+	config.max_tokens = max_tokens;
+	config.top_k_max = 2;
+	assert_int_equal(ufm_engine_open(host, &config, &engine), UFM_OK);
+	ufm_engine_get_info(engine, &info);
+	ufm_engine_close(engine);
+	return info.workspace_bytes;
+}
+
+/* Beyond 8192 rows, here 4096 tokens, a token costs its row table, itself and its ids alone. */
+static void workspace_grows_with_the_row_table(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {0};
+	uint64_t d_bytes = 24 * sizeof(float), token_bytes = 3 * d_bytes + 2 * 16;
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	uint64_t at = workspace_of(f.host, 4096), below = workspace_of(f.host, 2048);
+	assert_int_equal(workspace_of(f.host, 8192) - at, 4096 * token_bytes);
+	assert_int_equal(workspace_of(f.host, 65536) - at, (65536 - 4096) * token_bytes);
+	assert_true(at - below >= 2048 * (token_bytes + 2 * d_bytes));
+	fixture_close(&f);
+}
+
 static void arena_is_bounded(void **state)
 {
 	(void)state;
@@ -239,6 +269,7 @@ int main(void)
 		cmocka_unit_test(absurd_configurations),
 		cmocka_unit_test(refused_layers_take_nothing),
 		cmocka_unit_test(arena_is_bounded),
+		cmocka_unit_test(workspace_grows_with_the_row_table),
 		cmocka_unit_test(counters_are_described),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

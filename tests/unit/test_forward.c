@@ -34,13 +34,13 @@ static uint64_t run_steps(const fixture_config *c)
 /* One model in every placement. */
 static uint32_t compare_placements(fixture_config c)
 {
-	static const char *const policies[] = {"lru", "fifo", "freq"};
+	static const char *const policies[] = {"lru", "fifo", "freq", "cycle"};
 	uint32_t slots[] = {2, c.top_k + 1, 7};
 	uint32_t checked = 0;
 	c.resident_all = 1;
 	uint64_t want = run_steps(&c);
 	c.resident_all = 0;
-	for (uint32_t p = 0; p < 3; p++) {
+	for (uint32_t p = 0; p < 4; p++) {
 		for (uint32_t s = 0; s < 3; s++) {
 			c.policy = policies[p];
 			c.slots_max = slots[s];
@@ -98,13 +98,30 @@ static void same_bits_for_every_workspace(void **state)
 	fixture_close(&f);
 }
 
+/* More rows than x and hidden hold at once, with the row table on the device and in host memory. */
+static void same_bits_in_pieces(void **state)
+{
+	(void)state;
+	fixture_config c = {.experts = 5, .tokens = 2750, .top_k = 3, .slots_max = 3, .seed = 5};
+	uint64_t want = run_steps(&c);
+	c.resident_all = 1;
+	c.slots_max = 0;
+	assert_true(run_steps(&c) == want);
+	static const uint32_t sizes[] = {2731, 2730, 100};
+	for (uint32_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		c.max_tokens = sizes[i];
+		if (run_steps(&c) != want)
+			fail_msg("max_tokens %u: other bits", sizes[i]);
+	}
+}
+
 /* Every expert demanded every step: all slots hit, whatever the policy's name. */
 static void swept_layer_keeps_its_slots(void **state)
 {
 	(void)state;
-	static const char *const policies[] = {"lru", "fifo", "freq"};
+	static const char *const policies[] = {"lru", "fifo", "freq", "cycle"};
 	static const uint32_t slots[] = {2, 3, 5, 8, 12, 17};
-	for (uint32_t p = 0; p < 3; p++) {
+	for (uint32_t p = 0; p < 4; p++) {
 		for (uint32_t s = 0; s < 6; s++) {
 			fixture f;
 			fixture_config c = {.experts = 18,
@@ -335,6 +352,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(same_bits_for_every_placement),
 		cmocka_unit_test(same_bits_for_every_workspace),
+		cmocka_unit_test(same_bits_in_pieces),
 		cmocka_unit_test(swept_layer_keeps_its_slots),
 		cmocka_unit_test(routing_by_the_caller),
 		cmocka_unit_test(strides_and_device_memory),

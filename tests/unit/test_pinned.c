@@ -220,6 +220,148 @@ static void blocks_are_filled_before_they_are_registered(void **state)
 	}
 }
 
+/* Piece after piece, whatever the steps in which more is allowed; never one that is not whole. */
+static void a_part_can_be_registered_first(void **state)
+{
+	(void)state;
+	const uint64_t block_bytes = 400 * MIB, size_bytes = 7 * block_bytes; /* pieces of 2 blocks */
+	for (uint64_t step = 1; step <= 8; step++) {
+		ufm_backend b = recorder(UINT32_MAX);
+		pinned p;
+		assert_int_equal(pinned_map(size_bytes, block_bytes, &p), UFM_OK);
+		for (uint64_t blocks = 0; blocks < 7; blocks += step) {
+			assert_int_equal(pinned_register_first(&b, &p, blocks * block_bytes + 4096), UFM_OK);
+			assert_int_equal(seen.count, blocks / 2);
+			assert_int_equal(p.registered_bytes, blocks / 2 * 2 * block_bytes);
+		}
+		assert_int_equal(pinned_register(&b, &p), UFM_OK);
+		assert_int_equal(seen.count, 4);
+		assert_int_equal(p.registered_bytes, size_bytes);
+		assert_int_equal(pinned_register(&b, &p), UFM_OK);
+		assert_int_equal(seen.count, 4);
+		pinned_close(&b, &p);
+		assert_int_equal(seen.count, 0);
+	}
+}
+
+/* ---- a bank of more than one piece */
+
+#define LARGE_BLOCKS 18u
+#define LARGE_BYTES (64 * MIB)
+
+/* Every block is a copy of one, whose ends are not 0. */
+static ufm_bank *large_bank(uint8_t **block)
+{
+	static const void *blocks[LARGE_BLOCKS]; /* must outlive the bank */
+	ufm_bank_memory_config config;
+	ufm_bank *bank;
+	UFM_STRUCT_INIT(&config);
+	config.experts = LARGE_BLOCKS;
+	assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, 4096, 2048, UFM_F32),
+	                 UFM_OK);
+	assert_int_equal(config.desc.block_bytes, LARGE_BYTES);
+	*block = alloc_pages(LARGE_BYTES);
+	assert_non_null(*block);
+	memset(*block, 0x5a, LARGE_BYTES);
+	for (uint32_t i = 0; i < LARGE_BLOCKS; i++)
+		blocks[i] = *block;
+	config.blocks = blocks;
+	assert_int_equal(ufm_bank_memory(&config, &bank), UFM_OK);
+	return bank;
+}
+
+static ufm_status register_filled(void *memory, uint64_t size_bytes)
+{
+	const uint8_t *at = memory;
+	for (uint64_t i = 0; i < size_bytes; i += LARGE_BYTES) {
+		if (at[i] != 0x5a || at[i + LARGE_BYTES - 1] != 0x5a)
+			return status_fail(UFM_EINVAL, "registered before it was filled");
+	}
+	return note_register(memory, size_bytes);
+}
+
+static void a_large_bank_is_registered_while_it_is_filled(void **state)
+{
+	(void)state;
+	for (uint32_t fail_at = 0; fail_at <= 2; fail_at += 2) {
+		ufm_backend b = recorder(fail_at);
+		uint8_t *block;
+		ufm_bank *bank = large_bank(&block);
+		ufm_host_config config;
+		ufm_host *host = NULL;
+		UFM_STRUCT_INIT(&config);
+		config.fill_threads = 4;
+		b.host_register = register_filled;
+		ufm_status status = host_open_on(&b, bank, &config, &host);
+		if (fail_at < 2) {
+			assert_int_equal(status, UFM_EDEVICE);
+			assert_non_null(strstr(ufm_last_error(), "planted failure"));
+		} else {
+			assert_int_equal(status, UFM_OK);
+			assert_int_equal(seen.count, 2);
+			assert_int_equal(seen.pieces[0].size_bytes, GIB);
+			assert_int_equal(seen.pieces[1].size_bytes, 2 * LARGE_BYTES);
+			assert_memory_equal(host_block(host, LARGE_BLOCKS - 1), block, LARGE_BYTES);
+		}
+		ufm_host_close(host);
+		assert_int_equal(seen.count, 0);
+		ufm_bank_close(bank);
+		alloc_pages_free(block, LARGE_BYTES);
+	}
+}
+
+/* ---- progress */
+
+typedef struct told {
+	uint32_t calls, inside;
+	uint64_t done_bytes, total_bytes;
+	bool rising, whole; /* whole: the last was the total */
+} told;
+
+static void note_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
+{
+	told *t = ctx;
+	bool first = t->calls++ == 0;
+	t->rising = t->rising && t->inside++ == 0 && !t->whole &&
+	            (first ? done_bytes == 0 : done_bytes > t->done_bytes);
+	t->done_bytes = done_bytes;
+	t->total_bytes = total_bytes;
+	t->whole = done_bytes == total_bytes;
+	t->inside--;
+}
+
+static void progress_rises_to_the_whole(void **state)
+{
+	(void)state;
+	for (uint32_t experts = 1; experts <= 200; experts += 66) {
+		for (uint32_t threads = 1; threads <= 8; threads += 7) {
+			ufm_backend b = recorder(UINT32_MAX);
+			ufm_bank *bank = small_bank(experts);
+			ufm_bank_info info;
+			ufm_host_config config;
+			ufm_host *host;
+			told t = {.rising = true};
+			ufm_bank_get_info(bank, &info);
+			UFM_STRUCT_INIT(&config);
+			config.fill_threads = threads;
+			config.pageable = experts == 67;
+			config.progress = note_progress;
+			config.progress_ctx = &t;
+			assert_int_equal(host_open_on(&b, bank, &config, &host), UFM_OK);
+			assert_true(t.rising && t.whole);
+			assert_int_equal(t.total_bytes, 2 * experts * info.desc.block_bytes);
+			if (threads == 1)
+				assert_int_equal(t.calls, 2 * experts + 1);
+			ufm_host_close(host);
+			t = (told){.rising = true};
+			config.store_filter = "fault:layer=1,expert=0";
+			assert_int_equal(host_open_on(&b, bank, &config, &host), UFM_EEXPERT_IO);
+			assert_true(t.rising && !t.whole);
+			ufm_bank_close(bank);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +369,9 @@ int main(void)
 		cmocka_unit_test(failures_leave_nothing_registered),
 		cmocka_unit_test(shares_of_the_memory),
 		cmocka_unit_test(blocks_are_filled_before_they_are_registered),
+		cmocka_unit_test(a_part_can_be_registered_first),
+		cmocka_unit_test(a_large_bank_is_registered_while_it_is_filled),
+		cmocka_unit_test(progress_rises_to_the_whole),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,13 +65,13 @@ static uint32_t victim(bench *b, uint32_t newcomer, bool lingering)
 static void test_registry(void **state)
 {
 	(void)state;
-	assert_ptr_equal(policy_find(NULL), &policy_freq);
-	assert_ptr_equal(policy_find("default"), &policy_freq);
+	assert_ptr_equal(policy_find(NULL), &policy_cycle);
+	assert_ptr_equal(policy_find("default"), &policy_cycle);
 	assert_ptr_equal(policy_find("lru"), &policy_lru);
 	assert_ptr_equal(policy_find("min-bypass"), &policy_min_bypass);
 	assert_null(policy_find(""));
 	assert_null(policy_find("LRU"));
-	assert_null(policy_at(5));
+	assert_null(policy_at(6));
 	assert_null(policy_at(UINT32_MAX));
 }
 
@@ -311,6 +311,102 @@ static void test_freq_gives_up_the_unused_first(void **state)
 	close_bench(&b);
 }
 
+/* ------------------------------------------------------------------ cycle */
+
+static void use_layers(bench *b, uint32_t expert, int rounds)
+{
+	for (int round = 0; round < rounds; round++) {
+		for (uint32_t layer = 0; layer < LAYERS; layer++)
+			use(b, layer * EXPERTS + expert, 0);
+	}
+}
+
+/* Of equals the one whose layer comes last leaves: not the newcomer's own when it is worth more. */
+static void test_cycle_gives_up_the_farthest(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_cycle, 3);
+	use_layers(&b, 4, 20);
+	for (uint32_t layer = 0; layer < LAYERS; layer++) {
+		use(&b, layer * EXPERTS + 1, 0);
+		b.policy->insert(b.state, layer * EXPERTS + 1);
+	}
+	use(&b, 4, 0);
+	/* layer 0 has just been computed, layer 1 comes next */
+	assert_int_equal(victim(&b, 4, false), 1);
+	b.locked[1] = 1;
+	assert_int_equal(victim(&b, 4, false), 2 * EXPERTS + 1);
+	b.locked[2 * EXPERTS + 1] = 1;
+	assert_int_equal(victim(&b, 4, false), EXPERTS + 1);
+	close_bench(&b);
+}
+
+/* All layers demand all they have: whoever comes, from whichever layer, displaces nobody. */
+static void test_cycle_withstands_a_sweep(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_cycle, LAYERS);
+	use_layers(&b, 0, 1);
+	for (uint32_t layer = 0; layer < LAYERS; layer++)
+		b.policy->insert(b.state, layer * EXPERTS);
+	for (int round = 0; round < 3000; round++) {
+		for (uint32_t layer = 0; layer < LAYERS; layer++) {
+			ufm_policy_use one = {.tokens = 1};
+
+			b.policy->event(b.state, layer);
+			for (uint32_t expert = 0; expert < 5; expert++)
+				b.policy->use(b.state, layer * EXPERTS + expert, &one);
+			if (round)
+				assert_int_equal(victim(&b, layer * EXPERTS + 3, false), UFM_KEY_NONE);
+		}
+	}
+	close_bench(&b);
+}
+
+/* What comes in runs is worth more just after a use than its share says; learnt, not assumed. */
+static void test_cycle_learns_that_experts_come_in_runs(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_cycle, 1);
+	/* expert 0 every other event; 1 … 9 each three times in a row, then long not */
+	for (uint32_t round = 0; round < 40; round++) {
+		for (uint32_t i = 0; i < 3; i++) {
+			use(&b, 0, 0);
+			use(&b, 1 + round % 9, 0);
+		}
+	}
+	use(&b, 8, 0);
+	b.policy->insert(b.state, 0);
+	assert_int_equal(victim(&b, 8, false), UFM_KEY_NONE); /* and 0 is worth more still */
+	b.policy->remove(b.state, 0);
+	b.policy->insert(b.state, 2); /* used about as often as 8, but not lately */
+	assert_int_equal(victim(&b, 8, false), 2);
+	close_bench(&b);
+}
+
+/* A layer that is not visited any more gives up its places, however often it was. */
+static void test_cycle_forgets_a_layer_that_stays_away(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_cycle, 1);
+	use_layers(&b, 0, 30);
+	b.policy->insert(b.state, 2 * EXPERTS);
+	for (uint32_t i = 0; i < 40; i++) {
+		use(&b, 0, 0);
+		use(&b, EXPERTS + i % 2, 0);
+	}
+	assert_int_equal(victim(&b, EXPERTS, false), 2 * EXPERTS);
+	close_bench(&b);
+}
+
 /* ------------------------------------------------------------------ min */
 
 static void test_min(void **state)
@@ -415,6 +511,10 @@ int main(void)
 		cmocka_unit_test(test_a_place_that_goes_away),
 		cmocka_unit_test(test_destroy_takes_null),
 		cmocka_unit_test(test_locked_keys_stay),
+		cmocka_unit_test(test_cycle_gives_up_the_farthest),
+		cmocka_unit_test(test_cycle_withstands_a_sweep),
+		cmocka_unit_test(test_cycle_learns_that_experts_come_in_runs),
+		cmocka_unit_test(test_cycle_forgets_a_layer_that_stays_away),
 		cmocka_unit_test(test_lru_order),
 		cmocka_unit_test(test_lru_goes_by_use_not_by_insertion),
 		cmocka_unit_test(test_fifo_order),

@@ -173,12 +173,12 @@ static void run_sequence(uint64_t seed, const char *policy)
 
 static void the_same_bits_at_every_size(void **state)
 {
-	static const char *const policies[] = {"freq", "lru", "fifo"};
+	static const char *const policies[] = {"cycle", "freq", "lru", "fifo"};
 	uint64_t first = clock_now_ns();
 	(void)state;
 	print_message("seeds from %llu\n", (unsigned long long)first);
 	for (uint64_t i = 0; i < 24; i++)
-		run_sequence(first + i, policies[i % 3]);
+		run_sequence(first + i, policies[i % 4]);
 }
 
 /* ------------------------------------------------------------------ what stays */

@@ -114,6 +114,45 @@ static void test_words(void **unused)
 	drop_file(spec);
 }
 
+/* In decode the sequences lie apart in the source, and each goes on by one token a step. */
+static void test_decode_interleaves(void **unused)
+{
+	(void)unused;
+	enum { SEQUENCES = 4, LENGTH = 10 };
+	char text[LENGTH * 3];
+	for (int i = 0; i < LENGTH; i++)
+		memcpy(text + 3 * i, (char[]){(char)('a' + i), (char)('a' + i), ' '}, 3);
+	char *spec = with_file("text", text, sizeof text);
+	workload_config config = {.spec = spec,
+	                          .seed = 7,
+	                          .d_model = D_MODEL,
+	                          .layers = 1,
+	                          .tokens = SEQUENCES,
+	                          .sequences = SEQUENCES,
+	                          .experts_min = 8};
+	workload *decode = NULL, *plain = open_spec(spec, 1, 8);
+	assert_int_equal(workload_open(&config, &decode), UFM_OK);
+	static float words[2 * TOKENS * D_MODEL]; /* of the text, then of its second reading */
+	take(plain, 0, words);
+	take(plain, 1, words + (size_t)TOKENS * D_MODEL);
+	for (uint64_t step = 0; step < 3; step++) {
+		workload_batch batch;
+		workload_step(decode, step, &batch);
+		for (int i = 0; i < SEQUENCES; i++) {
+			int word_index = i * LENGTH / SEQUENCES + (int)step;
+			for (int j = 0; j < LENGTH; j++) {
+				double near = dot(batch.x + i * D_MODEL, words + j * D_MODEL);
+				assert_true(j == word_index ? near > 0.6 : near < 0.6);
+			}
+		}
+	}
+	assert_false(workload_wraps(decode, 2));
+	assert_true(workload_wraps(decode, 3));
+	workload_close(plain);
+	workload_close(decode);
+	drop_file(spec);
+}
+
 static void test_uniform_is_gaussian(void **unused)
 {
 	(void)unused;
@@ -197,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_steps_differ_and_repeat),
 		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_decode_interleaves),
 		cmocka_unit_test(test_uniform_is_gaussian),
 		cmocka_unit_test(test_zipf_shares),
 		cmocka_unit_test(test_trace),

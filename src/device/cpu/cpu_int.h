@@ -70,6 +70,7 @@ typedef enum cpu_op {
 	CPU_OP_ROUTE,
 	CPU_OP_EXPERTS,
 	CPU_OP_COMBINE,
+	CPU_OP_READ,
 } cpu_op;
 
 typedef struct cpu_command {
@@ -96,6 +97,10 @@ typedef struct cpu_command {
 		ufm_router_args route;
 		ufm_experts_args experts;
 		ufm_combine_args combine;
+		struct {
+			ufm_devptr at, out;
+			uint64_t size_bytes;
+		} read;
 	};
 } cpu_command;
 
@@ -163,5 +168,9 @@ void cpu_run_gather(ufm_device *device, const ufm_gather_args *args);
 void cpu_run_route(ufm_device *device, const ufm_router_args *args);
 void cpu_run_experts(ufm_device *device, const ufm_experts_args *args);
 void cpu_run_combine(ufm_device *device, const ufm_combine_args *args);
+
+/* read.c */
+ufm_status cpu_read(ufm_stream *stream, ufm_devptr at, uint64_t size_bytes, ufm_devptr out);
+void cpu_run_read(ufm_device *device, const cpu_command *command);
 
 #endif

@@ -181,4 +181,5 @@ const ufm_backend cpu_backend = {
 	.experts = cpu_experts,
 	.combine = cpu_combine,
 	.hidden_bytes = cpu_hidden_bytes,
+	.read = cpu_read,
 };

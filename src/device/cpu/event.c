@@ -30,6 +30,13 @@ void cpu_event_close(ufm_event *event)
 		alloc_free(event);
 }
 
+/* All work so far is done, so a record would pass at once: waking the thread for it costs more than
+ * all else that a lease of resident experts does. */
+static bool is_idle(const ufm_stream *stream)
+{
+	return stream->timeline->done == stream->timeline->enqueued;
+}
+
 ufm_status cpu_event_record(ufm_event *event, ufm_stream *stream)
 {
 	cpu_command command = {.op = CPU_OP_RECORD, .record = {event}};
@@ -37,9 +44,14 @@ ufm_status cpu_event_record(ufm_event *event, ufm_stream *stream)
 	if (event->device != stream->device)
 		return status_fail(UFM_EINVAL, "event_record: event and stream belong to two devices");
 	lock_take(&event->device->lock);
-	event->position = cpu_enqueue_locked(stream, &command);
 	event->timeline = stream->timeline;
-	event->queued++;
+	if (is_idle(stream)) {
+		event->position = stream->timeline->enqueued;
+		event->passed_ns = clock_now_ns();
+	} else {
+		event->position = cpu_enqueue_locked(stream, &command);
+		event->queued++;
+	}
 	lock_drop(&event->device->lock);
 	return UFM_OK;
 }

@@ -34,6 +34,9 @@ static void run(ufm_stream *stream, const cpu_command *command)
 	case CPU_OP_COMBINE:
 		cpu_run_combine(stream->device, &command->combine);
 		break;
+	case CPU_OP_READ:
+		cpu_run_read(stream->device, command);
+		break;
 	}
 }
 

@@ -22,6 +22,7 @@ struct ufm_device {
 	ufm_device_info info;
 	uint64_t memory_limit_bytes; /* 0: none */
 	uint32_t router_experts_max; /* whose scores fit a block's shared memory */
+	bool chains;                 /* launch.cuh */
 	_Atomic bool lost;
 	pthread_mutex_t lost_lock; /* guards why_lost */
 	char why_lost[CUDA_LINE_BYTES];
@@ -137,6 +138,7 @@ ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args);
 ufm_status cuda_route(ufm_stream *stream, const ufm_router_args *args);
 ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args);
 ufm_status cuda_combine(ufm_stream *stream, const ufm_combine_args *args);
+ufm_status cuda_read(ufm_stream *stream, ufm_devptr at, uint64_t size_bytes, ufm_devptr out);
 uint64_t cuda_hidden_bytes(const ufm_expert_desc *desc, uint32_t rows);
 /* Loads all device code now: loaded later it would take memory that the account does not expect. */
 ufm_status cuda_load_kernels(ufm_device *device);

@@ -68,6 +68,7 @@ static ufm_status describe(ufm_device *device)
 		status = attribute(device, cudaDevAttrMultiProcessorCount, &units);
 	if (status != UFM_OK)
 		return status;
+	device->chains = properties.major >= 9;
 	snprintf(device->info.name, sizeof device->info.name, "%.80s (sm_%d%d)", properties.name,
 	         properties.major, properties.minor);
 	snprintf(device->info.driver, sizeof device->info.driver, "CUDA %d.%d, runtime %d.%d",
@@ -91,7 +92,7 @@ static ufm_status find_granularity(ufm_device *device)
 /* The driver makes pools for streams and events when the first are opened, and keeps them. */
 static ufm_status fill_driver_pools(ufm_device *device)
 {
-	enum { STREAMS = 4, EVENTS = 512 };
+	enum { STREAMS = 4, EVENTS = 1024 };
 	ufm_stream *streams[STREAMS] = {NULL};
 	ufm_event *events[EVENTS] = {NULL};
 	ufm_status status = UFM_OK;

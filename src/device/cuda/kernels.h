@@ -5,6 +5,7 @@
 #define UFM_DEVICE_CUDA_KERNELS_H
 
 #include <cuda_runtime_api.h>
+#include <stdbool.h>
 #include <ufm/backend.h>
 
 #ifdef __cplusplus
@@ -31,6 +32,8 @@ typedef struct product_args {
 	const ufm_expert_rows *entries;        /* host; copied by the launch */
 	const ufm_expert_rows *device_entries; /* instead; none has more than rows_max rows */
 	uint32_t entry_count, rows_max;
+	bool entries_known; /* not written by the work just before on the stream */
+	bool chained;       /* launch.cuh */
 	ufm_math math;
 	ufm_dtype dtype;          /* of matrices and biases */
 	uint32_t units, columns;  /* of the matrix: [units, columns] */
@@ -44,12 +47,21 @@ cudaError_t kernels_product(const product_args *args, cudaStream_t stream);
 
 cudaError_t kernels_combine(const ufm_combine_args *args, cudaStream_t stream);
 
+/* size_bytes is a multiple of 16. `units`: the device's multiprocessors. */
+typedef struct read_args {
+	ufm_devptr at, out;
+	uint64_t size_bytes;
+	uint32_t units;
+} read_args;
+cudaError_t kernels_read(const read_args *args, cudaStream_t stream);
+
 /* Loads the code of every kernel of a file. */
 cudaError_t kernels_load_gather(void);
 /* experts_max: how many experts' scores fit a block's shared memory on the current device. */
 cudaError_t kernels_load_route(uint32_t *experts_max);
 cudaError_t kernels_load_product(void);
 cudaError_t kernels_load_combine(void);
+cudaError_t kernels_load_read(void);
 
 #ifdef __cplusplus
 }

@@ -28,6 +28,7 @@ DEFINE_LAUNCH(gather, ufm_gather_args)
 DEFINE_LAUNCH(route, ufm_router_args)
 DEFINE_LAUNCH(product, product_args)
 DEFINE_LAUNCH(combine, ufm_combine_args)
+DEFINE_LAUNCH(read, read_args)
 
 ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
 {
@@ -155,6 +156,9 @@ ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args)
 		return cuda_fail(UFM_EINVAL,
 		                 "experts: x or hidden does not begin at a multiple of 16 bytes");
 	product_args hidden = hidden_product(args), output = output_product(args);
+	hidden.chained = output.chained = stream->device->chains;
+	hidden.entries_known = !args->device_entries;
+	output.entries_known = true;
 	ufm_status status = launch_product(stream, &hidden);
 	return status == UFM_OK ? launch_product(stream, &output) : status;
 }
@@ -175,6 +179,24 @@ ufm_status cuda_combine(ufm_stream *stream, const ufm_combine_args *args)
 	return launch_combine(stream, args);
 }
 
+/* ------------------------------------------------------------------ read */
+
+ufm_status cuda_read(ufm_stream *stream, ufm_devptr at, uint64_t size_bytes, ufm_devptr out)
+{
+	read_args args = {.at = at,
+	                  .out = out,
+	                  .size_bytes = size_bytes,
+	                  .units = stream->device->info.compute_units};
+
+	if (size_bytes % 16 || at % 16)
+		return cuda_fail(UFM_EINVAL, "read of %llu bytes: size and address must be multiples of 16",
+		                 (unsigned long long)size_bytes);
+	if (!at || !out || out % 4)
+		return cuda_fail(UFM_EINVAL, "read of %llu bytes: an address is 0, or out not aligned",
+		                 (unsigned long long)size_bytes);
+	return launch_read(stream, &args);
+}
+
 /* ------------------------------------------------------------------ loading */
 
 ufm_status cuda_load_kernels(ufm_device *device)
@@ -191,6 +213,8 @@ ufm_status cuda_load_kernels(ufm_device *device)
 		status = cuda_check(device, kernels_load_product(), "loading the kernels of experts");
 	if (status == UFM_OK)
 		status = cuda_check(device, kernels_load_combine(), "loading the kernels of combine");
+	if (status == UFM_OK)
+		status = cuda_check(device, kernels_load_read(), "loading the kernels of read");
 	cuda_leave(&scope);
 	return status;
 }

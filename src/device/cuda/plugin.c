@@ -33,6 +33,7 @@ static const ufm_backend table = {
 	.experts = cuda_experts,
 	.combine = cuda_combine,
 	.hidden_bytes = cuda_hidden_bytes,
+	.read = cuda_read,
 };
 
 __attribute__((visibility("default"))) const ufm_backend *ufm_backend_entry(

@@ -10,8 +10,8 @@ static const struct {
 } tiles[] = {
 	{PRODUCT_FEW, 2},
 	{PRODUCT_16, 16},
-	{PRODUCT_32, 32},
-	{PRODUCT_TILES, UINT32_MAX},
+	{PRODUCT_24, 24},
+	{PRODUCT_32, UINT32_MAX},
 };
 #define TILE_COUNT (sizeof tiles / sizeof tiles[0])
 
@@ -78,8 +78,10 @@ cudaError_t kernels_product(const product_args *a, cudaStream_t stream)
 	cudaError_t error = cudaSuccess;
 	product_launch l;
 
-	l.p = {a->units, a->columns, a->matrix,         a->bias, a->gate, a->gate_bias, a->epilogue,
-	       a->x,     a->out,     a->device_entries, 0,       0,       is_aligned(a)};
+	l.p = {
+		a->units, a->columns, a->matrix,         a->bias, a->gate, a->gate_bias,  a->epilogue,
+		a->x,     a->out,     a->device_entries, 0,       0,       is_aligned(a), a->entries_known};
+	l.chained = a->chained;
 	for (uint32_t tile = 0; tile < TILE_COUNT && !error; tile++) {
 		l.p.rows_above = rows_above(tile);
 		l.p.rows_most = tiles[tile].rows_most;

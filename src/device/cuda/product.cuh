@@ -2,11 +2,12 @@
 /*
  * The products of experts on tensor cores: out[r, u] = epilogue of sum over c of W[u, c] * x[r, c].
  *
- * Weights come from memory once for up to 64 rows, through a ring of stages in shared memory that
- * cp.async fills. A stage holds one chunk of the columns, 128 bytes of every row of weights. Two kernels
- * share the arithmetic: `few` gives a quarter of the columns to each warp of a block, which is what keeps
- * memory busy when there is little to compute; `many` gives rows of weights to the warps, which then
- * share the rows of x.
+ * Weights come from memory once for up to 32 rows, through a ring of stages in shared memory that
+ * cp.async fills. A stage holds one chunk of the columns, 128 bytes of every row of weights. The rows of
+ * x pass through registers, where they are split into the parts that the tensor cores multiply, once for
+ * all warps. Two kernels share the arithmetic: `few` gives a quarter of the columns to each warp of a
+ * block, which is what keeps memory busy when there is little to compute; `many` gives rows of weights to
+ * the warps, which then share the rows of x.
  *
  * The same bits for a row whatever it is computed with: an element of the output is one column of one
  * mma, which sees no other column, and both kernels make the same additions. The columns are cut into
@@ -21,6 +22,7 @@
 #define UFM_DEVICE_CUDA_PRODUCT_CUH
 
 #include "device/cuda/kernels.h"
+#include "device/cuda/launch.cuh"
 #include "device/cuda/numbers.cuh"
 
 #define ENTRIES_MAX 240u /* a launch: as many as its parameters hold */
@@ -29,7 +31,7 @@
 #define VECTORS (W_ROW_BYTES / 16u)
 #define MMA_ROWS 16u
 #define MMA_TOKENS 8u
-#define FLUSH_NEVER 0x40000000u
+#define FLUSH_NEVER 0x40000000u /* or after every chunk: 1 */
 
 typedef struct product {
 	uint32_t units, columns;
@@ -40,6 +42,7 @@ typedef struct product {
 	const ufm_expert_rows *device_entries; /* NULL: the list */
 	uint32_t rows_above, rows_most;        /* entries with other numbers of rows are not ours */
 	bool aligned;                          /* every row begins at a multiple of 16 bytes */
+	bool early;                            /* the entries are known before chain_wait() */
 } product;
 
 typedef struct entry_list {
@@ -51,20 +54,27 @@ typedef struct entry_list {
 /* A lane holds 16 bytes of columns of two rows of weights, and the same columns of a row of x. Which
  * columns an mma takes as its k-th is ours to choose, as long as both sides agree: the lane's own. */
 
-__device__ inline void mma_tf32(float (&sum)[4], const uint32_t (&w)[4], const uint32_t (&x)[2])
+/* sum = w x, or sum += w x. */
+template <bool FIRST>
+__device__ void mma_tf32(float (&sum)[4], const uint32_t (&w)[4], const uint32_t *x)
 {
 	asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-	    "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-	    : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-	    : "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]), "r"(x[0]), "r"(x[1]));
+	    "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+	    : "=f"(sum[0]), "=f"(sum[1]), "=f"(sum[2]), "=f"(sum[3])
+	    : "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]), "r"(x[0]), "r"(x[1]),
+	      "f"(FIRST ? 0.0f : sum[0]), "f"(FIRST ? 0.0f : sum[1]), "f"(FIRST ? 0.0f : sum[2]),
+	      "f"(FIRST ? 0.0f : sum[3]));
 }
 
-__device__ inline void mma_bf16(float (&sum)[4], const uint32_t (&w)[4], const uint32_t (&x)[2])
+template <bool FIRST>
+__device__ void mma_bf16(float (&sum)[4], const uint32_t (&w)[4], const uint32_t *x)
 {
 	asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-	    "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-	    : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-	    : "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]), "r"(x[0]), "r"(x[1]));
+	    "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+	    : "=f"(sum[0]), "=f"(sum[1]), "=f"(sum[2]), "=f"(sum[3])
+	    : "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]), "r"(x[0]), "r"(x[1]),
+	      "f"(FIRST ? 0.0f : sum[0]), "f"(FIRST ? 0.0f : sum[1]), "f"(FIRST ? 0.0f : sum[2]),
+	      "f"(FIRST ? 0.0f : sum[3]));
 }
 
 __device__ inline uint32_t pack_bf16(float low, float high)
@@ -99,10 +109,31 @@ __device__ inline uint32_t round_tf32(float value)
 	return bits;
 }
 
+/*
+ * An arithmetic has
+ *   weight, columns   of a chunk
+ *   flush             chunks whose products are added within the tensor core: 1, or a whole segment
+ *   terms, words      parts of x, and words that four columns take in each
+ *   split             four columns of x into words of every part
+ *   w_part::set       the lane's 16 bytes of two rows of weights
+ *   products          mmas for 16 bytes of weights, small terms first
+ *   multiply          the i-th of them, added to sum or the first; x[part] is what the lane holds of it
+ * The mmas of one sum wait for each other, so callers go through all sums before the next i.
+ */
+
 /* f32 weights, f32 products: w x = w_low x_high + w_high x_low + w_high x_high, in parts of 11 bits. */
 struct f32_exact {
 	typedef float weight;
-	static constexpr uint32_t columns = 32, flush = 2;
+	static constexpr uint32_t columns = 32, flush = 1, terms = 2, words = 4, products = 6;
+	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
+	{
+#pragma unroll
+		for (uint32_t i = 0; i < 4; i++) {
+			float head = head_tf32(x[i]);
+			out[0][i] = __float_as_uint(head);
+			out[1][i] = __float_as_uint(x[i] - head);
+		}
+	}
 	struct w_part {
 		uint32_t high[2][4], low[2][4];
 		__device__ void set(const float (&a)[4], const float (&b)[4])
@@ -119,33 +150,26 @@ struct f32_exact {
 			}
 		}
 	};
-	struct x_part {
-		uint32_t high[2][2], low[2][2];
-		__device__ void set(const float (&x)[4])
-		{
-#pragma unroll
-			for (uint32_t i = 0; i < 4; i++) {
-				float head = head_tf32(x[i]);
-				high[i / 2][i % 2] = __float_as_uint(head);
-				low[i / 2][i % 2] = __float_as_uint(x[i] - head);
-			}
-		}
-	};
-	__device__ static void multiply(float (&sum)[4], const w_part &w, const x_part &x)
+	template <bool FIRST>
+	__device__ static void multiply(float (&sum)[4], const w_part &w, const uint32_t (&x)[terms][4],
+	                                uint32_t i)
 	{
-#pragma unroll
-		for (uint32_t s = 0; s < 2; s++) {
-			mma_tf32(sum, w.low[s], x.high[s]);
-			mma_tf32(sum, w.high[s], x.low[s]);
-			mma_tf32(sum, w.high[s], x.high[s]);
-		}
+		uint32_t s = i / 3;
+
+		mma_tf32<FIRST>(sum, i % 3 == 0 ? w.low[s] : w.high[s], x[i % 3 == 1] + 2 * s);
 	}
 };
 
 /* f32 weights, both sides rounded to tf32. */
 struct f32_tf32 {
 	typedef float weight;
-	static constexpr uint32_t columns = 32, flush = FLUSH_NEVER;
+	static constexpr uint32_t columns = 32, flush = FLUSH_NEVER, terms = 1, words = 4, products = 2;
+	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
+	{
+#pragma unroll
+		for (uint32_t i = 0; i < 4; i++)
+			out[0][i] = round_tf32(x[i]);
+	}
 	struct w_part {
 		uint32_t all[2][4];
 		__device__ void set(const float (&a)[4], const float (&b)[4])
@@ -159,26 +183,23 @@ struct f32_tf32 {
 			}
 		}
 	};
-	struct x_part {
-		uint32_t all[2][2];
-		__device__ void set(const float (&x)[4])
-		{
-#pragma unroll
-			for (uint32_t i = 0; i < 4; i++)
-				all[i / 2][i % 2] = round_tf32(x[i]);
-		}
-	};
-	__device__ static void multiply(float (&sum)[4], const w_part &w, const x_part &x)
+	template <bool FIRST>
+	__device__ static void multiply(float (&sum)[4], const w_part &w, const uint32_t (&x)[terms][4],
+	                                uint32_t i)
 	{
-		mma_tf32(sum, w.all[0], x.all[0]);
-		mma_tf32(sum, w.all[1], x.all[1]);
+		mma_tf32<FIRST>(sum, w.all[i], x[0] + 2 * i);
 	}
 };
 
 /* f32 weights, both sides rounded to bf16. */
 struct f32_bf16 {
 	typedef float weight;
-	static constexpr uint32_t columns = 32, flush = FLUSH_NEVER;
+	static constexpr uint32_t columns = 32, flush = FLUSH_NEVER, terms = 1, words = 2, products = 1;
+	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
+	{
+		out[0][0] = pack_bf16(x[0], x[1]);
+		out[0][1] = pack_bf16(x[2], x[3]);
+	}
 	struct w_part {
 		uint32_t all[4];
 		__device__ void set(const float (&a)[4], const float (&b)[4])
@@ -189,17 +210,11 @@ struct f32_bf16 {
 			all[3] = pack_bf16(b[2], b[3]);
 		}
 	};
-	struct x_part {
-		uint32_t all[2];
-		__device__ void set(const float (&x)[4])
-		{
-			all[0] = pack_bf16(x[0], x[1]);
-			all[1] = pack_bf16(x[2], x[3]);
-		}
-	};
-	__device__ static void multiply(float (&sum)[4], const w_part &w, const x_part &x)
+	template <bool FIRST>
+	__device__ static void multiply(float (&sum)[4], const w_part &w, const uint32_t (&x)[terms][4],
+	                                uint32_t)
 	{
-		mma_bf16(sum, w.all, x.all);
+		mma_bf16<FIRST>(sum, w.all, x[0]);
 	}
 };
 
@@ -221,52 +236,43 @@ struct bf16_w_part {
 /* bf16 weights, f32 products: x cut into three parts of 8 bits, which together are x. */
 struct bf16_exact {
 	typedef uint16_t weight;
-	static constexpr uint32_t columns = 64, flush = 2;
-	typedef bf16_w_part w_part;
-	struct x_part {
-		uint32_t high[2][2], middle[2][2], low[2][2];
-		__device__ void set(const float (&x)[8])
-		{
-#pragma unroll
-			for (uint32_t i = 0; i < 4; i++) {
-				float a = x[2 * i], b = x[2 * i + 1];
-				high[i / 2][i % 2] = pack_heads(a, b);
-				a -= head_bf16(a);
-				b -= head_bf16(b);
-				middle[i / 2][i % 2] = pack_heads(a, b);
-				low[i / 2][i % 2] = pack_heads(a - head_bf16(a), b - head_bf16(b));
-			}
-		}
-	};
-	__device__ static void multiply(float (&sum)[4], const w_part &w, const x_part &x)
+	static constexpr uint32_t columns = 64, flush = 1, terms = 3, words = 2, products = 6;
+	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 #pragma unroll
-		for (uint32_t s = 0; s < 2; s++) {
-			mma_bf16(sum, w.all[s], x.low[s]);
-			mma_bf16(sum, w.all[s], x.middle[s]);
-			mma_bf16(sum, w.all[s], x.high[s]);
+		for (uint32_t i = 0; i < 2; i++) {
+			float a = x[2 * i], b = x[2 * i + 1];
+			out[0][i] = pack_heads(a, b);
+			a -= head_bf16(a);
+			b -= head_bf16(b);
+			out[1][i] = pack_heads(a, b);
+			out[2][i] = pack_heads(a - head_bf16(a), b - head_bf16(b));
 		}
+	}
+	typedef bf16_w_part w_part;
+	template <bool FIRST>
+	__device__ static void multiply(float (&sum)[4], const w_part &w, const uint32_t (&x)[terms][4],
+	                                uint32_t i)
+	{
+		mma_bf16<FIRST>(sum, w.all[i / 3], x[2 - i % 3] + 2 * (i / 3));
 	}
 };
 
 /* bf16 weights, x rounded to bf16. */
 struct bf16_bf16 {
 	typedef uint16_t weight;
-	static constexpr uint32_t columns = 64, flush = FLUSH_NEVER;
-	typedef bf16_w_part w_part;
-	struct x_part {
-		uint32_t all[2][2];
-		__device__ void set(const float (&x)[8])
-		{
-#pragma unroll
-			for (uint32_t i = 0; i < 4; i++)
-				all[i / 2][i % 2] = pack_bf16(x[2 * i], x[2 * i + 1]);
-		}
-	};
-	__device__ static void multiply(float (&sum)[4], const w_part &w, const x_part &x)
+	static constexpr uint32_t columns = 64, flush = FLUSH_NEVER, terms = 1, words = 2, products = 2;
+	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
-		mma_bf16(sum, w.all[0], x.all[0]);
-		mma_bf16(sum, w.all[1], x.all[1]);
+		out[0][0] = pack_bf16(x[0], x[1]);
+		out[0][1] = pack_bf16(x[2], x[3]);
+	}
+	typedef bf16_w_part w_part;
+	template <bool FIRST>
+	__device__ static void multiply(float (&sum)[4], const w_part &w, const uint32_t (&x)[terms][4],
+	                                uint32_t i)
+	{
+		mma_bf16<FIRST>(sum, w.all[i], x[0] + 2 * i);
 	}
 };
 
@@ -279,12 +285,18 @@ __device__ inline uint32_t w_place(uint32_t row, uint32_t vector)
 	return row * W_ROW_BYTES + (vector ^ (row & 1u) << 2) * 16u;
 }
 
-template <class A> __device__ uint32_t x_place(uint32_t token, uint32_t vector)
-{
-	constexpr bool wide = A::columns == 64;
+/* Bytes of a row of x in one part, and where its vector that goes with a vector of weights lies: 16
+ * bytes of 128, or 8 of 64. */
+template <class A> struct x_row {
+	static constexpr uint32_t vector_bytes = A::words * A::columns / VECTORS;
+	static constexpr uint32_t bytes = vector_bytes * VECTORS;
+	__device__ static uint32_t place(uint32_t token, uint32_t vector)
+	{
+		uint32_t other = bytes == W_ROW_BYTES ? token & 1u : token >> 1 & 1u;
 
-	return token * A::columns * 4u + (vector ^ (token & 1u) << (wide ? 0 : 2)) * 16u;
-}
+		return token * bytes + (vector ^ other << 2) * vector_bytes;
+	}
+};
 
 template <uint32_t LEFT> __device__ void stages_wait(void)
 {
@@ -296,26 +308,23 @@ __device__ inline void stage_commit(void)
 	asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-/* 16 bytes of a row from `column` on to shared memory; zeros past the last column and for rows that do
- * not exist. */
-template <typename T>
-__device__ void fetch(char *to, const T *row, uint32_t column, uint32_t columns, bool exists,
-                      bool aligned)
+/* 16 bytes to shared memory, asynchronously. */
+__device__ inline void copy_vector(char *to, const void *from)
+{
+	asm volatile(
+		"cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint32_t)__cvta_generic_to_shared(to)),
+		"l"(from)
+		: "memory");
+}
+
+/* The same one by one, for a row that is not aligned or ends within: `columns` are left, then zeros. */
+template <typename T> __device__ void copy_part(char *to, const T *from, int64_t columns)
 {
 	constexpr uint32_t N = 16 / sizeof(T);
-	bool inside = exists && column < columns;
 
-	if (aligned) {
-		uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
-		const T *from = inside ? row + column : row;
-		asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from),
-		             "r"(inside ? 16 : 0)
-		             : "memory");
-		return;
-	}
 #pragma unroll
 	for (uint32_t i = 0; i < N; i++)
-		((T *)to)[i] = inside && column + i < columns ? row[column + i] : (T)0;
+		((T *)to)[i] = i < columns ? from[i] : (T)0;
 }
 
 /* The chunks of a segment are [segment_begin(chunks, s), segment_begin(chunks, s + 1)). */
@@ -361,25 +370,102 @@ __device__ inline float4 shared_vector(const char *at)
 	return *(const float4 *)at;
 }
 
-template <class A>
-__device__ void read_weights(typename A::w_part &part, const char *tile, uint32_t row, uint32_t vector)
+/* Where in a tile of weights a lane finds its vector of row lane / 4, by half of the chunk. */
+__device__ inline uint32_t w_lane_place(uint32_t lane, uint32_t half)
 {
-	float4 a = shared_vector(tile + w_place(row, vector));
-	float4 b = shared_vector(tile + w_place(row + MMA_ROWS / 2, vector));
+	return w_place(lane / 4, lane % 4) ^ half * (W_ROW_BYTES / 2);
+}
+
+template <class A> __device__ uint32_t x_lane_place(uint32_t lane, uint32_t half)
+{
+	return x_row<A>::place(lane / 4, lane % 4) ^ half * (x_row<A>::bytes / 2);
+}
+
+/* The lane's vectors of the 16 rows of an mma. */
+template <class A> __device__ void read_weights(typename A::w_part &part, const char *at)
+{
+	float4 a = shared_vector(at);
+	float4 b = shared_vector(at + MMA_ROWS / 2 * W_ROW_BYTES);
 
 	part.set({a.x, a.y, a.z, a.w}, {b.x, b.y, b.z, b.w});
 }
 
-template <class A>
-__device__ void read_x(typename A::x_part &part, const char *tile, uint32_t token, uint32_t vector)
+/* Four columns of a row of x of which `columns` are left, then zeros. */
+__device__ inline void load_part(float (&to)[4], const float *from, int64_t columns)
 {
-	if constexpr (A::columns == 32) {
-		float4 a = shared_vector(tile + x_place<A>(token, vector));
-		part.set({a.x, a.y, a.z, a.w});
-	} else {
-		float4 a = shared_vector(tile + x_place<A>(token, 2 * vector));
-		float4 b = shared_vector(tile + x_place<A>(token, 2 * vector + 1));
-		part.set({a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w});
+#pragma unroll
+	for (uint32_t i = 0; i < 4; i++)
+		to[i] = i < columns ? from[i] : 0.0f;
+}
+
+__device__ inline void load_four(float (&to)[4], const float *from)
+{
+	float4 four = *(const float4 *)from;
+
+	to[0] = four.x;
+	to[1] = four.y;
+	to[2] = four.z;
+	to[3] = four.w;
+}
+
+/* Where four columns from `column` of the chunk on lie in a tile of x. */
+template <class A> __device__ uint32_t x_four_place(uint32_t token, uint32_t column)
+{
+	constexpr uint32_t in_vector = A::columns / VECTORS; /* columns */
+
+	return x_row<A>::place(token, column / in_vector) +
+	       column % in_vector * (x_row<A>::vector_bytes / in_vector);
+}
+
+/* All parts of four columns; the tiles of two parts have TOKENS rows between them. */
+template <class A, uint32_t TOKENS> __device__ void store_x(char *at, const float (&x)[4])
+{
+	uint32_t parts[A::terms][A::words];
+
+	A::split(x, parts);
+#pragma unroll
+	for (uint32_t t = 0; t < A::terms; t++) {
+		if constexpr (A::words == 4)
+			*(uint4 *)(at + t * TOKENS * x_row<A>::bytes) = {parts[t][0], parts[t][1], parts[t][2],
+			                                                 parts[t][3]};
+		else
+			*(uint2 *)(at + t * TOKENS * x_row<A>::bytes) = {parts[t][0], parts[t][1]};
+	}
+}
+
+template <class A, uint32_t TOKENS>
+__device__ void read_x(uint32_t (&x)[A::terms][4], const char *at)
+{
+#pragma unroll
+	for (uint32_t t = 0; t < A::terms; t++) {
+		if constexpr (x_row<A>::vector_bytes == 16) {
+			uint4 four = *(const uint4 *)(at + t * TOKENS * x_row<A>::bytes);
+			x[t][0] = four.x;
+			x[t][1] = four.y;
+			x[t][2] = four.z;
+			x[t][3] = four.w;
+		} else {
+			uint2 two = *(const uint2 *)(at + t * TOKENS * x_row<A>::bytes);
+			x[t][0] = two.x;
+			x[t][1] = two.y;
+		}
+	}
+}
+
+/* All mmas of the lanes' vectors; first: sums begin. */
+template <class A, bool FIRST, uint32_t M, uint32_t N>
+__device__ void multiply_all(float (&sums)[M][N][4], const typename A::w_part (&w)[M],
+                             const uint32_t (&x)[N][A::terms][4])
+{
+#pragma unroll
+	for (uint32_t i = 0; i < A::products; i++) {
+#pragma unroll
+		for (uint32_t at = 0; at < M * N; at++) {
+			if (FIRST && i == 0)
+				A::template multiply<true>(sums[at % M][at / M], w[at % M], x[at / M], i);
+			else
+				A::template multiply<false>(sums[at % M][at / M], w[at % M], x[at / M], i);
+		}
 	}
 }
 
@@ -425,7 +511,8 @@ __device__ float finish_gated(const product &p, const char *block, uint32_t unit
 
 __device__ inline ufm_expert_rows entry_of(const product &p, const entry_list &list)
 {
-	ufm_expert_rows entry = p.device_entries ? p.device_entries[blockIdx.y] : list.entries[blockIdx.y];
+	ufm_expert_rows entry =
+		p.device_entries ? p.device_entries[blockIdx.z] : list.entries[blockIdx.z];
 
 	if (entry.rows <= p.rows_above || entry.rows > p.rows_most)
 		entry.rows = 0;
@@ -436,154 +523,192 @@ __device__ inline ufm_expert_rows entry_of(const product &p, const entry_list &l
 
 #define FEW_WARPS SEGMENTS
 #define FEW_THREADS (FEW_WARPS * WARP)
-#define FEW_STAGES 4u
+#define FEW_STAGES 3u
+#define FEW_TILES 2u /* of MMA_ROWS rows of weights */
+#define FEW_ROWS (FEW_TILES * MMA_ROWS)
+#define FEW_LOADS (FEW_ROWS / 4u) /* rows of a chunk that a lane loads from */
+#define FEW_TOKENS 2u
 
-template <class A> struct few_stage {
-	char w[MMA_ROWS * W_ROW_BYTES];
-	char x[MMA_TOKENS * A::columns * 4u];
+template <class A> struct few_ring {
+	char w[FEW_STAGES][FEW_ROWS * W_ROW_BYTES];
+	char x[2][FEW_TOKENS * A::terms * x_row<A>::bytes];
 };
 
 template <class A> struct few_shared {
 	union {
-		few_stage<A> stages[FEW_WARPS][FEW_STAGES];
-		float sums[FEW_WARPS][MMA_ROWS * MMA_TOKENS];
+		few_ring<A> rings[FEW_WARPS];
+		float sums[FEW_WARPS][MMA_TOKENS * FEW_ROWS];
 	};
 };
 
+/* What a lane of a warp brings of each chunk. Rows that do not exist are other rows again: what they
+ * give is not stored. */
 template <class A> struct few_reader {
-	const typename A::weight *w[MMA_ROWS / 4];
+	static constexpr uint32_t x_lanes = FEW_TOKENS * A::columns / 4;
+	static constexpr uint32_t per_vector = 16 / sizeof(typename A::weight);
+	static_assert(x_lanes <= WARP, "a lane has at most four columns of x");
+	const typename A::weight *w[FEW_LOADS];
 	const float *x;
-	uint32_t columns, x_columns, lane;
-	uint32_t rows_exist; /* a bit for each of w */
-	uint32_t tokens;
-	bool aligned;
+	uint32_t columns, whole, lane, w_at, x_at; /* whole: chunks that are copied so */
 
-	__device__ few_reader(const product &p, const weights<A> &all, uint32_t first, const float *x_at,
-	                      uint32_t rows)
-		: x(x_at), columns(p.columns), lane(threadIdx.x % WARP), rows_exist(0), tokens(rows),
-		  aligned(p.aligned)
+	__device__ few_reader(const product &p, const weights<A> &all, uint32_t first,
+	                      const float *rows_at, uint32_t rows)
+		: columns(p.columns), whole(p.aligned ? p.columns / A::columns : 0),
+		  lane(threadIdx.x % WARP), w_at(w_place(lane / VECTORS, lane % VECTORS)),
+		  x_at(x_four_place<A>(lane * 4 / A::columns, lane * 4 % A::columns))
 	{
+		uint32_t token = lane * 4 / A::columns;
+		x = rows_at + (uint64_t)(token < rows ? token : 0) * columns + lane * 4 % A::columns;
 #pragma unroll
-		for (uint32_t j = 0; j < MMA_ROWS / 4; j++) {
-			uint32_t row = j * 4 + lane / VECTORS, unit = all.unit_of(first, row);
-			w[j] = all.row_at(unit, row);
-			rows_exist |= (unit < p.units ? 1u : 0u) << j;
+		for (uint32_t j = 0; j < FEW_LOADS; j++) {
+			uint32_t row = j * 4 + lane / VECTORS;
+			w[j] = all.row_at(all.unit_of(first, row), row) + lane % VECTORS * per_vector;
 		}
 	}
-	__device__ void load(few_stage<A> &stage, uint32_t chunk) const
+	__device__ void load_w(char *stage, uint32_t chunk) const
 	{
-		constexpr uint32_t per_vector = 16 / sizeof(typename A::weight);
-		constexpr uint32_t x_vectors = A::columns / 4;
+		if (chunk < whole) {
 #pragma unroll
-		for (uint32_t j = 0; j < MMA_ROWS / 4; j++)
-			fetch(stage.w + w_place(j * 4 + lane / VECTORS, lane % VECTORS), w[j],
-			      chunk * A::columns + lane % VECTORS * per_vector, columns, rows_exist >> j & 1u,
-			      aligned);
-#pragma unroll
-		for (uint32_t i = lane; i < MMA_TOKENS * x_vectors; i += WARP) {
-			uint32_t token = i / x_vectors, vector = i % x_vectors;
-			bool exists = token < tokens;
-			fetch(stage.x + x_place<A>(token, vector), x + (exists ? (uint64_t)token * columns : 0),
-			      chunk * A::columns + vector * 4, columns, exists, aligned);
+			for (uint32_t j = 0; j < FEW_LOADS; j++)
+				copy_vector(stage + w_at + j * 4 * W_ROW_BYTES, w[j] + chunk * A::columns);
+			return;
 		}
+		for (uint32_t j = 0; j < FEW_LOADS; j++)
+			copy_part(stage + w_at + j * 4 * W_ROW_BYTES, w[j] + chunk * A::columns,
+			          (int64_t)columns - chunk * A::columns - lane % VECTORS * per_vector);
+	}
+	__device__ void bring_x(float (&to)[4], uint32_t chunk) const
+	{
+		if (chunk < whole)
+			load_four(to, x + chunk * A::columns);
+		else
+			load_part(to, x + chunk * A::columns,
+			          (int64_t)columns - chunk * A::columns - lane * 4 % A::columns);
+	}
+	__device__ void put_x(char *tile, const float (&from)[4]) const
+	{
+		if (lane < x_lanes)
+			store_x<A, FEW_TOKENS>(tile + x_at, from);
 	}
 };
 
-template <class A>
-__device__ void few_chunk(const few_stage<A> &stage, uint32_t lane, float (&sum)[4])
+/* The columns of the mma beyond FEW_TOKENS are zeros. */
+template <class A, bool FIRST>
+__device__ void few_half(const char *w_at, const char *x_at, bool has_x,
+                         float (&sums)[FEW_TILES][1][4])
 {
+	typename A::w_part w[FEW_TILES];
+	uint32_t x[1][A::terms][4] = {};
+
 #pragma unroll
-	for (uint32_t half = 0; half < 2; half++) {
-		typename A::w_part w;
-		typename A::x_part x;
-		read_weights<A>(w, stage.w, lane / 4, half * 4 + lane % 4);
-		read_x<A>(x, stage.x, lane / 4, half * 4 + lane % 4);
-		A::multiply(sum, w, x);
-	}
+	for (uint32_t m = 0; m < FEW_TILES; m++)
+		read_weights<A>(w[m], w_at + m * MMA_ROWS * W_ROW_BYTES);
+	if (has_x)
+		read_x<A, FEW_TOKENS>(x[0], x_at);
+	multiply_all<A, FIRST>(sums, w, x);
 }
 
 /* The warp's own segment. */
 template <class A>
-__device__ void few_segment(const few_reader<A> &reader, few_stage<A> *stages, uint32_t begin,
-                            uint32_t end, float (&total)[4])
+__device__ void few_segment(const few_reader<A> &reader, few_ring<A> &ring, uint32_t begin,
+                            uint32_t end, float (&total)[FEW_TILES][4])
 {
-	float sum[4] = {};
+	uint32_t lane = reader.lane, stage = 0;
+	uint32_t w_at[2] = {w_lane_place(lane, 0), w_lane_place(lane, 1)};
+	uint32_t x_at[2] = {x_lane_place<A>(lane, 0), x_lane_place<A>(lane, 1)};
+	bool has_x = lane / 4 < FEW_TOKENS;
+	float sums[FEW_TILES][1][4] = {}, x[4];
 
 #pragma unroll
 	for (uint32_t i = 0; i < FEW_STAGES - 1; i++) {
 		if (begin + i < end)
-			reader.load(stages[i], begin + i);
+			reader.load_w(ring.w[i], begin + i);
 		stage_commit();
 	}
+	chain_wait();
+	chain_start();
+	reader.bring_x(x, begin);
+	reader.put_x(ring.x[0], x);
+	reader.bring_x(x, begin + 1);
 	for (uint32_t chunk = begin; chunk < end; chunk++) {
-		uint32_t done = chunk - begin, next = chunk + FEW_STAGES - 1;
+		uint32_t odd = (chunk - begin) & 1u, next = chunk + FEW_STAGES - 1;
 		stages_wait<FEW_STAGES - 2>();
 		__syncwarp();
 		if (next < end)
-			reader.load(stages[(done + FEW_STAGES - 1) % FEW_STAGES], next);
+			reader.load_w(ring.w[stage == 0 ? FEW_STAGES - 1 : stage - 1], next);
 		stage_commit();
-		few_chunk<A>(stages[done % FEW_STAGES], reader.lane, sum);
-		if ((done + 1) % A::flush == 0 || chunk + 1 == end) {
+		reader.put_x(ring.x[odd ^ 1u], x);
+		reader.bring_x(x, chunk + 2);
+		few_half<A, A::flush == 1>(ring.w[stage] + w_at[0], ring.x[odd] + x_at[0], has_x, sums);
+		few_half<A, false>(ring.w[stage] + w_at[1], ring.x[odd] + x_at[1], has_x, sums);
+		stage = stage + 1 == FEW_STAGES ? 0 : stage + 1;
+		if (A::flush > 1 && chunk + 1 < end)
+			continue;
 #pragma unroll
-			for (uint32_t i = 0; i < 4; i++) {
-				total[i] += sum[i];
-				sum[i] = 0.0f;
-			}
-		}
+		for (uint32_t i = 0; i < FEW_TILES * 4; i++)
+			total[i / 4][i % 4] += sums[i / 4][0][i % 4];
 	}
 	stages_wait<0>();
 }
 
-template <class A> __device__ float few_sum(const few_shared<A> &shared, uint32_t row, uint32_t token)
+template <class A>
+__device__ float few_sum(const few_shared<A> &shared, uint32_t row, uint32_t token)
 {
 	float sum = 0.0f;
 
 #pragma unroll
 	for (uint32_t s = 0; s < SEGMENTS; s++)
-		sum += shared.sums[s][token * MMA_ROWS + row];
+		sum += shared.sums[s][token * FEW_ROWS + row];
 	return sum;
 }
 
+/* A thread gives one value: there are at most as many. */
 template <class A>
-__device__ void few_store(const product &p, const char *block, const weights<A> &all, uint32_t first,
-                          const few_shared<A> &shared, float *out, uint32_t rows)
+__device__ void few_store(const product &p, const char *block, const weights<A> &all,
+                          uint32_t first, const few_shared<A> &shared, float *out, uint32_t rows)
 {
-	uint32_t width = all.units_of_mma();
-	uint32_t token = threadIdx.x / width, row = threadIdx.x % width, unit = first + row;
+	static_assert(FEW_ROWS * FEW_TOKENS <= FEW_THREADS, "a thread for each value");
+	uint32_t width = all.units_of_mma(), units = width * FEW_TILES;
+	uint32_t token = threadIdx.x / units, unit = threadIdx.x % units;
+	uint32_t row = unit / width * MMA_ROWS + unit % width;
 
-	if (token >= rows || unit >= p.units)
+	if (token >= rows || first + unit >= p.units)
 		return;
 	float sum = few_sum(shared, row, token);
-	out[(uint64_t)token * p.units + unit] =
-		all.gate ? finish_gated<A>(p, block, unit, sum, few_sum(shared, row + width, token))
-				 : finish<A>(p, block, unit, sum);
+	out[(uint64_t)token * p.units + first + unit] =
+		all.gate ? finish_gated<A>(p, block, first + unit, sum, few_sum(shared, row + width, token))
+				 : finish<A>(p, block, first + unit, sum);
 }
 
-/* Up to 8 rows times 16 rows of weights. */
+/* Up to FEW_TOKENS rows times FEW_ROWS rows of weights. */
 template <class A>
-__global__ void __launch_bounds__(FEW_THREADS)
+__global__ void __launch_bounds__(FEW_THREADS, 4)
 	multiply_few(const __grid_constant__ product p, const __grid_constant__ entry_list list)
 {
 	extern __shared__ __align__(128) char memory[];
 	few_shared<A> &shared = *(few_shared<A> *)memory;
+	if (!p.early)
+		chain_wait();
 	const ufm_expert_rows entry = entry_of(p, list);
 	const char *block = (const char *)entry.block;
 	const weights<A> all(p, block);
 	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-	uint32_t first = blockIdx.x * all.units_of_mma();
+	uint32_t first = blockIdx.y * FEW_TILES * all.units_of_mma();
 	uint32_t chunks = (p.columns + A::columns - 1) / A::columns;
-	float total[4] = {};
+	float total[FEW_TILES][4] = {};
 
-	if (entry.rows == 0)
+	if (entry.rows == 0) {
+		chain_wait();
 		return;
+	}
 	few_reader<A> reader(p, all, first, p.x + (uint64_t)entry.row * p.columns, entry.rows);
-	few_segment<A>(reader, shared.stages[warp], segment_begin(chunks, warp),
+	few_segment<A>(reader, shared.rings[warp], segment_begin(chunks, warp),
 	               segment_begin(chunks, warp + 1), total);
 	__syncthreads();
 #pragma unroll
-	for (uint32_t i = 0; i < 4; i++)
-		shared.sums[warp][(lane % 4 * 2 + i % 2) * MMA_ROWS + lane / 4 + i / 2 * (MMA_ROWS / 2)] =
-			total[i];
+	for (uint32_t i = 0; i < FEW_TILES * 4; i++)
+		shared.sums[warp][(lane % 4 * 2 + i % 2) * FEW_ROWS + i / 4 * MMA_ROWS + lane / 4 +
+		                  i % 4 / 2 * (MMA_ROWS / 2)] = total[i / 4][i % 4];
 	__syncthreads();
 	few_store<A>(p, block, all, first, shared, p.out + (uint64_t)entry.row * p.units, entry.rows);
 }
@@ -591,91 +716,119 @@ __global__ void __launch_bounds__(FEW_THREADS)
 /* ------------------------------------------------------------------ many rows */
 
 /* WM x NT mma tiles a warp, WARPS_M x WARPS_N warps a block. */
-template <class A, uint32_t WM, uint32_t WARPS_M, uint32_t WARPS_N, uint32_t NT, uint32_t STAGES>
+template <class A, uint32_t WM, uint32_t WARPS_M, uint32_t WARPS_N, uint32_t NT, uint32_t STAGES,
+          uint32_t BLOCKS>
 struct tiling {
 	typedef A arithmetic;
 	static constexpr uint32_t wm = WM, warps_m = WARPS_M, nt = NT, stages = STAGES;
+	static constexpr uint32_t blocks = BLOCKS; /* a multiprocessor should hold */
 	static constexpr uint32_t threads = WARPS_M * WARPS_N * WARP;
 	static constexpr uint32_t rows = MMA_ROWS * WM * WARPS_M;     /* of weights */
 	static constexpr uint32_t tokens = MMA_TOKENS * NT * WARPS_N; /* rows of x */
 	static constexpr uint32_t sums = WM * NT * 4;                 /* a thread */
-	struct stage {
-		char w[rows * W_ROW_BYTES];
-		char x[tokens * A::columns * 4u];
-	};
 	struct shared {
-		stage ring[STAGES];
+		char w[STAGES][rows * W_ROW_BYTES];
+		char x[2][tokens * A::terms * x_row<A>::bytes];
 		float totals[sums * threads];
 	};
 };
 
+/* What a thread brings of each chunk. Rows that do not exist are other rows again: what they give is not
+ * stored. */
 template <class T> struct many_reader {
 	typedef typename T::arithmetic A;
-	static constexpr uint32_t w_step = T::threads / VECTORS;      /* rows apart that a thread loads */
+	static constexpr uint32_t per_vector = 16 / sizeof(typename A::weight);
+	static constexpr uint32_t w_step = T::threads / VECTORS; /* rows apart that a thread loads */
 	static constexpr uint32_t w_loads = T::rows / w_step;
-	static constexpr uint32_t x_vectors = A::columns / 4;
-	static constexpr uint32_t x_step = T::threads / x_vectors;
+	static constexpr uint32_t x_fours = A::columns / 4; /* of a row */
+	static constexpr uint32_t x_step = T::threads / x_fours;
 	static constexpr uint32_t x_loads = (T::tokens + x_step - 1) / x_step;
 	static_assert(w_step % MMA_ROWS == 0, "a thread's rows have one place in their mma");
-	const typename A::weight *w;
-	const float *x;
-	uint32_t unit, unit_step, units, columns, tokens;
-	bool aligned;
+	static_assert(x_step % 4 == 0, "a thread's rows of x have one place in their tile");
+	const typename A::weight *w[w_loads];
+	const float *x[x_loads];
+	uint32_t columns, whole, w_at, x_at; /* whole: chunks that are copied so */
 
-	__device__ many_reader(const product &p, const weights<A> &all, uint32_t first, const float *x_at,
-	                       uint32_t rows)
-		: x(x_at), units(p.units), columns(p.columns), tokens(rows), aligned(p.aligned)
+	__device__ many_reader(const product &p, const weights<A> &all, uint32_t first,
+	                       const float *rows_at, uint32_t rows)
+		: columns(p.columns), whole(p.aligned ? p.columns / A::columns : 0),
+		  w_at(w_place(threadIdx.x / VECTORS, threadIdx.x % VECTORS)),
+		  x_at(x_four_place<A>(threadIdx.x / x_fours, threadIdx.x % x_fours * 4))
 	{
-		uint32_t row = threadIdx.x / VECTORS;
-		unit = all.unit_of(first, row);
-		unit_step = all.gate ? w_step / 2 : w_step;
-		w = all.row_at(0, row);
-	}
-	__device__ void load(typename T::stage &stage, uint32_t chunk) const
-	{
-		constexpr uint32_t per_vector = 16 / sizeof(typename A::weight);
-		uint32_t row = threadIdx.x / VECTORS, vector = threadIdx.x % VECTORS;
 #pragma unroll
 		for (uint32_t j = 0; j < w_loads; j++) {
-			uint32_t here = unit + j * unit_step;
-			bool exists = here < units;
-			fetch(stage.w + w_place(row + j * w_step, vector),
-			      w + (uint64_t)(exists ? here : 0) * columns,
-			      chunk * A::columns + vector * per_vector, columns, exists, aligned);
+			uint32_t row = threadIdx.x / VECTORS + j * w_step;
+			w[j] = all.row_at(all.unit_of(first, row), row) + threadIdx.x % VECTORS * per_vector;
 		}
-		uint32_t x_vector = threadIdx.x % x_vectors;
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
-			uint32_t token = threadIdx.x / x_vectors + j * x_step;
-			bool exists = token < tokens;
-			if (T::tokens % x_step == 0 || token < T::tokens)
-				fetch(stage.x + x_place<A>(token, x_vector),
-				      x + (exists ? (uint64_t)token * columns : 0),
-				      chunk * A::columns + x_vector * 4, columns, exists, aligned);
+			uint32_t token = threadIdx.x / x_fours + j * x_step;
+			x[j] = rows_at + (uint64_t)(token < rows ? token : 0) * columns +
+			       threadIdx.x % x_fours * 4;
+		}
+	}
+	__device__ void load_w(char *stage, uint32_t chunk) const
+	{
+		if (chunk < whole) {
+#pragma unroll
+			for (uint32_t j = 0; j < w_loads; j++)
+				copy_vector(stage + w_at + j * w_step * W_ROW_BYTES, w[j] + chunk * A::columns);
+			return;
+		}
+		for (uint32_t j = 0; j < w_loads; j++)
+			copy_part(stage + w_at + j * w_step * W_ROW_BYTES, w[j] + chunk * A::columns,
+			          (int64_t)columns - chunk * A::columns - threadIdx.x % VECTORS * per_vector);
+	}
+	__device__ void bring_x(float (&to)[x_loads][4], uint32_t chunk) const
+	{
+#pragma unroll
+		for (uint32_t j = 0; j < x_loads; j++) {
+			if (chunk < whole)
+				load_four(to[j], x[j] + chunk * A::columns);
+			else
+				load_part(to[j], x[j] + chunk * A::columns,
+				          (int64_t)columns - chunk * A::columns - threadIdx.x % x_fours * 4);
+		}
+	}
+	__device__ void put_x(char *tile, const float (&from)[x_loads][4]) const
+	{
+#pragma unroll
+		for (uint32_t j = 0; j < x_loads; j++) {
+			bool inside = threadIdx.x / x_fours + j * x_step < T::tokens;
+			if (T::tokens % x_step == 0 || inside)
+				store_x<A, T::tokens>(tile + x_at + j * x_step * x_row<A>::bytes, from[j]);
 		}
 	}
 };
 
-template <class T>
-__device__ void many_chunk(const typename T::stage &stage, uint32_t warp_m, uint32_t warp_n,
-                           uint32_t lane, float (&sums)[T::wm][T::nt][4])
+template <class T, bool FIRST>
+__device__ void many_half(const char *w_at, const char *x_at, float (&sums)[T::wm][T::nt][4])
 {
 	typedef typename T::arithmetic A;
+	typename A::w_part w[T::wm];
+	uint32_t x[T::nt][A::terms][4];
+
 #pragma unroll
-	for (uint32_t half = 0; half < 2; half++) {
-		typename A::w_part w[T::wm];
+	for (uint32_t m = 0; m < T::wm; m++)
+		read_weights<A>(w[m], w_at + m * MMA_ROWS * W_ROW_BYTES);
 #pragma unroll
-		for (uint32_t m = 0; m < T::wm; m++)
-			read_weights<A>(w[m], stage.w, (warp_m * T::wm + m) * MMA_ROWS + lane / 4,
-			                half * 4 + lane % 4);
+	for (uint32_t n = 0; n < T::nt; n++)
+		read_x<A, T::tokens>(x[n], x_at + n * MMA_TOKENS * x_row<A>::bytes);
+	multiply_all<A, FIRST>(sums, w, x);
+}
+
+/* Adds the sums of a chunk, or of a segment, to what was before; at a segment's end that to the totals. */
+template <class T>
+__device__ void many_add(float (&part)[T::wm][T::nt][4], const float (&sums)[T::wm][T::nt][4],
+                         float *totals, bool last)
+{
 #pragma unroll
-		for (uint32_t n = 0; n < T::nt; n++) {
-			typename A::x_part x;
-			read_x<A>(x, stage.x, (warp_n * T::nt + n) * MMA_TOKENS + lane / 4,
-			          half * 4 + lane % 4);
-#pragma unroll
-			for (uint32_t m = 0; m < T::wm; m++)
-				A::multiply(sums[m][n], w[m], x);
+	for (uint32_t i = 0; i < T::sums; i++) {
+		float &kept = part[i / 4 / T::nt][i / 4 % T::nt][i % 4];
+		kept += sums[i / 4 / T::nt][i / 4 % T::nt][i % 4];
+		if (last) {
+			totals[i * T::threads] += kept;
+			kept = 0.0f;
 		}
 	}
 }
@@ -687,41 +840,50 @@ __device__ void many_columns(const many_reader<T> &reader, typename T::shared &s
 {
 	typedef typename T::arithmetic A;
 	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-	uint32_t segment = 0, begin = 0, end = segment_begin(chunks, 1);
+	uint32_t w_warp = warp % T::warps_m * T::wm * MMA_ROWS * W_ROW_BYTES;
+	uint32_t x_warp = warp / T::warps_m * T::nt * MMA_TOKENS * x_row<A>::bytes;
+	uint32_t w_at[2] = {w_warp + w_lane_place(lane, 0), w_warp + w_lane_place(lane, 1)};
+	uint32_t x_at[2] = {x_warp + x_lane_place<A>(lane, 0), x_warp + x_lane_place<A>(lane, 1)};
+	uint32_t segment = 0, end = segment_begin(chunks, 1), stage = 0, fill = T::stages - 1;
 	float sums[T::wm][T::nt][4] = {}, part[T::wm][T::nt][4] = {};
+	float x[many_reader<T>::x_loads][4];
 
 #pragma unroll
 	for (uint32_t i = 0; i < T::sums; i++)
 		shared.totals[i * T::threads + threadIdx.x] = 0.0f;
+#pragma unroll
 	for (uint32_t i = 0; i < T::stages - 1; i++) {
 		if (i < chunks)
-			reader.load(shared.ring[i], i);
+			reader.load_w(shared.w[i], i);
 		stage_commit();
 	}
+	chain_wait();
+	chain_start();
+	reader.bring_x(x, 0);
+	reader.put_x(shared.x[0], x);
+	reader.bring_x(x, 1);
 	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
-		uint32_t next = chunk + T::stages - 1;
 		stages_wait<T::stages - 2>();
 		__syncthreads();
-		if (next < chunks)
-			reader.load(shared.ring[next % T::stages], next);
+		if (chunk + T::stages - 1 < chunks)
+			reader.load_w(shared.w[fill], chunk + T::stages - 1);
 		stage_commit();
+		reader.put_x(shared.x[~chunk & 1u], x);
+		reader.bring_x(x, chunk + 2);
+		many_half<T, A::flush == 1>(shared.w[stage] + w_at[0], shared.x[chunk & 1u] + x_at[0],
+		                            sums);
+		many_half<T, false>(shared.w[stage] + w_at[1], shared.x[chunk & 1u] + x_at[1], sums);
+		fill = stage;
+		stage = stage + 1 == T::stages ? 0 : stage + 1;
 		while (chunk >= end)
-			begin = end, end = segment_begin(chunks, ++segment + 1);
-		many_chunk<T>(shared.ring[chunk % T::stages], warp % T::warps_m, warp / T::warps_m, lane,
-		              sums);
+			end = segment_begin(chunks, ++segment + 1);
 		bool last = chunk + 1 == end;
-		if (!last && (chunk + 1 - begin) % A::flush)
-			continue;
+		if (A::flush == 1 || last)
+			many_add<T>(part, sums, shared.totals + threadIdx.x, last);
+		if (A::flush > 1 && last) {
 #pragma unroll
-		for (uint32_t i = 0; i < T::sums; i++) {
-			float &sum = sums[i / 4 / T::nt][i / 4 % T::nt][i % 4];
-			float &kept = part[i / 4 / T::nt][i / 4 % T::nt][i % 4];
-			kept += sum;
-			sum = 0.0f;
-			if (last) {
-				shared.totals[i * T::threads + threadIdx.x] += kept;
-				kept = 0.0f;
-			}
+			for (uint32_t i = 0; i < T::sums; i++)
+				sums[i / 4 / T::nt][i / 4 % T::nt][i % 4] = 0.0f;
 		}
 	}
 	stages_wait<0>();
@@ -753,20 +915,24 @@ __device__ void many_store(const product &p, const char *block,
 }
 
 template <class T>
-__global__ void __launch_bounds__(T::threads)
+__global__ void __launch_bounds__(T::threads, T::blocks)
 	multiply_many(const __grid_constant__ product p, const __grid_constant__ entry_list list)
 {
 	extern __shared__ __align__(128) char memory[];
 	typename T::shared &shared = *(typename T::shared *)memory;
+	if (!p.early)
+		chain_wait();
 	const ufm_expert_rows entry = entry_of(p, list);
 	const char *block = (const char *)entry.block;
 	const weights<typename T::arithmetic> all(p, block);
-	uint32_t first = blockIdx.x * T::rows / MMA_ROWS * all.units_of_mma();
-	uint32_t done = blockIdx.z * T::tokens;
+	uint32_t first = blockIdx.y * T::rows / MMA_ROWS * all.units_of_mma();
+	uint32_t done = blockIdx.x * T::tokens;
 	uint32_t chunks = (p.columns + T::arithmetic::columns - 1) / T::arithmetic::columns;
 
-	if (done >= entry.rows)
+	if (done >= entry.rows) {
+		chain_wait();
 		return;
+	}
 	uint32_t rows = min(entry.rows - done, T::tokens);
 	uint64_t row = (uint64_t)entry.row + done;
 	many_reader<T> reader(p, all, first, p.x + row * p.columns, rows);
@@ -777,34 +943,34 @@ __global__ void __launch_bounds__(T::threads)
 /* ------------------------------------------------------------------ launch */
 
 /* By the rows of an entry. */
-typedef enum product_tile { PRODUCT_FEW, PRODUCT_16, PRODUCT_32, PRODUCT_TILES } product_tile;
+typedef enum product_tile { PRODUCT_FEW, PRODUCT_16, PRODUCT_24, PRODUCT_32 } product_tile;
 
 typedef struct product_launch {
 	product p;
 	entry_list list;
 	uint32_t count; /* entries */
 	uint32_t rows;  /* of the largest */
+	bool chained;
 } product_launch;
 
 template <class A> struct launcher {
-	typedef tiling<A, 1, 4, 1, 2, 4> tile16;
-	typedef tiling<A, 2, 4, 1, 4, 3> tile32;
-	typedef tiling<A, 2, 4, 2, 4, 3> tile64;
+	typedef tiling<A, 1, 4, 1, 2, 4, 4> tile16;
+	typedef tiling<A, 2, 4, 1, 3, 3, 2> tile24;
+	typedef tiling<A, 2, 4, 1, 4, 3, 2> tile32;
 
 	template <class T> static cudaError_t many(const product_launch &l, cudaStream_t stream)
 	{
 		uint32_t units = l.p.epilogue >= PRODUCT_GATED_GELU ? T::rows / 2 : T::rows;
-		dim3 grid((l.p.units + units - 1) / units, l.count, (l.rows + T::tokens - 1) / T::tokens);
-		multiply_many<T><<<grid, T::threads, sizeof(typename T::shared), stream>>>(l.p, l.list);
-		return cudaGetLastError();
+		dim3 grid((l.rows + T::tokens - 1) / T::tokens, (l.p.units + units - 1) / units, l.count);
+		return launch_chained(l.chained, multiply_many<T>, grid, T::threads,
+		                      sizeof(typename T::shared), stream, l.p, l.list);
 	}
 	static cudaError_t few(const product_launch &l, cudaStream_t stream)
 	{
-		uint32_t width = l.p.epilogue >= PRODUCT_GATED_GELU ? MMA_ROWS / 2 : MMA_ROWS;
-		dim3 grid((l.p.units + width - 1) / width, l.count);
-		multiply_few<A>
-			<<<grid, FEW_THREADS, sizeof(few_shared<A>), stream>>>(l.p, l.list);
-		return cudaGetLastError();
+		uint32_t units = l.p.epilogue >= PRODUCT_GATED_GELU ? FEW_ROWS / 2 : FEW_ROWS;
+		dim3 grid(1, (l.p.units + units - 1) / units, l.count);
+		return launch_chained(l.chained, multiply_few<A>, grid, FEW_THREADS, sizeof(few_shared<A>),
+		                      stream, l.p, l.list);
 	}
 	template <class T> static cudaError_t load_many(void)
 	{
@@ -818,12 +984,12 @@ template <class A> struct launcher {
 			return few(l, stream);
 		case PRODUCT_16:
 			return many<tile16>(l, stream);
+		case PRODUCT_24:
+			return many<tile24>(l, stream);
 		case PRODUCT_32:
-			return many<tile32>(l, stream);
-		case PRODUCT_TILES:
 			break;
 		}
-		return many<tile64>(l, stream);
+		return many<tile32>(l, stream);
 	}
 	static cudaError_t load(void)
 	{
@@ -833,8 +999,8 @@ template <class A> struct launcher {
 		if (!error)
 			error = load_many<tile16>();
 		if (!error)
-			error = load_many<tile32>();
-		return error ? error : load_many<tile64>();
+			error = load_many<tile24>();
+		return error ? error : load_many<tile32>();
 	}
 };
 

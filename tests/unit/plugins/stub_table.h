@@ -60,6 +60,7 @@ STUB(gather, ufm_stream *stream, const ufm_gather_args *args)
 STUB(route, ufm_stream *stream, const ufm_router_args *args)
 STUB(experts, ufm_stream *stream, const ufm_experts_args *args)
 STUB(combine, ufm_stream *stream, const ufm_combine_args *args)
+STUB(read, ufm_stream *stream, ufm_devptr at, uint64_t size_bytes, ufm_devptr out)
 static inline uint64_t stub_hidden_bytes(const ufm_expert_desc *desc, uint32_t rows)
 {
 	return 0;
@@ -80,6 +81,6 @@ static inline uint64_t stub_hidden_bytes(const ufm_expert_desc *desc, uint32_t r
 	.event_record = stub_event_record, .event_query = stub_event_query, \
 	.event_sync = stub_event_sync, .event_elapsed = stub_event_elapsed, .copy = stub_copy, \
 	.fill = stub_fill, .gather = stub_gather, .route = stub_route, .experts = stub_experts, \
-	.hidden_bytes = stub_hidden_bytes
+	.hidden_bytes = stub_hidden_bytes, .read = stub_read
 
 #endif
