@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* How near to the offline bound each policy comes: policy and cache alone, one JSON line for each
- * workload, budget and policy. event_ns is the processor time of an event with its placements, cache included. With arguments: FILE.npy EXPERTS FIRST TOKENS, recorded routing
- * [token, layer, rank] of u8. */
+ * workload, budget and policy. event_ns is the processor time of an event with its placements, cache
+ * included.
+ *
+ *   policies [FILE.npy EXPERTS FIRST TOKENS [SLOTS]]
+ *
+ * With a file: recorded routing, ids [token, layer, rank] of u8; SLOTS: that budget alone. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,27 +38,27 @@ static void print_row(const char *name, const trace *t, uint32_t slots, const uf
 }
 
 /* The bound is of the same slots, ring included: min-bypass without one. */
+static void compare_at(const char *name, const trace *t, uint32_t slots)
+{
+	uint32_t ring = slots == t->layers * t->experts ? 0 : cache_ring_for(slots, 0);
+	uint64_t bound = replay_trace(t, &policy_min_bypass, slots, 0, NULL);
+
+	for (uint32_t p = 0; policy_at(p); p++) {
+		const ufm_policy *policy = policy_at(p);
+		uint64_t start_ns, hits;
+
+		if (policy->flags & UFM_POLICY_OFFLINE)
+			continue;
+		start_ns = cpu_time_ns();
+		hits = replay_trace(t, policy, slots, ring, NULL);
+		print_row(name, t, slots, policy, hits, bound, cpu_time_ns() - start_ns);
+	}
+}
+
 static void compare(const char *name, const trace *t)
 {
-	uint32_t keys = t->layers * t->experts;
-
-	for (uint32_t b = 0; b < WORKLOAD_BUDGETS; b++) {
-		uint32_t slots = workload_slots(keys, workload_percent[b]);
-		uint32_t ring = slots == keys ? 0 : cache_ring_for(slots, 0);
-		uint64_t bound = replay_trace(t, &policy_min_bypass, slots, 0, NULL);
-
-		for (uint32_t p = 0; policy_at(p); p++) {
-			const ufm_policy *policy = policy_at(p);
-
-			uint64_t start_ns, hits;
-
-			if (policy->flags & UFM_POLICY_OFFLINE)
-				continue;
-			start_ns = cpu_time_ns();
-			hits = replay_trace(t, policy, slots, ring, NULL);
-			print_row(name, t, slots, policy, hits, bound, cpu_time_ns() - start_ns);
-		}
-	}
+	for (uint32_t b = 0; b < WORKLOAD_BUDGETS; b++)
+		compare_at(name, t, workload_slots(t->layers * t->experts, workload_percent[b]));
 }
 
 static int recorded(char **argv)
@@ -71,7 +75,10 @@ static int recorded(char **argv)
 	}
 	trace_from_ids(&t, (const uint8_t *)a.data + first * a.shape[1] * a.shape[2], tokens,
 	               (uint32_t)a.shape[1], (uint32_t)a.shape[2], experts, UINT32_MAX);
-	compare("recorded", &t);
+	if (argv[5])
+		compare_at("recorded", &t, (uint32_t)strtoul(argv[5], NULL, 10));
+	else
+		compare("recorded", &t);
 	trace_free(&t);
 	npy_close(&a);
 	return 0;
@@ -79,10 +86,10 @@ static int recorded(char **argv)
 
 int main(int argc, char **argv)
 {
-	if (argc == 5)
+	if (argc == 5 || argc == 6)
 		return recorded(argv);
 	if (argc != 1) {
-		fprintf(stderr, "policies [FILE.npy EXPERTS FIRST TOKENS]\n");
+		fprintf(stderr, "policies [FILE.npy EXPERTS FIRST TOKENS [SLOTS]]\n");
 		return 2;
 	}
 	for (uint32_t i = 0; workload_at(i); i++) {

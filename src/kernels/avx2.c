@@ -11,6 +11,7 @@
 /* 12 sums, 3 weights and 1 input: the 16 registers. */
 #define TILE_ROWS 3
 #define TILE_TOKENS 4
+#define TILE_MAX 12
 
 typedef __m256 vec;
 

@@ -6,7 +6,7 @@
  * Every element of a result is computed by one fixed sequence of operations that depends on its
  * weight row, its input row and the table, never on the range, the number of tokens or the tile it
  * was computed in. So any split over threads and any grouping of tokens gives the same bits.
- * Products accumulate in f32; bf16 weights are widened exactly.
+ * Products accumulate in f32; bf16 weights are widened exactly, or inputs split exactly into bf16 terms.
  */
 #ifndef UFM_KERNELS_KERNELS_H
 #define UFM_KERNELS_KERNELS_H
@@ -15,7 +15,7 @@
 #include <ufm/ufm.h>
 
 typedef struct kernel_table {
-	const char *isa; /* "scalar", "avx2", "avx512" */
+	const char *isa; /* "scalar", "avx2", "avx512", "amx" */
 
 	/* hidden[t * d_hidden + u] for t in 0 … tokens-1, u in unit_begin … unit_end-1:
 	 * act(up(x[t])) or act(gate(x[t])) * up(x[t]); x is [tokens, d_model]. */
@@ -31,9 +31,25 @@ typedef struct kernel_table {
 	void (*rms_norm)(const float *x, const float *weight, float eps, uint32_t d, float *y);
 	/* acc[i] = acc[i] + gate * row[i], product and sum each rounded to f32. */
 	void (*accumulate)(float *acc, float gate, const float *row, uint32_t d);
+
+	/* For callers that cut one expert into many ranges: what hidden (role UFM_ROLE_UP) and output
+	 * (UFM_ROLE_DOWN) otherwise derive from their inputs in every call can be made once.
+	 * prepared_bytes: the memory it takes, aligned to 64; 0: this table has nothing to prepare, and
+	 * `prepared` is NULL below. prepare: the share `part` of `parts` of it, so that threads can do it
+	 * together; all parts end before the first use. x as in hidden, or hidden as in output. The
+	 * functions with `prepared` give the bits of those without. */
+	uint64_t (*prepared_bytes)(const ufm_expert_desc *desc, ufm_role role, uint32_t tokens);
+	void (*prepare)(const ufm_expert_desc *desc, ufm_role role, const float *x, uint32_t tokens,
+	                void *prepared, uint32_t part, uint32_t parts);
+	void (*hidden_prepared)(const ufm_expert_desc *desc, const void *block, const float *x,
+	                        const void *prepared, uint32_t tokens, float *hidden,
+	                        uint32_t unit_begin, uint32_t unit_end);
+	void (*output_prepared)(const ufm_expert_desc *desc, const void *block, const float *hidden,
+	                        const void *prepared, uint32_t tokens, float *out, uint32_t unit_begin,
+	                        uint32_t unit_end);
 } kernel_table;
 
-/* The best table this CPU runs. UFM_KERNELS=scalar|avx2|avx512 in the environment overrides it. */
+/* The best table this CPU runs. UFM_KERNELS=scalar|avx2|avx512|amx in the environment overrides it. */
 const kernel_table *kernels_best(void);
 /* NULL: unknown name, or this CPU (or build) lacks it; *why then says which. why may be NULL. */
 const kernel_table *kernels_find(const char *isa, const char **why);

@@ -8,6 +8,7 @@
 const kernel_table *kernels_scalar(void);
 const kernel_table *kernels_avx2(void);
 const kernel_table *kernels_avx512(void);
+const kernel_table *kernels_amx(void);
 
 /* The same for every table: it has no sum whose order a vector width could change. */
 void kernels_accumulate(float *acc, float gate, const float *row, uint32_t d);

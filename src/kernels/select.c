@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/log.h"
 #include "kernels/kernels_int.h"
 
-static bool cpu_any(void)
+static const char *any(void)
 {
-	return true;
+	return NULL;
 }
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -36,14 +37,34 @@ static bool cpu_avx512(void)
 }
 #endif
 
+static const char *lacks_avx2(void)
+{
+	return cpu_avx2() ? NULL : "this CPU lacks avx2 or fma";
+}
+
+static const char *lacks_avx512(void)
+{
+	return cpu_avx512() ? NULL : "this CPU lacks one of avx512f, bw, vl, dq";
+}
+
+static const char *lacks_amx(void)
+{
+	if (!cpu_has_amx_bf16())
+		return "this CPU lacks amx-bf16 or amx-tile";
+	if (!cpu_avx512())
+		return lacks_avx512();
+	return cpu_allow_amx() ? NULL : "the kernel refuses AMX state";
+}
+
 static const struct {
-	const char *isa, *lacking;
+	const char *isa;
 	const kernel_table *(*table)(void);
-	bool (*cpu)(void);
+	const char *(*lacking)(void); /* NULL: nothing */
 } choices[] = {
-	{"scalar", "", kernels_scalar, cpu_any},
-	{"avx2", "this CPU lacks avx2 or fma", kernels_avx2, cpu_avx2},
-	{"avx512", "this CPU lacks one of avx512f, bw, vl, dq", kernels_avx512, cpu_avx512},
+	{"scalar", kernels_scalar, any},
+	{"avx2", kernels_avx2, lacks_avx2},
+	{"avx512", kernels_avx512, lacks_avx512},
+	{"amx", kernels_amx, lacks_amx},
 };
 
 #define CHOICE_COUNT (sizeof choices / sizeof choices[0])
@@ -62,11 +83,10 @@ const kernel_table *kernels_find(const char *isa, const char **why)
 			continue;
 		if (!choices[i].table())
 			return refuse(why, "this build has no kernels for it");
-		if (!choices[i].cpu())
-			return refuse(why, choices[i].lacking);
-		return choices[i].table();
+		const char *lacking = choices[i].lacking();
+		return lacking ? refuse(why, lacking) : choices[i].table();
 	}
-	return refuse(why, "unknown name, expected scalar, avx2 or avx512");
+	return refuse(why, "unknown name, expected scalar, avx2, avx512 or amx");
 }
 
 const kernel_table *kernels_best(void)

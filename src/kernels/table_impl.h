@@ -90,13 +90,56 @@ static span next_span(const matrix *m, uint32_t begin, uint32_t end)
 	return (span){begin, begin + rows, matrix_row(m, begin + rows)};
 }
 
+/* Token rows, and what `prepare` made of them or NULL. */
+typedef struct inputs {
+	const float *x;
+	const void *prepared;
+} inputs;
+
+#ifdef HAVE_TILES
+static void tiles_multiply(const matrix *m, span s, inputs in, uint32_t first, uint32_t tokens,
+                           float *out, size_t out_stride)
+{
+	_Alignas(64) float sums[BLOCK_ROWS_MAX * 2 * PANEL_TOKENS];
+	size_t group_words = panel_steps(m->k) * panel_words(PANEL_TOKENS);
+
+	for (uint32_t t = 0; t < tokens; t += PANEL_TOKENS) {
+		uint32_t n = MIN_U32(tokens - t, PANEL_TOKENS), group = (first + t) / PANEL_TOKENS;
+		tiled b = {.weights = matrix_row(m, s.begin),
+		           .row_bytes = row_bytes(m->k, true),
+		           .rows = s.end - s.begin,
+		           .k = m->k,
+		           .tokens = n,
+		           .then = t + n == tokens ? s.then : NULL,
+		           .sums = sums};
+		add_all(&b, in.x + (size_t)(first + t) * m->k,
+		        in.prepared ? (const uint32_t *)in.prepared + group * group_words : NULL);
+		write_sums(sums, b.rows, n, out + t * out_stride, out_stride);
+	}
+	TILES_RELEASE();
+}
+#endif
+
+/* out[t * out_stride + (u - begin)] = m[u] . x[first + t] */
+static void product(const matrix *m, span s, inputs in, uint32_t first, uint32_t tokens, float *out,
+                    size_t out_stride)
+{
+#ifdef HAVE_TILES
+	if (m->bf16) {
+		tiles_multiply(m, s, in, first, tokens, out, out_stride);
+		return;
+	}
+#endif
+	multiply(m, s.begin, s.end, in.x + (size_t)first * m->k, tokens, out, out_stride, s.then);
+}
+
 /* act(m x + bias), in place in `hidden`. */
 static void activated(const ufm_expert_desc *desc, const matrix *m, span s, const float *bias,
-                      const float *x, uint32_t tokens, float *hidden)
+                      inputs in, uint32_t tokens, float *hidden)
 {
 	uint32_t count = s.end - s.begin;
 
-	multiply(m, s.begin, s.end, x, tokens, hidden + s.begin, desc->d_hidden, s.then);
+	product(m, s, in, 0, tokens, hidden + s.begin, desc->d_hidden);
 	for (uint32_t t = 0; t < tokens; t++) {
 		float *row = hidden + (size_t)t * desc->d_hidden + s.begin;
 		add_bias(row, bias, count);
@@ -109,14 +152,14 @@ static void activated(const ufm_expert_desc *desc, const matrix *m, span s, cons
 
 /* hidden *= m x + bias */
 static void multiplied(const ufm_expert_desc *desc, const matrix *m, span s, const float *bias,
-                       const float *x, uint32_t tokens, float *hidden)
+                       inputs in, uint32_t tokens, float *hidden)
 {
 	float factors[FACTOR_TOKENS * BLOCK_ROWS_MAX];
 	uint32_t count = s.end - s.begin;
 
 	for (uint32_t first = 0; first < tokens; first += FACTOR_TOKENS) {
 		uint32_t n = MIN_U32(tokens - first, FACTOR_TOKENS);
-		multiply(m, s.begin, s.end, x + (size_t)first * m->k, n, factors, BLOCK_ROWS_MAX, s.then);
+		product(m, s, in, first, n, factors, BLOCK_ROWS_MAX);
 		for (uint32_t t = 0; t < n; t++) {
 			float *row = factors + (size_t)t * BLOCK_ROWS_MAX;
 			add_bias(row, bias, count);
@@ -125,8 +168,8 @@ static void multiplied(const ufm_expert_desc *desc, const matrix *m, span s, con
 	}
 }
 
-static void gated_hidden(const ufm_expert_desc *desc, const void *block, const float *x,
-                         uint32_t tokens, float *hidden, uint32_t unit_begin, uint32_t unit_end)
+static void gated_hidden(const ufm_expert_desc *desc, const void *block, inputs in, uint32_t tokens,
+                         float *hidden, uint32_t unit_begin, uint32_t unit_end)
 {
 	matrix gate = part_matrix(desc, block, UFM_ROLE_GATE);
 	matrix up = part_matrix(desc, block, UFM_ROLE_UP);
@@ -136,33 +179,33 @@ static void gated_hidden(const ufm_expert_desc *desc, const void *block, const f
 		span s = next_span(&gate, unit_begin, unit_end);
 		span of_gate = {s.begin, s.end, matrix_row(&up, s.begin)};
 		read_bias(desc, block, UFM_ROLE_GATE_BIAS, s.begin, s.end, bias);
-		activated(desc, &gate, of_gate, bias, x, tokens, hidden);
+		activated(desc, &gate, of_gate, bias, in, tokens, hidden);
 		read_bias(desc, block, UFM_ROLE_UP_BIAS, s.begin, s.end, bias);
-		multiplied(desc, &up, s, bias, x, tokens, hidden);
+		multiplied(desc, &up, s, bias, in, tokens, hidden);
 		unit_begin = s.end;
 	}
 }
 
-static void table_hidden(const ufm_expert_desc *desc, const void *block, const float *x,
-                         uint32_t tokens, float *hidden, uint32_t unit_begin, uint32_t unit_end)
+static void hidden_units(const ufm_expert_desc *desc, const void *block, inputs in, uint32_t tokens,
+                         float *hidden, uint32_t unit_begin, uint32_t unit_end)
 {
 	float bias[BLOCK_ROWS_MAX];
 
 	if (find_part(desc, UFM_ROLE_GATE)) {
-		gated_hidden(desc, block, x, tokens, hidden, unit_begin, unit_end);
+		gated_hidden(desc, block, in, tokens, hidden, unit_begin, unit_end);
 		return;
 	}
 	matrix up = part_matrix(desc, block, UFM_ROLE_UP);
 	while (unit_begin < unit_end) {
 		span s = next_span(&up, unit_begin, unit_end);
 		read_bias(desc, block, UFM_ROLE_UP_BIAS, s.begin, s.end, bias);
-		activated(desc, &up, s, bias, x, tokens, hidden);
+		activated(desc, &up, s, bias, in, tokens, hidden);
 		unit_begin = s.end;
 	}
 }
 
-static void table_output(const ufm_expert_desc *desc, const void *block, const float *hidden,
-                         uint32_t tokens, float *out, uint32_t unit_begin, uint32_t unit_end)
+static void output_units(const ufm_expert_desc *desc, const void *block, inputs in, uint32_t tokens,
+                         float *out, uint32_t unit_begin, uint32_t unit_end)
 {
 	matrix down = part_matrix(desc, block, UFM_ROLE_DOWN);
 	float bias[BLOCK_ROWS_MAX];
@@ -170,12 +213,96 @@ static void table_output(const ufm_expert_desc *desc, const void *block, const f
 	while (unit_begin < unit_end) {
 		span s = next_span(&down, unit_begin, unit_end);
 		read_bias(desc, block, UFM_ROLE_DOWN_BIAS, s.begin, s.end, bias);
-		multiply(&down, s.begin, s.end, hidden, tokens, out + s.begin, desc->d_model, s.then);
+		product(&down, s, in, 0, tokens, out + s.begin, desc->d_model);
 		for (uint32_t t = 0; t < tokens; t++)
 			add_bias(out + (size_t)t * desc->d_model + s.begin, bias, s.end - s.begin);
 		unit_begin = s.end;
 	}
 }
+
+static void table_hidden(const ufm_expert_desc *desc, const void *block, const float *x,
+                         uint32_t tokens, float *hidden, uint32_t unit_begin, uint32_t unit_end)
+{
+	hidden_units(desc, block, (inputs){x, NULL}, tokens, hidden, unit_begin, unit_end);
+}
+
+static void table_output(const ufm_expert_desc *desc, const void *block, const float *hidden,
+                         uint32_t tokens, float *out, uint32_t unit_begin, uint32_t unit_end)
+{
+	output_units(desc, block, (inputs){hidden, NULL}, tokens, out, unit_begin, unit_end);
+}
+
+static void table_hidden_prepared(const ufm_expert_desc *desc, const void *block, const float *x,
+                                  const void *prepared, uint32_t tokens, float *hidden,
+                                  uint32_t unit_begin, uint32_t unit_end)
+{
+	hidden_units(desc, block, (inputs){x, prepared}, tokens, hidden, unit_begin, unit_end);
+}
+
+static void table_output_prepared(const ufm_expert_desc *desc, const void *block,
+                                  const float *hidden, const void *prepared, uint32_t tokens,
+                                  float *out, uint32_t unit_begin, uint32_t unit_end)
+{
+	output_units(desc, block, (inputs){hidden, prepared}, tokens, out, unit_begin, unit_end);
+}
+
+#ifdef HAVE_TILES
+static uint32_t role_k(const ufm_expert_desc *desc, ufm_role role)
+{
+	return role == UFM_ROLE_DOWN ? desc->d_hidden : desc->d_model;
+}
+
+static bool role_has_bf16(const ufm_expert_desc *desc, ufm_role role)
+{
+	for (uint32_t i = 0; i < desc->part_count; i++) {
+		const ufm_part *part = &desc->parts[i];
+		bool wanted = part->role == role || (role == UFM_ROLE_UP && part->role == UFM_ROLE_GATE);
+		if (wanted && part->dtype == UFM_BF16)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t table_prepared_bytes(const ufm_expert_desc *desc, ufm_role role, uint32_t tokens)
+{
+	uint64_t groups = tokens / PANEL_TOKENS, rest = tokens % PANEL_TOKENS;
+	uint64_t words = groups * panel_words(PANEL_TOKENS);
+
+	if (!role_has_bf16(desc, role))
+		return 0;
+	words += rest ? panel_words((uint32_t)rest) : 0;
+	return words * panel_steps(role_k(desc, role)) * sizeof(uint32_t);
+}
+
+static void table_prepare(const ufm_expert_desc *desc, ufm_role role, const float *x,
+                          uint32_t tokens, void *prepared, uint32_t part, uint32_t parts)
+{
+	uint32_t k = role_k(desc, role), steps = panel_steps(k);
+	uint32_t begin = (uint32_t)((uint64_t)steps * part / parts);
+	uint32_t end = (uint32_t)((uint64_t)steps * (part + 1) / parts);
+
+	if (!role_has_bf16(desc, role))
+		return;
+	for (uint32_t t = 0; t < tokens; t += PANEL_TOKENS) {
+		uint32_t n = MIN_U32(tokens - t, PANEL_TOKENS);
+		uint32_t *panels =
+			(uint32_t *)prepared + (size_t)(t / PANEL_TOKENS) * steps * panel_words(PANEL_TOKENS);
+		fill_panels(x + (size_t)t * k, k, n, begin, end, panels + begin * panel_words(n));
+	}
+}
+#else
+static uint64_t table_prepared_bytes(const ufm_expert_desc *desc, ufm_role role, uint32_t tokens)
+{
+	(void)desc, (void)role, (void)tokens;
+	return 0;
+}
+
+static void table_prepare(const ufm_expert_desc *desc, ufm_role role, const float *x,
+                          uint32_t tokens, void *prepared, uint32_t part, uint32_t parts)
+{
+	(void)desc, (void)role, (void)x, (void)tokens, (void)prepared, (void)part, (void)parts;
+}
+#endif
 
 static void table_logits(const float *weight, uint32_t experts, const float *x, uint32_t tokens,
                          uint32_t d_model, float *logits)
@@ -220,6 +347,8 @@ static void table_rms_norm(const float *x, const float *weight, float eps, uint3
 	{ \
 		.isa = (isa_name), .hidden = table_hidden, .output = table_output, .logits = table_logits, \
 		.rms_norm = table_rms_norm, .accumulate = kernels_accumulate, \
+		.prepared_bytes = table_prepared_bytes, .prepare = table_prepare, \
+		.hidden_prepared = table_hidden_prepared, .output_prepared = table_output_prepared, \
 	}
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Products of a weight matrix with token rows; included by table_impl.h in the file of each
- * instruction set, which defines vec, LANES, TILE_ROWS, TILE_TOKENS and the v_ functions.
+ * instruction set, which defines vec, LANES, TILE_ROWS, TILE_TOKENS, TILE_MAX (the sums that fit the
+ * registers beside them) and the v_ functions.
  *
  * A tile is some weight rows times some tokens, one vector sum for each pair, all along k: every sum
  * sees the same steps in the same order whatever the tile's size. Loops, from the outside: a block of
@@ -21,8 +22,14 @@
 #endif
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-/* Weight rows of a block: a multiple of every TILE_ROWS, and the bytes that a block should not pass. */
+/* Weight rows of a block: multiples of a step that every tile's rows divide, and the bytes that a block
+ * should not pass. */
+#define BLOCK_ROWS_STEP 12
+#ifdef HAVE_TILES
+#define BLOCK_ROWS_MAX 96
+#else
 #define BLOCK_ROWS_MAX 48
+#endif
 #define BLOCK_BYTES (128 * 1024)
 
 /* Row-major [rows, k]. */
@@ -74,21 +81,43 @@ static ALWAYS_INLINE void step(vec *sums, const unsigned char *w, size_t w_bytes
 	}
 }
 
-#define TILE_MAX (TILE_ROWS * TILE_TOKENS)
+/* Weight rows of a tile of so many tokens. */
+static ALWAYS_INLINE int tile_rows(int tokens)
+{
+	return TILE_MAX / tokens < TILE_ROWS ? TILE_MAX / tokens : TILE_ROWS;
+}
 
-/* The weights needed after this block: a little of them is fetched at every step, so that memory does
- * not idle while later tokens use weights that are in the cache already. */
+/* The weights needed next are fetched into the second cache, a little at every step and in the order
+ * of their addresses: memory sees one stream instead of one a row, which begins before the tile that
+ * uses it does and does not stop while later tokens use what is in the cache already. */
 typedef struct ahead {
 	const unsigned char *at;
-	size_t step_bytes;
+	size_t step_bytes;         /* 0: nothing is known to come */
+	const unsigned char *then; /* what follows the block, or NULL */
+	bool one_pass;             /* the next tile is fetched, else the next block */
 } ahead;
 
-static ALWAYS_INLINE void fetch(ahead *next, bool bf16)
+#define LINE_BYTES 64
+
+static ALWAYS_INLINE void fetch(ahead *next, bool bf16, int rows)
 {
-	__builtin_prefetch(next->at, 0, 2);
-	if (!bf16)
-		__builtin_prefetch(next->at + next->step_bytes / 2, 0, 2);
+	size_t most = (size_t)rows * LANES * (bf16 ? sizeof(uint16_t) : sizeof(float));
+
+	for (size_t line = 0; line < most; line += LINE_BYTES)
+		__builtin_prefetch(next->at + line, 0, 2);
 	next->at += next->step_bytes;
+}
+
+/* Before the tile of `rows` rows at w, `left` rows before the block's end. */
+static ALWAYS_INLINE void aim(ahead *next, const unsigned char *w, size_t w_bytes, bool bf16,
+                              uint32_t left, int rows)
+{
+	if (!next->one_pass)
+		return;
+	bool last = left <= (uint32_t)rows;
+	next->at = !last ? w + (size_t)rows * w_bytes : next->then ? next->then : w;
+	next->step_bytes =
+		last && !next->then ? 0 : (size_t)rows * LANES * (bf16 ? sizeof(uint16_t) : sizeof(float));
 }
 
 /* out[t * out_stride + r] = w[r] . x[t]; rows and tokens are constants at every call. */
@@ -105,7 +134,7 @@ static ALWAYS_INLINE void tile(const unsigned char *w, bool bf16, const float *x
 		sums[s] = v_set(0.0f);
 	}
 	for (uint32_t i = 0; i < whole; i += LANES) {
-		fetch(next, bf16);
+		fetch(next, bf16, rows);
 		step(sums, w, w_bytes, bf16, x, k, i, LANES, rows, tokens);
 	}
 	if (whole < k)
@@ -125,12 +154,20 @@ static ALWAYS_INLINE void sweep(const unsigned char *w, bool bf16, uint32_t rows
                                 uint32_t k, float *out, size_t out_stride, ahead *next, int tokens)
 {
 	size_t w_bytes = row_bytes(k, bf16);
-	uint32_t r = 0;
+	uint32_t r = 0, most = (uint32_t)tile_rows(tokens);
 
-	for (; r + TILE_ROWS <= rows; r += TILE_ROWS)
-		tile(w + r * w_bytes, bf16, x, k, out + r, out_stride, next, TILE_ROWS, tokens);
-	for (; r < rows; r++)
+	for (; r + most <= rows; r += most) {
+		aim(next, w + r * w_bytes, w_bytes, bf16, rows - r, tile_rows(tokens));
+		tile(w + r * w_bytes, bf16, x, k, out + r, out_stride, next, tile_rows(tokens), tokens);
+	}
+	for (; most > 2 && r + 2 <= rows; r += 2) {
+		aim(next, w + r * w_bytes, w_bytes, bf16, rows - r, 2);
+		tile(w + r * w_bytes, bf16, x, k, out + r, out_stride, next, 2, tokens);
+	}
+	for (; r < rows; r++) {
+		aim(next, w + r * w_bytes, w_bytes, bf16, rows - r, 1);
 		tile(w + r * w_bytes, bf16, x, k, out + r, out_stride, next, 1, tokens);
+	}
 }
 
 typedef void (*sweep_fn)(const unsigned char *w, uint32_t rows, const float *x, uint32_t k,
@@ -163,7 +200,7 @@ static sweep_fn find_sweep(bool bf16, uint32_t tokens)
 		sweep_f32_4,
 #if TILE_TOKENS > 4
 		sweep_f32_5,
-		sweep_f32_6
+		sweep_f32_6,
 #endif
 	};
 	static const sweep_fn of_bf16[] = {
@@ -173,7 +210,7 @@ static sweep_fn find_sweep(bool bf16, uint32_t tokens)
 		sweep_bf16_4,
 #if TILE_TOKENS > 4
 		sweep_bf16_5,
-		sweep_bf16_6
+		sweep_bf16_6,
 #endif
 	};
 
@@ -192,11 +229,13 @@ static void multiply(const matrix *m, uint32_t begin, uint32_t end, const float 
 {
 	const unsigned char *w = matrix_row(m, begin);
 	uint32_t tiles = (tokens + TILE_TOKENS - 1) / TILE_TOKENS;
-	ahead next = {w, 0};
+	ahead next = {.at = w, .then = then, .one_pass = tiles == 1};
 
-	/* A single tile waits for memory anyway, and the hardware sees its pattern. */
-	if (then && tiles > 1)
-		next = (ahead){then, row_bytes(TILE_ROWS * LANES, m->bf16) / tiles};
+	if (then && tiles > 1) {
+		int rows = tile_rows((int)((tokens + tiles - 1) / tiles));
+		next.at = then;
+		next.step_bytes = row_bytes((uint32_t)rows * LANES, m->bf16) / tiles;
+	}
 	/* Spread evenly: 4 + 4 is faster than 6 + 2. */
 	for (uint32_t t = 0; tiles; tiles--) {
 		uint32_t count = (tokens - t + tiles - 1) / tiles;
@@ -209,10 +248,15 @@ static void multiply(const matrix *m, uint32_t begin, uint32_t end, const float 
 /* Rows of m that make a block. */
 static uint32_t block_rows(const matrix *m)
 {
-	size_t fit = BLOCK_BYTES / row_bytes(m->k, m->bf16) / TILE_ROWS * TILE_ROWS;
+	size_t fit = BLOCK_BYTES / row_bytes(m->k, m->bf16);
 
-	if (fit < TILE_ROWS)
-		return TILE_ROWS;
+#ifdef HAVE_TILES
+	if (m->bf16)
+		return tiles_block_rows(row_bytes(m->k, true), BLOCK_ROWS_MAX);
+#endif
+	if (fit < 2 * BLOCK_ROWS_STEP)
+		return fit < BLOCK_ROWS_STEP ? TILE_ROWS : BLOCK_ROWS_STEP;
+	fit = fit / BLOCK_ROWS_STEP * BLOCK_ROWS_STEP;
 	return fit < BLOCK_ROWS_MAX ? (uint32_t)fit : BLOCK_ROWS_MAX;
 }
 

@@ -80,8 +80,8 @@ def speed(tmp_path):
     build = tmp_path / "build"
     program(build / "ufm", FAKE_UFM)
     program(build / "write_rows.py", WRITE_ROWS)
-    program(build / "bench" / "bench_experts", FAKE_KERNELS)
-    program(build / "tests" / "bench" / "policies", FAKE_POLICIES)
+    program(build / "bench" / "experts", FAKE_KERNELS)
+    program(build / "bench" / "policies", FAKE_POLICIES)
     (tmp_path / "trace.npy").write_bytes(b"")
     (tmp_path / "out").mkdir()
 

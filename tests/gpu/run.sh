@@ -14,8 +14,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 3
 
-stages=(machine conformance engine initcheck memcheck quick sweep reference racecheck)
-declare -A limit_s=([machine]=30 [conformance]=60 [engine]=120 [initcheck]=120 [memcheck]=120
+stages=(machine kernels conformance engine initcheck memcheck quick sweep reference racecheck)
+declare -A limit_s=([machine]=30 [kernels]=90 [conformance]=60 [engine]=120 [initcheck]=120 [memcheck]=120
 	[quick]=60 [sweep]=300 [reference]=240 [racecheck]=150)
 build=build-portable-gpu results=build-gpu-results archive=gpu-results.tar.gz
 export UFM_TEST_BACKEND=cuda
@@ -42,6 +42,13 @@ check_hidden_device() {
 	CUDA_VISIBLE_DEVICES='' "$ufm" "${small[@]}" --backend cuda || status=$?
 	rows=$(CUDA_VISIBLE_DEVICES='' "$ufm" "${small[@]}" -o jsonl) &&
 		[ $status = 3 ] && [[ $rows == *'"backend":"cpu"'* ]]
+}
+
+# The kernels of this machine's processor (AMX is proven here alone), and how fast they read weights.
+run_kernels() {
+	tests/run --build "$build" --jobs 1 --kind unit --filter test_kernels &&
+		"$build/bench/kernels" --isa avx2,avx512,amx --threads "$(($(nproc) > 1 ? $(nproc) - 1 : 1))" \
+			--gib 2 | tee "$1/kernels.jsonl"
 }
 
 run_conformance() {

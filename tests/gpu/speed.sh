@@ -101,7 +101,7 @@ run_timeline() {
 
 # The program for kernels alone; one row a line.
 run_skinny() {
-	local program=$build/bench/bench_experts dtype
+	local program=$build/bench/experts dtype
 	mkdir -p "$1/rows"
 	for dtype in f32 bf16; do
 		"$program" --backend "$backend" --dtype "$dtype" --math "$(math_of "$dtype")" "${kernels[@]}" || return 1
@@ -139,7 +139,7 @@ recorded() {
 
 # The same policies on the same tokens without a device: as far as the warm-up, and to the end.
 replay() {
-	local program=$build/tests/bench/policies slots tokens
+	local program=$build/bench/policies slots tokens
 	slots=$(grep -o '"slots":[0-9]*' "$1/rows/runs.jsonl" | head -n 1 | cut -d: -f2)
 	for tokens in "$trace_warmup" $((trace_warmup + trace_steps)); do
 		"$program" "$trace" 32 0 "$tokens" "$slots" >"$1/rows/replay_$tokens.jsonl" || return 1

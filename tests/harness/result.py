@@ -9,6 +9,7 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 SKIP_REASONS = [re.compile(text, re.IGNORECASE) for text in (
     r"\bno GPU\b",
     r"\bCPU lacks\b",
+    r"\bkernel refuses AMX\b",
     r"\bnot root\b",
     r"\brunning as root\b",
     r"\bnot under a sanitizer\b",

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -17,6 +18,7 @@
 #include "base/bf16.h"
 #include "base/rng.h"
 #include "kernels/kernels.h"
+#include "support/amx_emulated.h"
 
 #define TOLERANCE 1e-5
 
@@ -186,9 +188,9 @@ static void check_error(const char *isa, const char *what, const sample *s, cons
 
 /* ------------------------------------------------------------------ products */
 
-static const uint32_t shapes[][2] = {{1, 1},   {1, 7},   {3, 2},   {5, 50},   {8, 16},  {15, 17},
-                                     {16, 33}, {31, 97}, {64, 48}, {100, 13}, {130, 61}};
-static const uint32_t token_counts[] = {0, 1, 2, 5, 17};
+static const uint32_t shapes[][2] = {{1, 1},   {1, 7},   {3, 2},   {5, 50},  {8, 16},   {15, 17},
+                                     {16, 33}, {31, 97}, {33, 15}, {64, 48}, {100, 13}, {130, 61}};
+static const uint32_t token_counts[] = {0, 1, 2, 5, 7, 16, 17, 33};
 
 static void check_sample(const kernel_table *k, ufm_expert_kind kind, ufm_dtype dtype,
                          const uint32_t shape[2], uint32_t tokens)
@@ -263,6 +265,8 @@ static const kernel_table *table_of(void **state)
 	const char *why = NULL;
 	const kernel_table *k = kernels_find(*state, &why);
 
+	if (strcmp(*state, amx_emulated()->isa) == 0)
+		return amx_emulated();
 	if (!k) {
 		print_message("%s: %s\n", (const char *)*state, why);
 		skip();
@@ -328,20 +332,146 @@ static void test_logits(void **state)
 	}
 }
 
+/* Pieces from prepared inputs have the bits that they have without. */
+static void check_prepared(const kernel_table *k, ufm_expert_kind kind, ufm_dtype dtype,
+                           const uint32_t shape[2], uint32_t tokens)
+{
+	sample s;
+	uint32_t d = shape[0], h = shape[1], parts = 1 + (uint32_t)(base_seed % 5);
+
+	sample_init(&s, kind, dtype, d, h, tokens);
+	float *hidden = alloc_zeroed((size_t)tokens * h, sizeof(float));
+	float *out = alloc_zeroed((size_t)tokens * d, sizeof(float));
+	uint64_t bytes[2] = {k->prepared_bytes(&s.desc, UFM_ROLE_UP, tokens),
+	                     k->prepared_bytes(&s.desc, UFM_ROLE_DOWN, tokens)};
+	void *made[2] = {bytes[0] ? aligned_alloc(64, bytes[0]) : NULL,
+	                 bytes[1] ? aligned_alloc(64, bytes[1]) : NULL};
+	k->hidden(&s.desc, s.block, s.x, tokens, s.hidden, 0, h);
+	k->output(&s.desc, s.block, s.hidden, tokens, s.out, 0, d);
+	for (uint32_t p = 0; p < parts; p++) {
+		k->prepare(&s.desc, UFM_ROLE_UP, s.x, tokens, made[0], p, parts);
+		k->prepare(&s.desc, UFM_ROLE_DOWN, s.hidden, tokens, made[1], p, parts);
+	}
+	uint32_t hc = h * 2 / 3, dc = d / 2;
+	k->hidden_prepared(&s.desc, s.block, s.x, made[0], tokens, hidden, 0, hc);
+	k->hidden_prepared(&s.desc, s.block, s.x, made[0], tokens, hidden, hc, h);
+	k->output_prepared(&s.desc, s.block, s.hidden, made[1], tokens, out, 0, dc);
+	k->output_prepared(&s.desc, s.block, s.hidden, made[1], tokens, out, dc, d);
+	assert_memory_equal(hidden, s.hidden, (size_t)tokens * h * sizeof(float));
+	assert_memory_equal(out, s.out, (size_t)tokens * d * sizeof(float));
+	free(made[0]);
+	free(made[1]);
+	alloc_free(hidden);
+	alloc_free(out);
+	sample_free(&s);
+}
+
+static void test_prepared(void **state)
+{
+	const kernel_table *k = table_of(state);
+
+	for (size_t v = 0; v < VARIANTS; v++) {
+		check_prepared(k, variants[v].kind, variants[v].dtype, (const uint32_t[2]){77, 203}, 23);
+		check_prepared(k, variants[v].kind, variants[v].dtype, (const uint32_t[2]){1056, 130}, 5);
+		check_prepared(k, variants[v].kind, variants[v].dtype, (const uint32_t[2]){33, 49}, 100);
+		check_prepared(k, variants[v].kind, variants[v].dtype, (const uint32_t[2]){1, 1}, 1);
+	}
+}
+
+static void check_against_scalar(const kernel_table *k, ufm_dtype dtype, uint32_t inputs,
+                                 uint32_t units, uint32_t tokens)
+{
+	const kernel_table *scalar = kernels_find("scalar", NULL);
+	sample s;
+
+	sample_init(&s, UFM_EXPERT_GATED, dtype, inputs, units, tokens);
+	reference(&s);
+	size_t count = (size_t)tokens * units;
+	k->hidden(&s.desc, s.block, s.x, tokens, s.hidden, 0, units);
+	float *expected = alloc_zeroed(count, sizeof(float));
+	scalar->hidden(&s.desc, s.block, s.x, tokens, expected, 0, units);
+	for (size_t i = 0; i < count; i++)
+		s.hidden_ref[i] = (double)expected[i];
+	check_error(k->isa, "hidden against scalar", &s, s.hidden, s.hidden_ref, count, s.hidden_scale);
+	alloc_free(expected);
+	sample_free(&s);
+}
+
+static void test_against_scalar(void **state)
+{
+	const kernel_table *k = table_of(state);
+	static const uint32_t units[] = {1, 15, 17}, inputs[] = {1, 31, 33};
+	static const uint32_t tokens[] = {0, 1, 7, 16, 17, 33};
+
+	for (size_t u = 0; u < 3; u++) {
+		for (size_t i = 0; i < 3; i++) {
+			for (size_t t = 0; t < 6; t++) {
+				check_against_scalar(k, UFM_F32, inputs[i], units[u], tokens[t]);
+				check_against_scalar(k, UFM_BF16, inputs[i], units[u], tokens[t]);
+			}
+		}
+	}
+}
+
+/* Large, small and infinite inputs stay what they are, and a NaN reaches its token alone. */
+static void test_wide_range(void **state)
+{
+	const kernel_table *k = table_of(state);
+	enum { D = 37, H = 70, TOKENS = 5 };
+	static const float inputs[TOKENS] = {3.4e38f, INFINITY, NAN, 1.1754944e-38f, -1.2345678f};
+	sample s;
+
+	sample_init(&s, UFM_EXPERT_MLP, UFM_BF16, D, H, TOKENS);
+	memset(s.hidden, 0, sizeof(float) * TOKENS * H);
+	uint16_t *down =
+		(uint16_t *)(void *)(s.block + ufm_expert_part(&s.desc, UFM_ROLE_DOWN)->offset_bytes);
+	for (uint32_t i = 0; i < D * H; i++)
+		down[i] = 0x3f80; /* 1 */
+	for (uint32_t t = 0; t < TOKENS; t++)
+		s.hidden[t * H + 13 * t] = inputs[t];
+	k->output(&s.desc, s.block, s.hidden, TOKENS, s.out, 0, D);
+	for (uint32_t u = 0; u < D; u++) {
+		assert_true(s.out[u] == inputs[0]);
+		assert_true(isinf(s.out[D + u]) && s.out[D + u] > 0.0f);
+		assert_true(isnan(s.out[2 * D + u]));
+		assert_true(s.out[3 * D + u] == inputs[3]);
+		assert_true(s.out[4 * D + u] == inputs[4]);
+	}
+	sample_free(&s);
+}
+
+/* A weight that is NaN reaches its own unit alone, also from the start of the row after a short step. */
+static void test_rows_apart(void **state)
+{
+	const kernel_table *k = table_of(state);
+	enum { D = 50, H = 37, TOKENS = 3, UNIT = 20 };
+	sample s;
+
+	sample_init(&s, UFM_EXPERT_MLP, UFM_BF16, D, H, TOKENS);
+	uint16_t *up =
+		(uint16_t *)(void *)(s.block + ufm_expert_part(&s.desc, UFM_ROLE_UP)->offset_bytes);
+	for (uint32_t c = 0; c < D; c++)
+		up[UNIT * D + c] = 0x7fc0;
+	k->hidden(&s.desc, s.block, s.x, TOKENS, s.hidden, 0, H);
+	for (uint32_t i = 0; i < TOKENS * H; i++)
+		assert_true(isnan(s.hidden[i]) == (i % H == UNIT));
+	sample_free(&s);
+}
+
 #define FOR_TABLE(test, isa) \
 	{ \
 #test " " isa, test, NULL, NULL, (void *)(uintptr_t)(isa) \
 	}
 #define FOR_TABLES(test) \
-	FOR_TABLE(test, "scalar"), FOR_TABLE(test, "avx2"), FOR_TABLE(test, "avx512")
+	FOR_TABLE(test, "scalar"), FOR_TABLE(test, "avx2"), FOR_TABLE(test, "avx512"), \
+		FOR_TABLE(test, "amx"), FOR_TABLE(test, "amx-emulated")
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FOR_TABLES(test_products),
-		FOR_TABLES(test_invariance),
-		FOR_TABLES(test_mixed_biases),
-		FOR_TABLES(test_logits),
+		FOR_TABLES(test_products),   FOR_TABLES(test_invariance), FOR_TABLES(test_mixed_biases),
+		FOR_TABLES(test_logits),     FOR_TABLES(test_prepared),   FOR_TABLES(test_against_scalar),
+		FOR_TABLES(test_wide_range), FOR_TABLES(test_rows_apart),
 	};
 
 	base_seed = rng_mix((uint64_t)time(NULL), 1);

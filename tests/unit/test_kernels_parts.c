@@ -252,7 +252,7 @@ static void test_find(void **state)
 		const kernel_table *k = kernels_find(kernels_name(i), &why);
 		assert_true(k ? strcmp(k->isa, kernels_name(i)) == 0 : why[0] != '\0');
 	}
-	assert_null(kernels_name(3));
+	assert_null(kernels_name(4));
 	assert_null(kernels_name(UINT32_MAX));
 }
 
@@ -290,7 +290,8 @@ static void test_environment_overrides(void **state)
 #test " " isa, test, NULL, NULL, (void *)(uintptr_t)(isa) \
 	}
 #define FOR_TABLES(test) \
-	FOR_TABLE(test, "scalar"), FOR_TABLE(test, "avx2"), FOR_TABLE(test, "avx512")
+	FOR_TABLE(test, "scalar"), FOR_TABLE(test, "avx2"), FOR_TABLE(test, "avx512"), \
+		FOR_TABLE(test, "amx")
 
 static void test_top_k_sigmoid(void **state)
 {

@@ -3,7 +3,7 @@
  * The expert kernels of a backend alone: many experts with the same number of tokens each, all in device
  * memory, one call of the backend's `experts` timed by its events.
  *
- *   bench_experts [--backend NAME] [--dtype f32|bf16] [--math fp32|tf32|bf16] [--kind mlp_bias|gated]
+ *   experts [--backend NAME] [--dtype f32|bf16] [--math fp32|tf32|bf16] [--kind mlp_bias|gated]
  *                 [--d-model N] [--d-hidden N] [--experts N] [--tokens N,N,…] [--steps N] [--check ROWS] [--seed N]
  *
  * Prints one JSON object a line for every number of tokens: median, least and most milliseconds, bytes
@@ -50,13 +50,13 @@ static void must(ufm_status status, const char *what)
 {
 	if (status == UFM_OK)
 		return;
-	fprintf(stderr, "bench_experts: %s: %s\n", what, ufm_last_error());
+	fprintf(stderr, "experts: %s: %s\n", what, ufm_last_error());
 	exit(status == UFM_EBACKEND ? 3 : 1);
 }
 
 static int usage(const char *option)
 {
-	fprintf(stderr, "bench_experts: option %s: unknown or without a value it can have\n", option);
+	fprintf(stderr, "experts: option %s: unknown or without a value it can have\n", option);
 	return 2;
 }
 

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* cpuid, and the permission for a state that threads do not have from birth. */
+#include "base/cpu.h"
+
+#if defined(__x86_64__) && defined(__linux__)
+
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Of the feature leaf, in edx. */
+#define AMX_BF16 (1u << 22)
+#define AMX_TILE (1u << 24)
+
+bool cpu_has_amx_bf16(void)
+{
+	unsigned a, b, c, d;
+
+	if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+		return false;
+	return (d & AMX_BF16) && (d & AMX_TILE);
+}
+
+/* From asm/prctl.h of Linux 5.16, which older headers lack. */
+#define REQUEST_PERMISSION 0x1023
+#define TILE_DATA 18
+
+bool cpu_allow_amx(void)
+{
+	return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+#else
+
+bool cpu_has_amx_bf16(void)
+{
+	return false;
+}
+
+bool cpu_allow_amx(void)
+{
+	return false;
+}
+
+#endif
