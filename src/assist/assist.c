@@ -8,6 +8,7 @@
 
 #include "assist/assist_int.h"
 #include "base/alloc.h"
+#include "base/size.h"
 #include "base/status.h"
 
 /* ------------------------------------------------------------------ open and close */
@@ -40,7 +41,25 @@ static ufm_status take_memory(assist *a)
 	a->items = alloc_pages((size_t)a->items_max * sizeof *a->items);
 	a->ends = alloc_zeroed(a->experts_max, sizeof *a->ends);
 	a->hidden = alloc_pages(2 * a->hidden_bytes);
-	return a->items && a->ends && a->hidden ? UFM_OK : UFM_ENOMEM;
+	if (!a->items || !a->ends || !a->hidden)
+		return UFM_ENOMEM;
+	if (a->prepared_x_bytes && !(a->prepared_x = alloc_pages(2 * a->prepared_x_bytes)))
+		return UFM_ENOMEM;
+	if (a->prepared_hidden_bytes &&
+	    !(a->prepared_hidden = alloc_pages(2 * a->prepared_hidden_bytes)))
+		return UFM_ENOMEM;
+	return UFM_OK;
+}
+
+/* What a piece of any number of rows needs. */
+static uint64_t prepared_max(const assist *a, ufm_role role)
+{
+	uint64_t most = 0;
+	for (uint32_t rows = 1; rows <= ASSIST_PIECE_ROWS; rows++) {
+		uint64_t need = a->kernels->prepared_bytes(a->desc, role, rows);
+		most = need > most ? need : most;
+	}
+	return size_round_up(most, 64);
 }
 
 ufm_status assist_open(const assist_config *config, assist **out)
@@ -59,6 +78,8 @@ ufm_status assist_open(const assist_config *config, assist **out)
 	a->experts_max = config->experts_max;
 	a->items_max = (uint32_t)pieces;
 	a->hidden_bytes = 4ull * ASSIST_PIECE_ROWS * config->desc->d_hidden;
+	a->prepared_x_bytes = prepared_max(a, UFM_ROLE_UP);
+	a->prepared_hidden_bytes = prepared_max(a, UFM_ROLE_DOWN);
 	lock_init(&a->lock, LOCK_RANK_POOL, "cpu path");
 	lock_cond_init(&a->woken);
 	ufm_status status = take_memory(a);
@@ -82,6 +103,8 @@ void assist_close(assist *a)
 		pthread_join(a->workers[i].thread, NULL);
 	lock_cond_destroy(&a->woken);
 	lock_destroy(&a->lock);
+	alloc_pages_free(a->prepared_hidden, 2 * a->prepared_hidden_bytes);
+	alloc_pages_free(a->prepared_x, 2 * a->prepared_x_bytes);
 	alloc_pages_free(a->hidden, 2 * a->hidden_bytes);
 	alloc_pages_free(a->items, (size_t)a->items_max * sizeof *a->items);
 	alloc_free(a->ends);
@@ -118,6 +141,7 @@ void assist_begin(assist *a)
 #define SMALLS_A_THREAD 8u
 #define SMALL_BYTES_MIN 8192u
 #define LARGE_UNITS_MAX 192u
+#define PREPARE_PARTS_MAX 8u
 
 static uint32_t in_steps(uint32_t units, uint32_t step)
 {
@@ -139,6 +163,21 @@ static void cut(const assist *a, assist_phase *p, uint32_t units, uint32_t width
 	atomic_store_explicit(&p->done, 0, memory_order_relaxed);
 }
 
+/* Shares of what is prepared once for a piece; none where nothing is. */
+static void cut_prepared(const assist *a, assist_phase *p, bool any)
+{
+	uint32_t parts = a->threads < PREPARE_PARTS_MAX ? a->threads : PREPARE_PARTS_MAX;
+	*p = (assist_phase){.units = parts, .small = 1, .chunks = any ? parts : 0};
+}
+
+/* This piece's half of a buffer for two; NULL where the kernels prepare nothing for it. */
+static void *prepared_of(const assist *a, uint8_t *both, uint64_t each_bytes, ufm_role role,
+                         uint32_t rows, uint32_t index)
+{
+	bool any = a->kernels->prepared_bytes(a->desc, role, rows) != 0;
+	return any ? both + index % 2 * each_bytes : NULL;
+}
+
 static void add_piece(assist *a, const void *block, const float *x, uint32_t rows, float *y)
 {
 	assert(a->item_count < a->items_max);
@@ -149,8 +188,13 @@ static void add_piece(assist *a, const void *block, const float *x, uint32_t row
 	it->y = y;
 	it->hidden = a->hidden + (index % 2) * (a->hidden_bytes / sizeof *a->hidden);
 	it->rows = rows;
-	cut(a, &it->phases[0], a->desc->d_hidden, a->desc->d_model, rows);
-	cut(a, &it->phases[1], a->desc->d_model, a->desc->d_hidden, rows);
+	it->prepared_x = prepared_of(a, a->prepared_x, a->prepared_x_bytes, UFM_ROLE_UP, rows, index);
+	it->prepared_hidden =
+		prepared_of(a, a->prepared_hidden, a->prepared_hidden_bytes, UFM_ROLE_DOWN, rows, index);
+	cut_prepared(a, &it->phases[STEP_PREPARE_X], it->prepared_x);
+	cut(a, &it->phases[STEP_HIDDEN], a->desc->d_hidden, a->desc->d_model, rows);
+	cut_prepared(a, &it->phases[STEP_PREPARE_HIDDEN], it->prepared_hidden);
+	cut(a, &it->phases[STEP_OUTPUT], a->desc->d_model, a->desc->d_hidden, rows);
 	atomic_store_explicit(&it->begin_ns, 0, memory_order_relaxed);
 	atomic_store_explicit(&it->end_ns, 0, memory_order_relaxed);
 }

@@ -27,13 +27,24 @@ typedef struct assist_phase {
 	char apart_3[64];
 } assist_phase;
 
+/* In this order; the next begins when all of one is done. Tables that prepare nothing have no chunks in
+ * the first and the third. */
+typedef enum assist_step {
+	STEP_PREPARE_X,
+	STEP_HIDDEN,
+	STEP_PREPARE_HIDDEN,
+	STEP_OUTPUT,
+	STEP_COUNT
+} assist_step;
+
 /* One piece of an expert. Written before it is published, but for the atomics. */
 typedef struct assist_item {
 	const void *block;
 	const float *x;
 	float *y, *hidden;
+	void *prepared_x, *prepared_hidden; /* NULL: none */
 	uint32_t rows;
-	assist_phase phases[2];
+	assist_phase phases[STEP_COUNT];
 	_Atomic uint64_t begin_ns, end_ns; /* end_ns is written when all is done */
 } assist_item;
 
@@ -49,8 +60,10 @@ struct assist {
 	uint32_t threads, started, experts_max, items_max;
 	assist_item *items; /* [items_max] */
 	uint32_t *ends;     /* [experts_max]: one past the last item of each expert */
-	float *hidden;      /* two pieces' values, used in turn */
-	uint64_t hidden_bytes;
+	/* of two pieces that are used in turn: bytes of each, multiples of 64 */
+	float *hidden;
+	uint8_t *prepared_x, *prepared_hidden;
+	uint64_t hidden_bytes, prepared_x_bytes, prepared_hidden_bytes;
 
 	/* the caller's own */
 	uint32_t added, done, item_count;

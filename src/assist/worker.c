@@ -52,42 +52,61 @@ static bool take_chunk(assist_phase *p, uint32_t *begin, uint32_t *end)
 	return true;
 }
 
-static void compute_hidden(const assist *a, assist_item *it)
+static void run_chunk(const assist *a, assist_item *it, assist_step step, uint32_t begin,
+                      uint32_t end)
 {
-	assist_phase *p = &it->phases[0];
-	uint32_t begin, end, done = 0;
-	for (; take_chunk(p, &begin, &end); done++) {
+	const kernel_table *k = a->kernels;
+	uint32_t parts = it->phases[step].units;
+	switch (step) {
+	case STEP_PREPARE_X:
+		k->prepare(a->desc, UFM_ROLE_UP, it->x, it->rows, it->prepared_x, begin, parts);
+		break;
+	case STEP_HIDDEN:
 		if (begin == 0)
 			atomic_store_explicit(&it->begin_ns, clock_now_ns(), memory_order_relaxed);
-		a->kernels->hidden(a->desc, it->block, it->x, it->rows, it->hidden, begin, end);
+		k->hidden_prepared(a->desc, it->block, it->x, it->prepared_x, it->rows, it->hidden, begin,
+		                   end);
+		break;
+	case STEP_PREPARE_HIDDEN:
+		k->prepare(a->desc, UFM_ROLE_DOWN, it->hidden, it->rows, it->prepared_hidden, begin, parts);
+		break;
+	case STEP_OUTPUT:
+	case STEP_COUNT:
+		k->output_prepared(a->desc, it->block, it->hidden, it->prepared_hidden, it->rows, it->y,
+		                   begin, end);
+		break;
 	}
-	if (done)
-		atomic_fetch_add_explicit(&p->done, done, memory_order_release);
 }
 
-static void compute_outputs(const assist *a, assist_item *it)
+/* Whoever adds the last chunks of the outputs notes when they were done. */
+static void run_step(const assist *a, assist_item *it, assist_step step)
 {
-	assist_phase *p = &it->phases[1];
+	assist_phase *p = &it->phases[step];
 	uint32_t begin, end, done = 0;
 	for (; take_chunk(p, &begin, &end); done++)
-		a->kernels->output(a->desc, it->block, it->hidden, it->rows, it->y, begin, end);
-	if (done && atomic_fetch_add_explicit(&p->done, done, memory_order_acq_rel) + done == p->chunks)
+		run_chunk(a, it, step, begin, end);
+	bool last =
+		done && atomic_fetch_add_explicit(&p->done, done, memory_order_acq_rel) + done == p->chunks;
+	if (last && step == STEP_OUTPUT)
 		atomic_store_explicit(&it->end_ns, clock_now_ns(), memory_order_release);
 }
 
-/* Pieces use two buffers of hidden values in turn, so the piece before the last must be done. */
+/* Pieces use two sets of buffers in turn, so the piece before the last must be done. */
 static void run_item(assist *a, uint32_t index)
 {
 	assist_item *it = &a->items[index];
-	if (atomic_load_explicit(&it->phases[1].next, memory_order_relaxed) >= it->phases[1].chunks)
+	assist_phase *last = &it->phases[STEP_OUTPUT];
+	if (atomic_load_explicit(&last->next, memory_order_relaxed) >= last->chunks)
 		return;
 	if (index >= 2) {
-		assist_phase *before = &a->items[index - 2].phases[1];
+		assist_phase *before = &a->items[index - 2].phases[STEP_OUTPUT];
 		await_count(&before->done, before->chunks);
 	}
-	compute_hidden(a, it);
-	await_count(&it->phases[0].done, it->phases[0].chunks);
-	compute_outputs(a, it);
+	for (assist_step step = STEP_PREPARE_X; step < STEP_OUTPUT; step++) {
+		run_step(a, it, step);
+		await_count(&it->phases[step].done, it->phases[step].chunks);
+	}
+	run_step(a, it, STEP_OUTPUT);
 }
 
 static bool join_job(assist *a)

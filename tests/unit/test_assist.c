@@ -13,6 +13,7 @@
 #include "assist/cost.h"
 #include "base/bf16.h"
 #include "base/rng.h"
+#include "support/amx_emulated.h"
 
 /* ------------------------------------------------------------------ the pool */
 
@@ -76,9 +77,8 @@ static void bench_close(bench *b)
 	free(b->hidden);
 }
 
-static void compute_reference(bench *b)
+static void compute_reference(bench *b, const kernel_table *k)
 {
-	const kernel_table *k = kernels_best();
 	float *x = b->x, *y = b->want;
 	for (uint32_t e = 0; e < EXPERTS; e++) {
 		const void *block = b->blocks + e * b->desc.block_bytes;
@@ -120,17 +120,21 @@ static void run_job(bench *b, assist *a)
 	assert_memory_equal(b->got, b->want, b->all_rows * b->desc.d_model * sizeof *b->got);
 }
 
-static void check_shape(ufm_expert_kind kind, ufm_dtype dtype, uint32_t d_model, uint32_t d_hidden,
-                        const uint32_t *rows)
+/* kernels NULL: the best, with several numbers of threads; else with one. */
+static void check_kernels(const kernel_table *kernels, ufm_expert_kind kind, ufm_dtype dtype,
+                          uint32_t d_model, uint32_t d_hidden, const uint32_t *rows)
 {
 	static const uint32_t threads[] = {1, 2, 3, 7};
 	bench b;
 	bench_open(&b, kind, dtype, d_model, d_hidden, rows);
-	compute_reference(&b);
-	for (uint32_t t = 0; t < 4; t++) {
+	compute_reference(&b, kernels ? kernels : kernels_best());
+	for (uint32_t t = 0; t < (kernels ? 1 : 4); t++) {
 		assist *a;
-		assist_config config = {
-			.desc = &b.desc, .threads = threads[t], .experts_max = EXPERTS, .rows_max = b.all_rows};
+		assist_config config = {.desc = &b.desc,
+		                        .kernels = kernels,
+		                        .threads = threads[t],
+		                        .experts_max = EXPERTS,
+		                        .rows_max = b.all_rows};
 		assert_int_equal(assist_open(&config, &a), UFM_OK);
 		assert_int_equal(assist_threads(a), threads[t]);
 		for (uint32_t i = 0; i < 3; i++)
@@ -138,6 +142,26 @@ static void check_shape(ufm_expert_kind kind, ufm_dtype dtype, uint32_t d_model,
 		assist_close(a);
 	}
 	bench_close(&b);
+}
+
+static void check_shape(ufm_expert_kind kind, ufm_dtype dtype, uint32_t d_model, uint32_t d_hidden,
+                        const uint32_t *rows)
+{
+	check_kernels(NULL, kind, dtype, d_model, d_hidden, rows);
+}
+
+/* A table that prepares inputs once for all ranges of an expert. */
+static void same_bits_with_prepared_inputs(void **state)
+{
+	(void)state;
+	static const uint32_t rows[EXPERTS] = {1, 0, 3, 65, 7, 16, 0, 2, 33};
+	const kernel_table *amx = amx_emulated();
+	ufm_expert_desc desc;
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_GATED, 64, 96, UFM_BF16), UFM_OK);
+	assert_true(amx->prepared_bytes(&desc, UFM_ROLE_UP, 64) > 0);
+	check_kernels(amx, UFM_EXPERT_GATED, UFM_BF16, 64, 96, rows);
+	check_kernels(amx, UFM_EXPERT_MLP_BIAS, UFM_BF16, 100, 33, rows);
+	check_kernels(amx, UFM_EXPERT_MLP, UFM_F32, 40, 70, rows);
 }
 
 /* No rows, one, odd numbers, as many as a piece has, and one more. */
@@ -200,6 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(same_bits_as_one_thread),
+		cmocka_unit_test(same_bits_with_prepared_inputs),
 		cmocka_unit_test(jobs_without_work),
 		cmocka_unit_test(cost_is_learned),
 	};
