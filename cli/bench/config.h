@@ -20,7 +20,7 @@ typedef enum bench_phase {
 typedef struct bench_config {
 	option_list modes, experts, phases;
 	uint32_t phase; /* of a run; see bench_config_for_phase */
-	uint32_t preset, scoring;
+	uint32_t preset, scoring, math;
 	uint32_t layers, d_model, d_hidden, kind, dtype, top_k, norm_topk;
 	uint32_t batch, seq, steps, warmup, max_tokens, ring, threads;
 	uint32_t quick, no_out, no_figures, verbose, format, probe;

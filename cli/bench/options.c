@@ -100,6 +100,7 @@ static const option_spec specs[] = {
      .fallback = "f32",
      .choices = "f32,fp32|bf16",
      .help = "Type of the weights; products accumulate in f32."},
+	MODE_OPTION_MATH(offsetof(bench_config, math)),
 	{.name = "top-k",
      .type = OPTION_U32,
      AT(top_k),

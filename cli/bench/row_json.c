@@ -155,6 +155,7 @@ static void add_own_geometry(json_t *out, const bench_config *config)
 	add(out, "max_tokens", json_integer(config->max_tokens));
 	add(out, "threads", json_integer(config->threads));
 	add(out, "scoring", choice("scoring", config));
+	add(out, "math", choice("math", config));
 	add(out, "preset", config->preset ? choice("preset", config) : NULL);
 	add(out, "phase", json_string(bench_phase_name((bench_phase)config->phase)));
 }

@@ -14,6 +14,7 @@
 #include "cli/interrupt.h"
 #include "cli/message.h"
 #include "cli/modes/filling.h"
+#include "cli/modes/options.h"
 #include "pager/pager.h"
 #include "telemetry/sampler.h"
 
@@ -78,6 +79,7 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	engine.link_gbps = r->in->link_gbps;
 	engine.compute_threads = c->threads;
 	engine.policy = c->policy;
+	engine.math = mode_math(c->math);
 	engine.ring_slots = c->ring;
 	engine.max_tokens = c->max_tokens;
 	engine.call_tokens_max = bench_tokens(c);
@@ -221,6 +223,7 @@ static ufm_status measure(run *r)
 static ufm_status probe_rates_of(run *r)
 {
 	probe_config config = {.engine = r->engine,
+	                       .math = mode_math(r->config->math),
 	                       .block = r->naive ? naive_block(r->naive) : 0,
 	                       .budget_ns = r->config->quick ? PROBE_QUICK_NS : PROBE_NS};
 	if (!bench_probes(r->config) || stop_asked(r))

@@ -45,6 +45,7 @@ static const option_spec specs[] = {
      AT(gates),
      .value_name = "G.npy",
      .help = "The weights of --ids: f4 [T, k]."},
+	MODE_OPTION_MATH(offsetof(forward_config, math)),
 	{.name = "top-k",
      .type = OPTION_U32,
      AT(top_k),

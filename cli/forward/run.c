@@ -14,6 +14,7 @@
 #include "cli/interrupt.h"
 #include "cli/message.h"
 #include "cli/modes/filling.h"
+#include "cli/modes/options.h"
 #include "cli/modes/timeline.h"
 #include "device/registry.h"
 #include "moe/source.h"
@@ -155,6 +156,7 @@ static ufm_status open_engine(run *r, const ufm_layer_config *layer)
 	engine.vram_limit_bytes = c->vram_limit_bytes;
 	engine.compute_threads = c->threads;
 	engine.policy = c->policy;
+	engine.math = mode_math(c->math);
 	engine.max_tokens = c->max_tokens;
 	engine.call_tokens_max = r->input->tokens > c->max_tokens ? r->input->tokens : c->max_tokens;
 	engine.top_k_max = c->top_k;

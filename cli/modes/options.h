@@ -61,6 +61,20 @@ ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint
 			"which makes the output independent of timing; auto: what ends the layer earliest." \
 	}
 
+#define MODE_OPTION_MATH(at) \
+	{ \
+		.name = "math", .type = OPTION_CHOICE, .offset = (at), .value_name = "MATH", \
+		.fallback = "fp32", .choices = "fp32|tf32|bf16", \
+		.help = "How a GPU computes the products of experts; sums are always f32. tf32 and bf16 round " \
+				"weights and inputs to it first." \
+	}
+
+/* The choice of --math as the library has it. */
+static inline ufm_math mode_math(uint32_t choice)
+{
+	return (ufm_math)(choice + UFM_MATH_FP32);
+}
+
 #define MODE_OPTION_VERBOSE(at) \
 	{ \
 		.name = "verbose", .letter = 'v', .type = OPTION_FLAG, .offset = (at), \

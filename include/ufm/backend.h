@@ -60,6 +60,7 @@ typedef struct ufm_device_info {
 	uint64_t unusable_bytes; /* of free memory, at most so much cannot be mapped: page tables */
 	uint32_t compute_units;
 	double link_gbps; /* emulated; 0: real */
+	uint32_t math;    /* 1 << ufm_math for every arithmetic that `experts` has */
 } ufm_device_info;
 
 /* Read without waiting for the device. */

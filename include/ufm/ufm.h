@@ -304,6 +304,9 @@ typedef struct ufm_engine_config {
 	                             * layer earliest, which depends on timing */
 	/* spans that ufm_engine_write_timeline can tell of, at most 2^24; 0: none are kept */
 	uint32_t timeline_events;
+	/* How the device computes the products of experts; default UFM_MATH_FP32. UFM_EUNSUPPORTED where
+	 * the backend has no such arithmetic: `cpu` has FP32 alone. The CPU path always has FP32. */
+	ufm_math math;
 } ufm_engine_config;
 
 /* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
@@ -339,6 +342,7 @@ typedef struct ufm_engine_info {
 	uint64_t expert_bytes, block_bytes;
 	uint64_t slab_bytes, workspace_bytes, arena_bytes; /* their sum is all we hold */
 	uint32_t max_tokens, call_tokens_max, top_k_max;
+	ufm_math math;
 	uint32_t cpu_threads;       /* of the CPU path; 0: it is off */
 	uint32_t cpu_share_percent; /* 0: not fixed */
 	const char *cpu_assist;     /* "on", "off", or "off: " and why auto turned it off */

@@ -14,6 +14,7 @@ static ufm_status flush(forward *f)
 	                            .entries = f->buffers->entries + f->entry_first,
 	                            .entry_count = f->entry_next - f->entry_first,
 	                            .x = f->ws->x,
+	                            .math = engine_math(f->layer->engine),
 	                            .hidden = f->ws->hidden,
 	                            .y = f->ws->table + 4ull * f->piece_first * d_model};
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);

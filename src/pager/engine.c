@@ -25,6 +25,12 @@ static ufm_status check_tokens(const ufm_engine_config *c, uint32_t experts)
 	return UFM_OK;
 }
 
+static const char *math_name(ufm_math math)
+{
+	static const char *const names[] = {"", "fp32", "tf32", "bf16"};
+	return names[math];
+}
+
 static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 {
 	ufm_engine_config *c = &e->config;
@@ -34,6 +40,11 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 		return status;
 	if (c->call_tokens_max == 0)
 		c->call_tokens_max = c->max_tokens;
+	if (c->math == 0)
+		c->math = UFM_MATH_FP32;
+	if (c->math > UFM_MATH_BF16)
+		return status_fail(UFM_EINVAL, "math: %d, expected UFM_MATH_FP32, TF32 or BF16",
+		                   (int)c->math);
 	const ufm_policy *policy = policy_find(c->policy);
 	if (!policy || policy->flags & UFM_POLICY_OFFLINE)
 		return status_fail(UFM_EINVAL, "policy: \"%s\", expected one of %s", c->policy,
@@ -61,6 +72,9 @@ static ufm_status open_device(ufm_engine *e)
 	ufm_device_memory memory;
 	e->b->device_get_memory(e->device, &memory);
 	e->free_at_open_bytes = memory.free_bytes;
+	if (!(e->device_info.math >> e->config.math & 1u))
+		return status_fail(UFM_EUNSUPPORTED, "math: %s, expected fp32: the %s backend has no other",
+		                   math_name(e->config.math), e->b->name);
 	status = e->b->stream_open(e->device, NULL, &e->compute);
 	return status == UFM_OK ? e->b->stream_open(e->device, NULL, &e->copy) : status;
 }

@@ -44,6 +44,7 @@ void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 		.max_tokens = c->max_tokens,
 		.call_tokens_max = c->call_tokens_max,
 		.top_k_max = c->top_k_max,
+		.math = c->math,
 		.cpu_threads = e->cpu.pool ? assist_threads(e->cpu.pool) : 0,
 		.cpu_share_percent = e->cpu.pool ? e->cpu.share_percent : 0,
 		.cpu_assist = e->cpu_why,
@@ -120,6 +121,11 @@ pager_cpu *pager_get_cpu(ufm_engine *e)
 void engine_rates(const ufm_engine *e, assist_figures *out)
 {
 	*out = e->rates;
+}
+
+ufm_math engine_math(const ufm_engine *e)
+{
+	return e->config.math;
 }
 
 const pager_workspace *pager_get_workspace(const ufm_engine *e)

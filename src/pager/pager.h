@@ -17,6 +17,7 @@ ufm_host *engine_host(const ufm_engine *e);
 const ufm_backend *engine_backend(const ufm_engine *e);
 ufm_stream *engine_stream(const ufm_engine *e); /* the engine's own compute stream */
 counters *engine_counters(ufm_engine *e);
+ufm_math engine_math(const ufm_engine *e);
 
 /* NULL when none is kept, as timeline_add takes it. */
 timeline *engine_timeline(ufm_engine *e);

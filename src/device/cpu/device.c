@@ -136,6 +136,7 @@ static void cpu_device_get_info(ufm_device *device, ufm_device_info *info)
 		.map_granularity_bytes = CPU_GRANULE_BYTES,
 		.compute_units = threads,
 		.link_gbps = device->link_gbps,
+		.math = 1u << UFM_MATH_FP32,
 	};
 	snprintf(info->name, sizeof info->name, "cpu (%u thread%s, %s)", threads,
 	         threads == 1 ? "" : "s", device->kernels->isa);

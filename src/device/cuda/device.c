@@ -69,6 +69,7 @@ static ufm_status describe(ufm_device *device)
 	if (status != UFM_OK)
 		return status;
 	device->chains = properties.major >= 9;
+	device->info.math = 1u << UFM_MATH_FP32 | 1u << UFM_MATH_TF32 | 1u << UFM_MATH_BF16;
 	snprintf(device->info.name, sizeof device->info.name, "%.80s (sm_%d%d)", properties.name,
 	         properties.major, properties.minor);
 	snprintf(device->info.driver, sizeof device->info.driver, "CUDA %d.%d, runtime %d.%d",
