@@ -163,6 +163,8 @@ static void derive(bench_config *c, option_state *state)
 ufm_status bench_config_check(const bench_config *c)
 {
 	ufm_status status = check_tokens(c);
+	if (!status)
+		status = mode_check_cpu(c->cpu_assist, c->cpu_share);
 	return status ? status : check_sizes(c);
 }
 

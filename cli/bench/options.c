@@ -235,6 +235,8 @@ static const option_spec specs[] = {
          "Probes link, device memory, host memory and arithmetic once a run, after the warm-up, so "
          "that rows say which part of what the machine allows was reached."},
 	MODE_OPTION_THREADS(offsetof(bench_config, threads)),
+	MODE_OPTION_CPU_ASSIST(offsetof(bench_config, cpu_assist)),
+	MODE_OPTION_CPU_SHARE(offsetof(bench_config, cpu_share)),
 	{.name = "out",
      .type = OPTION_STRING,
      AT(out),

@@ -25,7 +25,8 @@ typedef struct bench_row {
 	uint64_t fill_ns; /* the host tier was filled and page-locked for this run; 0: it was open */
 	bool opened;      /* the engine was opened, so that `engine` is known */
 	ufm_engine_info engine;
-	char backend[64], device[128]; /* copies: the engine is gone */
+	char backend[64], device[128], cpu_assist[192]; /* copies: the engine is gone */
+	bool deterministic;
 
 	uint64_t peak_live_bytes, peak_held_bytes, slab_high_water_bytes, peak_ram_bytes;
 	double *step_ms; /* [config.steps], the first `measured` are filled */

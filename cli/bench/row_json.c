@@ -97,7 +97,7 @@ static void add_figures(json_t *out, const bench_row *row, const bench_config *c
 
 static void add_run(json_t *out, const bench_row *row, const bench_config *config)
 {
-	add(out, "deterministic", json_true()); /* no path computes on the CPU beside a device */
+	add(out, "deterministic", row->opened ? json_boolean(row->deterministic) : NULL);
 	add(out, "workload", json_string(config->workload));
 	add(out, "policy", text(row->mode == MODE_UFM ? config->policy : ""));
 	add(out, "dtype", choice("dtype", config));
@@ -160,6 +160,20 @@ static void add_own_geometry(json_t *out, const bench_config *config)
 	add(out, "phase", json_string(bench_phase_name((bench_phase)config->phase)));
 }
 
+/* The path beside the device; with --cpu-share 0 and in other modes it is off. */
+static void add_cpu(json_t *out, const bench_row *row)
+{
+	bool on = row->opened && row->engine.cpu_threads;
+	uint32_t share = on ? row->engine.cpu_share_percent : 0;
+	add(out, "cpu_assist", text(row->cpu_assist));
+	add(out, "cpu_threads", row->opened ? json_integer(row->engine.cpu_threads) : NULL);
+	add(out, "cpu_share_percent", share ? json_integer(share) : NULL);
+	add_counter(out, "cpu_rows", row, COUNTER_cpu_rows);
+	add_counter(out, "cpu_weight_bytes", row, COUNTER_cpu_weight_bytes);
+	add(out, "cpu_ms",
+	    row->measured ? json_real((double)row->counters[COUNTER_cpu_ns] / 1e6) : NULL);
+}
+
 static void add_own(json_t *out, const bench_row *row, const bench_config *config)
 {
 	double link_gbps = row->opened ? row->engine.link_gbps : config->link_gbps;
@@ -186,6 +200,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add(out, "fill_gbps",
 	    row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);
 	add_own_geometry(out, config);
+	add_cpu(out, row);
 	add(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
 }
 

@@ -88,6 +88,7 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	engine.arena_bytes = model_arena_bytes(describe);
 	engine.timeline_events = r->in->timeline ? MODE_TIMELINE_EVENTS : 0;
 	mode_ask_engine(row->mode, &r->info.desc, &budget, &engine);
+	mode_ask_cpu(row->mode, c->cpu_assist, c->cpu_share, &engine);
 	progress(r, "opening the device");
 	status = ufm_engine_open(r->in->tier->host, &engine, &r->engine);
 	if (status)
@@ -95,6 +96,8 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	ufm_engine_get_info(r->engine, &row->engine);
 	row->opened = true;
 	snprintf(row->device, sizeof row->device, "%s", row->engine.device);
+	snprintf(row->cpu_assist, sizeof row->cpu_assist, "%s", row->engine.cpu_assist);
+	row->deterministic = mode_deterministic(&row->engine);
 	return UFM_OK;
 }
 

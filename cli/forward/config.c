@@ -46,6 +46,8 @@ static ufm_status check_routing(const forward_config *c, const option_state *sta
 ufm_status forward_config_check(const forward_config *c, const option_state *state)
 {
 	ufm_status status = check_routing(c, state);
+	if (!status)
+		status = mode_check_cpu(c->cpu_assist, c->cpu_share);
 	if (status)
 		return status;
 	return mode_check_sizes(c->vram_target_bytes, c->headroom_bytes,

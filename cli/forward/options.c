@@ -130,6 +130,8 @@ static const option_spec specs[] = {
          "Tokens the device workspace is made for; a longer input is cut into pieces inside the "
          "layer. auto: those of the input, at most 1024."},
 	MODE_OPTION_THREADS(offsetof(forward_config, threads)),
+	MODE_OPTION_CPU_ASSIST(offsetof(forward_config, cpu_assist)),
+	MODE_OPTION_CPU_SHARE(offsetof(forward_config, cpu_share)),
 	{.name = "timeline",
      .type = OPTION_STRING,
      AT(timeline),

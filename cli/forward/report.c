@@ -52,6 +52,15 @@ static void add_memory(json_t *out, const forward_config *config, const forward_
 	add(out, "peak_vram_bytes", r->opened ? whole(r->peak_bytes) : NULL);
 }
 
+static void add_cpu(json_t *out, const forward_result *r)
+{
+	uint32_t share = r->opened && r->engine.cpu_threads ? r->engine.cpu_share_percent : 0;
+	add(out, "cpu_assist", json_text(r->cpu_assist));
+	add(out, "cpu_threads", r->opened ? json_integer(r->engine.cpu_threads) : NULL);
+	add(out, "cpu_share_percent", share ? json_integer(share) : NULL);
+	add(out, "deterministic", r->opened ? json_boolean(r->deterministic) : NULL);
+}
+
 static void add_figures(json_t *out, const forward_result *r)
 {
 	static const struct {
@@ -103,6 +112,7 @@ json_t *forward_json(const forward_config *config, const option_state *state,
 	add(out, "device", json_text(r->device));
 	add_layer(out, config, input, r);
 	add_memory(out, config, r);
+	add_cpu(out, r);
 	add_figures(out, r);
 	add(out, "config", options);
 	return out;

@@ -163,11 +163,14 @@ static ufm_status open_engine(run *r, const ufm_layer_config *layer)
 	engine.arena_bytes = ufm_layer_bytes(&r->out->bank, layer);
 	engine.timeline_events = r->timeline ? MODE_TIMELINE_EVENTS : 0;
 	mode_ask_engine((placement_mode)c->mode, &r->out->bank.desc, &budget, &engine);
+	mode_ask_cpu((placement_mode)c->mode, c->cpu_assist, c->cpu_share, &engine);
 	status = ufm_engine_open(r->host, &engine, &r->engine);
 	if (status)
 		return status;
 	ufm_engine_get_info(r->engine, &r->out->engine);
 	snprintf(r->out->device, sizeof r->out->device, "%s", r->out->engine.device);
+	snprintf(r->out->cpu_assist, sizeof r->out->cpu_assist, "%s", r->out->engine.cpu_assist);
+	r->out->deterministic = mode_deterministic(&r->out->engine);
 	r->out->opened = true;
 	return UFM_OK;
 }

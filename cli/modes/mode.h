@@ -27,6 +27,14 @@ typedef struct mode_budget {
 void mode_ask_engine(placement_mode mode, const ufm_expert_desc *desc, const mode_budget *budget,
                      ufm_engine_config *engine);
 
+/* The CPU path, from the texts of --cpu-assist and --cpu-share: a share of 0 turns it off. Only ufm has
+ * misses that it could take. */
+void mode_ask_cpu(placement_mode mode, const char *assist, const char *share,
+                  ufm_engine_config *engine);
+/* Whether outputs depend on the request alone: the path is off, its share is fixed, or it runs the
+ * device's own kernels. */
+bool mode_deterministic(const ufm_engine_info *engine);
+
 /* Once the engine is open. baseline: loads every expert and waits. naive_offload: opens *own, whose
  * source its layers must take; NULL in the other modes, whose source is the pager. */
 ufm_status mode_place(placement_mode mode, ufm_engine *engine, const ufm_bank_info *bank,

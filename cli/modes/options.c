@@ -2,8 +2,13 @@
 /* Checks of the options that commands share. */
 #include "cli/modes/options.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/size.h"
 #include "base/status.h"
+
+#define MODE_CPU_THREADS_MAX 1024u
 
 ufm_status mode_check_policy(const char *text)
 {
@@ -11,6 +16,60 @@ ufm_status mode_check_policy(const char *text)
 	if (policy && !(policy->flags & UFM_POLICY_OFFLINE))
 		return UFM_OK;
 	return status_fail(UFM_EINVAL, "found '%.60s', expected one of %s", text, policy_names(false));
+}
+
+/* The number that text is, or more than most. */
+static uint32_t number(const char *text, uint32_t most)
+{
+	char *end;
+	unsigned long value = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : most + 1ul;
+	return value <= most && *end == 0 ? (uint32_t)value : most + 1;
+}
+
+ufm_status mode_check_cpu_assist(const char *text)
+{
+	uint32_t threads = number(text, MODE_CPU_THREADS_MAX);
+	if (strcmp(text, "auto") == 0 || strcmp(text, "off") == 0 ||
+	    (threads >= 1 && threads <= MODE_CPU_THREADS_MAX))
+		return UFM_OK;
+	return status_fail(UFM_EINVAL, "found '%.60s', expected auto, off, or 1 to %u threads", text,
+	                   MODE_CPU_THREADS_MAX);
+}
+
+ufm_status mode_check_cpu_share(const char *text)
+{
+	if (strcmp(text, "auto") == 0 || number(text, 100) <= 100)
+		return UFM_OK;
+	return status_fail(UFM_EINVAL, "found '%.60s', expected auto, or 0 to 100", text);
+}
+
+ufm_status mode_check_cpu(const char *assist, const char *share)
+{
+	if (strcmp(assist, "off") != 0 || strcmp(share, "auto") == 0 || number(share, 100) == 0)
+		return UFM_OK;
+	return status_fail(UFM_EINVAL,
+	                   "--cpu-share: found %s, expected auto or 0 with --cpu-assist off", share);
+}
+
+void mode_ask_cpu(placement_mode mode, const char *assist, const char *share,
+                  ufm_engine_config *engine)
+{
+	bool none = strcmp(share, "auto") != 0 && number(share, 100) == 0;
+	if (mode != MODE_UFM || none || strcmp(assist, "off") == 0) {
+		engine->cpu_assist = UFM_CPU_OFF;
+		return;
+	}
+	engine->cpu_assist = strcmp(assist, "auto") == 0 ? UFM_CPU_AUTO : UFM_CPU_ON;
+	if (engine->cpu_assist == UFM_CPU_ON)
+		engine->cpu_threads = number(assist, MODE_CPU_THREADS_MAX);
+	if (strcmp(share, "auto") != 0)
+		engine->cpu_share_percent = number(share, 100);
+}
+
+bool mode_deterministic(const ufm_engine_info *engine)
+{
+	return engine->cpu_threads == 0 || engine->cpu_share_percent != 0 ||
+	       strcmp(engine->backend, "cpu") == 0;
 }
 
 ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint64_t limit_bytes)

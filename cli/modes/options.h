@@ -3,11 +3,18 @@
 #ifndef CLI_MODES_OPTIONS_H
 #define CLI_MODES_OPTIONS_H
 
+#include "cli/modes/mode.h"
 #include "cli/options.h"
 #include "policy/registry.h"
 
 /* UFM_EINVAL unless it is the name of a policy that needs no future. */
 ufm_status mode_check_policy(const char *text);
+
+/* UFM_EINVAL unless it is auto, off, or a number of threads; auto, or a percentage. */
+ufm_status mode_check_cpu_assist(const char *text);
+ufm_status mode_check_cpu_share(const char *text);
+/* UFM_EINVAL when a share above 0 is asked of a path that is off. */
+ufm_status mode_check_cpu(const char *assist, const char *share);
 
 /* What no option alone can know: the target fits the limit, the headroom fits the target. A target or
  * limit of 0 is none. */
@@ -33,6 +40,25 @@ ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint
 		.name = "threads", .type = OPTION_U32, .offset = (at), .value_name = "N", \
 		.fallback = "auto", .zero_word = "auto", .min = 1, .max = 4096, \
 		.help = "cpu backend: threads of the products; auto: the cores this process may use." \
+	}
+
+#define MODE_OPTION_CPU_ASSIST(at) \
+	{ \
+		.name = "cpu-assist", .type = OPTION_STRING, .offset = (at), .value_name = "auto|off|N", \
+		.fallback = "auto", .suggest = "auto off", .check = mode_check_cpu_assist, \
+		.help = \
+			"ufm: experts that miss are also computed where they lie, by N threads beside the " \
+			"device; auto: all cores but one, off where that brings less than 5 % when the " \
+			"device is opened." \
+	}
+
+#define MODE_OPTION_CPU_SHARE(at) \
+	{ \
+		.name = "cpu-share", .type = OPTION_STRING, .offset = (at), .value_name = "auto|PERCENT", \
+		.fallback = "auto", .suggest = "auto 0 50 100", .check = mode_check_cpu_share, \
+		.help = \
+			"ufm: so much of every layer's misses is computed by --cpu-assist, rounded down, " \
+			"which makes the output independent of timing; auto: what ends the layer earliest." \
 	}
 
 #define MODE_OPTION_MATH(at) \

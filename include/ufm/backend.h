@@ -73,7 +73,7 @@ typedef enum ufm_copy_kind { UFM_COPY_H2D = 1, UFM_COPY_D2H = 2, UFM_COPY_D2D = 
 /* out[i] = norm(x[index[i]]) for i in 0 … rows-1, f32. index 0: x[first + i]. norm_weight 0: no norm;
  * else x / sqrt(mean(x²) + eps) * norm_weight. */
 typedef struct ufm_gather_args {
-	ufm_devptr x;
+	ufm_devptr x;      /* may be page-locked host memory, as out may */
 	uint64_t x_stride; /* elements */
 	ufm_dtype x_dtype;
 	ufm_devptr index; /* u32 [rows] or 0 */

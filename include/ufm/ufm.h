@@ -261,6 +261,16 @@ UFM_API void ufm_host_close(ufm_host *host);
 
 typedef struct ufm_engine ufm_engine;
 
+/* Whether the CPU computes experts that are not on the device where they lie, beside the copies of
+ * others. */
+typedef enum ufm_cpu_assist {
+	UFM_CPU_AUTO =
+		0, /* measures when the engine opens: off unless link and CPU together move at least
+	                   * 5 % more bytes than the link alone */
+	UFM_CPU_OFF = 1,
+	UFM_CPU_ON = 2,
+} ufm_cpu_assist;
+
 /* An address in device memory. On the cpu backend it is a host address. */
 typedef uint64_t ufm_devptr;
 /* An ordered queue of work on a device. */
@@ -286,6 +296,12 @@ typedef struct ufm_engine_config {
 	                           * of longer calls lies in page-locked host memory. */
 	uint32_t top_k_max;
 	uint64_t arena_bytes; /* device bytes for layers and ufm_engine_alloc; see ufm_layer_bytes */
+	/* the CPU path of the layer level */
+	uint32_t cpu_assist;        /* ufm_cpu_assist */
+	uint32_t cpu_threads;       /* default: the cores this process may use less one */
+	uint32_t cpu_share_percent; /* 1 … 100: the CPU computes so much of every layer's misses, the
+	                             * lightest, rounded down, and auto is on; default 0: whatever ends the
+	                             * layer earliest, which depends on timing */
 	/* spans that ufm_engine_write_timeline can tell of, at most 2^24; 0: none are kept */
 	uint32_t timeline_events;
 	/* How the device computes the products of experts; default UFM_MATH_FP32. UFM_EUNSUPPORTED where
@@ -327,6 +343,9 @@ typedef struct ufm_engine_info {
 	uint64_t slab_bytes, workspace_bytes, arena_bytes; /* their sum is all we hold */
 	uint32_t max_tokens, call_tokens_max, top_k_max;
 	ufm_math math;
+	uint32_t cpu_threads;       /* of the CPU path; 0: it is off */
+	uint32_t cpu_share_percent; /* 0: not fixed */
+	const char *cpu_assist;     /* "on", "off", or "off: " and why auto turned it off */
 } ufm_engine_info;
 UFM_API void ufm_engine_get_info(const ufm_engine *engine, ufm_engine_info *info);
 
@@ -467,7 +486,9 @@ typedef struct ufm_ticket {
  * Computes one routed layer: y = [x +] sum over the top-k of gate * expert(norm(x)), summed in
  * router order. Returns after enqueueing; host x must stay valid and host y is filled when the
  * ticket is done. On failure y is not written and the engine stays usable. The same bits for every
- * cache size, policy and order of arrival. ticket may be NULL.
+ * cache size, policy and order of arrival, unless the CPU path is on: its sums round in another order
+ * than a device's, and which experts it computes depends on timing, or with cpu_share_percent on what
+ * is resident. Then the call also returns only when the CPU has done its part. ticket may be NULL.
  */
 UFM_API ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *call, ufm_ticket *ticket);
 /* Waits for a call's end and returns its outcome. */

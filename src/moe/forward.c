@@ -53,7 +53,7 @@ static ufm_status join(const forward *f, ufm_stream *from, ufm_stream *to)
 	return status == UFM_OK ? pager_order(f->layer->engine, to, mark) : status;
 }
 
-/* The row table, from the demand in launch order. */
+/* The row table, from the demand in its order. */
 static ufm_status lay_out_rows(forward *f)
 {
 	pager_call *buffers = f->buffers;
@@ -101,11 +101,11 @@ static ufm_status compute(forward *f)
 	ufm_status status =
 		source->begin(source->self, f->layer->config.layer, buffers->demands, f->demand_count);
 	if (status == UFM_OK) {
-		(void)schedule_layer(buffers->demands, f->demand_count);
+		f->plan = schedule_layer(buffers->demands, f->demand_count);
 		status = lay_out_rows(f);
 	}
 	if (status == UFM_OK)
-		status = launch_all(f);
+		status = assisted_wanted(f) ? assisted_run(f) : launch_all(f);
 	source->end(source->self);
 	return status;
 }
@@ -113,6 +113,7 @@ static ufm_status compute(forward *f)
 static ufm_status enqueue(forward *f)
 {
 	ufm_status status = stage_in(f);
+	assisted_wake(f);
 	if (status == UFM_OK)
 		status = route(f);
 	if (status == UFM_OK)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The experts of a call, launch by launch as scheduled, each cut into pieces that fit the workspace.
- * The row table is in launch order, so a piece is a range of it. */
+ * The demands of a launch are neighbours in the row table, so a piece is a range of it. */
 #include <assert.h>
 
 #include "moe/moe_int.h"
@@ -46,11 +46,18 @@ static ufm_status collect(forward *f, ufm_devptr block, uint32_t rows)
 	return status;
 }
 
+/* schedule_rows left one past the last row of each expert. */
+uint32_t launch_row(const forward *f, const schedule_demand *demand)
+{
+	return f->buffers->counts[demand->expert] - demand->tokens;
+}
+
 static ufm_status run_group(forward *f, const schedule_demand *demands, uint32_t n)
 {
 	const moe_source *source = &f->layer->source;
 	uint32_t layer = f->layer->config.layer;
 	ufm_status status = UFM_OK;
+	f->piece_first = launch_row(f, demands);
 	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
 		ufm_devptr block = 0;
 		status = source->take(source->self, layer, &demands[i], &block);
@@ -63,23 +70,43 @@ static ufm_status run_group(forward *f, const schedule_demand *demands, uint32_t
 	return status == UFM_OK ? source->done(source->self, layer, f->buffers->experts, n) : status;
 }
 
-/* How many demands from `at` on start together. */
-static uint32_t group_length(const schedule_demand *demands, uint32_t at, uint32_t n)
+launches launches_of(const forward *f)
 {
-	uint32_t end = at + 1;
-	while (end < n && demands[end].launch == demands[at].launch)
-		end++;
-	return end - at;
+	return (launches){.resident_end = f->plan.resident,
+	                  .streamed = f->plan.resident,
+	                  .streamed_end = f->demand_count};
+}
+
+bool launch_is_resident(const forward *f, const launches *at)
+{
+	const schedule_demand *demands = f->buffers->demands;
+	if (at->resident == at->resident_end)
+		return false;
+	return at->streamed == at->streamed_end ||
+	       demands[at->resident].launch < demands[at->streamed].launch;
+}
+
+/* All residents that start together. */
+ufm_status launch_residents(forward *f, launches *at)
+{
+	const schedule_demand *first = f->buffers->demands + at->resident;
+	uint32_t n = 1, left = at->resident_end - at->resident;
+	while (n < left && first[n].launch == first->launch)
+		n++;
+	at->resident += n;
+	return run_group(f, first, n);
+}
+
+ufm_status launch_streamed(forward *f, launches *at)
+{
+	return run_group(f, f->buffers->demands + at->streamed++, 1);
 }
 
 ufm_status launch_all(forward *f)
 {
-	const schedule_demand *demands = f->buffers->demands;
+	launches at = launches_of(f);
 	ufm_status status = UFM_OK;
-	for (uint32_t at = 0; at < f->demand_count && status == UFM_OK;) {
-		uint32_t length = group_length(demands, at, f->demand_count);
-		status = run_group(f, demands + at, length);
-		at += length;
-	}
+	while (status == UFM_OK && (at.resident < at.resident_end || at.streamed < at.streamed_end))
+		status = launch_is_resident(f, &at) ? launch_residents(f, &at) : launch_streamed(f, &at);
 	return status;
 }

@@ -16,6 +16,7 @@ struct ufm_layer {
 	uint32_t experts;
 	ufm_devptr router, norm; /* 0: none */
 	moe_source source;
+	bool paged; /* the source is the engine's pager */
 };
 
 /* One call on its way through a layer. */
@@ -30,6 +31,7 @@ typedef struct forward {
 	ufm_devptr x; /* where x lies on the device */
 	uint64_t x_stride;
 	uint32_t demand_count;
+	schedule_plan plan;
 	/* the piece being collected: rows [piece_first, piece_first + piece_rows) of the row table */
 	uint32_t piece_first, piece_rows;
 	uint32_t entry_first, entry_next;
@@ -38,14 +40,19 @@ typedef struct forward {
 /* span.c: ends a span of device work of this call; `experts` and `rows` are for the reader. */
 void span_end(const forward *f, pager_work *work, uint32_t experts, uint32_t rows);
 /* What the host did from begin_ns to now. */
+/* An expert that the CPU computed. */
+void span_cpu(const forward *f, const schedule_demand *demand, uint64_t begin_ns, uint64_t end_ns);
 void span_host(const forward *f, timeline_kind kind, uint64_t begin_ns);
 
 /* stage.c: tokens between the caller's memory and the device */
 ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *tokens, const char *name);
 ufm_dtype stage_dtype(const ufm_tokens *tokens);
 ufm_status stage_in(forward *f);
-/* Rows of x, normed, into the workspace. index 0: tokens from `first` on. */
+/* Rows of x, normed, into the workspace, or to any f32 [rows, d_model] that the device can address.
+ * index 0: tokens from `first` on. */
 ufm_status stage_gather(forward *f, ufm_devptr index, uint32_t first, uint32_t rows);
+ufm_status stage_gather_to(forward *f, ufm_devptr index, uint32_t first, uint32_t rows,
+                           ufm_devptr out);
 /* Where combine writes y, and the copy that follows when y lies in host memory. */
 void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride);
 ufm_status stage_out(forward *f);
@@ -58,8 +65,27 @@ ufm_status route(forward *f);
 ufm_status route_on_device(forward *f); /* ids and gates on the device alone */
 ufm_status report_routing(forward *f);
 
-/* launch.c: the experts, in pieces that fit the workspace */
+/* launch.c: the experts, in pieces that fit the workspace. A cursor walks the launches by number:
+ * residents are demands [resident, resident_end), misses [streamed, streamed_end). */
+typedef struct launches {
+	uint32_t resident, resident_end, streamed, streamed_end;
+} launches;
+launches launches_of(const forward *f);
+/* Whether a group of residents starts next; what starts is enqueued, and the cursor goes on. */
+bool launch_is_resident(const forward *f, const launches *at);
+ufm_status launch_residents(forward *f, launches *at);
+ufm_status launch_streamed(forward *f, launches *at);
 ufm_status launch_all(forward *f);
+/* The expert's first row in the row table. */
+uint32_t launch_row(const forward *f, const schedule_demand *demand);
+
+/* assisted.c: misses computed by the CPU beside the copies of others */
+/* Tells the pool that a call is coming. */
+void assisted_wake(forward *f);
+/* Whether this call has misses that the CPU may take. */
+bool assisted_wanted(const forward *f);
+/* In place of launch_all. */
+ufm_status assisted_run(forward *f);
 
 /* forward.c: the row table into y */
 ufm_status combine(forward *f);

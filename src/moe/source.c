@@ -31,5 +31,6 @@ moe_source source_pager(ufm_engine *engine)
 
 void layer_set_source(ufm_layer *layer, const moe_source *source)
 {
+	layer->paged = !source;
 	layer->source = source ? *source : source_pager(layer->engine);
 }

@@ -14,6 +14,19 @@ void span_end(const forward *f, pager_work *work, uint32_t experts, uint32_t row
 	pager_work_end(f->layer->engine, work, &span);
 }
 
+void span_cpu(const forward *f, const schedule_demand *demand, uint64_t begin_ns, uint64_t end_ns)
+{
+	timeline_span span = {.kind = TIMELINE_CPU_EXPERT,
+	                      .begin_ns = begin_ns,
+	                      .end_ns = end_ns,
+	                      .layer = f->layer->config.layer,
+	                      .expert = demand->expert,
+	                      .experts = 1,
+	                      .tokens = demand->tokens,
+	                      .bytes = f->layer->desc->expert_bytes};
+	timeline_add(engine_timeline(f->layer->engine), &span);
+}
+
 void span_host(const forward *f, timeline_kind kind, uint64_t begin_ns)
 {
 	timeline *t = engine_timeline(f->layer->engine);

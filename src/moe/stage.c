@@ -72,7 +72,8 @@ ufm_status stage_in(forward *f)
 	return copy_tokens(f, UFM_COPY_H2D, x);
 }
 
-ufm_status stage_gather(forward *f, ufm_devptr index, uint32_t first, uint32_t rows)
+ufm_status stage_gather_to(forward *f, ufm_devptr index, uint32_t first, uint32_t rows,
+                           ufm_devptr out)
 {
 	ufm_gather_args args = {.x = f->x,
 	                        .x_stride = f->x_stride,
@@ -83,8 +84,13 @@ ufm_status stage_gather(forward *f, ufm_devptr index, uint32_t first, uint32_t r
 	                        .d_model = f->layer->desc->d_model,
 	                        .norm_weight = f->layer->norm,
 	                        .norm_eps = f->layer->config.norm_eps,
-	                        .out = f->ws->x};
+	                        .out = out};
 	return f->b->gather(f->stream, &args);
+}
+
+ufm_status stage_gather(forward *f, ufm_devptr index, uint32_t first, uint32_t rows)
+{
+	return stage_gather_to(f, index, first, rows, f->ws->x);
 }
 
 void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride)

@@ -53,7 +53,8 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 	if (c->timeline_events > TIMELINE_EVENTS_MAX)
 		return status_fail(UFM_EINVAL, "timeline_events: %u, expected at most %u",
 		                   c->timeline_events, TIMELINE_EVENTS_MAX);
-	return check_tokens(c, e->experts);
+	status = cpu_path_check(c);
+	return status == UFM_OK ? check_tokens(c, e->experts) : status;
 }
 
 static ufm_status open_device(ufm_engine *e)
@@ -161,6 +162,8 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 		status = leases_open(e);
 	if (status == UFM_OK)
 		status = residents_open(e);
+	if (status == UFM_OK)
+		status = cpu_path_open(e);
 	return status == UFM_OK ? slots_poison(e, 0, e->plan.slots) : status;
 }
 
@@ -225,6 +228,7 @@ void ufm_engine_close(ufm_engine *e)
 	alloc_free(e->seen);
 	alloc_free(e->held);
 	calls_close(e);
+	cpu_path_close(e);
 	close_memory(e);
 	e->b->device_close(e->device);
 	lock_destroy(&e->lock);

@@ -45,6 +45,9 @@ void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 		.call_tokens_max = c->call_tokens_max,
 		.top_k_max = c->top_k_max,
 		.math = c->math,
+		.cpu_threads = e->cpu.pool ? assist_threads(e->cpu.pool) : 0,
+		.cpu_share_percent = e->cpu.pool ? e->cpu.share_percent : 0,
+		.cpu_assist = e->cpu_why,
 	};
 }
 
@@ -115,6 +118,16 @@ ufm_stream *engine_stream(const ufm_engine *e)
 counters *engine_counters(ufm_engine *e)
 {
 	return &e->counters;
+}
+
+pager_cpu *pager_get_cpu(ufm_engine *e)
+{
+	return &e->cpu;
+}
+
+void engine_rates(const ufm_engine *e, assist_figures *out)
+{
+	*out = e->rates;
 }
 
 ufm_math engine_math(const ufm_engine *e)

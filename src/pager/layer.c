@@ -26,17 +26,18 @@ static void begin_event(ufm_engine *e, uint32_t layer, const schedule_demand *de
 	e->layer = layer;
 	e->member_count = n;
 	e->accounted = 0;
+	for (uint32_t i = 0; i < PAGER_WATCHED; i++)
+		e->layer_loads[i] = 0;
 	cache_event_begin(e->cache, layer, e->members, n);
 }
 
-/* Pins an expert that is in a slot, and orders the compute stream after its bytes. */
-static ufm_status hold_resident(ufm_engine *e, uint32_t expert, uint32_t slot)
+/* Pins an expert that is in a slot. */
+static void hold_resident(ufm_engine *e, uint32_t expert, uint32_t slot)
 {
 	cache_pin(e->cache, slot);
 	e->held[expert] = slot;
 	e->accounted++;
 	counter_add(&e->counters, COUNTER_resident_uses, 1);
-	return loads_order(e, slot, e->compute, false);
 }
 
 static ufm_status hold_streamed(ufm_engine *e, uint32_t layer, uint32_t expert)
@@ -47,8 +48,9 @@ static ufm_status hold_streamed(ufm_engine *e, uint32_t layer, uint32_t expert)
 		return status;
 	e->held[expert] = slot;
 	e->accounted++;
+	e->layer_loads[e->layer_load_next++ % PAGER_WATCHED] = e->uses[slot].load;
 	counter_add(&e->counters, COUNTER_streamed_uses, 1);
-	return loads_order(e, slot, e->compute, true);
+	return UFM_OK;
 }
 
 static ufm_status pin_residents(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n)
@@ -62,7 +64,8 @@ static ufm_status pin_residents(ufm_engine *e, uint32_t layer, schedule_demand *
 		cache_slot view;
 		cache_get_slot(e->cache, slot, &view);
 		demands[i].refilled_next = view.in_ring;
-		status = hold_resident(e, demands[i].expert, slot);
+		hold_resident(e, demands[i].expert, slot);
+		status = loads_order(e, slot, e->compute, false);
 	}
 	return status;
 }
@@ -100,13 +103,32 @@ ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *dem
 }
 
 /* A lease may have brought the expert since the layer began. */
+static ufm_status hold(ufm_engine *e, uint32_t layer, uint32_t expert)
+{
+	uint32_t slot = cache_find(e->cache, key_of(e, layer, expert));
+	if (e->held[expert] != SLOT_NONE)
+		return UFM_OK;
+	if (slot == SLOT_NONE)
+		return hold_streamed(e, layer, expert);
+	hold_resident(e, expert, slot);
+	return UFM_OK;
+}
+
+ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, uint32_t expert)
+{
+	lock_take(&e->lock);
+	ufm_status status = hold(e, layer, expert);
+	lock_drop(&e->lock);
+	return status;
+}
+
 ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block)
 {
 	lock_take(&e->lock);
-	uint32_t slot = cache_find(e->cache, key_of(e, layer, expert));
-	ufm_status status =
-		slot == SLOT_NONE ? hold_streamed(e, layer, expert) : hold_resident(e, expert, slot);
-	slot = e->held[expert];
+	ufm_status status = hold(e, layer, expert);
+	uint32_t slot = e->held[expert];
+	if (status == UFM_OK)
+		status = loads_order(e, slot, e->compute, true);
 	lock_drop(&e->lock);
 	if (status == UFM_EBUSY)
 		return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot", expert,
@@ -136,6 +158,52 @@ ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n)
 	ufm_status status = slots_used_by(e, e->compute, experts, n);
 	lock_drop(&e->lock);
 	return status;
+}
+
+uint32_t pager_free_slots(ufm_engine *e)
+{
+	cache_stats stats;
+	lock_take(&e->lock);
+	cache_get_stats(e->cache, &stats);
+	lock_drop(&e->lock);
+	return stats.free;
+}
+
+void pager_layer_on_cpu(ufm_engine *e, uint32_t n)
+{
+	lock_take(&e->lock);
+	e->accounted += n;
+	lock_drop(&e->lock);
+	counter_add(&e->counters, COUNTER_cpu_uses, n);
+}
+
+const void *pager_layer_host(const ufm_engine *e, uint32_t layer, uint32_t expert)
+{
+	return host_block(e->host, key_of(e, layer, expert));
+}
+
+ufm_status pager_copies_in_flight(ufm_engine *e, uint32_t *copies)
+{
+	ufm_status status = UFM_OK;
+	uint32_t pending = 0;
+	lock_take(&e->lock);
+	loads_step(e);
+	for (uint32_t i = 0; i < PAGER_WATCHED && status == UFM_OK; i++) {
+		bool ended;
+		status = loads_has_ended(e, e->layer_loads[i], &ended);
+		pending += !ended;
+	}
+	lock_drop(&e->lock);
+	*copies = pending;
+	return status;
+}
+
+uint64_t pager_copy_ns(ufm_engine *e)
+{
+	lock_take(&e->lock);
+	uint64_t copy_ns = e->copy_ns;
+	lock_drop(&e->lock);
+	return copy_ns;
 }
 
 static void release_leftovers(ufm_engine *e)

@@ -41,8 +41,10 @@ void loads_close(ufm_engine *e)
 static void account(ufm_engine *e, const load *l)
 {
 	uint64_t elapsed_ns = 0;
-	if (e->b->event_elapsed(l->begin, l->end, &elapsed_ns) == UFM_OK)
+	if (e->b->event_elapsed(l->begin, l->end, &elapsed_ns) == UFM_OK) {
 		counter_add(&e->counters, COUNTER_copy_ns, elapsed_ns);
+		e->copy_ns = e->copy_ns ? (3 * e->copy_ns + elapsed_ns) / 4 : elapsed_ns;
+	}
 	if (l->waited && e->b->event_elapsed(l->wait, l->end, &elapsed_ns) == UFM_OK)
 		counter_add(&e->counters, COUNTER_stall_ns, elapsed_ns);
 }
@@ -75,6 +77,16 @@ void loads_step(ufm_engine *e)
 		retire(e, l);
 		e->load_oldest++;
 	}
+}
+
+ufm_status loads_has_ended(ufm_engine *e, uint64_t number, bool *out)
+{
+	int done = 1;
+	ufm_status status = UFM_OK;
+	if (number >= e->load_oldest)
+		status = e->b->event_query(load_at(e, number)->end, &done);
+	*out = done;
+	return status;
 }
 
 /* Waits for the oldest copy in flight. */

@@ -4,8 +4,11 @@
 #ifndef UFM_PAGER_PAGER_H
 #define UFM_PAGER_PAGER_H
 
+#include <stdbool.h>
 #include <ufm/backend.h>
 
+#include "assist/assist.h"
+#include "assist/cost.h"
 #include "schedule/schedule.h"
 #include "telemetry/counters.h"
 #include "telemetry/timeline.h"
@@ -86,19 +89,62 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
 /*
  * One layer's demand.
  * begin: pins what is resident, sets demands[].resident and refilled_next.
- * load: gives a streamed expert a slot, enqueues its copy behind the slot's last use, and orders the
- * compute stream after it.
+ * start: gives a streamed expert a slot and enqueues its copy behind the slot's last use. UFM_EBUSY,
+ * without a line: every slot is pinned, some perhaps by experts of this call that were not used yet.
+ * load: starts it if that was not done, and orders the compute stream after the copy.
  * address: where an expert lies, once it is pinned or loaded.
  * used: the work on the compute stream so far is the last use of these experts: unpins them. The
  * array is overwritten.
  * end: releases whatever is still pinned (after a failure) and ends the event.
  */
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
+ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, uint32_t expert);
 ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
 void pager_layer_end(ufm_engine *e);
 
+/* The CPU path: what the layer level needs to let the CPU compute misses where they lie. Everything
+ * belongs to the one layer call in progress. */
+typedef struct pager_cpu {
+	assist *pool;     /* NULL: the path is off */
+	assist_cost cost; /* of an expert, by its tokens */
+	uint64_t *costs;  /* [experts], scratch */
+	uint32_t rows_max;
+	uint32_t share_percent; /* of a layer's misses, always; 0: what ends earliest */
+	/* Page-locked, f32 [rows_max, d_model], for host and device: normed inputs, outputs. Where the row
+	 * table lies in host memory, outputs go there and y is NULL. */
+	float *x, *y;
+	ufm_devptr x_view, y_view;
+	float *table; /* NULL: the row table lies on the device */
+	bool worked;  /* the last call gave it something to do */
+} pager_cpu;
+pager_cpu *pager_get_cpu(ufm_engine *e);
+/* Slots that hold nothing. */
+uint32_t pager_free_slots(ufm_engine *e);
+/* Misses of this call that the CPU has been given. */
+void pager_layer_on_cpu(ufm_engine *e, uint32_t n);
+/* Where an expert lies in host memory. */
+const void *pager_layer_host(const ufm_engine *e, uint32_t layer, uint32_t expert);
+
+/* How many of the two copies that the layer call started last have not ended, without waiting. Those of
+ * leases and hints are not counted: they must not keep a layer from its own. */
+ufm_status pager_copies_in_flight(ufm_engine *e, uint32_t *copies);
+/* The mean time of one such copy lately; 0: none has ended yet. */
+uint64_t pager_copy_ns(ufm_engine *e);
+
+/* Decimal GB/s of expert bytes, measured in place: real blocks of the host tier, real copies into real
+ * slots, the real threads on one token. */
+typedef struct assist_figures {
+	double link_alone_gbps;
+	double link_gbps, cpu_gbps, sum_gbps; /* both at once */
+	uint64_t copy_ns, expert_ns;          /* of one expert, both at once */
+} assist_figures;
+/* Takes a few copies' time. UFM_EUNSUPPORTED where the path is off. Copies go into empty slots, or put
+ * the same bytes again where an expert lies; no layer call or lease may run meanwhile. */
+ufm_status assist_probe(ufm_engine *e, assist_figures *out);
+/* What was measured when the engine opened; zeros if nothing was. */
+void engine_rates(const ufm_engine *e, assist_figures *out);
 /*
  * A call of a layer whose every expert is in a slot, on any stream: one that runs such calls only need
  * not wait for another at all.

@@ -15,6 +15,7 @@
 #define PAGER_LOADS 64  /* copies in flight at most; a power of two */
 #define PAGER_MARKS 256 /* marks that can be waited for; a power of two */
 #define PAGER_CALLS 4
+#define PAGER_WATCHED 2 /* copies of a layer call that it can ask for */
 #define PAGER_LEASES 64
 #define PAGER_ALIGN 256u
 
@@ -104,6 +105,10 @@ struct ufm_engine {
 	pager_call calls[PAGER_CALLS];
 	pinned call_memory[PAGER_CALLS];
 	uint32_t call_next;
+	pager_cpu cpu;
+	pinned cpu_x, cpu_y;
+	assist_figures rates;
+	char cpu_why[192]; /* "on", "off", "off: ..." */
 
 	ufm_stream *ws_stream; /* of the call that used the workspace last, which ends with ws_mark; */
 	uint64_t ws_mark;      /* guarded by layer_lock */
@@ -121,6 +126,8 @@ struct ufm_engine {
 	uint8_t *seen;               /* [experts], scratch */
 	uint32_t *held;              /* [experts]: slot pinned for the layer call, or SLOT_NONE */
 	uint32_t layer, member_count;
+	uint64_t layer_loads[PAGER_WATCHED]; /* the latest copies of the layer call; 0: none */
+	uint32_t layer_load_next;
 	uint64_t accounted;             /* uses of the layer call that got a path */
 	ufm_lease leases[PAGER_LEASES]; /* of one layer's experts each */
 	uint32_t leased;                /* experts in leases */
@@ -130,6 +137,7 @@ struct ufm_engine {
 	ufm_stream *resident_stream;    /* of the resident call that is being enqueued, or NULL; guarded
 	                                 * by layer_lock */
 	_Atomic bool unread; /* some call has ids to be counted; for readers without the lock */
+	uint64_t copy_ns;               /* of one copy, lately */
 	span_log spans;
 	_Atomic uint32_t slots_used, slots_high_water;
 	counters counters;
@@ -156,6 +164,12 @@ ufm_status workspace_order(ufm_engine *e, ufm_stream *stream);
 /* The call that used it last ends with the mark. */
 void workspace_used(ufm_engine *e, ufm_stream *stream, uint64_t mark);
 
+/* cpu_path.c */
+/* Threads, buffers and the decision of auto. After everything else is open. */
+ufm_status cpu_path_open(ufm_engine *e);
+void cpu_path_close(ufm_engine *e);
+ufm_status cpu_path_check(const ufm_engine_config *c);
+
 /* marks.c; the engine's lock is held */
 ufm_status marks_open(ufm_engine *e);
 void marks_close(ufm_engine *e);
@@ -172,6 +186,8 @@ void loads_close(ufm_engine *e);
 void loads_step(ufm_engine *e);
 /* Waits for every copy in flight and retires it. */
 ufm_status loads_drain(ufm_engine *e);
+/* Whether the bytes of a copy have arrived. */
+ufm_status loads_has_ended(ufm_engine *e, uint64_t number, bool *out);
 /* Enqueues the copy of `key` into the slot of a placement. On failure the slot is free again. */
 ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place);
 /* Gives `key` a slot, starts its copy, pins the slot. UFM_EBUSY: every slot is pinned. */

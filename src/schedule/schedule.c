@@ -8,14 +8,14 @@
 
 /* ------------------------------------------------------------------ order */
 
+#define SHARES_MIN 4u
+
 /* A total order, because experts differ: the result does not depend on how it is sorted. */
 static bool comes_before(const schedule_demand *a, const schedule_demand *b)
 {
-	if (a->launch != b->launch)
-		return a->launch < b->launch;
 	if (a->resident != b->resident)
 		return a->resident;
-	if (a->refilled_next != b->refilled_next)
+	if (a->resident && a->refilled_next != b->refilled_next)
 		return a->refilled_next;
 	if (!a->resident && a->tokens != b->tokens)
 		return a->tokens > b->tokens;
@@ -59,13 +59,22 @@ static void sort_demands(schedule_demand *demands, uint32_t n)
 	}
 }
 
-/* Of the demands in path order: launch 0, then a share of residents and a streamed expert in turn. */
+/* The misses that a share of the residents goes before. */
+static uint32_t shares_of(uint32_t streamed)
+{
+	uint32_t quarter = streamed / 4 + (streamed % 4 != 0);
+	if (streamed <= SHARES_MIN)
+		return 1;
+	return quarter > SHARES_MIN ? quarter : SHARES_MIN;
+}
+
+/* Launch 0, then a share of residents and a miss in turn. */
 static void number_launches(schedule_demand *demands, uint32_t n, uint32_t first, uint32_t streamed)
 {
-	uint32_t residents = n - streamed - first;
+	uint32_t residents = n - streamed - first, shares = shares_of(streamed);
 
 	for (uint32_t i = 0; i < residents; i++) {
-		uint64_t share = (uint64_t)i * streamed / residents;
+		uint64_t share = (uint64_t)i * shares / residents;
 
 		demands[first + i].launch = 1 + 2 * (uint32_t)share;
 	}
@@ -85,10 +94,8 @@ schedule_plan schedule_layer(schedule_demand *demands, uint32_t n)
 	}
 	plan.streamed = n - plan.resident;
 	sort_demands(demands, n);
-	if (plan.streamed == 0)
-		return plan;
-	number_launches(demands, n, first, plan.streamed);
-	sort_demands(demands, n);
+	if (plan.streamed)
+		number_launches(demands, n, first, plan.streamed);
 	return plan;
 }
 

@@ -11,24 +11,31 @@ typedef struct schedule_demand {
 	uint32_t tokens; /* >= 1 */
 	bool resident;
 	bool refilled_next; /* resident in a slot that a coming copy will overwrite */
-	uint32_t launch;    /* set by schedule_layer: demands with one number start together */
+	uint32_t launch;    /* set by schedule_layer: those with one number start together */
 } schedule_demand;
 
 typedef struct schedule_plan {
-	uint32_t resident, streamed; /* how many take which path */
+	uint32_t resident, streamed; /* how many are where they are needed, and how many are not */
 } schedule_plan;
 
 /*
- * Puts the n demands into launch order, in place, and numbers their launches. Without misses all are
- * one launch. With misses
+ * Puts the n demands into the order of the row table, in place, and numbers their launches.
+ *
+ * Order: residents, those whose slot is refilled next before the others, each by ascending id; then
+ * misses, most tokens first, ties by ascending id. So whatever the CPU computes, from the light end of
+ * the misses, is the end of the row table.
+ *
+ * Launches are started by ascending number, and the demands of one number are neighbours in the order.
+ * Without misses all are one. With misses
  *   1. residents whose slot is refilled next go first, so that the copies can start at once;
- *   2. streamed experts follow in the order of their copies, most tokens first, ties by ascending id:
- *      the heaviest do not end up as a tail that nothing overlaps;
- *   3. the other residents, by ascending id, are spread evenly before them, one share each.
+ *   2. misses follow in the order of their copies, each alone: the heaviest do not end up as a tail
+ *      that nothing overlaps;
+ *   3. the other residents are spread evenly before the first quarter of them, one share each; before
+ *      the very first where there are at most 4, because then no copy waits for a slot.
  * A streamed expert frees the slot of a later copy, so it must not wait behind all of the residents:
  * then the link would idle as long as they compute. Spread out, the layer takes the longer of the
- * two, copies or arithmetic, and not their sum. The order depends on the demands alone, so a run can
- * be repeated.
+ * two, copies or arithmetic, and not their sum. Not further than a quarter, because the CPU may take
+ * the rest. The order depends on the demands alone, so a run can be repeated.
  */
 schedule_plan schedule_layer(schedule_demand *demands, uint32_t n);
 
@@ -46,5 +53,19 @@ uint32_t schedule_demands(const int32_t *ids, uint64_t count, uint32_t experts, 
 uint32_t schedule_rows(const int32_t *ids, uint32_t tokens, uint32_t top_k, uint32_t experts,
                        const schedule_demand *demands, uint32_t n, uint32_t *first_row,
                        uint32_t *row_of, uint32_t *row_token);
+
+/* What link and CPU have before them, and what more would cost. */
+typedef struct schedule_rates {
+	uint64_t link_ns;      /* one more copy */
+	uint64_t link_busy_ns; /* until the copies in flight have ended */
+	uint64_t cpu_busy_ns;  /* until the CPU has done what it was given */
+	uint32_t link_only;    /* misses, the heaviest, that only the link can take */
+} schedule_rates;
+
+/* Of n misses that nobody has taken yet, how many, counted from the lightest, the CPU should compute
+ * so that the later of link and CPU ends as early as possible; the fewest of several that do.
+ * cpu_ns [n] is what each costs the CPU, from the lightest. It is asked again whenever something
+ * ended, so that wrong rates cost little. */
+uint32_t schedule_split(const schedule_rates *rates, const uint64_t *cpu_ns, uint32_t n);
 
 #endif

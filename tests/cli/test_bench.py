@@ -49,7 +49,7 @@ def check_row(row):
 
 
 def test_three_regimes(ufm):
-    rows = ufm.rows("--experts", "16,64", "--link-gbps", "4")
+    rows = ufm.rows("--experts", "16,64", "--link-gbps", "4", "--cpu-assist", "off")
     by = {(row["mode"], row["num_experts"]): row for row in rows}
     assert len(rows) == len(by) == 6
     for row in rows:
@@ -158,7 +158,7 @@ FLOOR = "floor_ms fraction_of_floor bound_by floor_kind floor_misses".split()
 
 def test_rows_say_which_part_of_the_floor_they_reached(ufm):
     rows = ufm.rows("--experts", "16,64", "--link-gbps", "0.5", "--workload", "uniform",
-                    "--vram-limit", "off")
+                    "--vram-limit", "off", "--cpu-assist", "off")
     for row in rows:
         check_row(row)
         assert all(row[name] > 0 for name in PROBED)
@@ -187,7 +187,8 @@ def test_rows_say_which_part_of_the_floor_they_reached(ufm):
 
 
 def test_many_layers_are_measured_against_their_own_misses(ufm):
-    row = ufm.rows("--experts", "16", "--layers", "4", "--modes", "ufm", "--link-gbps", "0.5")[0]
+    row = ufm.rows("--experts", "16", "--layers", "4", "--modes", "ufm", "--link-gbps", "0.5",
+                   "--cpu-assist", "off")[0]
     check_row(row)
     assert row["floor_kind"] == "measured"
     assert row["floor_misses"] == pytest.approx(

@@ -72,7 +72,9 @@ def test_every_row_is_a_process_that_adds_up(ufm):
         copied = row["bank_bytes"] if placed else row["h2d_weight_bytes"]
         assert total(of, "copy") == copied
         assert total(of, "write back") == row["d2h_weight_bytes"]
-        assert total(of, "experts", "experts") == row["uses"]
+        assert count["expert"] == row["cpu_uses"]
+        assert total(of, "expert") == row["cpu_weight_bytes"]
+        assert total(of, "experts", "experts") + count["expert"] == row["uses"]
         assert count["step"] == row["steps"] == 2
         assert count["layer"] == count["call"] == count["combine"] == 4
         assert count["route"] == 4
@@ -85,9 +87,21 @@ def test_every_row_is_a_process_that_adds_up(ufm):
         assert {e["args"]["layer"] for e in of if e["name"] == "layer"} == {0, 1}
 
 
+def test_the_cpu_path_has_a_track(ufm):
+    row, = ufm.rows("--experts", "64", "--modes", "ufm", "--cpu-assist", "2", "--cpu-share", "50",
+                    "--timeline", "t.json")
+    events, _ = read(ufm.folder / "t.json")
+    check_form(events)
+    _, spans = processes(events)
+    experts = [e for e in spans[1] if e["name"] == "expert"]
+    assert len(experts) >= row["cpu_uses"] > 0  # those of the warm-up are drawn too
+    assert all(e["args"]["tokens"] >= 1 and e["args"]["bytes"] == row["expert_bytes"]
+               for e in experts)
+
+
 def test_copies_and_stalls_of_a_slow_link(ufm):
     row, = ufm.rows("--experts", "64", "--modes", "ufm", "--warmup", "0", "--link-gbps", "1",
-                    "--timeline", "t.json")
+                    "--cpu-assist", "off", "--timeline", "t.json")
     events, _ = read(ufm.folder / "t.json")
     _, spans = processes(events)
     copies = [e for e in spans[1] if e["name"] == "copy"]

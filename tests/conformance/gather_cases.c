@@ -139,10 +139,37 @@ static void gather_zero_row(void **state)
 		assert_true(out[i] == 0.0f);
 }
 
+/* From page-locked host memory and to it, as the CPU beside a device gets and gives its rows. */
+static void gather_host_memory(void **state)
+{
+	(void)state;
+	enum { ROWS = 13, WIDTH = 100 };
+	float *in = host_alloc(ROWS * WIDTH * sizeof *in),
+		  *out = host_alloc(ROWS * WIDTH * sizeof *out);
+	ufm_devptr middle = device_alloc(ROWS * WIDTH * sizeof *in), in_view, out_view;
+
+	random_f32(in, ROWS * WIDTH, 3.0f);
+	OK(the.backend->host_view(the.device, in, &in_view));
+	OK(the.backend->host_view(the.device, out, &out_view));
+	ufm_gather_args args = {.x = in_view,
+	                        .x_stride = WIDTH,
+	                        .x_dtype = UFM_F32,
+	                        .first = 2,
+	                        .rows = ROWS - 2,
+	                        .d_model = WIDTH,
+	                        .out = middle};
+	OK(the.backend->gather(the.stream, &args));
+	args.x = middle;
+	args.first = 0;
+	args.out = out_view + sizeof(float) * WIDTH;
+	OK(the.backend->gather(the.stream, &args));
+	OK(the.backend->stream_sync(the.stream));
+	assert_memory_equal(out + WIDTH, in + 2 * WIDTH, (ROWS - 2) * WIDTH * sizeof *in);
+	assert_true(isnan(out[WIDTH - 1]) && isnan(out[(ROWS - 1) * WIDTH]));
+}
+
 static const struct CMUnitTest cases[] = {
-	CASE(gather_shapes),
-	CASE(gather_strides),
-	CASE(gather_no_rows),
-	CASE(gather_zero_row),
+	CASE(gather_shapes),   CASE(gather_strides),     CASE(gather_no_rows),
+	CASE(gather_zero_row), CASE(gather_host_memory),
 };
 const case_list gather_cases = CASE_LIST(cases);

@@ -27,11 +27,23 @@ static bool allow(void *ctx, size_t size_bytes)
 	return p->for_ever ? number < p->fail_at : number != p->fail_at;
 }
 
+/* Half of the misses are streamed, half computed by the CPU. */
+static fixture_config assisted(uint32_t tokens, uint32_t max_tokens)
+{
+	return (fixture_config){.layers = 2,
+	                        .slots_max = 3,
+	                        .tokens = tokens,
+	                        .max_tokens = max_tokens,
+	                        .cpu_assist = UFM_CPU_ON,
+	                        .cpu_threads = 2,
+	                        .cpu_share_percent = 50,
+	                        .timeline_events = 9};
+}
+
 static ufm_status open_run_close(void)
 {
 	fixture f;
-	fixture_config c = {
-		.layers = 2, .slots_max = 3, .tokens = 5, .max_tokens = 2, .timeline_events = 9};
+	fixture_config c = assisted(5, 2);
 	ufm_status status = fixture_open(&f, &c);
 	if (status != UFM_OK)
 		return status;
@@ -81,7 +93,7 @@ static void steps_do_not_allocate(void **state)
 {
 	(void)state;
 	fixture f;
-	fixture_config c = {.layers = 2, .slots_max = 3, .tokens = 5, .timeline_events = 9};
+	fixture_config c = assisted(5, 5);
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	plan p = {.fail_at = 0, .for_ever = true};
 	alloc_set_hook(allow, &p);

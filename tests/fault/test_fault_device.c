@@ -125,11 +125,19 @@ static fixture_config small_model(const ufm_backend *b)
 		.layers = 1, .experts = 7, .slots_max = 3, .tokens = 6, .max_tokens = 4, .backend = b};
 }
 
-static void opening_fails_cleanly(void **state)
+/* The same with threads that compute half of the misses; the last row table is longer than a call. */
+static fixture_config assisted_model(const ufm_backend *b, bool long_calls)
 {
-	(void)state;
-	ufm_backend b = faulty_backend();
-	fixture_config c = small_model(&b);
+	fixture_config c = small_model(b);
+	c.max_tokens = long_calls ? c.max_tokens : c.tokens;
+	c.cpu_assist = UFM_CPU_ON;
+	c.cpu_threads = 2;
+	c.cpu_share_percent = 50;
+	return c;
+}
+
+static void open_in_vain(fixture_config c)
+{
 	fixture f;
 	atomic_store(&faults.fail_at, UINT64_MAX);
 	atomic_store(&faults.calls, 0);
@@ -147,15 +155,14 @@ static void opening_fails_cleanly(void **state)
 }
 
 /* One engine survives the failure of every call of a step. */
-static void steps_fail_locally(void **state)
+static void fail_steps(fixture_config c)
 {
-	(void)state;
-	ufm_backend b = faulty_backend();
-	fixture_config c = small_model(&b);
 	fixture f, clean;
 	atomic_store(&faults.fail_at, UINT64_MAX);
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	c.backend = &cpu_backend;
+	c.cpu_assist = UFM_CPU_OFF;
+	c.cpu_threads = c.cpu_share_percent = 0;
 	c.resident_all = 1;
 	c.slots_max = 0;
 	assert_int_equal(fixture_open(&clean, &c), UFM_OK);
@@ -433,6 +440,60 @@ static void failed_calls_do_not_write(void **state)
 	fixture_close(&f);
 }
 
+static void opening_fails_cleanly(void **state)
+{
+	(void)state;
+	ufm_backend b = faulty_backend();
+	open_in_vain(small_model(&b));
+	open_in_vain(assisted_model(&b, false));
+	open_in_vain(assisted_model(&b, true));
+	fixture_config probed = small_model(&b);
+	probed.cpu_assist = UFM_CPU_ON;
+	open_in_vain(probed);
+}
+
+static void steps_fail_locally(void **state)
+{
+	(void)state;
+	ufm_backend b = faulty_backend();
+	fail_steps(small_model(&b));
+}
+
+/* Copies fail while the threads compute: what they were given is done before the call returns. */
+static void assisted_steps_fail_locally(void **state)
+{
+	(void)state;
+	ufm_backend b = faulty_backend();
+	fail_steps(assisted_model(&b, false));
+	fail_steps(assisted_model(&b, true));
+}
+
+/* Whatever fails, waits and questions too, the next step is right. How often the copies are asked for
+ * depends on timing, so failures are planted at many places instead of at every one. */
+static void assisted_steps_survive_everything(void **state)
+{
+	(void)state;
+	ufm_backend b = thoroughly_faulty_backend();
+	fixture_config c = assisted_model(&b, false);
+	c.cpu_share_percent = 0;
+	fixture f;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	assert_int_equal(fixture_run(&f, 1), UFM_OK);
+	uint64_t want = fixture_hash(&f), failed = 0;
+	for (uint64_t at = 0; at < 200; at++) {
+		atomic_store(&faults.calls, 0);
+		atomic_store(&faults.fail_at, at);
+		failed += fixture_run(&f, 1) != UFM_OK;
+		atomic_store(&faults.fail_at, UINT64_MAX);
+		assert_int_equal(ufm_stream_sync(f.engine, NULL), UFM_OK);
+		assert_int_equal(fixture_run(&f, 1), UFM_OK);
+		assert_int_equal(fixture_hash(&f), want);
+	}
+	assert_true(failed > 20);
+	fixture_close(&f);
+}
+
 static void unreadable_expert_is_named(void **state)
 {
 	(void)state;
@@ -452,6 +513,8 @@ int main(void)
 		cmocka_unit_test(resizes_after_failed_steps),
 		cmocka_unit_test(failed_calls_do_not_write),
 		cmocka_unit_test(unreadable_expert_is_named),
+		cmocka_unit_test(assisted_steps_fail_locally),
+		cmocka_unit_test(assisted_steps_survive_everything),
 		cmocka_unit_test(the_timeline_outlives_failures),
 		cmocka_unit_test(resident_steps_fail_locally),
 	};

@@ -86,6 +86,10 @@ static ufm_status open_engine(fixture *f)
 	config.headroom_bytes = f->c.headroom_bytes;
 	config.vram_limit_bytes = f->c.vram_limit_bytes;
 	config.compute_threads = 2;
+	config.link_gbps = f->c.link_gbps;
+	config.cpu_assist = f->c.cpu_assist ? f->c.cpu_assist : UFM_CPU_OFF;
+	config.cpu_threads = f->c.cpu_threads;
+	config.cpu_share_percent = f->c.cpu_share_percent;
 	config.arena_bytes = (uint64_t)f->c.layers * (4ull * f->c.d_model * (f->c.experts + 1) + 1024);
 	return ufm_engine_open(f->host, &config, &f->engine);
 }
@@ -171,6 +175,21 @@ ufm_status fixture_run(fixture *f, uint64_t step)
 uint64_t fixture_hash(const fixture *f)
 {
 	return hash_bytes(HASH_SEED, f->y, (size_t)f->c.tokens * f->c.d_model * sizeof(float));
+}
+
+bool fixture_agrees(const fixture *f, const float *want)
+{
+	size_t count = (size_t)f->c.tokens * f->c.d_model;
+	if (strcmp(f->c.backend->name, "cpu") == 0)
+		return memcmp(f->y, want, count * sizeof *want) == 0;
+	float largest = 0, error = 0;
+	for (size_t i = 0; i < count; i++) {
+		largest = fmaxf(largest, fabsf(want[i]));
+		error = fmaxf(error, fabsf(f->y[i] - want[i]));
+		if (!isfinite(f->y[i]))
+			return false;
+	}
+	return error <= 1e-5f * largest;
 }
 
 uint64_t fixture_counter(fixture *f, const char *name)

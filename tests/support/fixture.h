@@ -3,6 +3,7 @@
 #ifndef UFM_TESTS_FIXTURE_H
 #define UFM_TESTS_FIXTURE_H
 
+#include <stdbool.h>
 #include <ufm/backend.h>
 
 #define FIXTURE_LAYERS_MAX 4
@@ -18,6 +19,9 @@ typedef struct fixture_config {
 	const char *store_filter;
 	const ufm_backend *backend; /* NULL: fixture_backend() */
 	uint64_t seed;
+	uint32_t cpu_assist; /* 0: UFM_CPU_OFF */
+	uint32_t cpu_threads, cpu_share_percent;
+	double link_gbps;
 	uint32_t timeline_events;
 } fixture_config;
 
@@ -45,6 +49,9 @@ void fixture_close(fixture *f);
 void fixture_fill_x(fixture *f, uint64_t step);
 /* x through all layers, y into f->y; returns after the last ticket. */
 ufm_status fixture_run(fixture *f, uint64_t step);
+/* Whether f->y is what another way to compute it gave: every bit on the cpu backend, whose kernels the CPU
+ * path shares; elsewhere sums round in another order, and 1e-5 of the largest element is allowed. */
+bool fixture_agrees(const fixture *f, const float *want);
 /* Hash of f->y. */
 uint64_t fixture_hash(const fixture *f);
 

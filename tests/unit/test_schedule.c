@@ -27,8 +27,8 @@ static void test_order(void **state)
 		{.expert = 5, .tokens = 9, .resident = true},
 		{.expert = 4, .tokens = 9},
 	};
-	const uint32_t expected[] = {8, 1, 4, 3, 2, 5, 9, 7};
-	const uint32_t launches[] = {0, 1, 2, 3, 4, 5, 6, 8};
+	const uint32_t expected[] = {8, 1, 3, 5, 4, 2, 9, 7};
+	const uint32_t launches[] = {0, 1, 1, 1, 2, 4, 6, 8};
 	schedule_plan plan = schedule_layer(demands, 8);
 
 	(void)state;
@@ -81,29 +81,58 @@ static schedule_demand random_demand(rng *r, uint32_t expert)
 	return d;
 }
 
-/* Once each, launches ascending, streamed ones alone in theirs and by tokens, shares even. */
+/* The misses that a share of the residents goes before: a quarter of them, at least 4, and one where
+ * there are no more than 4. */
+static uint32_t shares_expected(uint32_t streamed)
+{
+	if (streamed <= 4)
+		return 1;
+	return streamed <= 16 ? 4 : (streamed + 3) / 4;
+}
+
+/* Of residents that are not refilled next, in order: launches are the odd numbers of their shares,
+ * which differ by one at most. */
+static void check_shares(const schedule_demand *demands, schedule_plan plan)
+{
+	uint32_t shares = shares_expected(plan.streamed), sizes[300] = {0};
+	uint32_t least = UINT32_MAX, most = 0, residents = 0;
+
+	for (uint32_t i = 0; i < plan.resident && plan.streamed; i++) {
+		if (demands[i].launch == 0)
+			continue;
+		residents++;
+		assert_int_equal(demands[i].launch % 2, 1);
+		assert_true(demands[i].launch / 2 < shares);
+		sizes[demands[i].launch / 2]++;
+	}
+	for (uint32_t i = 0; i < shares && residents; i++) {
+		least = sizes[i] < least ? sizes[i] : least;
+		most = sizes[i] > most ? sizes[i] : most;
+	}
+	assert_true(residents == 0 || most - least <= 1);
+}
+
+/* Once each, residents before misses, launches ascending in either, misses alone in theirs and by
+ * tokens. */
 static void check_order(const schedule_demand *demands, uint32_t n, schedule_plan plan)
 {
-	uint32_t seen[300] = {0}, last_tokens = UINT32_MAX, share = 0, least = UINT32_MAX, most = 0;
+	uint32_t seen[300] = {0};
 
+	assert_int_equal(plan.resident + plan.streamed, n);
 	for (uint32_t i = 0; i < n; i++) {
-		const schedule_demand *d = &demands[i];
+		const schedule_demand *d = &demands[i], *before = i ? d - 1 : d;
 
 		assert_int_equal(seen[d->expert]++, 0);
-		assert_true(i == 0 || d->launch >= demands[i - 1].launch);
-		assert_int_equal(d->launch == 0, d->refilled_next || plan.streamed == 0);
-		share += d->resident && !d->refilled_next;
-		if (d->resident)
+		assert_int_equal(d->resident, i < plan.resident);
+		if (d->resident) {
+			assert_true(d->launch >= before->launch);
+			assert_int_equal(d->launch == 0, d->refilled_next || plan.streamed == 0);
 			continue;
-		assert_true(i == 0 || demands[i - 1].launch < d->launch);
-		assert_true(i + 1 == n || demands[i + 1].launch > d->launch);
-		assert_true(d->tokens <= last_tokens);
-		last_tokens = d->tokens;
-		least = share < least ? share : least;
-		most = share > most ? share : most;
-		share = 0;
+		}
+		assert_int_equal(d->launch, 2 + 2 * (i - plan.resident));
+		assert_true(i == plan.resident || d->tokens <= before->tokens);
 	}
-	assert_true(plan.streamed == 0 || (share == 0 && most - least <= 1));
+	check_shares(demands, plan);
 }
 
 static void test_order_of_many(void **state)
@@ -129,6 +158,85 @@ static void test_order_of_many(void **state)
 			if (demands[i].expert != again[i].expert)
 				fail_msg("seed %llu: position %u", (unsigned long long)seed, i);
 		}
+	}
+}
+
+/* ------------------------------------------------------------------ split */
+
+#define SPLIT_MAX 12
+
+static uint64_t end_of(const schedule_rates *r, const uint64_t *cpu_ns, uint32_t n, uint32_t taken)
+{
+	uint64_t link = r->link_busy_ns + (r->link_only + n - taken) * r->link_ns;
+	uint64_t cpu = r->cpu_busy_ns;
+
+	for (uint32_t i = 0; i < taken; i++)
+		cpu += cpu_ns[i];
+	return link > cpu ? link : cpu;
+}
+
+/* When the best of all ways to divide the misses ends, whichever the CPU gets. */
+static uint64_t best_of_all(const schedule_rates *r, const uint64_t *cpu_ns, uint32_t n)
+{
+	uint64_t best = UINT64_MAX;
+
+	for (uint32_t set = 0; set < 1u << n; set++) {
+		uint64_t link = r->link_busy_ns + r->link_only * r->link_ns, cpu = r->cpu_busy_ns;
+
+		for (uint32_t i = 0; i < n; i++) {
+			link += set >> i & 1 ? 0 : r->link_ns;
+			cpu += set >> i & 1 ? cpu_ns[i] : 0;
+		}
+		uint64_t end = link > cpu ? link : cpu;
+		best = end < best ? end : best;
+	}
+	return best;
+}
+
+static void test_split_of_few(void **state)
+{
+	const uint64_t even[] = {94, 94, 94};
+	schedule_rates r = {.link_ns = 180};
+
+	(void)state;
+	assert_int_equal(schedule_split(&r, even, 3), 2);
+	assert_int_equal(schedule_split(&r, even, 1), 1);
+	assert_int_equal(schedule_split(&r, even, 0), 0);
+	r.cpu_busy_ns = 87; /* the copy would end first */
+	assert_int_equal(schedule_split(&r, even, 1), 0);
+	r.link_busy_ns = 180;
+	assert_int_equal(schedule_split(&r, even, 1), 1);
+	r = (schedule_rates){.link_ns = 10, .link_only = 3};
+	assert_int_equal(schedule_split(&r, even, 3), 0);
+	r.link_ns = 1000;
+	assert_int_equal(schedule_split(&r, even, 3), 3);
+	r = (schedule_rates){.link_ns = 94}; /* as early either way: the device may keep what it gets */
+	assert_int_equal(schedule_split(&r, even, 1), 0);
+}
+
+/* Light experts cost no more than heavy ones, so no other way to divide them is better. */
+static void test_split_is_the_best(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 0; seed < 400; seed++) {
+		uint64_t cpu_ns[SPLIT_MAX] = {0};
+		uint32_t n = (uint32_t)(seed % (SPLIT_MAX + 1)), taken;
+		rng r;
+
+		rng_seed(&r, seed);
+		uint32_t step = rng_below(&r, 3) * 20;
+		for (uint32_t i = 0; i < n; i++)
+			cpu_ns[i] =
+				(i ? cpu_ns[i - 1] : 1 + rng_below(&r, 200)) + (step ? rng_below(&r, step) : 0);
+		schedule_rates rates = {.link_ns = 1 + rng_below(&r, 300),
+		                        .link_busy_ns = rng_below(&r, 300),
+		                        .cpu_busy_ns = rng_below(&r, 300),
+		                        .link_only = rng_below(&r, 4)};
+		taken = schedule_split(&rates, cpu_ns, n);
+		assert_true(taken <= n);
+		assert_int_equal(end_of(&rates, cpu_ns, n, taken), best_of_all(&rates, cpu_ns, n));
+		if (taken)
+			assert_true(end_of(&rates, cpu_ns, n, taken - 1) > end_of(&rates, cpu_ns, n, taken));
 	}
 }
 
@@ -242,6 +350,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order),        cmocka_unit_test(test_order_of_few),
 		cmocka_unit_test(test_all_resident), cmocka_unit_test(test_order_of_many),
+		cmocka_unit_test(test_split_of_few), cmocka_unit_test(test_split_is_the_best),
 		cmocka_unit_test(test_demands),      cmocka_unit_test(test_rows),
 	};
 

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* Measures the link alone, and link and CPU together, with what the engine will use. A probe of either
+ * on its own would promise what they do not give when they share the host's memory. */
+#include <sched.h>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "pager/pager_int.h"
+
+#define AHEAD 2u              /* copies in flight, and experts with the CPU */
+#define ENDED_MIN 4u          /* of each, for a rate; the first of each is not counted */
+#define WINDOW_NS 6000000u    /* and at least so long */
+#define GIVE_UP_NS 250000000u /* and no longer, if there is a rate by then */
+#define SLOTS_MAX 4u
+
+typedef struct side {
+	uint32_t issued, ended;
+	uint64_t first_ns, last_ns; /* when the first and the last ended */
+} side;
+
+typedef struct probe {
+	ufm_engine *e;
+	ufm_event *events[AHEAD];
+	uint32_t slots[SLOTS_MAX], keys[SLOTS_MAX]; /* key: of the tenant; UFM_KEY_NONE: free */
+	uint32_t slot_count;
+	uint32_t next_key, next_cpu_key;
+	side link, cpu;
+} probe;
+
+/* Slots at rest: free, or with bytes that may be put there again. */
+static void choose_slots(probe *p)
+{
+	ufm_engine *e = p->e;
+	lock_take(&e->lock);
+	for (uint32_t i = e->plan.slots; i-- > 0 && p->slot_count < SLOTS_MAX;) {
+		cache_slot view;
+		cache_get_slot(e->cache, i, &view);
+		if (view.state == SLOT_LOADING || view.pins)
+			continue;
+		p->keys[p->slot_count] = view.state == SLOT_READY ? view.key : UFM_KEY_NONE;
+		p->slots[p->slot_count++] = i;
+	}
+	lock_drop(&e->lock);
+}
+
+static ufm_status copy_next(probe *p)
+{
+	ufm_engine *e = p->e;
+	uint32_t at = p->link.issued % p->slot_count, keys = e->layers * e->experts;
+	uint32_t key = p->keys[at] != UFM_KEY_NONE ? p->keys[at] : p->next_key++ % keys;
+	ufm_status status =
+		e->b->copy(e->copy, UFM_COPY_H2D, slot_address(e, p->slots[at]),
+	               (ufm_devptr)(uintptr_t)host_block(e->host, key), e->desc.expert_bytes);
+	if (status == UFM_OK)
+		status = e->b->event_record(p->events[p->link.issued % AHEAD], e->copy);
+	p->link.issued += status == UFM_OK;
+	return status;
+}
+
+static void note_end(side *s, uint64_t now_ns)
+{
+	s->ended++;
+	s->last_ns = now_ns;
+	if (s->ended == 1)
+		s->first_ns = now_ns;
+}
+
+static ufm_status step_link(probe *p)
+{
+	int done = 1;
+	ufm_status status = UFM_OK;
+	if (p->link.ended < p->link.issued)
+		status = p->e->b->event_query(p->events[p->link.ended % AHEAD], &done);
+	if (status == UFM_OK && done && p->link.ended < p->link.issued)
+		note_end(&p->link, clock_now_ns());
+	while (status == UFM_OK && p->link.issued - p->link.ended < AHEAD)
+		status = copy_next(p);
+	return status;
+}
+
+static void step_cpu(probe *p)
+{
+	ufm_engine *e = p->e;
+	assist *pool = e->cpu.pool;
+	uint32_t keys = e->layers * e->experts, done = assist_done(pool);
+	for (; p->cpu.ended < done;)
+		note_end(&p->cpu, assist_span_of(pool, p->cpu.ended).end_ns);
+	while (assist_added(pool) - done < AHEAD && assist_added(pool) < e->experts) {
+		uint32_t key = keys - 1 - p->next_cpu_key++ % keys;
+		/* Neighbours overlap at their ends, so they write two rows in turn. */
+		float *y = e->cpu.table ? e->cpu.table : e->cpu.y;
+		y += assist_added(pool) % 2 * e->desc.d_model;
+		assist_add(pool, host_block(e->host, key), e->cpu.x, 1, y);
+	}
+}
+
+static bool enough(const probe *p, bool with_cpu, uint64_t spent_ns)
+{
+	bool counted = p->link.ended >= ENDED_MIN;
+	if (with_cpu)
+		counted = counted && (p->cpu.ended >= ENDED_MIN || p->cpu.ended == p->e->experts);
+	if (spent_ns >= GIVE_UP_NS)
+		return p->link.ended >= 2;
+	return counted && spent_ns >= WINDOW_NS;
+}
+
+static ufm_status run_window(probe *p, bool with_cpu)
+{
+	uint64_t begin_ns = clock_now_ns();
+	ufm_status status = UFM_OK;
+	p->link = p->cpu = (side){0};
+	if (with_cpu)
+		assist_begin(p->e->cpu.pool);
+	while (status == UFM_OK && !enough(p, with_cpu, clock_now_ns() - begin_ns)) {
+		status = step_link(p);
+		if (with_cpu)
+			step_cpu(p);
+		sched_yield();
+	}
+	if (with_cpu)
+		(void)assist_end(p->e->cpu.pool);
+	ufm_status synced = p->e->b->stream_sync(p->e->copy);
+	return status == UFM_OK ? synced : status;
+}
+
+static double each_ns(const side *s)
+{
+	return s->ended >= 2 ? (double)(s->last_ns - s->first_ns) / (s->ended - 1) : 0;
+}
+
+static double gbps(const probe *p, const side *s)
+{
+	double ns = each_ns(s);
+	return ns > 0 ? (double)p->e->desc.expert_bytes / ns : 0;
+}
+
+static ufm_status measure(probe *p, assist_figures *out)
+{
+	assist_figures f = {0};
+	ufm_status status = run_window(p, false);
+	f.link_alone_gbps = gbps(p, &p->link);
+	if (status == UFM_OK)
+		status = run_window(p, true);
+	if (status != UFM_OK)
+		return status;
+	f.link_gbps = gbps(p, &p->link);
+	f.cpu_gbps = gbps(p, &p->cpu);
+	f.sum_gbps = f.link_gbps + f.cpu_gbps;
+	f.copy_ns = (uint64_t)each_ns(&p->link);
+	f.expert_ns = (uint64_t)each_ns(&p->cpu);
+	*out = f;
+	return UFM_OK;
+}
+
+static ufm_status restore_free_slots(probe *p)
+{
+	ufm_status status = UFM_OK;
+	for (uint32_t i = 0; i < p->slot_count && status == UFM_OK; i++) {
+		if (p->keys[i] == UFM_KEY_NONE)
+			status = slots_poison(p->e, p->slots[i], 1);
+	}
+	return status;
+}
+
+ufm_status assist_probe(ufm_engine *e, assist_figures *out)
+{
+	probe p = {.e = e};
+	if (!e->cpu.pool)
+		return status_fail(UFM_EUNSUPPORTED, "probe of link and CPU: the CPU path is off");
+	engine_enter(e);
+	choose_slots(&p);
+	ufm_status status = e->b->stream_sync(e->compute); /* it may still read the row table */
+	if (status == UFM_OK && p.slot_count == 0)
+		status = status_fail(UFM_EBUSY, "probe of link and CPU: every slot is in use");
+	for (uint32_t i = 0; i < AHEAD && status == UFM_OK; i++)
+		status = e->b->event_open(e->device, &p.events[i]);
+	if (status == UFM_OK)
+		status = measure(&p, out);
+	if (status == UFM_OK)
+		status = restore_free_slots(&p);
+	for (uint32_t i = 0; i < AHEAD; i++) {
+		if (p.events[i])
+			e->b->event_close(p.events[i]);
+	}
+	engine_leave(e);
+	return status;
+}

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""--cpu-assist and --cpu-share: what they ask for is done, echoed and counted."""
+import json
+
+import pytest
+
+CASE = ("--experts", "48", "--modes", "ufm", "--steps", "3", "--warmup", "2", "--top-k", "4")
+
+
+def row(ufm, *arguments):
+    rows = ufm.rows(*CASE, *arguments)
+    assert len(rows) == 1 and rows[0]["status"] == "ok"
+    assert rows[0]["uses"] == sum(rows[0][path] for path in
+                                  ("resident_uses", "streamed_uses", "cpu_uses"))
+    return rows[0]
+
+
+def test_off(ufm):
+    for arguments in (("--cpu-assist", "off"), ("--cpu-share", "0"),
+                      ("--cpu-assist", "2", "--cpu-share", "0"),
+                      ("--cpu-assist", "off", "--cpu-share", "0")):
+        off = row(ufm, *arguments)
+        assert (off["cpu_assist"], off["cpu_threads"], off["cpu_share_percent"]) == ("off", 0, None)
+        assert off["cpu_uses"] == off["cpu_rows"] == off["cpu_weight_bytes"] == off["cpu_ms"] == 0
+        assert off["deterministic"] is True
+
+
+def test_auto_says_why_it_is_off(ufm):
+    auto = row(ufm)
+    assert auto["cpu_assist"] == "off: the device is this CPU"
+    assert auto["cpu_threads"] == auto["cpu_uses"] == 0
+    resident = ufm.rows("--experts", "8", "--modes", "ufm", "--link-gbps", "1")[0]
+    assert resident["cpu_assist"] == "off: every expert has a slot"
+
+
+@pytest.mark.parametrize("share", [1, 30, 50, 100])
+def test_a_share_is_kept(ufm, share):
+    """One layer whose every expert is used each step: the misses of a step are the same number."""
+    arguments = ("--top-k", "16", "--experts", "16", "--vram-target", "24MiB", "--cpu-assist", "2")
+    shared = row(ufm, *arguments, "--cpu-share", str(share))
+    misses = shared["streamed_uses"] + shared["cpu_uses"]
+    assert misses % 3 == 0
+    assert shared["cpu_uses"] == misses // 3 * share // 100 * 3
+    assert shared["cpu_weight_bytes"] == shared["cpu_uses"] * shared["expert_bytes"]
+    assert shared["cpu_rows"] == shared["cpu_uses"] * 32  # every token chose every expert
+    assert (shared["cpu_ms"] > 0) == (shared["cpu_uses"] > 0)
+    assert shared["cpu_assist"] == "on" and shared["cpu_threads"] == 2
+    assert shared["cpu_share_percent"] == share and shared["deterministic"] is True
+    assert shared["output_hash"] == row(ufm, *arguments[:-2])["output_hash"]
+
+
+def test_a_number_of_threads_turns_it_on(ufm):
+    plain, on = row(ufm, "--cpu-assist", "off"), row(ufm, "--cpu-assist", "3")
+    assert on["cpu_assist"] == "on" and on["cpu_threads"] == 3 and on["cpu_share_percent"] is None
+    assert on["deterministic"] is True  # the device's kernels are the same
+    assert on["output_hash"] == plain["output_hash"]
+
+
+def test_other_modes_have_no_misses(ufm):
+    rows = ufm.rows("--experts", "8", "--modes", "baseline,naive_offload", "--cpu-assist", "2")
+    assert [(r["cpu_assist"], r["cpu_threads"], r["cpu_uses"]) for r in rows] == [("off", 0, 0)] * 2
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (("--cpu-assist", "0"), "--cpu-assist: found '0', expected auto, off, or 1 to"),
+    (("--cpu-assist", "yes"), "--cpu-assist: found 'yes'"),
+    (("--cpu-assist", "2x"), "--cpu-assist: found '2x'"),
+    (("--cpu-assist", "-1"), "--cpu-assist: found '-1'"),
+    (("--cpu-assist", "99999999999"), "--cpu-assist: found '99999999999'"),
+    (("--cpu-share", "101"), "--cpu-share: found '101', expected auto, or 0 to 100"),
+    (("--cpu-share", "50%"), "--cpu-share: found '50%'"),
+    (("--cpu-assist", "off", "--cpu-share", "10"), "--cpu-share: found 10, expected auto or 0"),
+])
+def test_wrong_values(ufm, arguments, expected):
+    ended = ufm.bench("--no-out", *arguments)
+    assert ended.returncode == 2
+    assert expected in ended.stderr and ended.stderr.count("\n") <= 2
+
+
+def test_options_are_echoed(ufm):
+    ended = ufm.bench(*CASE, "--out", "out", "--no-figures", "--cpu-assist", "1", "--cpu-share", "25")
+    assert ended.returncode == 0, ended.stderr
+    with open(ufm.folder / "out" / "summary.json", encoding="utf-8") as file:
+        config = json.load(file)["config"]
+    assert config["cpu-assist"] == {"value": "1", "origin": "command line"}
+    assert config["cpu-share"] == {"value": "25", "origin": "command line"}

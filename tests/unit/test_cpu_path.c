@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* When the CPU path is on, what an engine says of it, and the probe. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "pager/pager.h"
+#include "support/fixture.h"
+
+static ufm_engine_info info_of(const fixture_config *c)
+{
+	fixture f;
+	static char line[192];
+	ufm_engine_info info;
+	assert_int_equal(fixture_open(&f, c), UFM_OK);
+	ufm_engine_get_info(f.engine, &info);
+	strncpy(line, info.cpu_assist, sizeof line - 1);
+	info.cpu_assist = line;
+	fixture_close(&f);
+	return info;
+}
+
+static void what_is_asked_is_said(void **state)
+{
+	(void)state;
+	fixture_config c = {.slots_max = 3};
+	ufm_engine_info info = info_of(&c);
+	assert_string_equal(info.cpu_assist, "off");
+	assert_int_equal(info.cpu_threads, 0);
+	c.cpu_assist = UFM_CPU_ON;
+	c.cpu_threads = 3;
+	info = info_of(&c);
+	assert_string_equal(info.cpu_assist, "on");
+	assert_int_equal(info.cpu_threads, 3);
+	assert_int_equal(info.cpu_share_percent, 0);
+	c.cpu_threads = 0;
+	c.cpu_share_percent = 40;
+	info = info_of(&c);
+	assert_true(info.cpu_threads >= 1);
+	assert_int_equal(info.cpu_share_percent, 40);
+}
+
+static void wrong_configurations(void **state)
+{
+	(void)state;
+	static const fixture_config wrong[] = {
+		{.slots_max = 3, .cpu_assist = 3},
+		{.slots_max = 3, .cpu_assist = UFM_CPU_ON, .cpu_threads = 1025},
+		{.slots_max = 3, .cpu_assist = UFM_CPU_ON, .cpu_share_percent = 101},
+		{.slots_max = 3, .cpu_assist = UFM_CPU_OFF, .cpu_share_percent = 1},
+		{.slots_max = 3, .cpu_assist = UFM_CPU_OFF, .cpu_threads = 1},
+	};
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		fixture f;
+		assert_int_equal(fixture_open(&f, &wrong[i]), UFM_EINVAL);
+		assert_non_null(strstr(ufm_last_error(), "cpu_"));
+	}
+}
+
+static ufm_status open_auto(fixture *f, ufm_engine **out, ufm_engine_config *config)
+{
+	config->cpu_assist = UFM_CPU_AUTO;
+	return ufm_engine_open(f->host, config, out);
+}
+
+static void check_auto(fixture *f, ufm_engine_config config, const char *why)
+{
+	ufm_engine *e;
+	ufm_engine_info info;
+	assert_int_equal(open_auto(f, &e, &config), UFM_OK);
+	ufm_engine_get_info(e, &info);
+	if (strncmp(info.cpu_assist, why, strlen(why)) != 0)
+		fail_msg("found '%s', expected '%s'", info.cpu_assist, why);
+	assert_int_equal(info.cpu_threads, 0);
+	ufm_engine_close(e);
+}
+
+static void auto_says_why_not(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.slots_max = 3};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	ufm_engine_config config;
+	UFM_STRUCT_INIT(&config);
+	config.slots_max = 3;
+	check_auto(&f, config, "off: the layer level is not used");
+	config.max_tokens = 4;
+	config.top_k_max = 2;
+	if (strcmp(f.c.backend->name, "cpu") == 0)
+		check_auto(&f, config, "off: the device is this CPU");
+	config.slots_max = 0;
+	check_auto(&f, config, "off: every expert has a slot");
+	fixture_close(&f);
+}
+
+/* A link so slow that any CPU beats it: auto measures, turns the path on, and has rates. */
+static void auto_measures(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.slots_max = 3, .d_model = 256, .d_hidden = 256};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	if (strcmp(f.c.backend->name, "cpu") != 0 || assist_threads_default() == 0) {
+		print_message("skipped: needs the cpu backend and a second core\n");
+		fixture_close(&f);
+		skip();
+	}
+	ufm_engine_config config;
+	ufm_engine_info info;
+	ufm_engine *e;
+	assist_figures rates;
+	UFM_STRUCT_INIT(&config);
+	config.slots_max = 3;
+	config.max_tokens = 1;
+	config.top_k_max = 1;
+	config.link_gbps = 0.02;
+	assert_int_equal(open_auto(&f, &e, &config), UFM_OK);
+	ufm_engine_get_info(e, &info);
+	engine_rates(e, &rates);
+	assert_true(rates.link_alone_gbps > 0 && rates.link_alone_gbps < 0.021);
+	bool pays = rates.sum_gbps >= 1.05 * rates.link_alone_gbps;
+	assert_int_equal(info.cpu_threads > 0, pays);
+	assert_int_equal(strcmp(info.cpu_assist, "on") == 0, pays);
+	ufm_engine_close(e);
+	fixture_close(&f);
+}
+
+/* The probe leaves what lies in the slots as it was, and the counters too. */
+static void probe_disturbs_nothing(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.experts = 9, .slots_max = 4, .cpu_assist = UFM_CPU_ON, .cpu_threads = 2};
+	assist_figures rates;
+	float want[3][16 * 24];
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	engine_rates(f.engine, &rates);
+	assert_true(rates.sum_gbps == 0); /* nothing had to be decided */
+	for (uint64_t step = 0; step < 3; step++) {
+		assert_int_equal(fixture_run(&f, step), UFM_OK);
+		memcpy(want[step], f.y, sizeof want[step]);
+	}
+	for (uint64_t step = 0; step < 3; step++) {
+		uint64_t bytes = fixture_counter(&f, "h2d_weight_bytes");
+		assert_int_equal(assist_probe(f.engine, &rates), UFM_OK);
+		assert_true(rates.link_alone_gbps > 0 && rates.link_gbps > 0 && rates.copy_ns > 0);
+		assert_true(rates.sum_gbps == rates.link_gbps + rates.cpu_gbps);
+		assert_int_equal(fixture_counter(&f, "h2d_weight_bytes"), bytes);
+		assert_int_equal(fixture_run(&f, step), UFM_OK);
+		assert_true(fixture_agrees(&f, want[step]));
+	}
+	assert_int_equal(fixture_identities(&f), 0);
+	fixture_close(&f);
+	c = (fixture_config){.slots_max = 3};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	assert_int_equal(assist_probe(f.engine, &rates), UFM_EUNSUPPORTED);
+	fixture_close(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_asked_is_said),  cmocka_unit_test(wrong_configurations),
+		cmocka_unit_test(auto_says_why_not),      cmocka_unit_test(auto_measures),
+		cmocka_unit_test(probe_disturbs_nothing),
+	};
+	return cmocka_run_group_tests_name("cpu path", tests, NULL, NULL);
+}
