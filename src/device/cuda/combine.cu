@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The weighted sum of a token's rows, in router order. */
 #include "device/cuda/kernels.h"
+#include "device/cuda/launch.cuh"
 #include "device/cuda/numbers.cuh"
 
 #define THREADS 128u
@@ -18,6 +19,8 @@ __global__ void __launch_bounds__(THREADS) combine_tokens(ufm_combine_args a)
 	const float *gates = (const float *)a.gates + (uint64_t)token * a.top_k;
 	bool empty = !a.residual;
 
+	chain_wait();
+	chain_start();
 	if (c >= a.d_model)
 		return;
 	/* -0 + p has the bits of p for every p: the sum starts as the first product */
@@ -44,12 +47,11 @@ __global__ void __launch_bounds__(THREADS) combine_tokens(ufm_combine_args a)
 	element_put((void *)a.y, a.y_dtype, token * a.y_stride + c, empty ? 0.0f : sum);
 }
 
-cudaError_t kernels_combine(const ufm_combine_args *args, cudaStream_t stream)
+cudaError_t kernels_combine(const ufm_combine_args *args, bool chained, cudaStream_t stream)
 {
 	dim3 grid(args->tokens, (args->d_model + THREADS - 1) / THREADS);
 
-	combine_tokens<<<grid, THREADS, 0, stream>>>(*args);
-	return cudaGetLastError();
+	return launch_chained(chained, combine_tokens, grid, THREADS, 0, stream, *args);
 }
 
 cudaError_t kernels_load_combine(void)

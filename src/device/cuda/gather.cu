@@ -5,6 +5,7 @@
  * function of the width alone, however the columns are read.
  */
 #include "device/cuda/kernels.h"
+#include "device/cuda/launch.cuh"
 #include "device/cuda/numbers.cuh"
 
 #define THREADS 256u
@@ -85,12 +86,14 @@ template <bool WIDE, bool NORM>
 __global__ void __launch_bounds__(THREADS) gather_rows(ufm_gather_args a)
 {
 	uint32_t i = blockIdx.x, first = GROUP * threadIdx.x;
-	uint64_t row = a.index ? ((const uint32_t *)a.index)[i] : (uint64_t)a.first + i;
-	uint64_t at = row * a.x_stride;
 	const void *x = (const void *)a.x, *norm = (const void *)a.norm_weight;
 	float *out = (float *)a.out + (uint64_t)i * a.d_model, squares = 0.0f, factor = 1.0f;
 	group held[HELD], weight[HELD];
 
+	chain_wait();
+	chain_start();
+	uint64_t row = a.index ? ((const uint32_t *)a.index)[i] : (uint64_t)a.first + i;
+	uint64_t at = row * a.x_stride;
 #pragma unroll
 	for (uint32_t h = 0; h < HELD; h++) {
 		uint32_t c = first + h * GROUP * THREADS;
@@ -118,22 +121,21 @@ __global__ void __launch_bounds__(THREADS) gather_rows(ufm_gather_args a)
 	}
 }
 
-template <bool WIDE> static cudaError_t launch(const ufm_gather_args *args, cudaStream_t stream)
+template <bool WIDE>
+static cudaError_t launch(const ufm_gather_args *args, bool chained, cudaStream_t stream)
 {
-	if (args->norm_weight)
-		gather_rows<WIDE, true><<<args->rows, THREADS, 0, stream>>>(*args);
-	else
-		gather_rows<WIDE, false><<<args->rows, THREADS, 0, stream>>>(*args);
-	return cudaGetLastError();
+	return launch_chained(chained,
+	                      args->norm_weight ? gather_rows<WIDE, true> : gather_rows<WIDE, false>,
+	                      dim3(args->rows), THREADS, 0, stream, *args);
 }
 
-cudaError_t kernels_gather(const ufm_gather_args *args, cudaStream_t stream)
+cudaError_t kernels_gather(const ufm_gather_args *args, bool chained, cudaStream_t stream)
 {
 	uint64_t x_align = args->x_dtype == UFM_F32 ? 16 : 8;
 	bool wide = args->d_model % GROUP == 0 && args->x_stride % GROUP == 0 &&
 	            args->x % x_align == 0 && args->out % 16 == 0 && args->norm_weight % 16 == 0;
 
-	return wide ? launch<true>(args, stream) : launch<false>(args, stream);
+	return wide ? launch<true>(args, chained, stream) : launch<false>(args, chained, stream);
 }
 
 template <bool WIDE> static cudaError_t load_code(void)

@@ -7,6 +7,7 @@
  * and no sum depends on time.
  */
 #include "device/cuda/kernels.h"
+#include "device/cuda/launch.cuh"
 #include "device/cuda/numbers.cuh"
 
 #define THREADS_FEW 128u
@@ -152,6 +153,8 @@ __global__ void __launch_bounds__(THREADS_MANY) group_rows(ufm_group_args a, uin
 
 	for (uint32_t i = threadIdx.x; i < warps * a.experts; i += blockDim.x)
 		counts[i] = 0;
+	chain_wait();
+	chain_start();
 	__syncthreads();
 	if (warp < warps)
 		count_rows(a, mine, counts + warp * a.experts);
@@ -162,7 +165,7 @@ __global__ void __launch_bounds__(THREADS_MANY) group_rows(ufm_group_args a, uin
 		place_rows(a, mine, counts + warp * a.experts);
 }
 
-cudaError_t kernels_group(const ufm_group_args *args, cudaStream_t stream)
+cudaError_t kernels_group(const ufm_group_args *args, bool chained, cudaStream_t stream)
 {
 	uint32_t assignments = args->tokens * args->top_k;
 	uint32_t threads = assignments <= FEW_ASSIGNMENTS ? THREADS_FEW : THREADS_MANY;
@@ -172,8 +175,8 @@ cudaError_t kernels_group(const ufm_group_args *args, cudaStream_t stream)
 	warps = warps < threads / WARP ? warps : threads / WARP;
 	warps = warps < most ? warps : most;
 	size_t shared_bytes = (size_t)warps * args->experts * sizeof(uint32_t);
-	group_rows<<<1, threads, shared_bytes, stream>>>(*args, warps);
-	return cudaGetLastError();
+	return launch_chained(chained, group_rows, dim3(1), threads, shared_bytes, stream, *args,
+	                      warps);
 }
 
 cudaError_t kernels_load_group(uint32_t *experts_max)

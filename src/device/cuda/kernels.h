@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The kernels of the cuda plugin: each function enqueues launches on a stream and returns the error of
- * the launch. Arguments have been checked. */
+ * the launch. Arguments have been checked. chained: the device can begin a kernel while the one before
+ * ends (launch.cuh). */
 #ifndef UFM_DEVICE_CUDA_KERNELS_H
 #define UFM_DEVICE_CUDA_KERNELS_H
 
@@ -12,9 +13,9 @@
 extern "C" {
 #endif
 
-cudaError_t kernels_gather(const ufm_gather_args *args, cudaStream_t stream);
+cudaError_t kernels_gather(const ufm_gather_args *args, bool chained, cudaStream_t stream);
 
-cudaError_t kernels_route(const ufm_router_args *args, cudaStream_t stream);
+cudaError_t kernels_route(const ufm_router_args *args, bool chained, cudaStream_t stream);
 
 /* One product for the rows of several experts: out[r, u] = epilogue of sum over c of W[u, c] * x[r, c].
  * The same bits for a row however many rows and entries are computed together (product.cuh). */
@@ -33,7 +34,6 @@ typedef struct product_args {
 	const ufm_expert_rows *device_entries; /* instead; none has more than rows_max rows */
 	uint32_t entry_count, rows_max;
 	bool entries_known; /* not written by the work just before on the stream */
-	bool chained;       /* launch.cuh */
 	ufm_math math;
 	ufm_dtype dtype;          /* of matrices and biases */
 	uint32_t units, columns;  /* of the matrix: [units, columns] */
@@ -43,18 +43,18 @@ typedef struct product_args {
 	const float *x; /* [*, columns] */
 	float *out;     /* [*, units] */
 } product_args;
-cudaError_t kernels_product(const product_args *args, cudaStream_t stream);
+cudaError_t kernels_product(const product_args *args, bool chained, cudaStream_t stream);
 
-cudaError_t kernels_combine(const ufm_combine_args *args, cudaStream_t stream);
+cudaError_t kernels_combine(const ufm_combine_args *args, bool chained, cudaStream_t stream);
 
-cudaError_t kernels_group(const ufm_group_args *args, cudaStream_t stream);
+cudaError_t kernels_group(const ufm_group_args *args, bool chained, cudaStream_t stream);
 /* size_bytes is a multiple of 16. `units`: the device's multiprocessors. */
 typedef struct read_args {
 	ufm_devptr at, out;
 	uint64_t size_bytes;
 	uint32_t units;
 } read_args;
-cudaError_t kernels_read(const read_args *args, cudaStream_t stream);
+cudaError_t kernels_read(const read_args *args, bool chained, cudaStream_t stream);
 
 /* Loads the code of every kernel of a file. */
 cudaError_t kernels_load_gather(void);

@@ -20,7 +20,8 @@ static bool is_dtype(ufm_dtype dtype)
 		cuda_scope scope; \
 		ufm_status status = cuda_enter(stream->device, &scope); \
 		if (status == UFM_OK) \
-			status = CHECK_RUNTIME(stream->device, kernels_##operation, args, stream->stream); \
+			status = CHECK_RUNTIME(stream->device, kernels_##operation, args, \
+			                       stream->device->chains, stream->stream); \
 		cuda_leave(&scope); \
 		return status; \
 	}
@@ -157,7 +158,6 @@ ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args)
 		return cuda_fail(UFM_EINVAL,
 		                 "experts: x or hidden does not begin at a multiple of 16 bytes");
 	product_args hidden = hidden_product(args), output = output_product(args);
-	hidden.chained = output.chained = stream->device->chains;
 	hidden.entries_known = !args->device_entries;
 	output.entries_known = true;
 	ufm_status status = launch_product(stream, &hidden);

@@ -72,7 +72,7 @@ static bool is_aligned(const product_args *a)
 	       (!gated || a->gate % 16 == 0);
 }
 
-cudaError_t kernels_product(const product_args *a, cudaStream_t stream)
+cudaError_t kernels_product(const product_args *a, bool chained, cudaStream_t stream)
 {
 	launch_fn launch = arithmetic_of(a->dtype, a->math);
 	cudaError_t error = cudaSuccess;
@@ -81,7 +81,7 @@ cudaError_t kernels_product(const product_args *a, cudaStream_t stream)
 	l.p = {
 		a->units, a->columns, a->matrix,         a->bias, a->gate, a->gate_bias,  a->epilogue,
 		a->x,     a->out,     a->device_entries, 0,       0,       is_aligned(a), a->entries_known};
-	l.chained = a->chained;
+	l.chained = chained;
 	for (uint32_t tile = 0; tile < TILE_COUNT && !error; tile++) {
 		l.p.rows_above = rows_above(tile);
 		l.p.rows_most = tiles[tile].rows_most;

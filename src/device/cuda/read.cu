@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(THREADS)
 		atomicXor(out, of_block);
 }
 
-cudaError_t kernels_read(const read_args *args, cudaStream_t stream)
+cudaError_t kernels_read(const read_args *args, bool, cudaStream_t stream)
 {
 	uint64_t count = args->size_bytes / sizeof(uint4);
 	uint64_t wanted = (count + THREADS - 1) / THREADS, most = args->units * BLOCKS_A_UNIT;

@@ -7,6 +7,7 @@
  * on how many rows and tokens a warp takes.
  */
 #include "device/cuda/kernels.h"
+#include "device/cuda/launch.cuh"
 #include "device/cuda/numbers.cuh"
 
 #define WARPS 4u
@@ -41,6 +42,8 @@ __global__ void __launch_bounds__(THREADS) route_logits(ufm_router_args a)
 	const float *weight[E], *x[T];
 	float sums[E][T] = {};
 
+	chain_wait();
+	chain_start();
 	if (expert >= a.experts)
 		return;
 #pragma unroll
@@ -79,20 +82,21 @@ __global__ void __launch_bounds__(THREADS) route_logits(ufm_router_args a)
 }
 
 template <uint32_t V, uint32_t E, uint32_t T>
-static cudaError_t launch_logits(const ufm_router_args *a, cudaStream_t stream)
+static cudaError_t launch_logits(const ufm_router_args *a, bool chained, cudaStream_t stream)
 {
 	dim3 grid((a->tokens + T - 1) / T, (a->experts + WARPS * E - 1) / (WARPS * E));
 
-	route_logits<V, E, T><<<grid, THREADS, 0, stream>>>(*a);
-	return cudaGetLastError();
+	return launch_chained(chained, route_logits<V, E, T>, grid, THREADS, 0, stream, *a);
 }
 
 /* Few tokens: as many warps as can be had. Many: weights and tokens are read for several at once. */
-template <uint32_t V> static cudaError_t logits_for(const ufm_router_args *a, cudaStream_t stream)
+template <uint32_t V>
+static cudaError_t logits_for(const ufm_router_args *a, bool chained, cudaStream_t stream)
 {
 	if (a->tokens == 1)
-		return launch_logits<V, 1, 1>(a, stream);
-	return a->tokens <= 64 ? launch_logits<V, 1, 4>(a, stream) : launch_logits<V, 4, 8>(a, stream);
+		return launch_logits<V, 1, 1>(a, chained, stream);
+	return a->tokens <= 64 ? launch_logits<V, 1, 4>(a, chained, stream)
+	                       : launch_logits<V, 4, 8>(a, chained, stream);
 }
 
 /* ------------------------------------------------------------------ scores */
@@ -202,6 +206,8 @@ __global__ void __launch_bounds__(THREADS) route_choose(ufm_router_args a)
 	uint32_t token = blockIdx.x * (blockDim.x / WARP) + warp;
 	float *scores = scores_of_block + (uint64_t)warp * a.experts;
 
+	chain_wait();
+	chain_start();
 	if (token >= a.tokens)
 		return;
 	for (uint32_t e = lane; e < a.experts; e += WARP)
@@ -214,17 +220,18 @@ __global__ void __launch_bounds__(THREADS) route_choose(ufm_router_args a)
 	choose(a, token, scores, lane);
 }
 
-cudaError_t kernels_route(const ufm_router_args *args, cudaStream_t stream)
+cudaError_t kernels_route(const ufm_router_args *args, bool chained, cudaStream_t stream)
 {
 	bool wide = args->d_model % 4 == 0 && args->x % 16 == 0 && args->weight % 16 == 0;
 	uint32_t warps = args->experts <= SHARED_EXPERTS_MAX && args->tokens > 1 ? WARPS : 1;
-	cudaError_t error = wide ? logits_for<4>(args, stream) : logits_for<1>(args, stream);
+	cudaError_t error =
+		wide ? logits_for<4>(args, chained, stream) : logits_for<1>(args, chained, stream);
 
 	if (error)
 		return error;
-	route_choose<<<(args->tokens + warps - 1) / warps, warps * WARP,
-	               (size_t)warps * args->experts * sizeof(float), stream>>>(*args);
-	return cudaGetLastError();
+	return launch_chained(chained, route_choose, dim3((args->tokens + warps - 1) / warps),
+	                      warps * WARP, (size_t)warps * args->experts * sizeof(float), stream,
+	                      *args);
 }
 
 template <uint32_t V> static cudaError_t load_logits(void)
