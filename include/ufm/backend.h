@@ -90,7 +90,7 @@ typedef struct ufm_router_args {
 	ufm_devptr weight; /* f32 [experts, d_model] */
 	uint32_t tokens, d_model, experts, top_k, norm_topk;
 	ufm_scoring scoring;
-	ufm_devptr ids;    /* out, i32 [tokens, top_k] */
+	ufm_devptr ids;    /* out, i32 [tokens, top_k]; may be page-locked host memory */
 	ufm_devptr gates;  /* out, f32 [tokens, top_k] */
 	ufm_devptr logits; /* workspace, f32 [tokens, experts] */
 } ufm_router_args;

@@ -5,6 +5,8 @@
 
 #include "moe/moe_int.h"
 
+#define STARTS_AHEAD 2u /* of the launch that reads the copy */
+
 static ufm_status flush(forward *f)
 {
 	if (f->piece_rows == 0)
@@ -102,11 +104,32 @@ ufm_status launch_streamed(forward *f, launches *at)
 	return run_group(f, f->buffers->demands + at->streamed++, 1);
 }
 
+/* The next copies begin before the launches that come first, as far as slots are free for them: a launch
+ * takes the host longer than the start of a copy. Another source copies when it is asked. */
+static ufm_status start_ahead(const forward *f, const launches *at, uint32_t *started)
+{
+	*started = *started > at->streamed ? *started : at->streamed;
+	while (f->layer->paged && *started < at->streamed_end &&
+	       *started - at->streamed < STARTS_AHEAD) {
+		uint32_t expert = f->buffers->demands[*started].expert;
+		ufm_status status = pager_layer_start(f->layer->engine, f->layer->config.layer, expert);
+		if (status != UFM_OK)
+			return status == UFM_EBUSY ? UFM_OK : status;
+		++*started;
+	}
+	return UFM_OK;
+}
+
 ufm_status launch_all(forward *f)
 {
 	launches at = launches_of(f);
+	uint32_t started = at.streamed;
 	ufm_status status = UFM_OK;
-	while (status == UFM_OK && (at.resident < at.resident_end || at.streamed < at.streamed_end))
+	while (status == UFM_OK && (at.resident < at.resident_end || at.streamed < at.streamed_end)) {
+		status = start_ahead(f, &at, &started);
+		if (status != UFM_OK)
+			break;
 		status = launch_is_resident(f, &at) ? launch_residents(f, &at) : launch_streamed(f, &at);
+	}
 	return status;
 }

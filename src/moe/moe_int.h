@@ -62,7 +62,8 @@ ufm_status stage_copy(forward *f, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr
 
 /* route.c: ids on the host, gates on the device; and both to the caller, once the rest succeeded */
 ufm_status route(forward *f);
-ufm_status route_on_device(forward *f); /* ids and gates on the device alone */
+/* Gates on the device alone, ids where they are wanted. */
+ufm_status route_on_device(forward *f, ufm_devptr ids);
 ufm_status report_routing(forward *f);
 
 /* launch.c: the experts, in pieces that fit the workspace. A cursor walks the launches by number:

@@ -52,7 +52,7 @@ static ufm_status enqueue(forward *f, ufm_devptr blocks)
 {
 	ufm_status status = stage_in(f);
 	if (status == UFM_OK)
-		status = route_on_device(f);
+		status = route_on_device(f, f->ws->ids);
 	if (status == UFM_OK)
 		status = group(f, blocks);
 	if (status == UFM_OK)

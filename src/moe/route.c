@@ -24,7 +24,8 @@ static ufm_status given(forward *f)
 	                  assignment_bytes(f));
 }
 
-static ufm_status route_piece(forward *f, uint32_t first, uint32_t tokens)
+/* ids: where they go. */
+static ufm_status route_piece(forward *f, ufm_devptr ids, uint32_t first, uint32_t tokens)
 {
 	const ufm_layer_config *c = &f->layer->config;
 	ufm_router_args router = {.x = f->ws->x,
@@ -35,23 +36,21 @@ static ufm_status route_piece(forward *f, uint32_t first, uint32_t tokens)
 	                          .top_k = c->top_k,
 	                          .norm_topk = c->norm_topk,
 	                          .scoring = c->scoring,
-	                          .ids = f->ws->ids + 4ull * first * c->top_k,
+	                          .ids = ids + 4ull * first * c->top_k,
 	                          .gates = f->ws->gates + 4ull * first * c->top_k,
 	                          .logits = f->ws->logits};
 	ufm_status status = stage_gather(f, 0, first, tokens);
 	return status == UFM_OK ? f->b->route(f->stream, &router) : status;
 }
 
-/* The one wait of the host in a layer. */
-static ufm_status fetch_ids(forward *f)
+/* The one wait of the host in a layer: for ids that the device writes to page-locked memory. */
+static ufm_status await_ids(forward *f)
 {
 	uint64_t mark;
-	ufm_status status =
-		stage_copy(f, UFM_COPY_D2H, address(f->buffers->ids), f->ws->ids, assignment_bytes(f));
-	if (status == UFM_OK)
-		status = pager_mark(f->layer->engine, f->stream, &mark);
+	ufm_status status = pager_mark(f->layer->engine, f->stream, &mark);
 	if (status != UFM_OK)
 		return status;
+	counter_add(f->counters, COUNTER_d2h_activation_bytes, assignment_bytes(f));
 	uint64_t begin_ns = clock_now_ns();
 	status = pager_wait_mark(f->layer->engine, mark, UFM_WAIT_FOREVER);
 	counter_add(f->counters, COUNTER_route_wait_ns, clock_now_ns() - begin_ns);
@@ -59,14 +58,14 @@ static ufm_status fetch_ids(forward *f)
 	return status;
 }
 
-ufm_status route_on_device(forward *f)
+ufm_status route_on_device(forward *f, ufm_devptr ids)
 {
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_ROUTE);
 	ufm_status status = UFM_OK;
 	uint32_t left = f->call->tokens;
 	for (uint32_t first = 0; left && status == UFM_OK;) {
 		uint32_t tokens = left < f->ws->route_tokens ? left : f->ws->route_tokens;
-		status = route_piece(f, first, tokens);
+		status = route_piece(f, ids, first, tokens);
 		first += tokens;
 		left -= tokens;
 	}
@@ -76,8 +75,8 @@ ufm_status route_on_device(forward *f)
 
 static ufm_status decide(forward *f)
 {
-	ufm_status status = route_on_device(f);
-	return status == UFM_OK ? fetch_ids(f) : status;
+	ufm_status status = route_on_device(f, f->buffers->ids_view);
+	return status == UFM_OK ? await_ids(f) : status;
 }
 
 ufm_status route(forward *f)

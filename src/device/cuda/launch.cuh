@@ -24,23 +24,36 @@ __device__ inline void chain_start(void)
 #endif
 }
 
+/* cluster: blocks that run together and see each other's shared memory; 0: each by itself. A device that
+ * can chain has clusters too. */
+template <typename... P>
+static cudaError_t launch_clusters(bool chained, unsigned cluster, void (*kernel)(P...), dim3 grid,
+                                   unsigned threads, size_t shared_bytes, cudaStream_t stream,
+                                   const P &...arguments)
+{
+	cudaLaunchAttribute attributes[2] = {};
+	cudaLaunchConfig_t config = {};
+
+	attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+	attributes[0].val.programmaticStreamSerializationAllowed = 1;
+	attributes[1].id = cudaLaunchAttributeClusterDimension;
+	attributes[1].val.clusterDim.x = cluster;
+	attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
+	config.gridDim = grid;
+	config.blockDim = dim3(threads);
+	config.dynamicSmemBytes = shared_bytes;
+	config.stream = stream;
+	config.attrs = attributes;
+	config.numAttrs = !chained ? 0 : cluster ? 2 : 1;
+	return cudaLaunchKernelEx(&config, kernel, arguments...);
+}
+
 /* chained: the device can. */
 template <typename... P>
 static cudaError_t launch_chained(bool chained, void (*kernel)(P...), dim3 grid, unsigned threads,
                                   size_t shared_bytes, cudaStream_t stream, const P &...arguments)
 {
-	cudaLaunchAttribute attribute = {};
-	cudaLaunchConfig_t config = {};
-
-	attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-	attribute.val.programmaticStreamSerializationAllowed = 1;
-	config.gridDim = grid;
-	config.blockDim = dim3(threads);
-	config.dynamicSmemBytes = shared_bytes;
-	config.stream = stream;
-	config.attrs = &attribute;
-	config.numAttrs = chained ? 1 : 0;
-	return cudaLaunchKernelEx(&config, kernel, arguments...);
+	return launch_clusters(chained, 0, kernel, grid, threads, shared_bytes, stream, arguments...);
 }
 
 #endif

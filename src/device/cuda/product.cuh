@@ -26,6 +26,7 @@
 #include "device/cuda/numbers.cuh"
 
 #define ENTRIES_MAX 240u /* a launch: as many as its parameters hold */
+#define ENTRIES_FEW 8u   /* or only so many, because parameters take time to pass */
 #define SEGMENTS 4u
 #define W_ROW_BYTES 128u /* of a row of weights in a stage */
 #define VECTORS (W_ROW_BYTES / 16u)
@@ -45,9 +46,9 @@ typedef struct product {
 	bool early;                            /* the entries are known before chain_wait() */
 } product;
 
-typedef struct entry_list {
-	ufm_expert_rows entries[ENTRIES_MAX];
-} entry_list;
+template <uint32_t N> struct entry_list {
+	ufm_expert_rows entries[N];
+};
 
 /* ------------------------------------------------------------------ arithmetic */
 
@@ -509,7 +510,8 @@ __device__ float finish_gated(const product &p, const char *block, uint32_t unit
 	return (p.epilogue == PRODUCT_GATED_SILU ? act_silu(gate) : act_gelu(gate)) * up;
 }
 
-__device__ inline ufm_expert_rows entry_of(const product &p, const entry_list &list)
+template <uint32_t N>
+__device__ ufm_expert_rows entry_of(const product &p, const entry_list<N> &list)
 {
 	ufm_expert_rows entry =
 		p.device_entries ? p.device_entries[blockIdx.z] : list.entries[blockIdx.z];
@@ -681,9 +683,9 @@ __device__ void few_store(const product &p, const char *block, const weights<A> 
 }
 
 /* Up to FEW_TOKENS rows times FEW_ROWS rows of weights. */
-template <class A>
+template <class A, uint32_t N>
 __global__ void __launch_bounds__(FEW_THREADS, 4)
-	multiply_few(const __grid_constant__ product p, const __grid_constant__ entry_list list)
+	multiply_few(const __grid_constant__ product p, const __grid_constant__ entry_list<N> list)
 {
 	extern __shared__ __align__(128) char memory[];
 	few_shared<A> &shared = *(few_shared<A> *)memory;
@@ -914,9 +916,9 @@ __device__ void many_store(const product &p, const char *block,
 	}
 }
 
-template <class T>
+template <class T, uint32_t N>
 __global__ void __launch_bounds__(T::threads, T::blocks)
-	multiply_many(const __grid_constant__ product p, const __grid_constant__ entry_list list)
+	multiply_many(const __grid_constant__ product p, const __grid_constant__ entry_list<N> list)
 {
 	extern __shared__ __align__(128) char memory[];
 	typename T::shared &shared = *(typename T::shared *)memory;
@@ -926,18 +928,18 @@ __global__ void __launch_bounds__(T::threads, T::blocks)
 	const char *block = (const char *)entry.block;
 	const weights<typename T::arithmetic> all(p, block);
 	uint32_t first = blockIdx.y * T::rows / MMA_ROWS * all.units_of_mma();
-	uint32_t done = blockIdx.x * T::tokens;
 	uint32_t chunks = (p.columns + T::arithmetic::columns - 1) / T::arithmetic::columns;
 
-	if (done >= entry.rows) {
+	if (blockIdx.x * T::tokens >= entry.rows)
 		chain_wait();
-		return;
+	for (uint32_t done = blockIdx.x * T::tokens; done < entry.rows; done += gridDim.x * T::tokens) {
+		uint32_t rows = min(entry.rows - done, T::tokens);
+		uint64_t row = (uint64_t)entry.row + done;
+		many_reader<T> reader(p, all, first, p.x + row * p.columns, rows);
+		many_columns<T>(reader, shared, chunks);
+		many_store<T>(p, block, all, first, shared, p.out + row * p.units, rows);
+		__syncthreads();
 	}
-	uint32_t rows = min(entry.rows - done, T::tokens);
-	uint64_t row = (uint64_t)entry.row + done;
-	many_reader<T> reader(p, all, first, p.x + row * p.columns, rows);
-	many_columns<T>(reader, shared, chunks);
-	many_store<T>(p, block, all, first, shared, p.out + row * p.units, rows);
 }
 
 /* ------------------------------------------------------------------ launch */
@@ -947,7 +949,7 @@ typedef enum product_tile { PRODUCT_FEW, PRODUCT_16, PRODUCT_24, PRODUCT_32 } pr
 
 typedef struct product_launch {
 	product p;
-	entry_list list;
+	entry_list<ENTRIES_MAX> list;
 	uint32_t count; /* entries */
 	uint32_t rows;  /* of the largest */
 	bool chained;
@@ -958,24 +960,48 @@ template <class A> struct launcher {
 	typedef tiling<A, 2, 4, 1, 3, 3, 2> tile24;
 	typedef tiling<A, 2, 4, 1, 4, 3, 2> tile32;
 
+	/* With as many parameters as there are entries. */
+	static cudaError_t start(void (*few_entries)(product, entry_list<ENTRIES_FEW>),
+	                         void (*all_entries)(product, entry_list<ENTRIES_MAX>), dim3 grid,
+	                         unsigned threads, size_t shared_bytes, const product_launch &l,
+	                         cudaStream_t stream)
+	{
+		entry_list<ENTRIES_FEW> some = {};
+
+		if (!l.p.device_entries && l.count > ENTRIES_FEW)
+			return launch_chained(l.chained, all_entries, grid, threads, shared_bytes, stream, l.p,
+			                      l.list);
+		for (uint32_t i = 0; i < l.count && !l.p.device_entries; i++)
+			some.entries[i] = l.list.entries[i];
+		return launch_chained(l.chained, few_entries, grid, threads, shared_bytes, stream, l.p,
+		                      some);
+	}
+	/* How many rows entries on the device have is not known here: a block goes on to further rows. */
 	template <class T> static cudaError_t many(const product_launch &l, cudaStream_t stream)
 	{
 		uint32_t units = l.p.epilogue >= PRODUCT_GATED_GELU ? T::rows / 2 : T::rows;
-		dim3 grid((l.rows + T::tokens - 1) / T::tokens, (l.p.units + units - 1) / units, l.count);
-		return launch_chained(l.chained, multiply_many<T>, grid, T::threads,
-		                      sizeof(typename T::shared), stream, l.p, l.list);
+		uint32_t row_tiles = (l.rows + T::tokens - 1) / T::tokens;
+		dim3 grid(l.p.device_entries ? 1 : row_tiles, (l.p.units + units - 1) / units, l.count);
+		return start(multiply_many<T, ENTRIES_FEW>, multiply_many<T, ENTRIES_MAX>, grid, T::threads,
+		             sizeof(typename T::shared), l, stream);
 	}
 	static cudaError_t few(const product_launch &l, cudaStream_t stream)
 	{
 		uint32_t units = l.p.epilogue >= PRODUCT_GATED_GELU ? FEW_ROWS / 2 : FEW_ROWS;
 		dim3 grid(1, (l.p.units + units - 1) / units, l.count);
-		return launch_chained(l.chained, multiply_few<A>, grid, FEW_THREADS, sizeof(few_shared<A>),
-		                      stream, l.p, l.list);
+		return start(multiply_few<A, ENTRIES_FEW>, multiply_few<A, ENTRIES_MAX>, grid, FEW_THREADS,
+		             sizeof(few_shared<A>), l, stream);
+	}
+	template <class K> static cudaError_t load_kernel(K *kernel, size_t shared_bytes)
+	{
+		return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+		                            (int)shared_bytes);
 	}
 	template <class T> static cudaError_t load_many(void)
 	{
-		return cudaFuncSetAttribute(multiply_many<T>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-		                            (int)sizeof(typename T::shared));
+		cudaError_t error = load_kernel(multiply_many<T, ENTRIES_FEW>, sizeof(typename T::shared));
+		return error ? error
+		             : load_kernel(multiply_many<T, ENTRIES_MAX>, sizeof(typename T::shared));
 	}
 	static cudaError_t launch(product_tile tile, const product_launch &l, cudaStream_t stream)
 	{
@@ -993,9 +1019,9 @@ template <class A> struct launcher {
 	}
 	static cudaError_t load(void)
 	{
-		cudaError_t error =
-			cudaFuncSetAttribute(multiply_few<A>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-		                         (int)sizeof(few_shared<A>));
+		cudaError_t error = load_kernel(multiply_few<A, ENTRIES_FEW>, sizeof(few_shared<A>));
+		if (!error)
+			error = load_kernel(multiply_few<A, ENTRIES_MAX>, sizeof(few_shared<A>));
 		if (!error)
 			error = load_many<tile16>();
 		if (!error)

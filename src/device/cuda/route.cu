@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Logits, then scores and the top k: two launches. The router's weights are the bulk, and one token
+ * Logits, then scores and the top k: two launches, or for few tokens one, of a cluster of blocks for
+ * each. The router's weights are the bulk, and one token
  * must not leave them to a few blocks: every warp takes some rows of them for some tokens, so that a
  * single token is spread over the device. A lane sums the columns that are its own modulo 32 (in groups
  * of V), in rising order, and the lanes' sums are added in one fixed tree: a token's bits do not depend
  * on how many rows and tokens a warp takes.
  */
+#include <cooperative_groups.h>
+
 #include "device/cuda/kernels.h"
 #include "device/cuda/launch.cuh"
 #include "device/cuda/numbers.cuh"
@@ -14,6 +17,11 @@
 #define THREADS (WARPS * WARP)
 /* Up to here the scores of a block's tokens fit 48 KiB; above, a block has one token. */
 #define SHARED_EXPERTS_MAX 3072u
+
+/* One launch: so many blocks a token, up to so many tokens. */
+#define CLUSTER 8u
+#define CLUSTER_WARPS 16u
+#define CLUSTER_TOKENS 8u
 
 #define CHOSEN (-1.0f) /* no score is negative */
 
@@ -220,10 +228,72 @@ __global__ void __launch_bounds__(THREADS) route_choose(ufm_router_args a)
 	choose(a, token, scores, lane);
 }
 
+/* ------------------------------------------------------------------ both at once */
+
+/* What one lane adds of a row of weights and a token, as route_logits does. */
+template <uint32_t V>
+__device__ float lane_sum(const float *weight, const float *x, uint32_t d_model, uint32_t lane)
+{
+	float sum = 0.0f;
+
+#pragma unroll 8
+	for (uint32_t c = lane * V; c < d_model; c += WARP * V) {
+		float w[V], values[V];
+		load<V>(weight + c, w);
+		load<V>(x + c, values);
+#pragma unroll
+		for (uint32_t i = 0; i < V; i++)
+			sum = fmaf(w[i], values[i], sum);
+	}
+	return sum;
+}
+
+/* The blocks of a token's cluster share the experts; the first collects the logits and chooses. */
+template <uint32_t V>
+__global__ void __launch_bounds__(CLUSTER_WARPS *WARP) route_cluster(ufm_router_args a)
+{
+#if __CUDA_ARCH__ >= 900
+	extern __shared__ float scores_of_token[];
+	cooperative_groups::cluster_group cluster = cooperative_groups::this_cluster();
+	float *collected = cluster.map_shared_rank(scores_of_token, 0);
+	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+	uint32_t token = blockIdx.x / CLUSTER, rank = blockIdx.x % CLUSTER;
+	const float *x = (const float *)a.x + (uint64_t)token * a.d_model;
+
+	cluster.sync(); /* all have begun: their memory is there */
+	chain_wait();
+	chain_start();
+	for (uint32_t e = rank * CLUSTER_WARPS + warp; e < a.experts; e += CLUSTER * CLUSTER_WARPS) {
+		const float *weight = (const float *)a.weight + (uint64_t)e * a.d_model;
+		float logit = warp_sum(lane_sum<V>(weight, x, a.d_model, lane));
+		if (lane == 0)
+			collected[e] = logit;
+	}
+	cluster.sync();
+	if (rank || warp)
+		return;
+	if (a.scoring == UFM_SCORE_SIGMOID)
+		sigmoid(scores_of_token, a.experts, lane);
+	else
+		softmax(scores_of_token, a.experts, lane);
+	__syncwarp();
+	choose(a, token, scores_of_token, lane);
+#endif
+}
+
+template <uint32_t V>
+static cudaError_t launch_cluster(const ufm_router_args *a, cudaStream_t stream)
+{
+	return launch_clusters(true, CLUSTER, route_cluster<V>, dim3(a->tokens * CLUSTER),
+	                       CLUSTER_WARPS * WARP, a->experts * sizeof(float), stream, *a);
+}
+
 cudaError_t kernels_route(const ufm_router_args *args, bool chained, cudaStream_t stream)
 {
 	bool wide = args->d_model % 4 == 0 && args->x % 16 == 0 && args->weight % 16 == 0;
 	uint32_t warps = args->experts <= SHARED_EXPERTS_MAX && args->tokens > 1 ? WARPS : 1;
+	if (chained && args->tokens <= CLUSTER_TOKENS && args->experts <= SHARED_EXPERTS_MAX)
+		return wide ? launch_cluster<4>(args, stream) : launch_cluster<1>(args, stream);
 	cudaError_t error =
 		wide ? logits_for<4>(args, chained, stream) : logits_for<1>(args, chained, stream);
 
@@ -241,6 +311,8 @@ template <uint32_t V> static cudaError_t load_logits(void)
 
 	if (!error)
 		error = cudaFuncGetAttributes(&attributes, route_logits<V, 1, 4>);
+	if (!error)
+		error = cudaFuncGetAttributes(&attributes, route_cluster<V>);
 	return error ? error : cudaFuncGetAttributes(&attributes, route_logits<V, 4, 8>);
 }
 

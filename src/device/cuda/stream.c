@@ -7,6 +7,7 @@
 
 #define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
 #define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
+#define SPIN_NS 4000000u /* of a wait without a limit */
 
 /* ------------------------------------------------------------------ streams */
 
@@ -129,6 +130,15 @@ ufm_status cuda_event_sync(ufm_event *event, uint64_t wait_ns)
 {
 	if (wait_ns != UFM_WAIT_FOREVER)
 		return wait_at_most(event, wait_ns);
+	/* The driver's own wait answers tens of microseconds late, which every layer of a decode step would
+	 * pay: it begins where such a wait is long anyway. */
+	uint64_t begin_ns = now_ns();
+	int done = 0;
+	ufm_status status = cuda_event_query(event, &done);
+	while (status == UFM_OK && !done && now_ns() - begin_ns < SPIN_NS)
+		status = cuda_event_query(event, &done);
+	if (status != UFM_OK || done)
+		return status;
 	return CHECK_RUNTIME(event->device, cudaEventSynchronize, event->event);
 }
 
