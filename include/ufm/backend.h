@@ -74,7 +74,7 @@ typedef enum ufm_copy_kind { UFM_COPY_H2D = 1, UFM_COPY_D2H = 2, UFM_COPY_D2D = 
  * else x / sqrt(mean(x²) + eps) * norm_weight. */
 typedef struct ufm_gather_args {
 	ufm_devptr x;      /* may be page-locked host memory, as out may */
-	uint64_t x_stride; /* elements */
+	uint64_t x_stride; /* elements; 0: every row is the first */
 	ufm_dtype x_dtype;
 	ufm_devptr index; /* u32 [rows] or 0 */
 	uint32_t first, rows, d_model;

@@ -260,10 +260,11 @@ static bool residents_are_left(const assisted *s)
 	return s->at.resident < s->at.resident_end;
 }
 
-/* Residents whose slot the first copies need. */
-static bool slots_must_be_freed(const assisted *s)
+/* Residents whose slot the first copies need: one before each copy. */
+static bool slot_must_be_freed(const assisted *s)
 {
-	return residents_are_left(s) && demand_at(s, s->at.resident)->launch == 0;
+	return residents_are_left(s) && demand_at(s, s->at.resident)->launch == 0 &&
+	       s->at.resident <= s->started - s->f->plan.resident;
 }
 
 /* What comes next in launch order, of residents and of misses that were started. */
@@ -286,7 +287,7 @@ static ufm_status give_out(assisted *s, bool *idle)
 	                   s->started - s->at.streamed < COPIES_AHEAD;
 	bool launch_is_left = residents_are_left(s) || s->at.streamed < s->started;
 	*idle = false;
-	if (slots_must_be_freed(s))
+	if (slot_must_be_freed(s))
 		return launch_next(s);
 	if (copy_is_due && s->copies < COPIES_AHEAD)
 		return give_link(s);

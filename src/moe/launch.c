@@ -88,12 +88,14 @@ bool launch_is_resident(const forward *f, const launches *at)
 	       demands[at->resident].launch < demands[at->streamed].launch;
 }
 
-/* All residents that start together. */
+/* All residents that start together. Those that copies wait for start one by one, so that the first copy
+ * need not wait for all of them. */
 ufm_status launch_residents(forward *f, launches *at)
 {
 	const schedule_demand *first = f->buffers->demands + at->resident;
 	uint32_t n = 1, left = at->resident_end - at->resident;
-	while (n < left && first[n].launch == first->launch)
+	bool alone = first->launch == 0 && f->plan.streamed;
+	while (!alone && n < left && first[n].launch == first->launch)
 		n++;
 	at->resident += n;
 	return run_group(f, first, n);

@@ -30,6 +30,7 @@ typedef struct forward {
 	pager_call *buffers;
 	ufm_devptr x; /* where x lies on the device */
 	uint64_t x_stride;
+	bool token_gathered; /* of a single token: all of ws->x is that */
 	uint32_t demand_count;
 	schedule_plan plan;
 	/* the piece being collected: rows [piece_first, piece_first + piece_rows) of the row table */

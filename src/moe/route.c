@@ -52,7 +52,7 @@ static ufm_status await_ids(forward *f)
 		return status;
 	counter_add(f->counters, COUNTER_d2h_activation_bytes, assignment_bytes(f));
 	uint64_t begin_ns = clock_now_ns();
-	status = pager_wait_mark(f->layer->engine, mark, UFM_WAIT_FOREVER);
+	status = pager_await_ids(f->layer->engine, mark);
 	counter_add(f->counters, COUNTER_route_wait_ns, clock_now_ns() - begin_ns);
 	span_host(f, TIMELINE_ROUTE_WAIT, begin_ns);
 	return status;

@@ -88,8 +88,23 @@ ufm_status stage_gather_to(forward *f, ufm_devptr index, uint32_t first, uint32_
 	return f->b->gather(f->stream, &args);
 }
 
+/* The one token of a call, for every row that it can have. */
+static ufm_status gather_token(forward *f)
+{
+	uint64_t stride = f->x_stride;
+	if (f->token_gathered)
+		return UFM_OK;
+	f->token_gathered = true;
+	f->x_stride = 0;
+	ufm_status status = stage_gather_to(f, 0, 0, f->layer->config.top_k, f->ws->x);
+	f->x_stride = stride;
+	return status;
+}
+
 ufm_status stage_gather(forward *f, ufm_devptr index, uint32_t first, uint32_t rows)
 {
+	if (f->call->tokens == 1)
+		return gather_token(f);
 	return stage_gather_to(f, index, first, rows, f->ws->x);
 }
 

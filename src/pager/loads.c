@@ -89,6 +89,12 @@ ufm_status loads_has_ended(ufm_engine *e, uint64_t number, bool *out)
 	return status;
 }
 
+ufm_event *loads_awaited(ufm_engine *e)
+{
+	load *oldest = load_at(e, e->load_oldest);
+	return e->load_oldest < e->load_next && oldest->waited ? oldest->end : NULL;
+}
+
 /* Waits for the oldest copy in flight. */
 static ufm_status retire_oldest(ufm_engine *e)
 {

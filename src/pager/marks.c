@@ -99,6 +99,28 @@ static ufm_status wait_event(ufm_engine *e, uint64_t mark, uint64_t wait_ns)
 	return passed ? UFM_OK : status;
 }
 
+/* What the compute stream waits for comes before the mark. */
+static ufm_status retire_meanwhile(ufm_engine *e)
+{
+	ufm_status status = UFM_OK;
+	while (status == UFM_OK) {
+		lock_take(&e->lock);
+		loads_step(e);
+		ufm_event *end = loads_awaited(e);
+		lock_drop(&e->lock);
+		if (!end)
+			return UFM_OK;
+		status = e->b->event_sync(end, UFM_WAIT_FOREVER);
+	}
+	return status;
+}
+
+ufm_status pager_await_ids(ufm_engine *e, uint64_t mark)
+{
+	ufm_status status = retire_meanwhile(e);
+	return status == UFM_OK ? wait_event(e, mark, UFM_WAIT_FOREVER) : status;
+}
+
 /* Copies that the mark came after have ended: their times are counted now, so that the counters are
  * exact for whoever waited. */
 ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns)

@@ -76,6 +76,9 @@ ufm_status pager_mark(ufm_engine *e, ufm_stream *stream, uint64_t *mark);
 /* Work enqueued on `stream` from now on comes after the mark. */
 ufm_status pager_order(ufm_engine *e, ufm_stream *stream, uint64_t mark);
 ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns);
+/* For a mark on the engine's stream. Copies that end before it are retired while the caller waits, so that
+ * nothing but the next layer is left to do when it passes. */
+ufm_status pager_await_ids(ufm_engine *e, uint64_t mark);
 
 /*
  * A span of the timeline between two points of the compute stream; both are given by one thread, in

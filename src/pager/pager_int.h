@@ -137,7 +137,7 @@ struct ufm_engine {
 	ufm_stream *resident_stream;    /* of the resident call that is being enqueued, or NULL; guarded
 	                                 * by layer_lock */
 	_Atomic bool unread; /* some call has ids to be counted; for readers without the lock */
-	uint64_t copy_ns;               /* of one copy, lately */
+	uint64_t copy_ns;    /* of one copy, lately */
 	span_log spans;
 	_Atomic uint32_t slots_used, slots_high_water;
 	counters counters;
@@ -184,6 +184,8 @@ ufm_status loads_open(ufm_engine *e);
 void loads_close(ufm_engine *e);
 /* Retires every copy that has ended, without waiting. */
 void loads_step(ufm_engine *e);
+/* The end of the oldest copy in flight that the compute stream waits for, or NULL. */
+ufm_event *loads_awaited(ufm_engine *e);
 /* Waits for every copy in flight and retires it. */
 ufm_status loads_drain(ufm_engine *e);
 /* Whether the bytes of a copy have arrived. */

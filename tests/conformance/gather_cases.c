@@ -25,14 +25,20 @@ static struct {
 	double ref[TOKENS * D_MAX];
 } data;
 
+/* Elements a token of what is uploaded; with stride 0 all rows are the first token. */
+static uint64_t width_of(const gather_case *c)
+{
+	return c->stride ? c->stride : c->d_model;
+}
+
 static void make_inputs(const gather_case *c)
 {
 	rng r;
 
 	rng_seed(&r, the.seed);
-	random_f32(data.x, TOKENS * (size_t)c->stride, 2.0f);
+	random_f32(data.x, TOKENS * (size_t)width_of(c), 2.0f);
 	random_f32(data.norm, c->d_model, 1.5f);
-	for (uint32_t i = 0; i < TOKENS * c->stride; i++) {
+	for (uint32_t i = 0; i < TOKENS * width_of(c); i++) {
 		data.bits[i] = bf16_from_f32(data.x[i]);
 		if (c->dtype == UFM_BF16)
 			data.x[i] = bf16_to_f32(data.bits[i]);
@@ -57,7 +63,7 @@ static void make_reference(const gather_case *c)
 
 static void check(const gather_case *c)
 {
-	size_t count = (size_t)c->rows * c->d_model, in = TOKENS * (size_t)c->stride;
+	size_t count = (size_t)c->rows * c->d_model, in = TOKENS * (size_t)width_of(c);
 
 	make_inputs(c);
 	make_reference(c);
@@ -107,6 +113,8 @@ static void gather_strides(void **state)
 	(void)state;
 	check_all(33, 20, 41, 50);
 	check_all(1024, 9, 1, D_MAX);
+	check_all(40, 8, 0, 0);
+	check_all(33, 5, 2, 0);
 }
 
 static void gather_no_rows(void **state)

@@ -38,6 +38,7 @@ struct ufm_stream {
 	ufm_device *device;
 	cudaStream_t stream;
 	bool owned;
+	bool grouped; /* the last operation was group */
 };
 
 struct ufm_event {

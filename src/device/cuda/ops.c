@@ -22,6 +22,7 @@ static bool is_dtype(ufm_dtype dtype)
 		if (status == UFM_OK) \
 			status = CHECK_RUNTIME(stream->device, kernels_##operation, args, \
 			                       stream->device->chains, stream->stream); \
+		stream->grouped = false; \
 		cuda_leave(&scope); \
 		return status; \
 	}
@@ -158,7 +159,7 @@ ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args)
 		return cuda_fail(UFM_EINVAL,
 		                 "experts: x or hidden does not begin at a multiple of 16 bytes");
 	product_args hidden = hidden_product(args), output = output_product(args);
-	hidden.entries_known = !args->device_entries;
+	hidden.entries_known = !args->device_entries || !stream->grouped;
 	output.entries_known = true;
 	ufm_status status = launch_product(stream, &hidden);
 	return status == UFM_OK ? launch_product(stream, &output) : status;
@@ -197,7 +198,9 @@ ufm_status cuda_group(ufm_stream *stream, const ufm_group_args *args)
 		return UFM_OK;
 	if (!args->ids || !args->blocks || !args->row_of || !args->row_token || !args->entries)
 		return cuda_fail(UFM_EINVAL, "group of %u tokens: an address is 0", args->tokens);
-	return launch_group(stream, args);
+	ufm_status status = launch_group(stream, args);
+	stream->grouped = true;
+	return status;
 }
 
 /* ------------------------------------------------------------------ read */

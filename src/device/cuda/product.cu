@@ -32,6 +32,15 @@ static uint32_t rows_above(uint32_t tile)
 	return tile ? tiles[tile - 1].rows_most : 0;
 }
 
+/* Those that follow run beside it. */
+static cudaError_t start(launch_fn launch, uint32_t tile, product_launch *l, cudaStream_t stream)
+{
+	cudaError_t error = launch(tiles[tile].tile, *l, stream);
+
+	l->p.beside = l->p.early = true;
+	return error;
+}
+
 /* Entries of one kind of tile, as many at a time as a launch takes. */
 static cudaError_t launch_listed(launch_fn launch, uint32_t tile, const product_args *a,
                                  product_launch *l, cudaStream_t stream)
@@ -47,10 +56,10 @@ static cudaError_t launch_listed(launch_fn launch, uint32_t tile, const product_
 		l->rows = rows > l->rows ? rows : l->rows;
 		if (l->count < ENTRIES_MAX)
 			continue;
-		error = launch(tiles[tile].tile, *l, stream);
+		error = start(launch, tile, l, stream);
 		l->count = l->rows = 0;
 	}
-	return l->count && !error ? launch(tiles[tile].tile, *l, stream) : error;
+	return l->count && !error ? start(launch, tile, l, stream) : error;
 }
 
 static cudaError_t launch_on_device(launch_fn launch, uint32_t tile, const product_args *a,
@@ -60,7 +69,7 @@ static cudaError_t launch_on_device(launch_fn launch, uint32_t tile, const produ
 		return cudaSuccess;
 	l->count = a->entry_count;
 	l->rows = a->rows_max < l->p.rows_most ? a->rows_max : l->p.rows_most;
-	return launch(tiles[tile].tile, *l, stream);
+	return start(launch, tile, l, stream);
 }
 
 static bool is_aligned(const product_args *a)
@@ -78,9 +87,19 @@ cudaError_t kernels_product(const product_args *a, bool chained, cudaStream_t st
 	cudaError_t error = cudaSuccess;
 	product_launch l;
 
-	l.p = {
-		a->units, a->columns, a->matrix,         a->bias, a->gate, a->gate_bias,  a->epilogue,
-		a->x,     a->out,     a->device_entries, 0,       0,       is_aligned(a), a->entries_known};
+	l.p = {};
+	l.p.units = a->units;
+	l.p.columns = a->columns;
+	l.p.matrix = a->matrix;
+	l.p.bias = a->bias;
+	l.p.gate = a->gate;
+	l.p.gate_bias = a->gate_bias;
+	l.p.epilogue = a->epilogue;
+	l.p.x = a->x;
+	l.p.out = a->out;
+	l.p.device_entries = a->device_entries;
+	l.p.aligned = is_aligned(a);
+	l.p.early = a->entries_known;
 	l.chained = chained;
 	for (uint32_t tile = 0; tile < TILE_COUNT && !error; tile++) {
 		l.p.rows_above = rows_above(tile);

@@ -44,6 +44,7 @@ typedef struct product {
 	uint32_t rows_above, rows_most;        /* entries with other numbers of rows are not ours */
 	bool aligned;                          /* every row begins at a multiple of 16 bytes */
 	bool early;                            /* the entries are known before chain_wait() */
+	bool beside;                           /* another kernel of this product was launched before */
 } product;
 
 template <uint32_t N> struct entry_list {
@@ -510,6 +511,37 @@ __device__ float finish_gated(const product &p, const char *block, uint32_t unit
 	return (p.epilogue == PRODUCT_GATED_SILU ? act_silu(gate) : act_gelu(gate)) * up;
 }
 
+/*
+ * The kernels of one product follow each other on the stream, but write different rows: they run side by
+ * side. So the second waits for nothing when it begins (what the first waited for is done, else it would
+ * not have let the second begin), and one of its blocks waits before it ends: when it has ended, so has
+ * the first.
+ */
+__device__ inline bool waits_at_end(const product &p)
+{
+	return p.beside && blockIdx.x == 0 && blockIdx.y == 0 && blockIdx.z == 0;
+}
+
+/* x may be read from here on. */
+__device__ inline void begin_with_x(const product &p)
+{
+	if (!p.beside)
+		chain_wait();
+	chain_start();
+}
+
+__device__ inline void end(const product &p)
+{
+	if (waits_at_end(p))
+		chain_wait();
+}
+
+__device__ inline void end_without_rows(const product &p)
+{
+	begin_with_x(p);
+	end(p);
+}
+
 template <uint32_t N>
 __device__ ufm_expert_rows entry_of(const product &p, const entry_list<N> &list)
 {
@@ -612,8 +644,8 @@ __device__ void few_half(const char *w_at, const char *x_at, bool has_x,
 
 /* The warp's own segment. */
 template <class A>
-__device__ void few_segment(const few_reader<A> &reader, few_ring<A> &ring, uint32_t begin,
-                            uint32_t end, float (&total)[FEW_TILES][4])
+__device__ void few_segment(const product &p, const few_reader<A> &reader, few_ring<A> &ring,
+                            uint32_t begin, uint32_t end, float (&total)[FEW_TILES][4])
 {
 	uint32_t lane = reader.lane, stage = 0;
 	uint32_t w_at[2] = {w_lane_place(lane, 0), w_lane_place(lane, 1)};
@@ -627,8 +659,7 @@ __device__ void few_segment(const few_reader<A> &reader, few_ring<A> &ring, uint
 			reader.load_w(ring.w[i], begin + i);
 		stage_commit();
 	}
-	chain_wait();
-	chain_start();
+	begin_with_x(p);
 	reader.bring_x(x, begin);
 	reader.put_x(ring.x[0], x);
 	reader.bring_x(x, begin + 1);
@@ -700,11 +731,11 @@ __global__ void __launch_bounds__(FEW_THREADS, 4)
 	float total[FEW_TILES][4] = {};
 
 	if (entry.rows == 0) {
-		chain_wait();
+		end_without_rows(p);
 		return;
 	}
 	few_reader<A> reader(p, all, first, p.x + (uint64_t)entry.row * p.columns, entry.rows);
-	few_segment<A>(reader, shared.rings[warp], segment_begin(chunks, warp),
+	few_segment<A>(p, reader, shared.rings[warp], segment_begin(chunks, warp),
 	               segment_begin(chunks, warp + 1), total);
 	__syncthreads();
 #pragma unroll
@@ -713,6 +744,7 @@ __global__ void __launch_bounds__(FEW_THREADS, 4)
 		                  i % 4 / 2 * (MMA_ROWS / 2)] = total[i / 4][i % 4];
 	__syncthreads();
 	few_store<A>(p, block, all, first, shared, p.out + (uint64_t)entry.row * p.units, entry.rows);
+	end(p);
 }
 
 /* ------------------------------------------------------------------ many rows */
@@ -837,8 +869,8 @@ __device__ void many_add(float (&part)[T::wm][T::nt][4], const float (&sums)[T::
 
 /* All columns of a block's tile; the result is in shared.totals, every thread's own. */
 template <class T>
-__device__ void many_columns(const many_reader<T> &reader, typename T::shared &shared,
-                             uint32_t chunks)
+__device__ void many_columns(const product &p, const many_reader<T> &reader,
+                             typename T::shared &shared, uint32_t chunks)
 {
 	typedef typename T::arithmetic A;
 	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -859,8 +891,7 @@ __device__ void many_columns(const many_reader<T> &reader, typename T::shared &s
 			reader.load_w(shared.w[i], i);
 		stage_commit();
 	}
-	chain_wait();
-	chain_start();
+	begin_with_x(p);
 	reader.bring_x(x, 0);
 	reader.put_x(shared.x[0], x);
 	reader.bring_x(x, 1);
@@ -931,15 +962,16 @@ __global__ void __launch_bounds__(T::threads, T::blocks)
 	uint32_t chunks = (p.columns + T::arithmetic::columns - 1) / T::arithmetic::columns;
 
 	if (blockIdx.x * T::tokens >= entry.rows)
-		chain_wait();
+		end_without_rows(p);
 	for (uint32_t done = blockIdx.x * T::tokens; done < entry.rows; done += gridDim.x * T::tokens) {
 		uint32_t rows = min(entry.rows - done, T::tokens);
 		uint64_t row = (uint64_t)entry.row + done;
 		many_reader<T> reader(p, all, first, p.x + row * p.columns, rows);
-		many_columns<T>(reader, shared, chunks);
+		many_columns<T>(p, reader, shared, chunks);
 		many_store<T>(p, block, all, first, shared, p.out + row * p.units, rows);
 		__syncthreads();
 	}
+	end(p);
 }
 
 /* ------------------------------------------------------------------ launch */
