@@ -47,6 +47,14 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+double row_step_ms_mean(const bench_row *row)
+{
+	double sum_ms = 0;
+	for (uint32_t i = 0; i < row->measured; i++)
+		sum_ms += row->step_ms[i];
+	return row->measured ? sum_ms / row->measured : 0;
+}
+
 double row_step_ms_median(const bench_row *row)
 {
 	uint32_t n = row->measured;

@@ -48,6 +48,7 @@ void row_close(bench_row *row);
 void row_fail(bench_row *row, ufm_status cause);
 
 double row_step_ms_median(const bench_row *row);
+double row_step_ms_mean(const bench_row *row); /* 0 when nothing was measured */
 /* Of the median step; 0 when nothing was measured. */
 double row_tokens_per_s(const bench_row *row, const bench_config *config);
 
@@ -57,6 +58,9 @@ uint32_t row_slots(const bench_row *row);
 
 /* false: not probed, or nothing measured. */
 bool row_floor(const bench_row *row, const bench_config *config, step_floor *out);
+/* The floor over the step that it is the floor of: the median one in a sweep, the mean one where the
+ * misses are a mean, too. */
+double row_fraction_of_floor(const bench_row *row, const step_floor *floor);
 /* Expert bytes copied to the device over the time of the measured steps. */
 double row_link_gbps_used(const bench_row *row);
 /* The part of the copies' time that the compute stream did not wait for, 0 … 1; 0 without copies. */

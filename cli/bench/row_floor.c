@@ -33,15 +33,20 @@ bool row_floor(const bench_row *row, const bench_config *c, step_floor *out)
 	                       .operations =
 	                           2.0 * bench_tokens(c) * c->top_k * parameters(c) * c->layers,
 	                       .expert_bytes = row->expert_bytes,
-	                       .cpu = counted[COUNTER_cpu_uses] > 0};
+	                       .cpu = row->engine.cpu_threads > 0};
 	return floor_of_step(&demand, &rates, out);
+}
+
+double row_fraction_of_floor(const bench_row *row, const step_floor *floor)
+{
+	bool mean_misses = floor->kind == FLOOR_MEASURED;
+	double step_ms = mean_misses ? row_step_ms_mean(row) : row_step_ms_median(row);
+	return step_ms > 0 ? floor->step_ms / step_ms : 0;
 }
 
 double row_link_gbps_used(const bench_row *row)
 {
-	double spent_ms = 0;
-	for (uint32_t i = 0; i < row->measured; i++)
-		spent_ms += row->step_ms[i];
+	double spent_ms = row_step_ms_mean(row) * row->measured;
 	return spent_ms > 0 ? (double)row->counters[COUNTER_h2d_weight_bytes] / spent_ms / 1e6 : 0;
 }
 

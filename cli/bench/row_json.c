@@ -131,7 +131,7 @@ static void add_floor(json_t *out, const bench_row *row, const bench_config *con
 	bool known = row_floor(row, config, &f);
 	bool copied = row->measured && row->counters[COUNTER_copy_ns] > 0;
 	add(out, "floor_ms", known ? json_real(f.step_ms) : NULL);
-	add(out, "fraction_of_floor", known ? json_real(f.step_ms / row_step_ms_median(row)) : NULL);
+	add(out, "fraction_of_floor", known ? json_real(row_fraction_of_floor(row, &f)) : NULL);
 	add(out, "bound_by", known ? json_string(floor_bound_name(f.bound)) : NULL);
 	add(out, "floor_kind", known ? json_string(floor_kind_name(f.kind)) : NULL);
 	add(out, "floor_misses", known ? json_real(f.misses) : NULL);

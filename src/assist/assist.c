@@ -148,9 +148,17 @@ static uint32_t in_steps(uint32_t units, uint32_t step)
 	return units < step ? step : units / step * step;
 }
 
-static void cut(const assist *a, assist_phase *p, uint32_t units, uint32_t width, uint32_t rows)
+/* Kernels that prepare inputs have matrix tiles, of which a pair takes 32 units. */
+static uint32_t step_of(const void *prepared, uint32_t rows)
 {
-	uint32_t step = rows <= 4 ? 4 : 16, most = units / 4 * 3;
+	if (prepared)
+		return 32;
+	return rows <= 4 ? 4 : 16;
+}
+
+static void cut(const assist *a, assist_phase *p, uint32_t units, uint32_t width, uint32_t step)
+{
+	uint32_t most = units / 4 * 3;
 	uint32_t large = in_steps(most / (a->threads * LARGES_A_THREAD), step);
 	p->units = units;
 	p->large = large < LARGE_UNITS_MAX ? large : LARGE_UNITS_MAX;
@@ -192,9 +200,11 @@ static void add_piece(assist *a, const void *block, const float *x, uint32_t row
 	it->prepared_hidden =
 		prepared_of(a, a->prepared_hidden, a->prepared_hidden_bytes, UFM_ROLE_DOWN, rows, index);
 	cut_prepared(a, &it->phases[STEP_PREPARE_X], it->prepared_x);
-	cut(a, &it->phases[STEP_HIDDEN], a->desc->d_hidden, a->desc->d_model, rows);
+	cut(a, &it->phases[STEP_HIDDEN], a->desc->d_hidden, a->desc->d_model,
+	    step_of(it->prepared_x, rows));
 	cut_prepared(a, &it->phases[STEP_PREPARE_HIDDEN], it->prepared_hidden);
-	cut(a, &it->phases[STEP_OUTPUT], a->desc->d_model, a->desc->d_hidden, rows);
+	cut(a, &it->phases[STEP_OUTPUT], a->desc->d_model, a->desc->d_hidden,
+	    step_of(it->prepared_hidden, rows));
 	atomic_store_explicit(&it->begin_ns, 0, memory_order_relaxed);
 	atomic_store_explicit(&it->end_ns, 0, memory_order_relaxed);
 }

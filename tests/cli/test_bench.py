@@ -191,6 +191,9 @@ def test_many_layers_are_measured_against_their_own_misses(ufm):
                    "--cpu-assist", "off")[0]
     check_row(row)
     assert row["floor_kind"] == "measured"
+    # Its misses are a mean, so its step is, too.
+    mean_ms = sum(row["step_ms"]) / len(row["step_ms"])
+    assert row["fraction_of_floor"] == pytest.approx(row["floor_ms"] / mean_ms)
     assert row["floor_misses"] == pytest.approx(
         row["streamed_uses"] / row["layers"] / row["steps"])
     assert row["floor_miss_ms"] == pytest.approx(
