@@ -230,20 +230,45 @@ __global__ void __launch_bounds__(THREADS) route_choose(ufm_router_args a)
 
 /* ------------------------------------------------------------------ both at once */
 
+#define HELD 16u /* loads of a lane that are made before x is there */
+
+template <uint32_t V> __device__ float add_products(const float (&w)[V], const float *x, float sum)
+{
+	float values[V];
+
+	load<V>(x, values);
+#pragma unroll
+	for (uint32_t i = 0; i < V; i++)
+		sum = fmaf(w[i], values[i], sum);
+	return sum;
+}
+
+/* The first columns of a lane. */
+template <uint32_t V>
+__device__ void hold(float (&held)[HELD][V], const float *weight, uint32_t d_model, uint32_t lane)
+{
+#pragma unroll
+	for (uint32_t h = 0; h < HELD; h++)
+		if ((h * WARP + lane) * V < d_model)
+			load<V>(weight + (h * WARP + lane) * V, held[h]);
+}
+
 /* What one lane adds of a row of weights and a token, as route_logits does. */
 template <uint32_t V>
-__device__ float lane_sum(const float *weight, const float *x, uint32_t d_model, uint32_t lane)
+__device__ float lane_sum(const float (&held)[HELD][V], const float *weight, const float *x,
+                          uint32_t d_model, uint32_t lane)
 {
 	float sum = 0.0f;
 
-#pragma unroll 8
-	for (uint32_t c = lane * V; c < d_model; c += WARP * V) {
-		float w[V], values[V];
-		load<V>(weight + c, w);
-		load<V>(x + c, values);
 #pragma unroll
-		for (uint32_t i = 0; i < V; i++)
-			sum = fmaf(w[i], values[i], sum);
+	for (uint32_t h = 0; h < HELD; h++)
+		if ((h * WARP + lane) * V < d_model)
+			sum = add_products<V>(held[h], x + (h * WARP + lane) * V, sum);
+#pragma unroll 4
+	for (uint32_t c = (HELD * WARP + lane) * V; c < d_model; c += WARP * V) {
+		float w[V];
+		load<V>(weight + c, w);
+		sum = add_products<V>(w, x + c, sum);
 	}
 	return sum;
 }
@@ -259,13 +284,20 @@ __global__ void __launch_bounds__(CLUSTER_WARPS *WARP) route_cluster(ufm_router_
 	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 	uint32_t token = blockIdx.x / CLUSTER, rank = blockIdx.x % CLUSTER;
 	const float *x = (const float *)a.x + (uint64_t)token * a.d_model;
+	const float *all = (const float *)a.weight;
+	uint32_t first = rank * CLUSTER_WARPS + warp, step = CLUSTER * CLUSTER_WARPS;
+	float held[HELD][V];
 
+	if (first < a.experts)
+		hold<V>(held, all + (uint64_t)first * a.d_model, a.d_model, lane);
 	cluster.sync(); /* all have begun: their memory is there */
 	chain_wait();
 	chain_start();
-	for (uint32_t e = rank * CLUSTER_WARPS + warp; e < a.experts; e += CLUSTER * CLUSTER_WARPS) {
-		const float *weight = (const float *)a.weight + (uint64_t)e * a.d_model;
-		float logit = warp_sum(lane_sum<V>(weight, x, a.d_model, lane));
+	for (uint32_t e = first; e < a.experts; e += step) {
+		const float *weight = all + (uint64_t)e * a.d_model;
+		if (e != first)
+			hold<V>(held, weight, a.d_model, lane);
+		float logit = warp_sum(lane_sum<V>(held, weight, x, a.d_model, lane));
 		if (lane == 0)
 			collected[e] = logit;
 	}
