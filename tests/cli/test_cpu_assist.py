@@ -84,3 +84,11 @@ def test_options_are_echoed(ufm):
         config = json.load(file)["config"]
     assert config["cpu-assist"] == {"value": "1", "origin": "command line"}
     assert config["cpu-share"] == {"value": "25", "origin": "command line"}
+
+
+def test_the_floor_counts_a_path_that_is_on_and_took_nothing(ufm):
+    case = ("--link-gbps", "0.05", "--workload", "uniform", "--vram-limit", "off")
+    on = row(ufm, *case, "--cpu-assist", "1", "--cpu-share", "1")
+    assert on["cpu_threads"] == 1 and on["cpu_uses"] == 0 and on["streamed_uses"] > 0
+    by_link_ms = on["floor_misses"] * on["expert_bytes"] / on["probe_link_gbps"] / 1e6
+    assert 0 < on["floor_miss_ms"] < by_link_ms / 2
