@@ -148,12 +148,10 @@ static uint32_t in_steps(uint32_t units, uint32_t step)
 	return units < step ? step : units / step * step;
 }
 
-/* Kernels that prepare inputs have matrix tiles, of which a pair takes 32 units. */
+/* Kernels that prepare inputs have matrix tiles of 16 units; half a tile costs them little. */
 static uint32_t step_of(const void *prepared, uint32_t rows)
 {
-	if (prepared)
-		return 32;
-	return rows <= 4 ? 4 : 16;
+	return prepared || rows > 4 ? 16 : 4;
 }
 
 static void cut(const assist *a, assist_phase *p, uint32_t units, uint32_t width, uint32_t step)
@@ -165,7 +163,7 @@ static void cut(const assist *a, assist_phase *p, uint32_t units, uint32_t width
 	p->larges = most / p->large;
 	uint32_t rest = units - p->larges * p->large;
 	uint32_t even = rest / (a->threads * SMALLS_A_THREAD), least = SMALL_BYTES_MIN / (4 * width);
-	p->small = in_steps(even > least ? even : least, step);
+	p->small = in_steps(even > least ? even : least, step > 8 ? 8 : step);
 	p->chunks = p->larges + rest / p->small + (rest % p->small != 0);
 	atomic_store_explicit(&p->next, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->done, 0, memory_order_relaxed);
