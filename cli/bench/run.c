@@ -13,9 +13,9 @@
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
-#include "cli/modes/resident.h"
 #include "cli/modes/filling.h"
 #include "cli/modes/options.h"
+#include "cli/modes/resident.h"
 #include "pager/pager.h"
 #include "telemetry/sampler.h"
 
