@@ -21,6 +21,7 @@
 #include "base/bf16.h"
 #include "base/rng.h"
 #include "device/registry.h"
+#include "median.h"
 
 #define STEPS_MAX 1000u
 #define EVENTS 2u
@@ -298,12 +299,6 @@ static void check_rows(bench *k, uint32_t rows, errors *out)
 
 /* ------------------------------------------------------------------ timing */
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 static void time_tokens(bench *k, uint32_t tokens)
 {
 	double ms[STEPS_MAX];
@@ -327,8 +322,7 @@ static void time_tokens(bench *k, uint32_t tokens)
 		if (i >= 3)
 			ms[i - 3] = (double)elapsed_ns * 1e-6;
 	}
-	qsort(ms, k->o.steps, sizeof *ms, by_value);
-	double median = ms[k->o.steps / 2], bytes = (double)k->desc.expert_bytes * k->o.experts;
+	double ms_median = median(ms, k->o.steps), bytes = (double)k->desc.expert_bytes * k->o.experts;
 	double weights = 0;
 	for (uint32_t p = 0; p < k->desc.part_count; p++)
 		weights +=
@@ -341,8 +335,8 @@ static void time_tokens(bench *k, uint32_t tokens)
 	       "\"error_max\":%.3g,\"error_rms\":%.3g,\"plain_f32_error_max\":%.3g,"
 	       "\"plain_f32_error_rms\":%.3g,\"seed\":%" PRIu64 "}\n",
 	       k->b->name, k->o.dtype, k->o.math, k->o.kind, k->desc.d_model, k->desc.d_hidden,
-	       k->o.experts, tokens, k->o.steps, median, ms[0], ms[k->o.steps - 1],
-	       bytes / median * 1e-6, 2 * weights * tokens * k->o.experts / median * 1e-9, e.most,
+	       k->o.experts, tokens, k->o.steps, ms_median, ms[0], ms[k->o.steps - 1],
+	       bytes / ms_median * 1e-6, 2 * weights * tokens * k->o.experts / ms_median * 1e-9, e.most,
 	       e.rms, e.plain_most, e.plain_rms, k->o.seed);
 	fflush(stdout);
 }

@@ -24,6 +24,7 @@
 
 #include "base/rng.h"
 #include "kernels/kernels.h"
+#include "median.h"
 
 #define THREADS_MAX 256
 #define RUNS_MAX 64
@@ -132,19 +133,6 @@ static uint64_t matrix_bytes(const ufm_expert_desc *desc, bool output)
 			bytes += (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
 	}
 	return bytes;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *values, uint32_t count)
-{
-	qsort(values, count, sizeof *values, by_value);
-	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
 /* What an expert's inputs cost before its first unit, on one thread; 0 where nothing is prepared. */

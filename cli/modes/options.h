@@ -66,8 +66,7 @@ ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint
 		.name = "math", .type = OPTION_CHOICE, .offset = (at), .value_name = "MATH", \
 		.fallback = "fp32", .choices = "fp32|tf32|bf16", \
 		.help = "How a GPU computes the products of experts; sums are always f32. tf32 and bf16 " \
-		        "round " \
-				"weights and inputs to it first." \
+				"round weights and inputs to it first." \
 	}
 
 /* The choice of --math as the library has it. */
