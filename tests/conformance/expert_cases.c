@@ -18,6 +18,7 @@ typedef struct bank {
 	float *x, *y, *again;
 	double *ref, *hidden;
 	ufm_devptr x_at, hidden_at, y_at;
+	ufm_math math; /* 0: what is usual */
 } bank;
 
 /* ------------------------------------------------------------------ inputs */
@@ -86,6 +87,7 @@ static void run(const bank *k, uint32_t first, uint32_t count, ufm_devptr y)
 		.x = k->x_at,
 		.hidden = k->hidden_at,
 		.y = y,
+		.math = k->math,
 	};
 
 	OK(the.backend->experts(the.stream, &args));
@@ -164,22 +166,40 @@ static const struct {
 
 #define VARIANTS (sizeof variants / sizeof variants[0])
 
-static void check(size_t v, uint32_t d_model, uint32_t d_hidden, const uint32_t *rows,
-                  uint32_t entries)
+/* Weights and inputs of these cases: what an arithmetic may be off by, of the largest value. */
+static double limit_of(ufm_math math, ufm_dtype dtype)
 {
-	/* The cpu backend widens bf16 and is held to the f32 limit; others may multiply bf16. */
-	double limit = variants[v].dtype == UFM_BF16 && !the.is_cpu ? 1e-2 : 1e-5;
+	bool rounds = math == UFM_MATH_BF16 || (math == UFM_MATH_TF32 && dtype == UFM_F32);
+
+	return rounds ? 1e-2 : 1e-5;
+}
+
+static void check_math(size_t v, ufm_math math, uint32_t d_model, uint32_t d_hidden,
+                       const uint32_t *rows, uint32_t entries)
+{
 	bank k;
 
 	bank_open(&k, variants[v].kind, variants[v].dtype, d_model, d_hidden, rows, entries);
+	k.math = math;
 	reference(&k);
 	run(&k, 0, entries, k.y_at);
 	download(k.y, k.y_at, y_bytes(&k));
 	double e = error_of(k.y, k.ref, (size_t)k.rows * d_model);
-	if (!(e <= limit))
-		fail_msg("variant %zu, %u x %u, %u entries: error %g, seed %llu", v, d_model, d_hidden,
-		         entries, e, (unsigned long long)the.seed);
+	if (!(e <= limit_of(math, variants[v].dtype)))
+		fail_msg("variant %zu, math %d, %u x %u, %u entries: error %g, seed %llu", v, (int)math,
+		         d_model, d_hidden, entries, e, (unsigned long long)the.seed);
 	bank_close(&k);
+}
+
+/* Every arithmetic that the device says it has. */
+static void check(size_t v, uint32_t d_model, uint32_t d_hidden, const uint32_t *rows,
+                  uint32_t entries)
+{
+	assert_true(the.info.math >> UFM_MATH_FP32 & 1u);
+	for (ufm_math math = UFM_MATH_FP32; math <= UFM_MATH_BF16; math++) {
+		if (the.info.math >> math & 1u)
+			check_math(v, math, d_model, d_hidden, rows, entries);
+	}
 }
 
 static void expert_against_float64(void **state)
