@@ -15,6 +15,7 @@ SKIP_REASONS = [re.compile(text, re.IGNORECASE) for text in (
     r"\bnot under a sanitizer\b",
     r"\bno (user )?namespaces\b",
     r"\bno ABI description for \S+",
+    r"\bneeds the cpu backend\b",
 )]
 # Accepted too where nothing could be installed; not in CI.
 SKIP_REASONS_NOT_STRICT = SKIP_REASONS + [re.compile(r"\bnot installed: \S+", re.IGNORECASE)]
