@@ -8,6 +8,7 @@
 #include "pager/pager_int.h"
 
 #define AHEAD 2u              /* copies in flight, and experts with the CPU */
+#define EVENTS (AHEAD + 1)    /* theirs, and that of the copy before them */
 #define ENDED_MIN 4u          /* of each, for a rate; the first of each is not counted */
 #define WINDOW_NS 6000000u    /* and at least so long */
 #define GIVE_UP_NS 250000000u /* and no longer, if there is a rate by then */
@@ -15,12 +16,12 @@
 
 typedef struct side {
 	uint32_t issued, ended;
-	uint64_t first_ns, last_ns; /* when the first and the last ended */
+	uint64_t first_ns, last_ns; /* when the first and the last ended; the link's from 0 */
 } side;
 
 typedef struct probe {
 	ufm_engine *e;
-	ufm_event *events[AHEAD];
+	ufm_event *events[EVENTS];
 	uint32_t slots[SLOTS_MAX], keys[SLOTS_MAX]; /* key: of the tenant; UFM_KEY_NONE: free */
 	uint32_t slot_count;
 	uint32_t next_key, next_cpu_key;
@@ -52,7 +53,7 @@ static ufm_status copy_next(probe *p)
 		e->b->copy(e->copy, UFM_COPY_H2D, slot_address(e, p->slots[at]),
 	               (ufm_devptr)(uintptr_t)host_block(e->host, key), e->desc.expert_bytes);
 	if (status == UFM_OK)
-		status = e->b->event_record(p->events[p->link.issued % AHEAD], e->copy);
+		status = e->b->event_record(p->events[p->link.issued % EVENTS], e->copy);
 	p->link.issued += status == UFM_OK;
 	return status;
 }
@@ -65,14 +66,28 @@ static void note_end(side *s, uint64_t now_ns)
 		s->first_ns = now_ns;
 }
 
+/* The device's own times: this thread may see an end late, and the next one soon after. */
+static ufm_status note_copy(probe *p)
+{
+	uint32_t index = p->link.ended;
+	uint64_t took_ns = 0;
+	ufm_status status = UFM_OK;
+	if (index > 0)
+		status = p->e->b->event_elapsed(p->events[(index - 1) % EVENTS], p->events[index % EVENTS],
+		                                &took_ns);
+	if (status == UFM_OK)
+		note_end(&p->link, p->link.last_ns + took_ns);
+	return status;
+}
+
 static ufm_status step_link(probe *p)
 {
-	int done = 1;
+	int done = 0;
 	ufm_status status = UFM_OK;
 	if (p->link.ended < p->link.issued)
-		status = p->e->b->event_query(p->events[p->link.ended % AHEAD], &done);
-	if (status == UFM_OK && done && p->link.ended < p->link.issued)
-		note_end(&p->link, clock_now_ns());
+		status = p->e->b->event_query(p->events[p->link.ended % EVENTS], &done);
+	if (status == UFM_OK && done)
+		status = note_copy(p);
 	while (status == UFM_OK && p->link.issued - p->link.ended < AHEAD)
 		status = copy_next(p);
 	return status;
@@ -172,13 +187,13 @@ ufm_status assist_probe(ufm_engine *e, assist_figures *out)
 	ufm_status status = e->b->stream_sync(e->compute); /* it may still read the row table */
 	if (status == UFM_OK && p.slot_count == 0)
 		status = status_fail(UFM_EBUSY, "probe of link and CPU: every slot is in use");
-	for (uint32_t i = 0; i < AHEAD && status == UFM_OK; i++)
+	for (uint32_t i = 0; i < EVENTS && status == UFM_OK; i++)
 		status = e->b->event_open(e->device, &p.events[i]);
 	if (status == UFM_OK)
 		status = measure(&p, out);
 	if (status == UFM_OK)
 		status = restore_free_slots(&p);
-	for (uint32_t i = 0; i < AHEAD; i++) {
+	for (uint32_t i = 0; i < EVENTS; i++) {
 		if (p.events[i])
 			e->b->event_close(p.events[i]);
 	}

@@ -122,8 +122,8 @@ static void auto_measures(void **state)
 	assert_int_equal(open_auto(&f, &e, &config), UFM_OK);
 	ufm_engine_get_info(e, &info);
 	engine_rates(e, &rates);
-	/* No sharper: what the emulated link is late by in one copy it may make up in the next. */
-	assert_true(rates.link_alone_gbps > 0 && rates.link_alone_gbps < 0.2);
+	/* By the device's times no copy is faster than the emulated link, however busy the machine is. */
+	assert_true(rates.link_alone_gbps > 0 && rates.link_alone_gbps < 0.021);
 	bool pays = rates.sum_gbps >= 1.05 * rates.link_alone_gbps;
 	assert_int_equal(info.cpu_threads > 0, pays);
 	assert_int_equal(strcmp(info.cpu_assist, "on") == 0, pays);
