@@ -155,7 +155,7 @@ ufm_status probe_team_open(const ufm_host *host, uint32_t threads, probe_team **
 	t->host = host;
 	t->desc = bank_desc(host_bank(host));
 	t->keys = bank_key_count(host_bank(host));
-	t->kernels = kernels_best();
+	t->kernels = kernels_best_few();
 	t->pieces = (uint32_t)(t->desc->expert_bytes / PIECE_BYTES + 1);
 	ufm_status status = open_parts(t, threads);
 	if (status) {

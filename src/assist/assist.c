@@ -40,23 +40,28 @@ static ufm_status take_memory(assist *a)
 {
 	a->items = alloc_pages((size_t)a->items_max * sizeof *a->items);
 	a->ends = alloc_zeroed(a->experts_max, sizeof *a->ends);
-	a->hidden = alloc_pages(2 * a->hidden_bytes);
+	a->hidden = alloc_pages(ASSIST_SETS * a->hidden_bytes);
 	if (!a->items || !a->ends || !a->hidden)
 		return UFM_ENOMEM;
-	if (a->prepared_x_bytes && !(a->prepared_x = alloc_pages(2 * a->prepared_x_bytes)))
+	if (a->prepared_x_bytes && !(a->prepared_x = alloc_pages(ASSIST_SETS * a->prepared_x_bytes)))
 		return UFM_ENOMEM;
 	if (a->prepared_hidden_bytes &&
-	    !(a->prepared_hidden = alloc_pages(2 * a->prepared_hidden_bytes)))
+	    !(a->prepared_hidden = alloc_pages(ASSIST_SETS * a->prepared_hidden_bytes)))
 		return UFM_ENOMEM;
 	return UFM_OK;
 }
 
-/* What a piece of any number of rows needs. */
+static const kernel_table *kernels_of(const assist *a, uint32_t rows)
+{
+	return rows <= KERNELS_FEW_TOKENS ? a->few : a->many;
+}
+
+/* What a piece of any number of rows needs; one of few may also be the end of many. */
 static uint64_t prepared_max(const assist *a, ufm_role role)
 {
 	uint64_t most = 0;
 	for (uint32_t rows = 1; rows <= ASSIST_PIECE_ROWS; rows++) {
-		uint64_t need = a->kernels->prepared_bytes(a->desc, role, rows);
+		uint64_t need = a->many->prepared_bytes(a->desc, role, rows);
 		most = need > most ? need : most;
 	}
 	return size_round_up(most, 64);
@@ -73,7 +78,8 @@ ufm_status assist_open(const assist_config *config, assist **out)
 	if (!a)
 		return UFM_ENOMEM;
 	a->desc = config->desc;
-	a->kernels = config->kernels ? config->kernels : kernels_best();
+	a->few = config->kernels ? config->kernels : kernels_best_few();
+	a->many = config->kernels ? config->kernels : kernels_best();
 	a->threads = config->threads;
 	a->experts_max = config->experts_max;
 	a->items_max = (uint32_t)pieces;
@@ -103,9 +109,9 @@ void assist_close(assist *a)
 		pthread_join(a->workers[i].thread, NULL);
 	lock_cond_destroy(&a->woken);
 	lock_destroy(&a->lock);
-	alloc_pages_free(a->prepared_hidden, 2 * a->prepared_hidden_bytes);
-	alloc_pages_free(a->prepared_x, 2 * a->prepared_x_bytes);
-	alloc_pages_free(a->hidden, 2 * a->hidden_bytes);
+	alloc_pages_free(a->prepared_hidden, ASSIST_SETS * a->prepared_hidden_bytes);
+	alloc_pages_free(a->prepared_x, ASSIST_SETS * a->prepared_x_bytes);
+	alloc_pages_free(a->hidden, ASSIST_SETS * a->hidden_bytes);
 	alloc_pages_free(a->items, (size_t)a->items_max * sizeof *a->items);
 	alloc_free(a->ends);
 	alloc_free(a);
@@ -176,27 +182,29 @@ static void cut_prepared(const assist *a, assist_phase *p, bool any)
 	*p = (assist_phase){.units = parts, .small = 1, .chunks = any ? parts : 0};
 }
 
-/* This piece's half of a buffer for two; NULL where the kernels prepare nothing for it. */
-static void *prepared_of(const assist *a, uint8_t *both, uint64_t each_bytes, ufm_role role,
-                         uint32_t rows, uint32_t index)
+/* This piece's part of the buffers; NULL where the kernels prepare nothing for it. */
+static void *prepared_of(const assist *a, const assist_item *it, uint8_t *all, uint64_t each_bytes,
+                         ufm_role role)
 {
-	bool any = a->kernels->prepared_bytes(a->desc, role, rows) != 0;
-	return any ? both + index % 2 * each_bytes : NULL;
+	bool any = it->kernels->prepared_bytes(a->desc, role, it->rows) != 0;
+	return any ? all + (it - a->items) % ASSIST_SETS * (int64_t)each_bytes : NULL;
 }
 
-static void add_piece(assist *a, const void *block, const float *x, uint32_t rows, float *y)
+static void add_piece(assist *a, const kernel_table *kernels, const void *block, const float *x,
+                      uint32_t rows, float *y)
 {
 	assert(a->item_count < a->items_max);
 	uint32_t index = a->item_count++;
 	assist_item *it = &a->items[index];
+	it->kernels = kernels;
 	it->block = block;
 	it->x = x;
 	it->y = y;
-	it->hidden = a->hidden + (index % 2) * (a->hidden_bytes / sizeof *a->hidden);
+	it->hidden = a->hidden + index % ASSIST_SETS * (a->hidden_bytes / sizeof *a->hidden);
 	it->rows = rows;
-	it->prepared_x = prepared_of(a, a->prepared_x, a->prepared_x_bytes, UFM_ROLE_UP, rows, index);
+	it->prepared_x = prepared_of(a, it, a->prepared_x, a->prepared_x_bytes, UFM_ROLE_UP);
 	it->prepared_hidden =
-		prepared_of(a, a->prepared_hidden, a->prepared_hidden_bytes, UFM_ROLE_DOWN, rows, index);
+		prepared_of(a, it, a->prepared_hidden, a->prepared_hidden_bytes, UFM_ROLE_DOWN);
 	cut_prepared(a, &it->phases[STEP_PREPARE_X], it->prepared_x);
 	cut(a, &it->phases[STEP_HIDDEN], a->desc->d_hidden, a->desc->d_model,
 	    step_of(it->prepared_x, rows));
@@ -205,16 +213,18 @@ static void add_piece(assist *a, const void *block, const float *x, uint32_t row
 	    step_of(it->prepared_hidden, rows));
 	atomic_store_explicit(&it->begin_ns, 0, memory_order_relaxed);
 	atomic_store_explicit(&it->end_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&it->worked_ns, 0, memory_order_relaxed);
 }
 
 void assist_add(assist *a, const void *block, const float *x, uint32_t rows, float *y)
 {
 	assert(a->added < a->experts_max);
+	const kernel_table *kernels = kernels_of(a, rows);
 	for (uint32_t at = 0; at < rows; at += ASSIST_PIECE_ROWS) {
 		uint32_t left = rows - at;
 		uint64_t element = (uint64_t)at * a->desc->d_model;
-		add_piece(a, block, x + element, left < ASSIST_PIECE_ROWS ? left : ASSIST_PIECE_ROWS,
-		          y + element);
+		add_piece(a, kernels, block, x + element,
+		          left < ASSIST_PIECE_ROWS ? left : ASSIST_PIECE_ROWS, y + element);
 	}
 	a->ends[a->added++] = a->item_count;
 	a->rows += rows;
@@ -262,6 +272,7 @@ assist_span assist_span_of(const assist *a, uint32_t index)
 		if (i == first_item(a, index))
 			span.begin_ns = atomic_load_explicit(&it->begin_ns, memory_order_relaxed);
 		span.end_ns = item_end_ns(a, i);
+		span.worked_ns += atomic_load_explicit(&it->worked_ns, memory_order_relaxed) / a->threads;
 		span.rows += it->rows;
 	}
 	return span;

@@ -6,10 +6,13 @@
  * One expert at a time is computed by all threads, so that its bytes are read at the rate of the whole
  * memory. An expert has two phases, hidden values and outputs; the units of a phase are handed out in
  * small chunks from one counter, and the last chunk of the first phase opens the second. Whoever finds
- * no chunk left goes on to the next expert. Between jobs threads sleep; in a job they spin for a while
- * first, because an expert of a few megabytes takes less time than waking a thread.
+ * no chunk left goes on to the hidden values of the next expert and comes back to the outputs of this one,
+ * so that nobody waits for the last chunk as long as there is a next expert. Between jobs threads sleep; in
+ * a job they spin for a while first, because an expert of a few megabytes takes less time than waking a
+ * thread.
  *
- * Results have the bits that the kernels give, whatever the threads and chunks.
+ * Results have the bits that the kernels give, whatever the threads and chunks. Which kernels depends on an
+ * expert's number of rows alone.
  */
 #ifndef UFM_ASSIST_ASSIST_H
 #define UFM_ASSIST_ASSIST_H
@@ -19,12 +22,14 @@
 #include "kernels/kernels.h"
 
 #define ASSIST_THREADS_MAX 1024u
+/* Experts that keep the pool busy: outputs of one, hidden values of the next, and one to go on to. */
+#define ASSIST_AHEAD 3u
 
 typedef struct assist assist;
 
 typedef struct assist_config {
 	const ufm_expert_desc *desc; /* must outlive the pool */
-	const kernel_table *kernels; /* NULL: kernels_best() */
+	const kernel_table *kernels; /* NULL: kernels_best(), or kernels_best_few() */
 	uint32_t threads;            /* 1 … ASSIST_THREADS_MAX */
 	uint32_t experts_max;        /* of one job */
 	uint64_t rows_max;           /* of one job, all experts together */
@@ -55,10 +60,11 @@ uint32_t assist_done(assist *a);
 uint32_t assist_added(const assist *a);
 
 /* When the threads worked on the index-th expert of the last or open job. end_ns 0: it is not done;
- * begin_ns 0: nobody has begun. Times of clock_now_ns(). */
+ * begin_ns 0: nobody has begun. Times of clock_now_ns(). Neighbours overlap: what an expert costs is
+ * worked_ns, the time that threads have spent on it so far, by the number of all threads. */
 typedef struct assist_span {
 	uint32_t rows;
-	uint64_t begin_ns, end_ns;
+	uint64_t begin_ns, end_ns, worked_ns;
 } assist_span;
 assist_span assist_span_of(const assist *a, uint32_t index);
 

@@ -14,6 +14,10 @@
  * by then arithmetic is the limit. It bounds the memory for hidden values. */
 #define ASSIST_PIECE_ROWS 64u
 
+/* Sets of buffers, used by pieces in turn: one has its hidden values computed while the outputs of the one
+ * before are, and somebody may be late with those of the one before that. */
+#define ASSIST_SETS 3u
+
 #define ASSIST_OPEN 0x80000000u
 
 /* One phase of a piece: its units in large chunks, then the rest in small ones, so that the counter is
@@ -27,8 +31,8 @@ typedef struct assist_phase {
 	char apart_3[64];
 } assist_phase;
 
-/* In this order; the next begins when all of one is done. Tables that prepare nothing have no chunks in
- * the first and the third. */
+/* Each begins when all of the one before is done. Tables that prepare nothing have no chunks in the first and
+ * the third. */
 typedef enum assist_step {
 	STEP_PREPARE_X,
 	STEP_HIDDEN,
@@ -39,6 +43,7 @@ typedef enum assist_step {
 
 /* One piece of an expert. Written before it is published, but for the atomics. */
 typedef struct assist_item {
+	const kernel_table *kernels;
 	const void *block;
 	const float *x;
 	float *y, *hidden;
@@ -46,7 +51,13 @@ typedef struct assist_item {
 	uint32_t rows;
 	assist_phase phases[STEP_COUNT];
 	_Atomic uint64_t begin_ns, end_ns; /* end_ns is written when all is done */
+	_Atomic uint64_t worked_ns;        /* of all threads, added up when one finds no more */
 } assist_item;
+
+/* Where a thread has come: pieces whose hidden values, and whose outputs, it has nothing more to do for. */
+typedef struct assist_place {
+	uint32_t job, front, back;
+} assist_place;
 
 typedef struct assist_worker {
 	assist *owner;
@@ -56,11 +67,11 @@ typedef struct assist_worker {
 
 struct assist {
 	const ufm_expert_desc *desc;
-	const kernel_table *kernels;
+	const kernel_table *few, *many; /* for experts of few and of more rows */
 	uint32_t threads, started, experts_max, items_max;
 	assist_item *items; /* [items_max] */
 	uint32_t *ends;     /* [experts_max]: one past the last item of each expert */
-	/* of two pieces that are used in turn: bytes of each, multiples of 64 */
+	/* ASSIST_SETS of each: bytes of one, multiples of 64 */
 	float *hidden;
 	uint8_t *prepared_x, *prepared_hidden;
 	uint64_t hidden_bytes, prepared_x_bytes, prepared_hidden_bytes;

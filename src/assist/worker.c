@@ -55,7 +55,7 @@ static bool take_chunk(assist_phase *p, uint32_t *begin, uint32_t *end)
 static void run_chunk(const assist *a, assist_item *it, assist_step step, uint32_t begin,
                       uint32_t end)
 {
-	const kernel_table *k = a->kernels;
+	const kernel_table *k = it->kernels;
 	uint32_t parts = it->phases[step].units;
 	switch (step) {
 	case STEP_PREPARE_X:
@@ -83,30 +83,43 @@ static void run_step(const assist *a, assist_item *it, assist_step step)
 {
 	assist_phase *p = &it->phases[step];
 	uint32_t begin, end, done = 0;
-	for (; take_chunk(p, &begin, &end); done++)
+	if (!take_chunk(p, &begin, &end))
+		return;
+	uint64_t begin_ns = clock_now_ns();
+	do {
 		run_chunk(a, it, step, begin, end);
-	bool last =
-		done && atomic_fetch_add_explicit(&p->done, done, memory_order_acq_rel) + done == p->chunks;
+		done++;
+	} while (take_chunk(p, &begin, &end));
+	uint64_t end_ns = clock_now_ns();
+	atomic_fetch_add_explicit(&it->worked_ns, end_ns - begin_ns, memory_order_relaxed);
+	bool last = atomic_fetch_add_explicit(&p->done, done, memory_order_acq_rel) + done == p->chunks;
 	if (last && step == STEP_OUTPUT)
-		atomic_store_explicit(&it->end_ns, clock_now_ns(), memory_order_release);
+		atomic_store_explicit(&it->end_ns, end_ns, memory_order_release);
 }
 
-/* Pieces use two sets of buffers in turn, so the piece before the last must be done. */
-static void run_item(assist *a, uint32_t index)
+static void run_steps(const assist *a, assist_item *it, assist_step first)
 {
-	assist_item *it = &a->items[index];
-	assist_phase *last = &it->phases[STEP_OUTPUT];
-	if (atomic_load_explicit(&last->next, memory_order_relaxed) >= last->chunks)
-		return;
-	if (index >= 2) {
-		assist_phase *before = &a->items[index - 2].phases[STEP_OUTPUT];
+	run_step(a, it, first);
+	await_count(&it->phases[first].done, it->phases[first].chunks);
+	run_step(a, it, first + 1);
+}
+
+/* The hidden values of a piece. Its buffers were those of an earlier piece, which must be done. */
+static void run_front(assist *a, uint32_t index)
+{
+	if (index >= ASSIST_SETS) {
+		assist_phase *before = &a->items[index - ASSIST_SETS].phases[STEP_OUTPUT];
 		await_count(&before->done, before->chunks);
 	}
-	for (assist_step step = STEP_PREPARE_X; step < STEP_OUTPUT; step++) {
-		run_step(a, it, step);
-		await_count(&it->phases[step].done, it->phases[step].chunks);
-	}
-	run_step(a, it, STEP_OUTPUT);
+	run_steps(a, &a->items[index], STEP_PREPARE_X);
+}
+
+/* Its outputs, once all of its hidden values are there. */
+static void run_back(assist *a, uint32_t index)
+{
+	assist_item *it = &a->items[index];
+	await_count(&it->phases[STEP_HIDDEN].done, it->phases[STEP_HIDDEN].chunks);
+	run_steps(a, it, STEP_PREPARE_HIDDEN);
 }
 
 static bool join_job(assist *a)
@@ -117,16 +130,22 @@ static bool join_job(assist *a)
 	return false;
 }
 
-/* All that is published; `at` is where this thread has come in job `seen`. */
-static void work(assist *a, uint32_t *seen, uint32_t *at)
+/* All that is published. A thread that finds no more hidden values to compute goes on to those of the next
+ * piece before the outputs of this one, so that it need not wait for who is still at them. */
+static void work(assist *a, assist_place *at)
 {
 	uint32_t job = atomic_load_explicit(&a->job, memory_order_relaxed);
-	if (job != *seen) {
-		*seen = job;
-		*at = 0;
+	if (job != at->job)
+		*at = (assist_place){.job = job};
+	for (;;) {
+		uint32_t published = atomic_load_explicit(&a->published, memory_order_acquire);
+		if (at->front < published && at->front - at->back < 2)
+			run_front(a, at->front++);
+		else if (at->back < at->front)
+			run_back(a, at->back++);
+		else
+			return;
 	}
-	while (*at < atomic_load_explicit(&a->published, memory_order_acquire))
-		run_item(a, (*at)++);
 }
 
 /* ------------------------------------------------------------------ sleep */
@@ -168,13 +187,13 @@ void *assist_worker_main(void *arg)
 {
 	const assist_worker *self = arg;
 	assist *a = self->owner;
-	uint32_t job = 0, at = 0;
+	assist_place at = {0};
 	for (;;) {
 		uint32_t seen = atomic_load(&a->signals);
 		if (atomic_load(&a->stop))
 			return NULL;
 		if (join_job(a)) {
-			work(a, &job, &at);
+			work(a, &at);
 			atomic_fetch_sub_explicit(&a->inside, 1, memory_order_release);
 		}
 		await_signal(a, seen);

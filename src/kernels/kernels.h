@@ -51,6 +51,10 @@ typedef struct kernel_table {
 
 /* The best table this CPU runs. UFM_KERNELS=scalar|avx2|avx512|amx in the environment overrides it. */
 const kernel_table *kernels_best(void);
+/* The same for callers whose results may depend on an expert's number of tokens, where that is not above
+ * KERNELS_FEW_TOKENS: tiles serve few tokens no better than vectors, and a busy memory makes them slower. */
+const kernel_table *kernels_best_few(void);
+#define KERNELS_FEW_TOKENS 4u
 /* NULL: unknown name, or this CPU (or build) lacks it; *why then says which. why may be NULL. */
 const kernel_table *kernels_find(const char *isa, const char **why);
 /* index from 0, in rising order of preference; NULL past the end. For tests: may be one that this

@@ -89,18 +89,44 @@ const kernel_table *kernels_find(const char *isa, const char **why)
 	return refuse(why, "unknown name, expected scalar, avx2, avx512 or amx");
 }
 
-const kernel_table *kernels_best(void)
+/* What the environment asks for, or NULL; then *why, if it cannot be had. */
+static const kernel_table *asked_for(const char **asked, const char **why)
 {
-	const char *asked = getenv("UFM_KERNELS");
-	const char *why = NULL;
-	const kernel_table *table = asked && *asked ? kernels_find(asked, &why) : NULL;
+	*asked = getenv("UFM_KERNELS");
+	return *asked && **asked ? kernels_find(*asked, why) : NULL;
+}
+
+static const kernel_table *last_usable(void)
+{
+	const kernel_table *table = NULL;
 
 	for (uint32_t i = CHOICE_COUNT; !table && i > 0; i--)
 		table = kernels_find(choices[i - 1].isa, NULL);
 	assert(table); /* scalar runs everywhere */
+	return table;
+}
+
+const kernel_table *kernels_best(void)
+{
+	const char *asked, *why = NULL;
+	const kernel_table *table = asked_for(&asked, &why);
+
+	if (!table)
+		table = last_usable();
 	if (why)
 		log_warn("UFM_KERNELS=%s: %s; using %s", asked, why, table->isa);
 	return table;
+}
+
+const kernel_table *kernels_best_few(void)
+{
+	const char *asked, *why = NULL;
+	const kernel_table *table = asked_for(&asked, &why);
+
+	if (table)
+		return table;
+	table = last_usable();
+	return table == kernels_amx() ? kernels_avx512() : table;
 }
 
 const char *kernels_name(uint32_t index)

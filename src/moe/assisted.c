@@ -18,7 +18,6 @@
 #include "moe/moe_int.h"
 
 #define COPIES_AHEAD 2u  /* in flight, so that the link never idles and the decision comes late */
-#define EXPERTS_AHEAD 2u /* with the pool: one computed, one that its threads go on to */
 #define FLUSH_BYTES (1u << 20)
 #define SLEEP_NS 30000u
 #define SPIN_NS 200000u /* who waits for less does not sleep */
@@ -128,7 +127,7 @@ static ufm_status look_at_link(assisted *s)
 	return status;
 }
 
-/* An expert's time, without what it shared with the one before. */
+/* On the timeline an expert is without what it shared with the one before. */
 static void learn(assisted *s, uint32_t index)
 {
 	assist_span span = assist_span_of(s->cpu->pool, index);
@@ -137,8 +136,8 @@ static void learn(assisted *s, uint32_t index)
 		uint64_t before_ns = assist_span_of(s->cpu->pool, index - 1).end_ns;
 		begin_ns = before_ns > begin_ns ? before_ns : begin_ns;
 	}
-	if (span.rows && span.end_ns > begin_ns)
-		cost_learn(&s->cpu->cost, span.rows, span.end_ns - begin_ns);
+	if (span.worked_ns)
+		cost_learn(&s->cpu->cost, span.rows, span.worked_ns);
 	span_cpu(s->f, demand_at(s, s->f->demand_count - 1 - index), begin_ns, span.end_ns);
 }
 
@@ -186,13 +185,12 @@ static uint64_t link_busy_ns(const assisted *s, uint64_t now_ns)
 	return (s->copies - 1) * s->copy_ns + less(s->copy_ns, less(now_ns, s->link_since_ns));
 }
 
-static uint64_t cpu_busy_ns(const assisted *s, uint64_t now_ns)
+static uint64_t cpu_busy_ns(const assisted *s)
 {
 	uint64_t busy_ns = 0;
 	for (uint32_t i = s->done; i < assist_added(s->cpu->pool); i++) {
 		assist_span span = assist_span_of(s->cpu->pool, i);
-		uint64_t spent_ns = span.begin_ns ? less(now_ns, span.begin_ns) : 0;
-		busy_ns += less(cost_of(&s->cpu->cost, span.rows), spent_ns);
+		busy_ns += less(cost_of(&s->cpu->cost, span.rows), span.worked_ns);
 	}
 	return busy_ns;
 }
@@ -207,7 +205,7 @@ static uint32_t cpu_part(const assisted *s)
 	uint64_t now_ns = clock_now_ns();
 	schedule_rates rates = {.link_ns = s->copy_ns,
 	                        .link_busy_ns = link_busy_ns(s, now_ns),
-	                        .cpu_busy_ns = cpu_busy_ns(s, now_ns),
+	                        .cpu_busy_ns = cpu_busy_ns(s),
 	                        .link_only = s->at.streamed_end - s->started - n};
 	for (uint32_t i = 0; i < n; i++)
 		s->cpu->costs[i] = cost_of(&s->cpu->cost, demand_at(s, s->at.streamed_end - 1 - i)->tokens);
@@ -291,7 +289,7 @@ static ufm_status give_out(assisted *s, bool *idle)
 		return launch_next(s);
 	if (copy_is_due && s->copies < COPIES_AHEAD)
 		return give_link(s);
-	if (part && assist_added(s->cpu->pool) - s->done < EXPERTS_AHEAD)
+	if (part && assist_added(s->cpu->pool) - s->done < ASSIST_AHEAD)
 		return give_cpu(s);
 	if (launch_is_left && !copy_is_due)
 		return launch_next(s);

@@ -13,7 +13,7 @@
 /* Of inputs and of outputs each, unless a fixed share needs more: with many rows an expert, arithmetic
  * on the CPU is far behind the link, and it computes few. */
 #define BUFFER_BYTES (64ull << 20)
-#define PROBE_ROWS 2u /* that the probe writes */
+#define PROBE_ROWS ASSIST_AHEAD /* that the probe writes */
 
 ufm_status cpu_path_check(const ufm_engine_config *c)
 {

@@ -7,7 +7,7 @@
 #include "base/status.h"
 #include "pager/pager_int.h"
 
-#define AHEAD 2u              /* copies in flight, and experts with the CPU */
+#define AHEAD 2u              /* copies in flight */
 #define EVENTS (AHEAD + 1)    /* theirs, and that of the copy before them */
 #define ENDED_MIN 4u          /* of each, for a rate; the first of each is not counted */
 #define WINDOW_NS 6000000u    /* and at least so long */
@@ -93,18 +93,24 @@ static ufm_status step_link(probe *p)
 	return status;
 }
 
+/* Neighbours overlap, so each with the pool writes a row of its own. */
+static uint32_t experts_ahead(const ufm_engine *e)
+{
+	uint64_t rows = (uint64_t)e->config.call_tokens_max * e->config.top_k_max;
+	return e->cpu.table && rows < ASSIST_AHEAD ? (uint32_t)rows : ASSIST_AHEAD;
+}
+
 static void step_cpu(probe *p)
 {
 	ufm_engine *e = p->e;
 	assist *pool = e->cpu.pool;
-	uint32_t keys = e->layers * e->experts, done = assist_done(pool);
+	uint32_t keys = e->layers * e->experts, done = assist_done(pool), ahead = experts_ahead(e);
 	for (; p->cpu.ended < done;)
 		note_end(&p->cpu, assist_span_of(pool, p->cpu.ended).end_ns);
-	while (assist_added(pool) - done < AHEAD && assist_added(pool) < e->experts) {
+	while (assist_added(pool) - done < ahead && assist_added(pool) < e->experts) {
 		uint32_t key = keys - 1 - p->next_cpu_key++ % keys;
-		/* Neighbours overlap at their ends, so they write two rows in turn. */
 		float *y = e->cpu.table ? e->cpu.table : e->cpu.y;
-		y += assist_added(pool) % 2 * e->desc.d_model;
+		y += assist_added(pool) % ahead * e->desc.d_model;
 		assist_add(pool, host_block(e->host, key), e->cpu.x, 1, y);
 	}
 }

@@ -2,6 +2,7 @@
 /* The pool that computes experts beside a device, and what it learns of their cost. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -77,11 +78,15 @@ static void bench_close(bench *b)
 	free(b->hidden);
 }
 
-static void compute_reference(bench *b, const kernel_table *k)
+/* kernels NULL: the best for each. */
+static void compute_reference(bench *b, const kernel_table *kernels)
 {
 	float *x = b->x, *y = b->want;
 	for (uint32_t e = 0; e < EXPERTS; e++) {
 		const void *block = b->blocks + e * b->desc.block_bytes;
+		bool few = b->rows[e] <= KERNELS_FEW_TOKENS;
+		const kernel_table *best = few ? kernels_best_few() : kernels_best();
+		const kernel_table *k = kernels ? kernels : best;
 		if (b->rows[e]) {
 			k->hidden(&b->desc, block, x, b->rows[e], b->hidden, 0, b->desc.d_hidden);
 			k->output(&b->desc, block, b->hidden, b->rows[e], y, 0, b->desc.d_model);
@@ -127,7 +132,7 @@ static void check_kernels(const kernel_table *kernels, ufm_expert_kind kind, ufm
 	static const uint32_t threads[] = {1, 2, 3, 7};
 	bench b;
 	bench_open(&b, kind, dtype, d_model, d_hidden, rows);
-	compute_reference(&b, kernels ? kernels : kernels_best());
+	compute_reference(&b, kernels);
 	for (uint32_t t = 0; t < (kernels ? 1 : 4); t++) {
 		assist *a;
 		assist_config config = {.desc = &b.desc,

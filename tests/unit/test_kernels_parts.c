@@ -271,13 +271,20 @@ static void test_environment_overrides(void **state)
 
 	for (uint32_t i = 0; kernels_name(i); i++)
 		isa = kernels_find(kernels_name(i), NULL) ? kernels_name(i) : isa;
+	const char *few = strcmp(isa, "amx") == 0 ? "avx512" : isa;
 	unsetenv("UFM_KERNELS");
 	assert_string_equal(kernels_best()->isa, isa);
+	assert_string_equal(kernels_best_few()->isa, few);
 	setenv("UFM_KERNELS", "", 1);
 	assert_string_equal(kernels_best()->isa, isa);
 	setenv("UFM_KERNELS", "scalar", 1);
 	assert_string_equal(kernels_best()->isa, "scalar");
+	assert_string_equal(kernels_best_few()->isa, "scalar");
+	setenv("UFM_KERNELS", isa, 1);
+	assert_string_equal(kernels_best_few()->isa, isa);
 	setenv("UFM_KERNELS", "sse9", 1);
+	assert_string_equal(kernels_best_few()->isa, few);
+	assert_int_equal(warnings, 0);
 	ufm_set_log(count_warning, NULL);
 	assert_string_equal(kernels_best()->isa, isa);
 	assert_int_equal(warnings, 1);
