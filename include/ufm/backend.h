@@ -70,6 +70,15 @@ typedef struct ufm_device_memory {
 
 typedef enum ufm_copy_kind { UFM_COPY_H2D = 1, UFM_COPY_D2H = 2, UFM_COPY_D2D = 3 } ufm_copy_kind;
 
+/* `count` copies of one size, in no order among them and between no two of the same bytes. The arrays are read
+ * at the call. */
+typedef struct ufm_copies_args {
+	ufm_copy_kind kind;
+	uint32_t count;
+	const ufm_devptr *dst, *src; /* host: [count] */
+	uint64_t size_bytes;         /* of each */
+} ufm_copies_args;
+
 /* out[i] = norm(x[index[i]]) for i in 0 … rows-1, f32. index 0: x[first + i]. norm_weight 0: no norm;
  * else x / sqrt(mean(x²) + eps) * norm_weight. */
 typedef struct ufm_gather_args {
@@ -213,6 +222,9 @@ typedef struct ufm_backend {
 	 * the device can, and leaves the xor of its 32-bit words at `out`, outside of what is read. For
 	 * probes of the memory's rate. */
 	ufm_status (*read)(ufm_stream *stream, ufm_devptr at, uint64_t size_bytes, ufm_devptr out);
+
+	/* As that many calls of copy, but for blocks that are too small to fill the link one by one. */
+	ufm_status (*copies)(ufm_stream *stream, const ufm_copies_args *args);
 } ufm_backend;
 
 typedef const ufm_backend *(*ufm_backend_entry_fn)(const ufm_backend_core *core);

@@ -60,6 +60,7 @@ static const struct {
 	REQUIRED(hidden_bytes),
 	REQUIRED(group),
 	REQUIRED(read),
+	REQUIRED(copies),
 };
 
 static ufm_status check_functions(const ufm_backend *backend, const char *path)

@@ -59,6 +59,65 @@ static void copy_large_sizes(void **state)
 	round_trip(sizes[SIZES - 1], 5);
 }
 
+/* Every second block of one side to every second of the other, in reverse; what lies between stays. */
+static void many(uint32_t count, uint64_t size_bytes, uint64_t stride_bytes)
+{
+	const ufm_backend *b = the.backend;
+	uint64_t all_bytes = 2 * count * stride_bytes + 1;
+	unsigned char *in = host_alloc(all_bytes), *out = host_alloc(all_bytes);
+	ufm_devptr first = device_alloc(all_bytes), second = device_alloc(all_bytes);
+	ufm_devptr from[70], across[70], over[70], back[70];
+
+	rng r;
+	rng_seed(&r, the.seed + count + size_bytes);
+	for (uint64_t i = 0; i < all_bytes; i++)
+		in[i] = (unsigned char)(rng_u64(&r) >> 56);
+	memset(out, 0x5a, all_bytes);
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t up = (2 * i + 1) * stride_bytes, down = (2 * (count - 1 - i)) * stride_bytes;
+		from[i] = (ufm_devptr)(uintptr_t)in + up;
+		across[i] = first + down;
+		over[i] = second + up;
+		back[i] = (ufm_devptr)(uintptr_t)out + down;
+	}
+	ufm_copies_args args = {
+		.kind = UFM_COPY_H2D, .count = count, .dst = across, .src = from, .size_bytes = size_bytes};
+	OK(b->fill(the.stream, first, 0x11, all_bytes));
+	OK(b->copies(the.stream, &args));
+	args = (ufm_copies_args){UFM_COPY_D2D, count, over, across, size_bytes};
+	OK(b->copies(the.stream, &args));
+	args = (ufm_copies_args){UFM_COPY_D2H, count, back, over, size_bytes};
+	OK(b->copies(the.stream, &args));
+	OK(b->stream_sync(the.stream));
+	for (uint64_t i = 0; i < all_bytes; i++) {
+		uint64_t block = i / stride_bytes, at = i % stride_bytes;
+		bool written = block % 2 == 0 && block < 2 * count && at < size_bytes;
+		uint64_t source = (2 * (count - 1 - block / 2) + 1) * stride_bytes + at;
+		if (out[i] != (written ? in[source] : 0x5a))
+			fail_msg("%u copies of %llu bytes: byte %llu is wrong, seed %llu", count,
+			         (unsigned long long)size_bytes, (unsigned long long)i,
+			         (unsigned long long)the.seed);
+	}
+}
+
+static void copy_many(void **state)
+{
+	(void)state;
+	static const uint32_t counts[] = {0, 1, 2, 31, 32, 33, 70};
+
+	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+		many(counts[i], 0, 64);
+		many(counts[i], 1, 3);
+		many(counts[i], 4097, 4100);
+	}
+}
+
+static void copy_many_large(void **state)
+{
+	(void)state;
+	many(33, 65537, 65540);
+}
+
 static void copy_fill(void **state)
 {
 	(void)state;
@@ -123,7 +182,9 @@ static void copy_sync_of_an_idle_stream(void **state)
 }
 
 static const struct CMUnitTest cases[] = {
-	CASE(copy_small_sizes),       CASE(copy_large_sizes),   CASE(copy_fill),
-	CASE(copy_order_in_a_stream), CASE(copy_closing_waits), CASE(copy_sync_of_an_idle_stream),
+	CASE(copy_small_sizes),   CASE(copy_large_sizes),
+	CASE(copy_fill),          CASE(copy_many),
+	CASE(copy_many_large),    CASE(copy_order_in_a_stream),
+	CASE(copy_closing_waits), CASE(copy_sync_of_an_idle_stream),
 };
 const case_list copy_cases = CASE_LIST(cases);

@@ -11,6 +11,14 @@ static void refusal_copies(void **state)
 	FAILS(b->copy(the.stream, (ufm_copy_kind)0, data, data, 4), UFM_EINVAL);
 	FAILS(b->copy(the.stream, UFM_COPY_D2D, 0, data, 4), UFM_EINVAL);
 	FAILS(b->fill(the.stream, 0, 1, 4), UFM_EINVAL);
+
+	const ufm_devptr both[2] = {data, data + 8}, one[2] = {data + 16, 0};
+	ufm_copies_args copies = {
+		.kind = (ufm_copy_kind)4, .count = 2, .dst = both, .src = both, .size_bytes = 4};
+	FAILS(b->copies(the.stream, &copies), UFM_EINVAL);
+	copies.kind = UFM_COPY_D2D;
+	copies.dst = one;
+	FAILS(b->copies(the.stream, &copies), UFM_EINVAL);
 }
 
 static void refusal_routers(void **state)

@@ -54,6 +54,7 @@ FILTER(event_elapsed, (ufm_event * from, ufm_event *to, uint64_t *ns), (from, to
 FILTER(fill, (ufm_stream * s, ufm_devptr dst, uint8_t byte, uint64_t n), (s, dst, byte, n))
 FILTER(copy, (ufm_stream * s, ufm_copy_kind k, ufm_devptr to, ufm_devptr from, uint64_t n),
        (s, k, to, from, n))
+FILTER(copies, (ufm_stream * s, const ufm_copies_args *a), (s, a))
 FILTER(gather, (ufm_stream * s, const ufm_gather_args *a), (s, a))
 FILTER(route, (ufm_stream * s, const ufm_router_args *a), (s, a))
 FILTER(experts, (ufm_stream * s, const ufm_experts_args *a), (s, a))
@@ -98,6 +99,7 @@ static ufm_backend faulty_backend(void)
 	b.event_open = faulty_event_open;
 	b.event_record = faulty_event_record;
 	b.copy = faulty_copy;
+	b.copies = faulty_copies;
 	b.gather = faulty_gather;
 	b.route = faulty_route;
 	b.experts = faulty_experts;

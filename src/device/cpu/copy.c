@@ -22,6 +22,16 @@ ufm_status cpu_copy(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_
 	return UFM_OK;
 }
 
+/* The emulated link has no time of its own for a copy, so together they take what they take one by one. */
+ufm_status cpu_copies(ufm_stream *stream, const ufm_copies_args *args)
+{
+	ufm_status status = UFM_OK;
+
+	for (uint32_t i = 0; i < args->count && status == UFM_OK; i++)
+		status = cpu_copy(stream, args->kind, args->dst[i], args->src[i], args->size_bytes);
+	return status;
+}
+
 ufm_status cpu_fill(ufm_stream *stream, ufm_devptr dst, uint8_t byte, uint64_t size_bytes)
 {
 	cpu_command command = {.op = CPU_OP_FILL, .fill = {dst, size_bytes, byte}};

@@ -155,6 +155,7 @@ void cpu_run_record(ufm_stream *stream, const cpu_command *command);
 /* copy.c */
 ufm_status cpu_copy(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
                     uint64_t size_bytes);
+ufm_status cpu_copies(ufm_stream *stream, const ufm_copies_args *args);
 ufm_status cpu_fill(ufm_stream *stream, ufm_devptr dst, uint8_t byte, uint64_t size_bytes);
 void cpu_run_copy(ufm_device *device, const cpu_command *command);
 void cpu_run_fill(const cpu_command *command);

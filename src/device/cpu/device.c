@@ -184,4 +184,5 @@ const ufm_backend cpu_backend = {
 	.hidden_bytes = cpu_hidden_bytes,
 	.group = cpu_group,
 	.read = cpu_read,
+	.copies = cpu_copies,
 };

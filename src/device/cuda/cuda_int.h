@@ -117,6 +117,8 @@ ufm_status cuda_mem_unmap(ufm_device *device, ufm_devptr at, uint64_t size_bytes
 ufm_status cuda_host_register(void *memory, uint64_t size_bytes);
 void cuda_host_unregister(void *memory, uint64_t size_bytes);
 ufm_status cuda_host_view(ufm_device *device, const void *memory, ufm_devptr *out);
+/* Whether all of them lie within one registration. */
+bool cuda_host_holds(ufm_devptr at, uint64_t size_bytes);
 /* How many of size_bytes from `at` on lie within one registration, or outside of all. */
 uint64_t cuda_host_span(ufm_devptr at, uint64_t size_bytes);
 
@@ -131,8 +133,11 @@ ufm_status cuda_event_record(ufm_event *event, ufm_stream *stream);
 ufm_status cuda_event_query(ufm_event *event, int *done);
 ufm_status cuda_event_sync(ufm_event *event, uint64_t wait_ns);
 ufm_status cuda_event_elapsed(ufm_event *from, ufm_event *to, uint64_t *elapsed_ns);
+
+/* ---- copy.c */
 ufm_status cuda_copy(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
                      uint64_t size_bytes);
+ufm_status cuda_copies(ufm_stream *stream, const ufm_copies_args *args);
 ufm_status cuda_fill(ufm_stream *stream, ufm_devptr dst, uint8_t byte, uint64_t size_bytes);
 
 /* ---- ops.c: checks, then the launches of kernels.h */

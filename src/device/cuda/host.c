@@ -72,6 +72,16 @@ uint64_t cuda_host_span(ufm_devptr at, uint64_t size_bytes)
 	return end - at < size_bytes ? end - at : size_bytes;
 }
 
+bool cuda_host_holds(ufm_devptr at, uint64_t size_bytes)
+{
+	pthread_rwlock_rdlock(&lock);
+	size_t i = find(at);
+	bool holds =
+		i < count && list[i].base <= at && size_bytes <= list[i].base + list[i].size_bytes - at;
+	pthread_rwlock_unlock(&lock);
+	return holds;
+}
+
 ufm_status cuda_host_register(void *memory, uint64_t size_bytes)
 {
 	if (!memory || size_bytes == 0 || size_bytes > CUDA_REGISTER_BYTES_MAX)

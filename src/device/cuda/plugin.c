@@ -35,6 +35,7 @@ static const ufm_backend table = {
 	.hidden_bytes = cuda_hidden_bytes,
 	.group = cuda_group,
 	.read = cuda_read,
+	.copies = cuda_copies,
 };
 
 __attribute__((visibility("default"))) const ufm_backend *ufm_backend_entry(

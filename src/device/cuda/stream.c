@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Streams, events, and the copies that run on streams. */
+/* Streams and events. */
 #include <stdlib.h>
 #include <time.h>
 
@@ -151,41 +151,4 @@ ufm_status cuda_event_elapsed(ufm_event *from, ufm_event *to, uint64_t *elapsed_
 	if (status == UFM_OK)
 		*elapsed_ns = (uint64_t)((double)MAX_OF(elapsed_ms, 0.0f) * 1e6);
 	return status;
-}
-
-/* ------------------------------------------------------------------ copies */
-
-/* The kind is not passed on: a "device" address may be page-locked host memory, and the driver knows
- * what each address is. */
-ufm_status cuda_copy(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
-                     uint64_t size_bytes)
-{
-	ufm_status status = UFM_OK;
-
-	if (kind < UFM_COPY_H2D || kind > UFM_COPY_D2D)
-		return cuda_fail(UFM_EINVAL, "copy: kind is %d, expected h2d, d2h or d2d", (int)kind);
-	if (size_bytes && (!dst || !src))
-		return cuda_fail(UFM_EINVAL, "copy of %llu bytes: an address is 0",
-		                 (unsigned long long)size_bytes);
-	while (size_bytes && status == UFM_OK) {
-		uint64_t piece_bytes = cuda_host_span(src, cuda_host_span(dst, size_bytes));
-		status = CHECK_RUNTIME(stream->device, cudaMemcpyAsync, (void *)(uintptr_t)dst,
-		                       (const void *)(uintptr_t)src, piece_bytes, cudaMemcpyDefault,
-		                       stream->stream);
-		dst += piece_bytes;
-		src += piece_bytes;
-		size_bytes -= piece_bytes;
-	}
-	return status;
-}
-
-ufm_status cuda_fill(ufm_stream *stream, ufm_devptr dst, uint8_t byte, uint64_t size_bytes)
-{
-	if (size_bytes == 0)
-		return UFM_OK;
-	if (!dst)
-		return cuda_fail(UFM_EINVAL, "fill of %llu bytes: the address is 0",
-		                 (unsigned long long)size_bytes);
-	return CHECK_RUNTIME(stream->device, cudaMemsetAsync, (void *)(uintptr_t)dst, byte, size_bytes,
-	                     stream->stream);
 }
