@@ -16,6 +16,7 @@
 #define REPEATS_MAX 11u
 #define REPEAT_NS 5000000u /* one measurement: starting it is nothing beside it */
 #define UNITS_MAX 128u     /* enqueued at once; queues hold more */
+#define TOGETHER_MAX 16u
 #define HBM_BYTES ((uint64_t)1 << 30)
 #define HBM_BYTES_MAX ((uint64_t)4 << 30) /* where one read of HBM_BYTES is over too soon */
 
@@ -32,7 +33,8 @@ struct probe {
 	const pager_workspace *ws;
 	pager_events events;
 	uint32_t keys, slots, slot_next, key_next;
-	ufm_devptr range; /* of device memory that holds something, to be read */
+	uint32_t together; /* blocks that a copy brings */
+	ufm_devptr range;  /* of device memory that holds something, to be read */
 	uint64_t range_bytes;
 	probe_team *team;
 	uint64_t until_ns; /* of a run of the team */
@@ -114,21 +116,49 @@ static ufm_devptr next_target(probe *p, uint32_t *key)
 	return pager_slot(p->engine, 0, &none);
 }
 
-static ufm_status copy_block(probe *p, uint32_t index)
+/* As the pager does, small blocks several at once, but never two into one slot. */
+static uint32_t find_together(probe *p)
 {
-	uint32_t key;
-	ufm_devptr to = next_target(p, &key);
+	uint32_t most = pager_copies_together(p->engine), held = 0;
+	for (uint32_t slot = 0; slot < p->slots && !p->config->block; slot++) {
+		uint32_t key;
+		(void)pager_slot(p->engine, slot, &key);
+		held += key != UFM_KEY_NONE;
+	}
+	most = most < TOGETHER_MAX ? most : TOGETHER_MAX;
+	return held < most ? (held ? held : 1) : most;
+}
+
+static double copy_bytes(const probe *p)
+{
+	return (double)p->together * (double)p->desc->expert_bytes;
+}
+
+static ufm_status copy_blocks(probe *p, uint32_t index)
+{
+	ufm_devptr to[TOGETHER_MAX], from[TOGETHER_MAX];
 	(void)index;
-	return p->b->copy(p->stream, UFM_COPY_H2D, to, (ufm_devptr)(uintptr_t)host_block(p->host, key),
-	                  p->desc->expert_bytes);
+	for (uint32_t i = 0; i < p->together; i++) {
+		uint32_t key;
+		to[i] = next_target(p, &key);
+		from[i] = (ufm_devptr)(uintptr_t)host_block(p->host, key);
+	}
+	if (p->together == 1)
+		return p->b->copy(p->stream, UFM_COPY_H2D, to[0], from[0], p->desc->expert_bytes);
+	ufm_copies_args args = {.kind = UFM_COPY_H2D,
+	                        .count = p->together,
+	                        .dst = to,
+	                        .src = from,
+	                        .size_bytes = p->desc->expert_bytes};
+	return p->b->copies(p->stream, &args);
 }
 
 static ufm_status probe_link(probe *p, probe_rates *out)
 {
 	double each_ns;
-	ufm_status status = unit_time(p, copy_block, 2, &each_ns);
+	ufm_status status = unit_time(p, copy_blocks, 2, &each_ns);
 	if (!status)
-		out->link_gbps = (double)p->desc->expert_bytes / each_ns;
+		out->link_gbps = copy_bytes(p) / each_ns;
 	return status;
 }
 
@@ -283,14 +313,14 @@ static double cpu_alone(probe *p, probe_work work)
 static ufm_status both(probe *p, probe_work work, probe_rates *out)
 {
 	double budget_bytes = (double)p->config->budget_ns * out->link_gbps;
-	uint64_t elapsed_ns = 0, fit = (uint64_t)(budget_bytes / (double)p->desc->expert_bytes) + 2;
+	uint64_t elapsed_ns = 0, fit = (uint64_t)(budget_bytes / copy_bytes(p)) + 2;
 	uint32_t count = fit > UNITS_MAX ? UNITS_MAX : (uint32_t)fit;
-	ufm_status status = enqueue(p, copy_block, count);
+	ufm_status status = enqueue(p, copy_blocks, count);
 	double cpu_gbps = status ? 0 : probe_team_run(p->team, work, until_copied, p);
 	ufm_status ended = finish(p, &elapsed_ns);
 	if (status || ended)
 		return status ? status : ended;
-	out->sum_link_gbps = (double)p->desc->expert_bytes * count / (double)elapsed_ns;
+	out->sum_link_gbps = copy_bytes(p) * count / (double)elapsed_ns;
 	out->sum_cpu_gbps = cpu_gbps;
 	return UFM_OK;
 }
@@ -338,6 +368,7 @@ ufm_status probe_all(const probe_config *config, probe_rates *out)
 	p.keys = bank_key_count(host_bank(p.host));
 	engine_enter(e);
 	p.slots = pager_slots(e);
+	p.together = find_together(&p);
 	ufm_status status = pager_rest(e, &p.events);
 	if (!status)
 		status = probe_each(&p, &rates);

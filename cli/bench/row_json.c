@@ -194,6 +194,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	    row->measured ? json_real((double)row->counters[COUNTER_route_wait_ns] / 1e6) : NULL);
 	add(out, "workload_wrapped", json_boolean(row->workload_wrapped));
 	add_counter(out, "resident_calls", row, COUNTER_resident_calls);
+	add_counter(out, "copies", row, COUNTER_copies);
 	add_probes(out, row);
 	add_floor(out, row, config);
 	add(out, "fill_s", row->fill_ns ? json_real((double)row->fill_ns / 1e9) : NULL);

@@ -17,7 +17,7 @@
 #include "base/status.h"
 #include "moe/moe_int.h"
 
-#define COPIES_AHEAD 2u  /* in flight, so that the link never idles and the decision comes late */
+#define COPIES_AHEAD 2u /* in flight, so that the link never idles and the decision comes late */
 #define FLUSH_BYTES (1u << 20)
 #define SLEEP_NS 30000u
 #define SPIN_NS 200000u /* who waits for less does not sleep */
@@ -35,7 +35,8 @@ typedef struct assisted {
 	bool inputs_ready;
 	uint32_t fixed; /* with a fixed share: how many the CPU gets */
 	uint32_t copies;
-	uint64_t copy_ns, link_since_ns; /* when the oldest copy in flight began, as far as is known */
+	uint64_t copy_ns;       /* of an expert */
+	uint64_t link_since_ns; /* when the oldest copy in flight began, as far as is known */
 	uint32_t done, learned, flushed_row;
 } assisted;
 
@@ -182,7 +183,8 @@ static uint64_t link_busy_ns(const assisted *s, uint64_t now_ns)
 {
 	if (s->copies == 0)
 		return 0;
-	return (s->copies - 1) * s->copy_ns + less(s->copy_ns, less(now_ns, s->link_since_ns));
+	uint64_t copy_ns = s->f->together * s->copy_ns;
+	return (s->copies - 1) * copy_ns + less(copy_ns, less(now_ns, s->link_since_ns));
 }
 
 static uint64_t cpu_busy_ns(const assisted *s)
@@ -212,24 +214,28 @@ static uint32_t cpu_part(const assisted *s)
 	return schedule_split(&rates, s->cpu->costs, n);
 }
 
-/* UFM_EBUSY is none as long as a launch may free a slot. */
-static ufm_status give_link(assisted *s)
+/* No slot is no failure as long as a launch may free one. */
+static ufm_status give_link(assisted *s, uint32_t part)
 {
 	forward *f = s->f;
-	uint32_t layer = f->layer->config.layer, expert = demand_at(s, s->started)->expert;
-	ufm_status status = pager_layer_start(f->layer->engine, layer, expert);
-	bool pending = s->at.resident < s->at.resident_end || s->at.streamed < s->started;
-	s->slots_busy = status == UFM_EBUSY && pending;
-	if (s->slots_busy)
-		return UFM_OK;
-	if (status == UFM_EBUSY)
-		return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot", expert,
-		                   layer);
+	uint32_t layer = f->layer->config.layer, left = s->at.streamed_end - s->started - part;
+	const schedule_demand *first = demand_at(s, s->started);
+	uint32_t started = 0, n = left < f->together ? left : f->together;
+	ufm_status status = pager_layer_start(f->layer->engine, layer, first, n, &started);
+	if (status != UFM_OK)
+		return status;
+	if (started == 0) {
+		s->slots_busy = s->at.resident < s->at.resident_end || s->at.streamed < s->started;
+		if (s->slots_busy)
+			return UFM_OK;
+		return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot",
+		                   first->expert, layer);
+	}
 	if (s->copies == 0)
 		s->link_since_ns = clock_now_ns();
 	s->copies++;
-	s->started++;
-	return status;
+	s->started += started;
+	return UFM_OK;
 }
 
 /* The first expert for the CPU waits for its inputs, after the first copies were started. */
@@ -258,11 +264,11 @@ static bool residents_are_left(const assisted *s)
 	return s->at.resident < s->at.resident_end;
 }
 
-/* Residents whose slot the first copies need: one before each copy. */
+/* Residents whose slot the first copies need: as many before each copy as it fills. */
 static bool slot_must_be_freed(const assisted *s)
 {
 	return residents_are_left(s) && demand_at(s, s->at.resident)->launch == 0 &&
-	       s->at.resident <= s->started - s->f->plan.resident;
+	       s->at.resident < s->started - s->f->plan.resident + s->f->together;
 }
 
 /* What comes next in launch order, of residents and of misses that were started. */
@@ -272,7 +278,7 @@ static ufm_status launch_next(assisted *s)
 	s->slots_busy = false;
 	if (residents_are_left(s) && (none_started || launch_is_resident(s->f, &s->at)))
 		return launch_residents(s->f, &s->at);
-	return launch_streamed(s->f, &s->at);
+	return launch_streamed(s->f, &s->at, s->started);
 }
 
 /* Gives out what may be given out now; *idle stays true if that was nothing. When a copy is due and has
@@ -282,13 +288,13 @@ static ufm_status give_out(assisted *s, bool *idle)
 {
 	uint32_t part = cpu_part(s);
 	bool copy_is_due = s->at.streamed_end - s->started > part && !s->slots_busy &&
-	                   s->started - s->at.streamed < COPIES_AHEAD;
+	                   s->started - s->at.streamed < COPIES_AHEAD * s->f->together;
 	bool launch_is_left = residents_are_left(s) || s->at.streamed < s->started;
 	*idle = false;
 	if (slot_must_be_freed(s))
 		return launch_next(s);
 	if (copy_is_due && s->copies < COPIES_AHEAD)
-		return give_link(s);
+		return give_link(s, part);
 	if (part && assist_added(s->cpu->pool) - s->done < ASSIST_AHEAD)
 		return give_cpu(s);
 	if (launch_is_left && !copy_is_due)
@@ -309,7 +315,7 @@ static bool all_done(const assisted *s)
  * all the time. */
 static void wait_a_little(const assisted *s)
 {
-	uint64_t next_ns = s->copies ? s->copy_ns : UINT64_MAX;
+	uint64_t next_ns = s->copies ? s->f->together * s->copy_ns : UINT64_MAX;
 	if (s->done < assist_added(s->cpu->pool)) {
 		uint64_t cpu_ns = cost_of(&s->cpu->cost, assist_span_of(s->cpu->pool, s->done).rows);
 		next_ns = cpu_ns < next_ns ? cpu_ns : next_ns;

@@ -101,7 +101,8 @@ static ufm_status compute(forward *f)
 	ufm_status status =
 		source->begin(source->self, f->layer->config.layer, buffers->demands, f->demand_count);
 	if (status == UFM_OK) {
-		f->plan = schedule_layer(buffers->demands, f->demand_count);
+		f->together = f->layer->paged ? pager_copies_together(f->layer->engine) : 1;
+		f->plan = schedule_layer(buffers->demands, f->demand_count, f->together);
 		status = lay_out_rows(f);
 	}
 	if (status == UFM_OK)

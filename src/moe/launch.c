@@ -5,7 +5,7 @@
 
 #include "moe/moe_int.h"
 
-#define STARTS_AHEAD 2u /* of the launch that reads the copy */
+#define STARTS_AHEAD 2u /* copies, of the launch that reads one */
 
 static ufm_status flush(forward *f)
 {
@@ -101,9 +101,14 @@ ufm_status launch_residents(forward *f, launches *at)
 	return run_group(f, first, n);
 }
 
-ufm_status launch_streamed(forward *f, launches *at)
+ufm_status launch_streamed(forward *f, launches *at, uint32_t started)
 {
-	return run_group(f, f->buffers->demands + at->streamed++, 1);
+	const schedule_demand *first = f->buffers->demands + at->streamed;
+	uint32_t end = started < at->streamed_end ? started : at->streamed_end, n = 1;
+	while (at->streamed + n < end && first[n].launch == first->launch)
+		n++;
+	at->streamed += n;
+	return run_group(f, first, n);
 }
 
 /* The next copies begin before the launches that come first, as far as slots are free for them: a launch
@@ -112,12 +117,14 @@ static ufm_status start_ahead(const forward *f, const launches *at, uint32_t *st
 {
 	*started = *started > at->streamed ? *started : at->streamed;
 	while (f->layer->paged && *started < at->streamed_end &&
-	       *started - at->streamed < STARTS_AHEAD) {
-		uint32_t expert = f->buffers->demands[*started].expert;
-		ufm_status status = pager_layer_start(f->layer->engine, f->layer->config.layer, expert);
-		if (status != UFM_OK)
-			return status == UFM_EBUSY ? UFM_OK : status;
-		++*started;
+	       *started - at->streamed < STARTS_AHEAD * f->together) {
+		uint32_t left = at->streamed_end - *started, got;
+		uint32_t n = left < f->together ? left : f->together;
+		ufm_status status = pager_layer_start(f->layer->engine, f->layer->config.layer,
+		                                      f->buffers->demands + *started, n, &got);
+		*started += got;
+		if (status != UFM_OK || got < n)
+			return status;
 	}
 	return UFM_OK;
 }
@@ -131,7 +138,8 @@ ufm_status launch_all(forward *f)
 		status = start_ahead(f, &at, &started);
 		if (status != UFM_OK)
 			break;
-		status = launch_is_resident(f, &at) ? launch_residents(f, &at) : launch_streamed(f, &at);
+		status = launch_is_resident(f, &at) ? launch_residents(f, &at)
+		                                    : launch_streamed(f, &at, started);
 	}
 	return status;
 }

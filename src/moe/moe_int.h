@@ -32,6 +32,7 @@ typedef struct forward {
 	uint64_t x_stride;
 	bool token_gathered; /* of a single token: all of ws->x is that */
 	uint32_t demand_count;
+	uint32_t together; /* misses that one copy brings and one launch computes */
 	schedule_plan plan;
 	/* the piece being collected: rows [piece_first, piece_first + piece_rows) of the row table */
 	uint32_t piece_first, piece_rows;
@@ -76,7 +77,8 @@ launches launches_of(const forward *f);
 /* Whether a group of residents starts next; what starts is enqueued, and the cursor goes on. */
 bool launch_is_resident(const forward *f, const launches *at);
 ufm_status launch_residents(forward *f, launches *at);
-ufm_status launch_streamed(forward *f, launches *at);
+/* The misses of one copy, as far as they were started (before `started`); at least one. */
+ufm_status launch_streamed(forward *f, launches *at, uint32_t started);
 ufm_status launch_all(forward *f);
 /* The expert's first row in the row table. */
 uint32_t launch_row(const forward *f, const schedule_demand *demand);

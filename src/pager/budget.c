@@ -62,13 +62,36 @@ static ufm_status check_arena(const ufm_engine *e)
 	                   (unsigned long long)e->config.arena_bytes);
 }
 
+/* A copy of so many bytes fills the link, whatever it is made of (docs/performance.md). */
+#define COPY_BYTES (4ull << 20)
+/* Copies that the ring has room for: two on their way, two in use. */
+#define RING_COPIES 4u
+
+static uint32_t experts_of_copy(const ufm_engine *e)
+{
+	uint64_t fill = COPY_BYTES / e->desc.block_bytes;
+	return fill < 1 ? 1 : fill > PAGER_TOGETHER ? PAGER_TOGETHER : (uint32_t)fill;
+}
+
+/* The ring of small blocks holds as many copies as that of large ones, but at most an eighth of the slots:
+ * beyond that policies would have less to keep. */
+static uint32_t ring_default(const ufm_engine *e, uint32_t slots)
+{
+	uint32_t wanted = RING_COPIES * experts_of_copy(e);
+	uint32_t most = slots / 8 > RING_COPIES ? slots / 8 : RING_COPIES;
+	return wanted < most ? wanted : most;
+}
+
 /* A ring that was asked for is had or refused. */
 static ufm_status choose_ring(const ufm_engine *e, budget *plan)
 {
-	uint32_t wanted = e->config.ring_slots;
+	uint32_t wanted = e->config.ring_slots, together = experts_of_copy(e);
+	plan->together = 1;
 	if (plan->slots == e->layers * e->experts)
 		return UFM_OK;
-	plan->ring = cache_ring_for(plan->slots, wanted);
+	plan->ring = cache_ring_for(plan->slots, wanted ? wanted : ring_default(e, plan->slots));
+	uint32_t most = plan->ring / RING_COPIES;
+	plan->together = together < most ? together : most < 1 ? 1 : most;
 	if (wanted && plan->ring != wanted)
 		return status_fail(UFM_EINVAL, "ring_slots: %u, expected 2 to half of the %u slots", wanted,
 		                   plan->slots);

@@ -40,19 +40,6 @@ static void hold_resident(ufm_engine *e, uint32_t expert, uint32_t slot)
 	counter_add(&e->counters, COUNTER_resident_uses, 1);
 }
 
-static ufm_status hold_streamed(ufm_engine *e, uint32_t layer, uint32_t expert)
-{
-	uint32_t slot;
-	ufm_status status = loads_place(e, key_of(e, layer, expert), &slot);
-	if (status != UFM_OK)
-		return status;
-	e->held[expert] = slot;
-	e->accounted++;
-	e->layer_loads[e->layer_load_next++ % PAGER_WATCHED] = e->uses[slot].load;
-	counter_add(&e->counters, COUNTER_streamed_uses, 1);
-	return UFM_OK;
-}
-
 static ufm_status pin_residents(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n)
 {
 	ufm_status status = UFM_OK;
@@ -102,35 +89,79 @@ ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *dem
 	return status;
 }
 
-/* A lease may have brought the expert since the layer began. */
-static ufm_status hold(ufm_engine *e, uint32_t layer, uint32_t expert)
+/* The experts that are neither held nor in a slot, where a lease may have brought them since the layer
+ * began. */
+static uint32_t find_missing(ufm_engine *e, uint32_t layer, const schedule_demand *demands,
+                             uint32_t n, uint32_t *keys, uint32_t *index)
 {
-	uint32_t slot = cache_find(e->cache, key_of(e, layer, expert));
-	if (e->held[expert] != SLOT_NONE)
-		return UFM_OK;
-	if (slot == SLOT_NONE)
-		return hold_streamed(e, layer, expert);
-	hold_resident(e, expert, slot);
-	return UFM_OK;
+	uint32_t missing = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t expert = demands[i].expert, key = key_of(e, layer, expert);
+		if (e->held[expert] != SLOT_NONE)
+			continue;
+		uint32_t slot = cache_find(e->cache, key);
+		if (slot != SLOT_NONE) {
+			hold_resident(e, expert, slot);
+			continue;
+		}
+		keys[missing] = key;
+		index[missing++] = i;
+	}
+	return missing;
 }
 
-ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, uint32_t expert)
+static void hold_streamed(ufm_engine *e, const schedule_demand *demands, const uint32_t *index,
+                          const uint32_t *slots, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		e->held[demands[index[i]].expert] = slots[i];
+	e->accounted += count;
+	e->layer_loads[e->layer_load_next++ % PAGER_WATCHED] = e->uses[slots[0]].load;
+	counter_add(&e->counters, COUNTER_streamed_uses, count);
+}
+
+/* The lock is held. */
+static ufm_status hold(ufm_engine *e, uint32_t layer, const schedule_demand *demands, uint32_t n,
+                       uint32_t *started)
+{
+	uint32_t keys[PAGER_TOGETHER], index[PAGER_TOGETHER] = {0}, slots[PAGER_TOGETHER], count = 0;
+	uint32_t missing = find_missing(e, layer, demands, n, keys, index);
+	*started = n;
+	if (missing == 0)
+		return UFM_OK;
+	ufm_status status = loads_place(e, keys, missing, slots, &count);
+	if (status == UFM_OK)
+		hold_streamed(e, demands, index, slots, count);
+	if (count < missing)
+		*started = index[count];
+	return status == UFM_EBUSY ? UFM_OK : status;
+}
+
+ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, const schedule_demand *demands,
+                             uint32_t n, uint32_t *started)
 {
 	lock_take(&e->lock);
-	ufm_status status = hold(e, layer, expert);
+	ufm_status status = hold(e, layer, demands, n, started);
 	lock_drop(&e->lock);
 	return status;
 }
 
+uint32_t pager_copies_together(const ufm_engine *e)
+{
+	return e->plan.together;
+}
+
 ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block)
 {
+	schedule_demand demand = {.expert = expert};
+	uint32_t started;
 	lock_take(&e->lock);
-	ufm_status status = hold(e, layer, expert);
+	ufm_status status = hold(e, layer, &demand, 1, &started);
 	uint32_t slot = e->held[expert];
-	if (status == UFM_OK)
+	if (status == UFM_OK && started)
 		status = loads_order(e, slot, e->compute, true);
 	lock_drop(&e->lock);
-	if (status == UFM_EBUSY)
+	if (status == UFM_OK && !started)
 		return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot", expert,
 		                   layer);
 	if (status == UFM_OK)

@@ -85,16 +85,26 @@ static void pin_hits(ufm_engine *e, uint32_t layer, ufm_lease *lease, uint32_t n
 
 static ufm_status load_misses(ufm_engine *e, uint32_t layer, ufm_lease *lease, uint32_t n)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		if (lease->slots[i] != SLOT_NONE)
-			continue;
-		uint32_t key = layer * e->experts + e->lease_members[i].expert;
-		ufm_status status = loads_place(e, key, &lease->slots[i]);
+	uint32_t keys[PAGER_TOGETHER], slots[PAGER_TOGETHER], index[PAGER_TOGETHER] = {0};
+	for (uint32_t next = 0;;) {
+		uint32_t count = 0, got;
+		for (; next < n && count < e->plan.together; next++) {
+			if (lease->slots[next] != SLOT_NONE)
+				continue;
+			keys[count] = layer * e->experts + e->lease_members[next].expert;
+			index[count++] = next;
+		}
+		if (count == 0)
+			return UFM_OK;
+		ufm_status status = loads_place(e, keys, count, slots, &got);
 		if (status != UFM_OK)
 			return status;
-		counter_add(&e->counters, COUNTER_streamed_uses, 1);
+		for (uint32_t i = 0; i < got; i++)
+			lease->slots[index[i]] = slots[i];
+		counter_add(&e->counters, COUNTER_streamed_uses, got);
+		if (got < count)
+			next = index[got];
 	}
-	return UFM_OK;
 }
 
 static void unpin_all(ufm_engine *e, ufm_lease *lease, uint32_t n)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies of experts to the device, kept in a ring of records until they have ended. */
 #include <assert.h>
+#include <string.h>
 
 #include "base/status.h"
 #include "pager/pager_int.h"
@@ -42,8 +43,9 @@ static void account(ufm_engine *e, const load *l)
 {
 	uint64_t elapsed_ns = 0;
 	if (e->b->event_elapsed(l->begin, l->end, &elapsed_ns) == UFM_OK) {
+		uint64_t each_ns = elapsed_ns / l->count;
 		counter_add(&e->counters, COUNTER_copy_ns, elapsed_ns);
-		e->copy_ns = e->copy_ns ? (3 * e->copy_ns + elapsed_ns) / 4 : elapsed_ns;
+		e->copy_ns = e->copy_ns ? (3 * e->copy_ns + each_ns) / 4 : each_ns;
 	}
 	if (l->waited && e->b->event_elapsed(l->wait, l->end, &elapsed_ns) == UFM_OK)
 		counter_add(&e->counters, COUNTER_stall_ns, elapsed_ns);
@@ -53,9 +55,12 @@ static void retire(ufm_engine *e, load *l)
 {
 	account(e, l);
 	spans_load(e, l);
-	cache_loaded(e->cache, l->slot, l->generation);
-	if (e->uses[l->slot].load == l->number)
-		e->uses[l->slot].load = 0;
+	for (uint32_t i = 0; i < l->count; i++) {
+		const load_item *item = &l->items[i];
+		cache_loaded(e->cache, item->slot, item->generation);
+		if (e->uses[item->slot].load == l->number)
+			e->uses[item->slot].load = 0;
+	}
 }
 
 static bool ended(const ufm_engine *e, const load *l)
@@ -130,68 +135,145 @@ static ufm_status next_record(ufm_engine *e, load **out)
 	return UFM_OK;
 }
 
-/* The copy comes after the slot's last use: in stream order, without a wait of the host. */
-static ufm_status enqueue(ufm_engine *e, const load *l, uint32_t key)
+ufm_status loads_copy(ufm_engine *e, const ufm_devptr *to, const ufm_devptr *from, uint32_t n)
 {
-	const slot_use *use = &e->uses[l->slot];
-	ufm_devptr to = slot_address(e, l->slot);
-	ufm_devptr from = (ufm_devptr)(uintptr_t)host_block(e->host, key);
-	ufm_status status = mark_order(e, e->copy, use->mark);
-	if (status == UFM_OK && e->config.poison_free_slots)
-		status = e->b->fill(e->copy, to, 0xff, e->desc.block_bytes);
+	if (n == 1)
+		return e->b->copy(e->copy, UFM_COPY_H2D, to[0], from[0], e->desc.expert_bytes);
+	ufm_copies_args args = {.kind = UFM_COPY_H2D,
+	                        .count = n,
+	                        .dst = to,
+	                        .src = from,
+	                        .size_bytes = e->desc.expert_bytes};
+	return e->b->copies(e->copy, &args);
+}
+
+static ufm_status copy_items(ufm_engine *e, const load *l)
+{
+	ufm_devptr to[PAGER_TOGETHER], from[PAGER_TOGETHER];
+	for (uint32_t i = 0; i < l->count; i++) {
+		to[i] = slot_address(e, l->items[i].slot);
+		from[i] = (ufm_devptr)(uintptr_t)host_block(e->host, l->items[i].key);
+	}
+	return loads_copy(e, to, from, l->count);
+}
+
+/* The copy comes after the last use of every slot: in stream order, without a wait of the host. */
+static ufm_status enqueue(ufm_engine *e, const load *l)
+{
+	ufm_status status = UFM_OK;
+	for (uint32_t i = 0; i < l->count && status == UFM_OK; i++) {
+		uint32_t slot = l->items[i].slot;
+		status = mark_order(e, e->copy, e->uses[slot].mark);
+		if (status == UFM_OK)
+			status = slots_poison(e, slot, 1);
+	}
 	if (status == UFM_OK)
 		status = e->b->event_record(l->begin, e->copy);
 	if (status == UFM_OK)
-		status = e->b->copy(e->copy, UFM_COPY_H2D, to, from, e->desc.expert_bytes);
+		status = copy_items(e, l);
 	if (status == UFM_OK)
 		status = e->b->event_record(l->end, e->copy);
 	return status;
 }
 
-ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place)
+/* Experts that were given slots, before their copy starts. */
+typedef struct placed {
+	uint32_t count, evictions;
+	load_item items[PAGER_TOGETHER];
+} placed;
+
+/* Whoever loses the slot is forgotten before it is overwritten. */
+static ufm_status take_slot(ufm_engine *e, uint32_t key, const cache_placement *place, placed *p)
+{
+	p->items[p->count++] =
+		(load_item){.slot = place->slot, .generation = place->generation, .key = key};
+	slots_publish(e);
+	if (place->evicted_key == UFM_KEY_NONE)
+		return UFM_OK;
+	p->evictions++;
+	return resident_forget(e, place->evicted_key);
+}
+
+static ufm_status start(ufm_engine *e, const placed *p)
 {
 	load *l;
-	bool evicts = place->evicted_key != UFM_KEY_NONE;
-	ufm_status status = evicts ? resident_forget(e, place->evicted_key) : UFM_OK;
-	if (status == UFM_OK)
-		status = next_record(e, &l);
-	if (status == UFM_OK) {
-		l->number = e->load_next;
-		l->key = key;
-		l->slot = place->slot;
-		l->generation = place->generation;
-		l->waited = false;
-		status = enqueue(e, l, key);
-	}
-	if (status != UFM_OK) {
-		cache_load_failed(e->cache, place->slot, place->generation);
-		slots_publish(e);
-		return status_prefix(status, "copying expert %u of layer %u to the device",
-		                     key % e->experts, key / e->experts);
-	}
+	ufm_status status = next_record(e, &l);
+	if (status != UFM_OK)
+		return status;
+	l->number = e->load_next;
+	l->waited = false;
+	l->count = p->count;
+	memcpy(l->items, p->items, p->count * sizeof *p->items);
+	status = enqueue(e, l);
+	if (status != UFM_OK)
+		return status;
 	e->load_next++;
-	e->uses[l->slot] = (slot_use){.load = l->number};
-	counter_add(&e->counters, COUNTER_h2d_weight_bytes, e->desc.expert_bytes);
-	if (evicts)
-		counter_add(&e->counters, COUNTER_evictions, 1);
+	for (uint32_t i = 0; i < p->count; i++)
+		e->uses[p->items[i].slot] = (slot_use){.load = l->number};
+	counter_add(&e->counters, COUNTER_copies, 1);
+	counter_add(&e->counters, COUNTER_h2d_weight_bytes, p->count * e->desc.expert_bytes);
+	counter_add(&e->counters, COUNTER_evictions, p->evictions);
 	return UFM_OK;
 }
 
-ufm_status loads_place(ufm_engine *e, uint32_t key, uint32_t *slot)
+/* The slots, which nobody may have pinned, are free again. */
+static ufm_status give_back(ufm_engine *e, ufm_status status, const placed *p)
 {
-	cache_placement place;
-	ufm_status status = cache_place(e->cache, key, &place);
-	if (status != UFM_OK)
-		return status;
-	assert(place.slot != SLOT_NONE);
+	for (uint32_t i = 0; i < p->count; i++)
+		cache_load_failed(e->cache, p->items[i].slot, p->items[i].generation);
 	slots_publish(e);
-	status = loads_start(e, key, &place);
-	if (status != UFM_OK)
-		return status;
-	if (!place.kept)
-		counter_add(&e->counters, COUNTER_bypasses, 1);
-	cache_pin(e->cache, place.slot);
-	*slot = place.slot;
+	return status_prefix(status, "copying expert %u of layer %u%s to the device",
+	                     p->items[0].key % e->experts, p->items[0].key / e->experts,
+	                     p->count > 1 ? " and others" : "");
+}
+
+ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place)
+{
+	placed p = {0};
+	ufm_status status = take_slot(e, key, place, &p);
+	if (status == UFM_OK)
+		status = start(e, &p);
+	return status == UFM_OK ? UFM_OK : give_back(e, status, &p);
+}
+
+/* Each is pinned at once, so that the next one is placed elsewhere. */
+static ufm_status place_all(ufm_engine *e, const uint32_t *keys, uint32_t n, placed *p,
+                            uint32_t *bypasses)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		cache_placement place;
+		ufm_status status = cache_place(e->cache, keys[i], &place);
+		if (status == UFM_EBUSY && i)
+			return UFM_OK;
+		if (status != UFM_OK)
+			return status;
+		assert(place.slot != SLOT_NONE);
+		*bypasses += !place.kept;
+		cache_pin(e->cache, place.slot);
+		status = take_slot(e, keys[i], &place, p);
+		if (status != UFM_OK)
+			return status;
+	}
+	return UFM_OK;
+}
+
+ufm_status loads_place(ufm_engine *e, const uint32_t *keys, uint32_t n, uint32_t *slots,
+                       uint32_t *count)
+{
+	placed p = {0};
+	uint32_t bypasses = 0;
+	ufm_status status = place_all(e, keys, n, &p, &bypasses);
+	if (status == UFM_OK)
+		status = start(e, &p);
+	if (status != UFM_OK) {
+		for (uint32_t i = 0; i < p.count; i++)
+			cache_unpin(e->cache, p.items[i].slot);
+		return p.count ? give_back(e, status, &p) : status;
+	}
+	for (uint32_t i = 0; i < p.count; i++)
+		slots[i] = p.items[i].slot;
+	counter_add(&e->counters, COUNTER_bypasses, bypasses);
+	*count = p.count;
 	return UFM_OK;
 }
 

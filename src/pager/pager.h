@@ -92,8 +92,9 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
 /*
  * One layer's demand.
  * begin: pins what is resident, sets demands[].resident and refilled_next.
- * start: gives a streamed expert a slot and enqueues its copy behind the slot's last use. UFM_EBUSY,
- * without a line: every slot is pinned, some perhaps by experts of this call that were not used yet.
+ * start: gives streamed experts (n <= pager_copies_together) a slot each and enqueues one copy of them behind
+ * the slots' last use. *started: how many of them, in order, are in a slot or on their way; fewer than n when
+ * every slot is pinned, some perhaps by experts of this call that were not used yet.
  * load: starts it if that was not done, and orders the compute stream after the copy.
  * address: where an expert lies, once it is pinned or loaded.
  * used: the work on the compute stream so far is the last use of these experts: unpins them. The
@@ -101,7 +102,8 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
  * end: releases whatever is still pinned (after a failure) and ends the event.
  */
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
-ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, uint32_t expert);
+ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, const schedule_demand *demands,
+                             uint32_t n, uint32_t *started);
 ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
@@ -133,7 +135,9 @@ const void *pager_layer_host(const ufm_engine *e, uint32_t layer, uint32_t exper
 /* How many of the two copies that the layer call started last have not ended, without waiting. Those of
  * leases and hints are not counted: they must not keep a layer from its own. */
 ufm_status pager_copies_in_flight(ufm_engine *e, uint32_t *copies);
-/* The mean time of one such copy lately; 0: none has ended yet. */
+/* Experts that one copy should bring, so that small blocks fill the link: at least 1. */
+uint32_t pager_copies_together(const ufm_engine *e);
+/* The mean time of one expert in such copies lately; 0: none has ended yet. */
 uint64_t pager_copy_ns(ufm_engine *e);
 
 /* Decimal GB/s of expert bytes, measured in place: real blocks of the host tier, real copies into real

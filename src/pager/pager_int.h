@@ -17,14 +17,21 @@
 #define PAGER_CALLS 4
 #define PAGER_WATCHED 2 /* copies of a layer call that it can ask for */
 #define PAGER_LEASES 64
+#define PAGER_TOGETHER 16u /* experts that one copy may bring */
 #define PAGER_ALIGN 256u
 
-/* One copy of an expert into a slot. `wait` is recorded on the compute stream just before it waits
- * for `end`, so that the time between them is the stall. */
+/* An expert on its way into a slot. */
+typedef struct load_item {
+	uint32_t slot, generation, key;
+} load_item;
+
+/* One copy of one or more experts. `wait` is recorded on the compute stream just before it waits for
+ * `end`, so that the time between them is the stall. */
 typedef struct load {
 	uint64_t number; /* 0: never used */
 	bool waited;
-	uint32_t slot, generation, key;
+	uint32_t count;
+	load_item items[PAGER_TOGETHER];
 	ufm_event *begin, *end, *wait;
 } load;
 
@@ -53,6 +60,7 @@ typedef struct budget {
 	uint64_t target_bytes;                 /* what was asked, or all that there is */
 	uint64_t slab_bytes, total_bytes;      /* total: of all three, in whole granules */
 	uint32_t slots, ring;
+	uint32_t together; /* experts that a copy should bring */
 } budget;
 
 /* Work of the compute stream that may not have ended. */
@@ -137,7 +145,7 @@ struct ufm_engine {
 	ufm_stream *resident_stream;    /* of the resident call that is being enqueued, or NULL; guarded
 	                                 * by layer_lock */
 	_Atomic bool unread; /* some call has ids to be counted; for readers without the lock */
-	uint64_t copy_ns;    /* of one copy, lately */
+	uint64_t copy_ns;    /* of one expert, lately */
 	span_log spans;
 	_Atomic uint32_t slots_used, slots_high_water;
 	counters counters;
@@ -190,10 +198,14 @@ ufm_event *loads_awaited(ufm_engine *e);
 ufm_status loads_drain(ufm_engine *e);
 /* Whether the bytes of a copy have arrived. */
 ufm_status loads_has_ended(ufm_engine *e, uint64_t number, bool *out);
+/* Enqueues the copy of n blocks alone: no slot changes hands. */
+ufm_status loads_copy(ufm_engine *e, const ufm_devptr *to, const ufm_devptr *from, uint32_t n);
 /* Enqueues the copy of `key` into the slot of a placement. On failure the slot is free again. */
 ufm_status loads_start(ufm_engine *e, uint32_t key, const cache_placement *place);
-/* Gives `key` a slot, starts its copy, pins the slot. UFM_EBUSY: every slot is pinned. */
-ufm_status loads_place(ufm_engine *e, uint32_t key, uint32_t *slot);
+/* Gives up to n keys (n <= PAGER_TOGETHER) a slot each, pins the slots and starts one copy into all of them.
+ * *count: how many got one, in order: fewer than n when then every slot is pinned. UFM_EBUSY: none did. */
+ufm_status loads_place(ufm_engine *e, const uint32_t *keys, uint32_t n, uint32_t *slots,
+                       uint32_t *count);
 /* Orders `stream` after the slot's bytes; `measure`: it is the compute stream and its stall counts. */
 ufm_status loads_order(ufm_engine *e, uint32_t slot, ufm_stream *stream, bool measure);
 

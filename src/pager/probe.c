@@ -12,7 +12,7 @@
 #define ENDED_MIN 4u          /* of each, for a rate; the first of each is not counted */
 #define WINDOW_NS 6000000u    /* and at least so long */
 #define GIVE_UP_NS 250000000u /* and no longer, if there is a rate by then */
-#define SLOTS_MAX 4u
+#define SLOTS_MAX (AHEAD * PAGER_TOGETHER)
 
 typedef struct side {
 	uint32_t issued, ended;
@@ -24,6 +24,7 @@ typedef struct probe {
 	ufm_event *events[EVENTS];
 	uint32_t slots[SLOTS_MAX], keys[SLOTS_MAX]; /* key: of the tenant; UFM_KEY_NONE: free */
 	uint32_t slot_count;
+	uint32_t together, copied; /* experts of a copy; slots written so far */
 	uint32_t next_key, next_cpu_key;
 	side link, cpu;
 } probe;
@@ -42,18 +43,29 @@ static void choose_slots(probe *p)
 		p->slots[p->slot_count++] = i;
 	}
 	lock_drop(&e->lock);
+	uint32_t most = p->slot_count / AHEAD;
+	p->together = e->plan.together < most ? e->plan.together : most ? most : 1;
+}
+
+/* As loads do: small blocks several at once. */
+static ufm_status copy_experts(probe *p)
+{
+	ufm_engine *e = p->e;
+	ufm_devptr to[PAGER_TOGETHER], from[PAGER_TOGETHER];
+	for (uint32_t i = 0; i < p->together; i++) {
+		uint32_t at = p->copied++ % p->slot_count, keys = e->layers * e->experts;
+		uint32_t key = p->keys[at] != UFM_KEY_NONE ? p->keys[at] : p->next_key++ % keys;
+		to[i] = slot_address(e, p->slots[at]);
+		from[i] = (ufm_devptr)(uintptr_t)host_block(e->host, key);
+	}
+	return loads_copy(e, to, from, p->together);
 }
 
 static ufm_status copy_next(probe *p)
 {
-	ufm_engine *e = p->e;
-	uint32_t at = p->link.issued % p->slot_count, keys = e->layers * e->experts;
-	uint32_t key = p->keys[at] != UFM_KEY_NONE ? p->keys[at] : p->next_key++ % keys;
-	ufm_status status =
-		e->b->copy(e->copy, UFM_COPY_H2D, slot_address(e, p->slots[at]),
-	               (ufm_devptr)(uintptr_t)host_block(e->host, key), e->desc.expert_bytes);
+	ufm_status status = copy_experts(p);
 	if (status == UFM_OK)
-		status = e->b->event_record(p->events[p->link.issued % EVENTS], e->copy);
+		status = p->e->b->event_record(p->events[p->link.issued % EVENTS], p->e->copy);
 	p->link.issued += status == UFM_OK;
 	return status;
 }
@@ -144,14 +156,14 @@ static ufm_status run_window(probe *p, bool with_cpu)
 	return status == UFM_OK ? synced : status;
 }
 
-static double each_ns(const side *s)
+/* Of an expert, of which each that ended is `experts`. */
+static double each_ns(const side *s, uint32_t experts)
 {
-	return s->ended >= 2 ? (double)(s->last_ns - s->first_ns) / (s->ended - 1) : 0;
+	return s->ended >= 2 ? (double)(s->last_ns - s->first_ns) / (s->ended - 1) / experts : 0;
 }
 
-static double gbps(const probe *p, const side *s)
+static double gbps(const probe *p, double ns)
 {
-	double ns = each_ns(s);
 	return ns > 0 ? (double)p->e->desc.expert_bytes / ns : 0;
 }
 
@@ -159,16 +171,17 @@ static ufm_status measure(probe *p, assist_figures *out)
 {
 	assist_figures f = {0};
 	ufm_status status = run_window(p, false);
-	f.link_alone_gbps = gbps(p, &p->link);
+	f.link_alone_gbps = gbps(p, each_ns(&p->link, p->together));
 	if (status == UFM_OK)
 		status = run_window(p, true);
 	if (status != UFM_OK)
 		return status;
-	f.link_gbps = gbps(p, &p->link);
-	f.cpu_gbps = gbps(p, &p->cpu);
+	double copy_ns = each_ns(&p->link, p->together), expert_ns = each_ns(&p->cpu, 1);
+	f.link_gbps = gbps(p, copy_ns);
+	f.cpu_gbps = gbps(p, expert_ns);
 	f.sum_gbps = f.link_gbps + f.cpu_gbps;
-	f.copy_ns = (uint64_t)each_ns(&p->link);
-	f.expert_ns = (uint64_t)each_ns(&p->cpu);
+	f.copy_ns = (uint64_t)copy_ns;
+	f.expert_ns = (uint64_t)expert_ns;
 	*out = f;
 	return UFM_OK;
 }

@@ -27,6 +27,7 @@ static void adopt(ufm_engine *e, const budget *next)
 	e->plan.target_bytes = next->target_bytes;
 	e->plan.slots = next->slots;
 	e->plan.ring = next->ring;
+	e->plan.together = next->together;
 	e->plan.slab_bytes = next->slab_bytes;
 	e->plan.total_bytes = e->mapped_bytes = next->total_bytes;
 	slots_publish(e);

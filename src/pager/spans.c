@@ -164,9 +164,10 @@ void spans_load(ufm_engine *e, const load *l)
 {
 	timeline *to = e->spans.timeline;
 	timeline_span copy = {.kind = TIMELINE_COPY,
-	                      .layer = l->key / e->experts,
-	                      .expert = l->key % e->experts,
-	                      .bytes = e->desc.expert_bytes};
+	                      .layer = l->items[0].key / e->experts,
+	                      .expert = l->count == 1 ? l->items[0].key % e->experts : TIMELINE_NONE,
+	                      .experts = l->count,
+	                      .bytes = l->count * e->desc.expert_bytes};
 	if (!to)
 		return;
 	if (!host_ns(e, l->begin, &copy.begin_ns) || !host_ns(e, l->end, &copy.end_ns)) {

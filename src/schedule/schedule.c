@@ -59,19 +59,21 @@ static void sort_demands(schedule_demand *demands, uint32_t n)
 	}
 }
 
-/* The misses that a share of the residents goes before. */
-static uint32_t shares_of(uint32_t streamed)
+/* The copies that a share of the residents goes before. */
+static uint32_t shares_of(uint32_t copies)
 {
-	uint32_t quarter = streamed / 4 + (streamed % 4 != 0);
-	if (streamed <= SHARES_MIN)
+	uint32_t quarter = copies / 4 + (copies % 4 != 0);
+	if (copies <= SHARES_MIN)
 		return 1;
 	return quarter > SHARES_MIN ? quarter : SHARES_MIN;
 }
 
-/* Launch 0, then a share of residents and a miss in turn. */
-static void number_launches(schedule_demand *demands, uint32_t n, uint32_t first, uint32_t streamed)
+/* Launch 0, then a share of residents and the misses of a copy in turn. */
+static void number_launches(schedule_demand *demands, uint32_t n, uint32_t first, uint32_t streamed,
+                            uint32_t together)
 {
-	uint32_t residents = n - streamed - first, shares = shares_of(streamed);
+	uint32_t copies = streamed / together + (streamed % together != 0);
+	uint32_t residents = n - streamed - first, shares = shares_of(copies);
 
 	for (uint32_t i = 0; i < residents; i++) {
 		uint64_t share = (uint64_t)i * shares / residents;
@@ -79,10 +81,10 @@ static void number_launches(schedule_demand *demands, uint32_t n, uint32_t first
 		demands[first + i].launch = 1 + 2 * (uint32_t)share;
 	}
 	for (uint32_t i = 0; i < streamed; i++)
-		demands[n - streamed + i].launch = 2 + 2 * i;
+		demands[n - streamed + i].launch = 2 + 2 * (i / together);
 }
 
-schedule_plan schedule_layer(schedule_demand *demands, uint32_t n)
+schedule_plan schedule_layer(schedule_demand *demands, uint32_t n, uint32_t together)
 {
 	schedule_plan plan = {0};
 	uint32_t first = 0;
@@ -95,7 +97,7 @@ schedule_plan schedule_layer(schedule_demand *demands, uint32_t n)
 	plan.streamed = n - plan.resident;
 	sort_demands(demands, n);
 	if (plan.streamed)
-		number_launches(demands, n, first, plan.streamed);
+		number_launches(demands, n, first, plan.streamed, together);
 	return plan;
 }
 

@@ -28,16 +28,16 @@ typedef struct schedule_plan {
  * Launches are started by ascending number, and the demands of one number are neighbours in the order.
  * Without misses all are one. With misses
  *   1. residents whose slot is refilled next go first, so that the copies can start at once;
- *   2. misses follow in the order of their copies, each alone: the heaviest do not end up as a tail
- *      that nothing overlaps;
- *   3. the other residents are spread evenly before the first quarter of them, one share each; before
+ *   2. misses follow in the order of their copies, those of one copy (`together` of them, at least 1)
+ *      together: the heaviest do not end up as a tail that nothing overlaps;
+ *   3. the other residents are spread evenly before the first quarter of the copies, one share each; before
  *      the very first where there are at most 4, because then no copy waits for a slot.
  * A streamed expert frees the slot of a later copy, so it must not wait behind all of the residents:
  * then the link would idle as long as they compute. Spread out, the layer takes the longer of the
  * two, copies or arithmetic, and not their sum. Not further than a quarter, because the CPU may take
  * the rest. The order depends on the demands alone, so a run can be repeated.
  */
-schedule_plan schedule_layer(schedule_demand *demands, uint32_t n);
+schedule_plan schedule_layer(schedule_demand *demands, uint32_t n, uint32_t together);
 
 /* Gathers the demands of one call out of its routing: ids [tokens * top_k], values outside
  * 0 … experts-1 skipped. counts [experts] is scratch and on return holds tokens by expert. Writes

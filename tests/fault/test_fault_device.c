@@ -127,7 +127,18 @@ static fixture_config small_model(const ufm_backend *b)
 		.layers = 1, .experts = 7, .slots_max = 3, .tokens = 6, .max_tokens = 4, .backend = b};
 }
 
-/* The same with threads that compute half of the misses; the last row table is longer than a call. */
+/* Copies that bring three experts each. */
+static fixture_config together_model(const ufm_backend *b)
+{
+	fixture_config c = small_model(b);
+	c.experts = 60;
+	c.slots_max = 24;
+	c.ring_slots = 12;
+	c.tokens = c.max_tokens = 36;
+	return c;
+}
+
+/* The small model with threads that compute half of the misses; the last row table is longer than a call. */
 static fixture_config assisted_model(const ufm_backend *b, bool long_calls)
 {
 	fixture_config c = small_model(b);
@@ -459,6 +470,7 @@ static void steps_fail_locally(void **state)
 	(void)state;
 	ufm_backend b = faulty_backend();
 	fail_steps(small_model(&b));
+	fail_steps(together_model(&b));
 }
 
 /* Copies fail while the threads compute: what they were given is done before the call returns. */

@@ -29,7 +29,7 @@ static void test_order(void **state)
 	};
 	const uint32_t expected[] = {8, 1, 3, 5, 4, 2, 9, 7};
 	const uint32_t launches[] = {0, 1, 1, 1, 2, 4, 6, 8};
-	schedule_plan plan = schedule_layer(demands, 8);
+	schedule_plan plan = schedule_layer(demands, 8, 1);
 
 	(void)state;
 	assert_int_equal(plan.resident, 4);
@@ -43,13 +43,13 @@ static void test_order(void **state)
 static void test_order_of_few(void **state)
 {
 	schedule_demand one = {.expert = 4, .tokens = 2, .launch = 77};
-	schedule_plan plan = schedule_layer(&one, 1);
+	schedule_plan plan = schedule_layer(&one, 1, 1);
 
 	(void)state;
 	assert_int_equal(plan.resident, 0);
 	assert_int_equal(plan.streamed, 1);
 	assert_int_equal(one.expert, 4);
-	plan = schedule_layer(NULL, 0);
+	plan = schedule_layer(NULL, 0, 1);
 	assert_int_equal(plan.resident + plan.streamed, 0);
 }
 
@@ -65,7 +65,7 @@ static void test_all_resident(void **state)
 		                               .resident = true,
 		                               .refilled_next = false,
 		                               .launch = i};
-	assert_int_equal(schedule_layer(demands, 5).resident, 5);
+	assert_int_equal(schedule_layer(demands, 5, 1).resident, 5);
 	for (uint32_t i = 0; i < 5; i++) {
 		assert_int_equal(demands[i].expert, i);
 		assert_int_equal(demands[i].launch, 0);
@@ -92,9 +92,10 @@ static uint32_t shares_expected(uint32_t streamed)
 
 /* Of residents that are not refilled next, in order: launches are the odd numbers of their shares,
  * which differ by one at most. */
-static void check_shares(const schedule_demand *demands, schedule_plan plan)
+static void check_shares(const schedule_demand *demands, schedule_plan plan, uint32_t together)
 {
-	uint32_t shares = shares_expected(plan.streamed), sizes[300] = {0};
+	uint32_t copies = (plan.streamed + together - 1) / together;
+	uint32_t shares = shares_expected(copies), sizes[300] = {0};
 	uint32_t least = UINT32_MAX, most = 0, residents = 0;
 
 	for (uint32_t i = 0; i < plan.resident && plan.streamed; i++) {
@@ -112,9 +113,10 @@ static void check_shares(const schedule_demand *demands, schedule_plan plan)
 	assert_true(residents == 0 || most - least <= 1);
 }
 
-/* Once each, residents before misses, launches ascending in either, misses alone in theirs and by
- * tokens. */
-static void check_order(const schedule_demand *demands, uint32_t n, schedule_plan plan)
+/* Once each, residents before misses, launches ascending in either, misses by tokens, `together` of them in
+ * each launch but the last. */
+static void check_order(const schedule_demand *demands, uint32_t n, schedule_plan plan,
+                        uint32_t together)
 {
 	uint32_t seen[300] = {0};
 
@@ -129,10 +131,10 @@ static void check_order(const schedule_demand *demands, uint32_t n, schedule_pla
 			assert_int_equal(d->launch == 0, d->refilled_next || plan.streamed == 0);
 			continue;
 		}
-		assert_int_equal(d->launch, 2 + 2 * (i - plan.resident));
+		assert_int_equal(d->launch, 2 + 2 * ((i - plan.resident) / together));
 		assert_true(i == plan.resident || d->tokens <= before->tokens);
 	}
-	check_shares(demands, plan);
+	check_shares(demands, plan, together);
 }
 
 static void test_order_of_many(void **state)
@@ -152,8 +154,9 @@ static void test_order_of_many(void **state)
 		}
 		for (uint32_t i = 0; i < n; i++)
 			again[i] = demands[n - 1 - i];
-		check_order(demands, n, schedule_layer(demands, n));
-		schedule_layer(again, n);
+		uint32_t together = 1 + (uint32_t)(seed % 5) * (uint32_t)(seed % 3);
+		check_order(demands, n, schedule_layer(demands, n, together), together);
+		schedule_layer(again, n, together);
 		for (uint32_t i = 0; i < n; i++) {
 			if (demands[i].expert != again[i].expert)
 				fail_msg("seed %llu: position %u", (unsigned long long)seed, i);
@@ -318,7 +321,7 @@ static void check_rows(uint32_t tokens, uint32_t top_k, uint32_t experts, uint64
 	for (uint64_t i = 0; i < count; i++)
 		ids[i] = (int32_t)rng_below(&r, experts + 2) - 1;
 	n = schedule_demands(ids, count, experts, counts, demands);
-	schedule_layer(demands, n);
+	schedule_layer(demands, n, 1);
 	rows = schedule_rows(ids, tokens, top_k, experts, demands, n, counts, row_of, row_token);
 	check_assignments(ids, count, top_k, experts, rows, row_of, row_token);
 	for (uint32_t d = 0; d < n; d++) {
