@@ -7,11 +7,12 @@
  * launched, so that the CPU need not wait for launches. The order of starts and launches never depends
  * on time; only how many there are does, and with a fixed share not even that.
  *
- * Inputs of the CPU are written to page-locked memory by the device, ahead of all other work of the
- * layer; its outputs are brought into the row table by the device's gather, which does not queue behind
+ * Inputs of the CPU are written to page-locked memory by the device: all tokens of a small call while their ids
+ * are on the way, the rows of the misses that it may take for a larger one. Its outputs are brought into the row table by the device's gather, which does not queue behind
  * the copies of experts.
  */
 #include <sched.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -30,8 +31,9 @@ typedef struct assisted {
 	                     * launched yet */
 	bool slots_busy;    /* the next copy waits for a launch to free a slot */
 	uint32_t candidate; /* demands from here on have their input in cpu->x */
-	uint32_t first_row; /* of the first candidate: row 0 of cpu->x */
-	uint64_t inputs;    /* the mark that they are written */
+	uint32_t
+		first_row; /* of the first candidate: row 0 of cpu->y, and of cpu->x after offered tokens */
+	uint64_t inputs; /* the mark that they are written */
 	bool inputs_ready;
 	uint32_t fixed; /* with a fixed share: how many the CPU gets */
 	uint32_t copies;
@@ -45,6 +47,20 @@ void assisted_wake(forward *f)
 	pager_cpu *cpu = pager_get_cpu(f->layer->engine);
 	if (cpu->pool && f->layer->paged && cpu->worked)
 		assist_wake(cpu->pool);
+}
+
+/* Writing them later would keep the CPU waiting for a launch, a kernel and a mark. */
+ufm_status assisted_offer(forward *f)
+{
+	pager_cpu *cpu = pager_get_cpu(f->layer->engine);
+	uint32_t tokens = f->call->tokens;
+	if (!cpu->pool || !f->layer->paged || !cpu->worked || tokens > PAGER_OFFERED)
+		return UFM_OK;
+	ufm_status status = stage_gather_to(f, 0, 0, tokens, cpu->x_view);
+	if (status != UFM_OK)
+		return status;
+	counter_add(f->counters, COUNTER_d2h_activation_bytes, 4ull * tokens * f->layer->desc->d_model);
+	return pager_mark(f->layer->engine, f->stream, &f->offered);
 }
 
 bool assisted_wanted(const forward *f)
@@ -99,7 +115,18 @@ static void choose_candidates(assisted *s)
 }
 
 /* Before everything else of the layer, so that the CPU can start at once. */
-static ufm_status write_inputs(assisted *s)
+static ufm_status write_inputs(assisted *s, uint32_t rows)
+{
+	forward *f = s->f;
+	ufm_devptr to = s->cpu->x_view + PAGER_OFFERED * row_bytes(s);
+	ufm_status status = stage_gather_to(f, f->ws->row_token + 4ull * s->first_row, 0, rows, to);
+	if (status != UFM_OK)
+		return status;
+	counter_add(f->counters, COUNTER_d2h_activation_bytes, rows * row_bytes(s));
+	return pager_mark(f->layer->engine, f->stream, &s->inputs);
+}
+
+static ufm_status have_inputs(assisted *s)
 {
 	forward *f = s->f;
 	if (s->candidate == f->demand_count)
@@ -107,13 +134,21 @@ static ufm_status write_inputs(assisted *s)
 	const schedule_demand *last = demand_at(s, f->demand_count - 1);
 	s->first_row = launch_row(f, demand_at(s, s->candidate));
 	s->flushed_row = launch_row(f, last) + last->tokens;
-	uint32_t rows = s->flushed_row - s->first_row;
-	ufm_status status =
-		stage_gather_to(f, f->ws->row_token + 4ull * s->first_row, 0, rows, s->cpu->x_view);
-	if (status != UFM_OK)
-		return status;
-	counter_add(f->counters, COUNTER_d2h_activation_bytes, rows * row_bytes(s));
-	return pager_mark(f->layer->engine, f->stream, &s->inputs);
+	s->inputs = f->offered;
+	return f->offered ? UFM_OK : write_inputs(s, s->flushed_row - s->first_row);
+}
+
+/* Rows of one expert: of a token as it was offered, or of several put together. */
+static const float *inputs_of(const assisted *s, const schedule_demand *d, uint32_t row)
+{
+	const uint32_t *tokens = s->f->buffers->row_token + row;
+	uint64_t d_model = s->f->layer->desc->d_model;
+	float *rows = s->cpu->x + (PAGER_OFFERED + row - s->first_row) * d_model;
+	if (s->f->offered && d->tokens == 1)
+		return s->cpu->x + tokens[0] * d_model;
+	for (uint32_t i = 0; i < d->tokens && s->f->offered; i++)
+		memcpy(rows + i * d_model, s->cpu->x + tokens[i] * d_model, row_bytes(s));
+	return rows;
 }
 
 /* ------------------------------------------------------------------ what has ended */
@@ -238,7 +273,7 @@ static ufm_status give_link(assisted *s, uint32_t part)
 	return UFM_OK;
 }
 
-/* The first expert for the CPU waits for its inputs, after the first copies were started. */
+/* The first expert for the CPU waits for its inputs. */
 static ufm_status give_cpu(assisted *s)
 {
 	forward *f = s->f;
@@ -255,7 +290,7 @@ static ufm_status give_cpu(assisted *s)
 	uint64_t at = (row - s->first_row) * d_model;
 	float *y = cpu->table ? cpu->table + row * d_model : cpu->y + at;
 	const void *block = pager_layer_host(f->layer->engine, f->layer->config.layer, d->expert);
-	assist_add(cpu->pool, block, cpu->x + at, d->tokens, y);
+	assist_add(cpu->pool, block, inputs_of(s, d, row), d->tokens, y);
 	return UFM_OK;
 }
 
@@ -290,12 +325,15 @@ static ufm_status give_out(assisted *s, bool *idle)
 	bool copy_is_due = s->at.streamed_end - s->started > part && !s->slots_busy &&
 	                   s->started - s->at.streamed < COPIES_AHEAD * s->f->together;
 	bool launch_is_left = residents_are_left(s) || s->at.streamed < s->started;
+	bool cpu_is_short = part && assist_added(s->cpu->pool) - s->done < ASSIST_AHEAD;
 	*idle = false;
+	if (cpu_is_short && s->f->offered)
+		return give_cpu(s);
 	if (slot_must_be_freed(s))
 		return launch_next(s);
 	if (copy_is_due && s->copies < COPIES_AHEAD)
 		return give_link(s, part);
-	if (part && assist_added(s->cpu->pool) - s->done < ASSIST_AHEAD)
+	if (cpu_is_short)
 		return give_cpu(s);
 	if (launch_is_left && !copy_is_due)
 		return launch_next(s);
@@ -311,16 +349,24 @@ static bool all_done(const assisted *s)
 	       s->done == assist_added(s->cpu->pool);
 }
 
-/* The next end is a copy's or an expert's. A short wait is spun away, but the core is offered to others
- * all the time. */
-static void wait_a_little(const assisted *s)
+/* Until a copy or an expert is expected to end. */
+static uint64_t next_end_ns(const assisted *s)
 {
-	uint64_t next_ns = s->copies ? s->f->together * s->copy_ns : UINT64_MAX;
+	uint64_t next_ns = UINT64_MAX;
+	if (s->copies)
+		next_ns = less(s->f->together * s->copy_ns, less(clock_now_ns(), s->link_since_ns));
 	if (s->done < assist_added(s->cpu->pool)) {
-		uint64_t cpu_ns = cost_of(&s->cpu->cost, assist_span_of(s->cpu->pool, s->done).rows);
+		assist_span span = assist_span_of(s->cpu->pool, s->done);
+		uint64_t cpu_ns = less(cost_of(&s->cpu->cost, span.rows), span.worked_ns);
 		next_ns = cpu_ns < next_ns ? cpu_ns : next_ns;
 	}
-	if (next_ns < SPIN_NS)
+	return next_ns;
+}
+
+/* A short wait is spun away, but the core is offered to others all the time. */
+static void wait_a_little(const assisted *s)
+{
+	if (next_end_ns(s) < SPIN_NS)
 		sched_yield();
 	else
 		clock_sleep_until_ns(clock_now_ns() + SLEEP_NS);
@@ -368,7 +414,7 @@ ufm_status assisted_run(forward *f)
 	              .started = f->plan.resident,
 	              .copy_ns = copy_ns ? copy_ns : 1};
 	choose_candidates(&s);
-	ufm_status status = write_inputs(&s);
+	ufm_status status = have_inputs(&s);
 	if (status != UFM_OK)
 		return status;
 	assist_begin(cpu->pool);

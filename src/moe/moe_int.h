@@ -32,6 +32,7 @@ typedef struct forward {
 	uint64_t x_stride;
 	bool token_gathered; /* of a single token: all of ws->x is that */
 	uint32_t demand_count;
+	uint64_t offered;  /* the mark of tokens that are written to the CPU path's inputs; 0: none */
 	uint32_t together; /* misses that one copy brings and one launch computes */
 	schedule_plan plan;
 	/* the piece being collected: rows [piece_first, piece_first + piece_rows) of the row table */
@@ -86,6 +87,8 @@ uint32_t launch_row(const forward *f, const schedule_demand *demand);
 /* assisted.c: misses computed by the CPU beside the copies of others */
 /* Tells the pool that a call is coming. */
 void assisted_wake(forward *f);
+/* Writes the tokens of a small call for the CPU, before it is known which it needs. */
+ufm_status assisted_offer(forward *f);
 /* Whether this call has misses that the CPU may take. */
 bool assisted_wanted(const forward *f);
 /* In place of launch_all. */

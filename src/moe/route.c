@@ -48,6 +48,8 @@ static ufm_status await_ids(forward *f)
 {
 	uint64_t mark;
 	ufm_status status = pager_mark(f->layer->engine, f->stream, &mark);
+	if (status == UFM_OK)
+		status = assisted_offer(f);
 	if (status != UFM_OK)
 		return status;
 	counter_add(f->counters, COUNTER_d2h_activation_bytes, assignment_bytes(f));

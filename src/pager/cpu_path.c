@@ -43,10 +43,10 @@ static uint64_t rows_for(const ufm_engine *e)
 	return rows > PROBE_ROWS ? rows : PROBE_ROWS;
 }
 
-static ufm_status open_buffer(ufm_engine *e, const char *what, pinned *memory, float **host,
-                              ufm_devptr *view)
+static ufm_status open_buffer(ufm_engine *e, const char *what, uint32_t rows, pinned *memory,
+                              float **host, ufm_devptr *view)
 {
-	uint64_t size_bytes = 4ull * e->desc.d_model * e->cpu.rows_max;
+	uint64_t size_bytes = 4ull * e->desc.d_model * rows;
 	ufm_status status = pinned_open(e->b, what, size_bytes, memory);
 	if (status != UFM_OK)
 		return status;
@@ -63,9 +63,11 @@ static ufm_status open_pool(ufm_engine *e, uint32_t threads)
 	cpu->costs = alloc_zeroed(e->experts, sizeof *cpu->costs);
 	ufm_status status = cpu->costs ? UFM_OK : UFM_ENOMEM;
 	if (status == UFM_OK)
-		status = open_buffer(e, "inputs of the CPU path", &e->cpu_x, &cpu->x, &cpu->x_view);
+		status = open_buffer(e, "inputs of the CPU path", PAGER_OFFERED + cpu->rows_max, &e->cpu_x,
+		                     &cpu->x, &cpu->x_view);
 	if (status == UFM_OK && !cpu->table)
-		status = open_buffer(e, "outputs of the CPU path", &e->cpu_y, &cpu->y, &cpu->y_view);
+		status = open_buffer(e, "outputs of the CPU path", cpu->rows_max, &e->cpu_y, &cpu->y,
+		                     &cpu->y_view);
 	assist_config config = {
 		.desc = &e->desc, .threads = threads, .experts_max = e->experts, .rows_max = cpu->rows_max};
 	return status == UFM_OK ? assist_open(&config, &cpu->pool) : status;

@@ -109,16 +109,18 @@ ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, u
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
 void pager_layer_end(ufm_engine *e);
 
+#define PAGER_OFFERED 16u /* tokens */
+
 /* The CPU path: what the layer level needs to let the CPU compute misses where they lie. Everything
  * belongs to the one layer call in progress. */
 typedef struct pager_cpu {
-	assist *pool;     /* NULL: the path is off */
-	assist_cost cost; /* of an expert, by its tokens */
-	uint64_t *costs;  /* [experts], scratch */
-	uint32_t rows_max;
+	assist *pool;           /* NULL: the path is off */
+	assist_cost cost;       /* of an expert, by its tokens */
+	uint64_t *costs;        /* [experts], scratch */
+	uint32_t rows_max;      /* of experts: x has room for PAGER_OFFERED tokens before them */
 	uint32_t share_percent; /* of a layer's misses, always; 0: what ends earliest */
-	/* Page-locked, f32 [rows_max, d_model], for host and device: normed inputs, outputs. Where the row
-	 * table lies in host memory, outputs go there and y is NULL. */
+	/* Page-locked, f32 [PAGER_OFFERED + rows_max, d_model] and [rows_max, d_model], for host and device:
+	 * normed inputs, outputs. Where the row table lies in host memory, outputs go there and y is NULL. */
 	float *x, *y;
 	ufm_devptr x_view, y_view;
 	float *table; /* NULL: the row table lies on the device */
