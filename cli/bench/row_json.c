@@ -174,6 +174,14 @@ static void add_cpu(json_t *out, const bench_row *row)
 	    row->measured ? json_real((double)row->counters[COUNTER_cpu_ns] / 1e6) : NULL);
 }
 
+/* Which arithmetic ran: the device's rows are all under one name. */
+static void add_device_rows(json_t *out, const bench_row *row)
+{
+	add_counter(out, "fp32_rows", row, COUNTER_fp32_rows);
+	add_counter(out, "tf32_rows", row, COUNTER_tf32_rows);
+	add_counter(out, "bf16_rows", row, COUNTER_bf16_rows);
+}
+
 static void add_own(json_t *out, const bench_row *row, const bench_config *config)
 {
 	double link_gbps = row->opened ? row->engine.link_gbps : config->link_gbps;
@@ -202,6 +210,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add_own_geometry(out, config);
 	add_cpu(out, row);
 	add(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
+	add_device_rows(out, row);
 }
 
 json_t *row_json(const bench_row *row, const bench_config *config)

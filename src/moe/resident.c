@@ -40,6 +40,7 @@ static ufm_status compute(forward *f)
 	                         .math = engine_math(f->layer->engine),
 	                         .device_entries = f->ws->entries,
 	                         .rows_max = f->call->tokens};
+	f->buffers->math = args.math;
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);
 	ufm_status status = stage_gather(f, f->ws->row_token, 0, rows);
 	if (status == UFM_OK)

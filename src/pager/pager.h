@@ -62,6 +62,7 @@ typedef struct pager_call {
 	/* guarded by the engine's lock: */
 	uint32_t layer;
 	uint64_t unread; /* ids that the device wrote and nobody has counted yet */
+	ufm_math math;   /* of the products that they led to */
 } pager_call;
 /* The next call's buffers, once their last user is done. */
 ufm_status pager_call_next(ufm_engine *e, pager_call **out);
@@ -155,8 +156,8 @@ void engine_rates(const ufm_engine *e, assist_figures *out);
  * on may read them and use the workspace. Then the engine's lock is held until end: nothing in between
  * may wait, or call the pager but for its spans. *blocks 0: not resident, nothing is held.
  * end: marks the work so far as the layer's last use in call->mark, and leaves the call's ids, which
- * the device writes, to be counted when the mark has passed. After a failure it waits for the work.
- * Returns the outcome, or its own failure.
+ * the device writes, to be counted when the mark has passed: uses, and rows by call->math. After a
+ * failure it waits for the work. Returns the outcome, or its own failure.
  */
 ufm_status pager_resident_begin(ufm_engine *e, uint32_t layer, ufm_stream *stream,
                                 ufm_devptr *blocks);
