@@ -89,8 +89,8 @@ bool assisted_wanted(const forward *f);
 /* In place of launch_all. */
 ufm_status assisted_run(forward *f);
 
-/* forward.c: the row table into y */
-ufm_status combine(forward *f);
+/* forward.c: the row table into y, y and the routing to the caller: what every call ends with */
+ufm_status deliver(forward *f);
 
 /* resident.c: the whole call without the host, if it can be had: then *ran, and buffers->mark is set
  * unless it failed. Runs on the caller's stream. */

@@ -58,11 +58,7 @@ static ufm_status enqueue(forward *f, ufm_devptr blocks)
 		status = group(f, blocks);
 	if (status == UFM_OK)
 		status = compute(f);
-	if (status == UFM_OK)
-		status = combine(f);
-	if (status == UFM_OK)
-		status = stage_out(f);
-	return status == UFM_OK ? report_routing(f) : status;
+	return status == UFM_OK ? deliver(f) : status;
 }
 
 ufm_status resident_run(forward *f, ufm_stream *caller, bool *ran)
