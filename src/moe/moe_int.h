@@ -40,9 +40,9 @@ typedef struct forward {
 
 /* span.c: ends a span of device work of this call; `experts` and `rows` are for the reader. */
 void span_end(const forward *f, pager_work *work, uint32_t experts, uint32_t rows);
-/* What the host did from begin_ns to now. */
 /* An expert that the CPU computed. */
 void span_cpu(const forward *f, const schedule_demand *demand, uint64_t begin_ns, uint64_t end_ns);
+/* What the host did from begin_ns to now. */
 void span_host(const forward *f, timeline_kind kind, uint64_t begin_ns);
 
 /* stage.c: tokens between the caller's memory and the device */
