@@ -14,7 +14,6 @@
 #include <sched.h>
 
 #include "base/clock.h"
-#include "base/status.h"
 #include "moe/moe_int.h"
 
 #define COPIES_AHEAD 2u  /* in flight, so that the link never idles and the decision comes late */
@@ -225,8 +224,7 @@ static ufm_status give_link(assisted *s)
 	if (s->slots_busy)
 		return UFM_OK;
 	if (status == UFM_EBUSY)
-		return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot", expert,
-		                   layer);
+		return pager_layer_full(layer, expert);
 	if (s->copies == 0)
 		s->link_since_ns = clock_now_ns();
 	s->copies++;

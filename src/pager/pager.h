@@ -95,6 +95,7 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
  * begin: pins what is resident, sets demands[].resident and refilled_next.
  * start: gives a streamed expert a slot and enqueues its copy behind the slot's last use. UFM_EBUSY,
  * without a line: every slot is pinned, some perhaps by experts of this call that were not used yet.
+ * full: UFM_EBUSY with the line, for when no launch will free one.
  * load: starts it if that was not done, and orders the compute stream after the copy.
  * address: where an expert lies, once it is pinned or loaded.
  * used: the work on the compute stream so far is the last use of these experts: unpins them. The
@@ -103,6 +104,7 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
  */
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
 ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, uint32_t expert);
+ufm_status pager_layer_full(uint32_t layer, uint32_t expert);
 ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
