@@ -18,8 +18,8 @@
 
 #include "assist/assist.h"
 #include "base/clock.h"
+#include "base/median.h"
 #include "base/rng.h"
-#include "median.h"
 
 #define JOBS_MAX 4096u
 
@@ -114,7 +114,7 @@ static void measure(const options *o)
 		if (job >= 2)
 			expert_us[job - 2] = (double)took_ns / 1e3 / o->experts;
 	}
-	double middle = median(expert_us, o->jobs);
+	double middle = median_of(expert_us, o->jobs);
 	printf("{\"isa\":\"%s\",\"dtype\":\"%s\",\"d_model\":%u,\"d_hidden\":%u,\"rows\":%u,"
 	       "\"threads\":%u,\"experts\":%u,\"ahead\":%u,\"jobs\":%u,\"expert_bytes\":%llu,"
 	       "\"expert_us\":%.1f,\"gbps\":%.1f}\n",

@@ -19,9 +19,9 @@
 
 #include "base/alloc.h"
 #include "base/bf16.h"
+#include "base/median.h"
 #include "base/rng.h"
 #include "device/registry.h"
-#include "median.h"
 
 #define STEPS_MAX 1000u
 #define EVENTS 2u
@@ -322,7 +322,8 @@ static void time_tokens(bench *k, uint32_t tokens)
 		if (i >= 3)
 			ms[i - 3] = (double)elapsed_ns * 1e-6;
 	}
-	double ms_median = median(ms, k->o.steps), bytes = (double)k->desc.expert_bytes * k->o.experts;
+	double ms_median = median_of(ms, k->o.steps),
+		   bytes = (double)k->desc.expert_bytes * k->o.experts;
 	double weights = 0;
 	for (uint32_t p = 0; p < k->desc.part_count; p++)
 		weights +=

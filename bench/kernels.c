@@ -22,9 +22,9 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "base/median.h"
 #include "base/rng.h"
 #include "kernels/kernels.h"
-#include "median.h"
 
 #define THREADS_MAX 256
 #define RUNS_MAX 64
@@ -181,10 +181,10 @@ static void run_case(bench *b, uint32_t tokens, bool output)
 		"\"units\":%u,\"d_model\":%u,\"d_hidden\":%u,\"prepared\":%s,\"bytes\":%.0f,\"runs\":%u,",
 		b->kernels->isa, bf16 ? "bf16" : "f32", output ? "output" : "hidden", tokens, o->threads,
 		o->units, o->d_model, o->d_hidden, b->prepared ? "true" : "false", bytes, o->runs);
-	double middle = median(wall, o->runs);
+	double middle = median_of(wall, o->runs);
 	printf("\"prepare_us\":%.1f,", (double)prepare_ns / 1e3);
 	printf("\"gbps\":%.2f,\"gbps_best\":%.2f,\"gbps_cpu\":%.2f}\n", middle, wall[o->runs - 1],
-	       median(cpu, o->runs));
+	       median_of(cpu, o->runs));
 	fflush(stdout);
 }
 

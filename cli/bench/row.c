@@ -2,10 +2,10 @@
 /* Keeps what a run measured and checks that it adds up. */
 #include "cli/bench/row.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/median.h"
 #include "cli/exit.h"
 
 ufm_status row_open(bench_row *row, const bench_config *config, placement_mode mode,
@@ -41,12 +41,6 @@ void row_fail(bench_row *row, ufm_status cause)
 	snprintf(row->error, sizeof row->error, "%s", failure.error);
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 double row_step_ms_mean(const bench_row *row)
 {
 	double sum_ms = 0;
@@ -65,8 +59,7 @@ double row_step_ms_median(const bench_row *row)
 	if (!sorted)
 		return 0;
 	memcpy(sorted, row->step_ms, n * sizeof *sorted);
-	qsort(sorted, n, sizeof *sorted, compare);
-	median = n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+	median = median_of(sorted, n);
 	alloc_free(sorted);
 	return median;
 }

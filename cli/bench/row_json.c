@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "cli/bench/row.h"
+#include "cli/json_text.h"
 
 static void add(json_t *row, const char *name, json_t *value)
 {
@@ -12,11 +13,6 @@ static void add(json_t *row, const char *name, json_t *value)
 static json_t *bytes(uint64_t value)
 {
 	return json_integer((json_int_t)value);
-}
-
-static json_t *text(const char *value)
-{
-	return *value ? json_string(value) : json_null();
 }
 
 static json_t *choice(const char *option, const bench_config *config)
@@ -99,10 +95,10 @@ static void add_run(json_t *out, const bench_row *row, const bench_config *confi
 {
 	add(out, "deterministic", row->opened ? json_boolean(row->deterministic) : NULL);
 	add(out, "workload", json_string(config->workload));
-	add(out, "policy", text(row->mode == MODE_UFM ? config->policy : ""));
+	add(out, "policy", json_text(row->mode == MODE_UFM ? config->policy : ""));
 	add(out, "dtype", choice("dtype", config));
-	add(out, "backend", text(row->backend));
-	add(out, "device", text(row->device));
+	add(out, "backend", json_text(row->backend));
+	add(out, "device", json_text(row->device));
 	add(out, "seed", bytes(config->seed));
 }
 
@@ -165,13 +161,21 @@ static void add_cpu(json_t *out, const bench_row *row)
 {
 	bool on = row->opened && row->engine.cpu_threads;
 	uint32_t share = on ? row->engine.cpu_share_percent : 0;
-	add(out, "cpu_assist", text(row->cpu_assist));
+	add(out, "cpu_assist", json_text(row->cpu_assist));
 	add(out, "cpu_threads", row->opened ? json_integer(row->engine.cpu_threads) : NULL);
 	add(out, "cpu_share_percent", share ? json_integer(share) : NULL);
 	add_counter(out, "cpu_rows", row, COUNTER_cpu_rows);
 	add_counter(out, "cpu_weight_bytes", row, COUNTER_cpu_weight_bytes);
 	add(out, "cpu_ms",
 	    row->measured ? json_real((double)row->counters[COUNTER_cpu_ns] / 1e6) : NULL);
+}
+
+/* Which arithmetic ran: the device's rows are all under one name. */
+static void add_device_rows(json_t *out, const bench_row *row)
+{
+	add_counter(out, "fp32_rows", row, COUNTER_fp32_rows);
+	add_counter(out, "tf32_rows", row, COUNTER_tf32_rows);
+	add_counter(out, "bf16_rows", row, COUNTER_bf16_rows);
 }
 
 static void add_own(json_t *out, const bench_row *row, const bench_config *config)
@@ -203,6 +207,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add_own_geometry(out, config);
 	add_cpu(out, row);
 	add(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
+	add_device_rows(out, row);
 }
 
 json_t *row_json(const bench_row *row, const bench_config *config)
@@ -212,7 +217,7 @@ json_t *row_json(const bench_row *row, const bench_config *config)
 	add(out, "num_experts", json_integer(row->experts));
 	add(out, "layers", json_integer(config->layers));
 	add(out, "status", json_string(row_status_name(row->status)));
-	add(out, "error", text(row->error));
+	add(out, "error", json_text(row->error));
 	add_memory(out, row, config);
 	add_figures(out, row, config);
 	add_run(out, row, config);

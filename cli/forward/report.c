@@ -76,6 +76,10 @@ static void add_figures(json_t *out, const forward_result *r)
 		{"h2d_activation_bytes", COUNTER_h2d_activation_bytes},
 		{"d2h_activation_bytes", COUNTER_d2h_activation_bytes},
 		{"evictions", COUNTER_evictions},
+		{"cpu_rows", COUNTER_cpu_rows},
+		{"fp32_rows", COUNTER_fp32_rows},
+		{"tf32_rows", COUNTER_tf32_rows},
+		{"bf16_rows", COUNTER_bf16_rows},
 	};
 	bool ran = !*r->error;
 	for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++)

@@ -42,6 +42,10 @@ static bool counters_add_up(placement_mode mode, const mode_figures *f, char *er
 	uint64_t paths = c[COUNTER_resident_uses] + c[COUNTER_streamed_uses] + c[COUNTER_cpu_uses];
 	uint64_t loaded = (c[COUNTER_streamed_uses] + c[COUNTER_prefetch_loads]) * f->expert_bytes;
 	uint64_t back = mode == MODE_NAIVE_OFFLOAD ? loaded : 0;
+	uint64_t rows = c[COUNTER_fp32_rows] + c[COUNTER_tf32_rows] + c[COUNTER_bf16_rows];
+	counter_id asked = counter_of_math(f->engine->math);
+	if (c[asked] != rows)
+		return broken(error, ufm_counter_describe(asked)->name, c[asked], rows);
 	if (c[COUNTER_uses] != paths)
 		return broken(error, "uses", c[COUNTER_uses], paths);
 	if (c[COUNTER_h2d_weight_bytes] != loaded)

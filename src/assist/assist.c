@@ -3,32 +3,27 @@
 #include "assist/assist.h"
 
 #include <assert.h>
-#include <signal.h>
 #include <string.h>
 
 #include "assist/assist_int.h"
 #include "base/alloc.h"
 #include "base/size.h"
 #include "base/status.h"
+#include "base/thread.h"
 
 /* ------------------------------------------------------------------ open and close */
 
-/* Threads block every signal, so that SIGINT reaches one of the application. */
 static ufm_status start_threads(assist *a)
 {
-	sigset_t all, before;
 	int error = 0;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (uint32_t i = 0; i < a->threads && !error; i++) {
 		assist_worker *w = &a->workers[i];
 		w->owner = a;
 		w->number = i;
-		error = pthread_create(&w->thread, NULL, assist_worker_main, w);
+		error = thread_start(&w->thread, assist_worker_main, w);
 		if (!error)
 			a->started++;
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error)
 		return status_fail(UFM_ENOMEM, "CPU path: %u threads asked, %u started: %s", a->threads,
 		                   a->started, strerror(error));

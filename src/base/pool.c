@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/lock.h"
 #include "base/status.h"
+#include "base/thread.h"
 
 typedef struct pool_worker {
 	pool *owner;
@@ -72,23 +72,18 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* Workers block every signal, so that SIGINT reaches a thread of the application. */
 static ufm_status start_workers(pool *p)
 {
-	sigset_t all, before;
 	int error = 0;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (uint32_t i = 1; i < p->threads && !error; i++) {
 		pool_worker *w = &p->workers[i - 1];
 		w->owner = p;
 		w->number = i;
-		error = pthread_create(&w->thread, NULL, worker_main, w);
+		error = thread_start(&w->thread, worker_main, w);
 		if (!error)
 			p->started++;
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error)
 		return status_fail(UFM_ENOMEM, "thread pool: %u threads asked, %u started: %s", p->threads,
 		                   p->started + 1, strerror(error));

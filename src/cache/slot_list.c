@@ -2,63 +2,51 @@
 /* The lists of ring slots and of free main slots. */
 #include "cache/cache_int.h"
 
+/* Where it is written who follows `older`: in the list, of its oldest, where that is none. */
+static uint32_t *after(cache *c, slot_list *list, uint32_t older)
+{
+	return older == SLOT_NONE ? &list->oldest : &slot_at(c, older)->younger;
+}
+
+static uint32_t *before(cache *c, slot_list *list, uint32_t younger)
+{
+	return younger == SLOT_NONE ? &list->youngest : &slot_at(c, younger)->older;
+}
+
+/* Between two neighbours. */
+static void place(cache *c, slot_list *list, uint32_t index, uint32_t older, uint32_t younger)
+{
+	slot_at(c, index)->older = older;
+	slot_at(c, index)->younger = younger;
+	*after(c, list, older) = *before(c, list, younger) = index;
+}
+
 void slot_list_append(cache *c, slot_list *list, uint32_t index)
 {
-	slot *s = slot_at(c, index);
-
-	s->older = list->youngest;
-	s->younger = SLOT_NONE;
-	if (list->youngest == SLOT_NONE)
-		list->oldest = index;
-	else
-		slot_at(c, list->youngest)->younger = index;
-	list->youngest = index;
+	place(c, list, index, list->youngest, SLOT_NONE);
 	list->count++;
 }
 
 void slot_list_prepend(cache *c, slot_list *list, uint32_t index)
 {
-	slot *s = slot_at(c, index);
-
-	s->older = SLOT_NONE;
-	s->younger = list->oldest;
-	if (list->oldest == SLOT_NONE)
-		list->youngest = index;
-	else
-		slot_at(c, list->oldest)->older = index;
-	list->oldest = index;
+	place(c, list, index, SLOT_NONE, list->oldest);
 	list->count++;
 }
 
 void slot_list_unlink(cache *c, slot_list *list, uint32_t index)
 {
-	slot *s = slot_at(c, index);
+	const slot *s = slot_at(c, index);
 
-	if (s->older == SLOT_NONE)
-		list->oldest = s->younger;
-	else
-		slot_at(c, s->older)->younger = s->younger;
-	if (s->younger == SLOT_NONE)
-		list->youngest = s->older;
-	else
-		slot_at(c, s->younger)->older = s->older;
+	*after(c, list, s->older) = s->younger;
+	*before(c, list, s->younger) = s->older;
 	list->count--;
 }
 
 void slot_list_replace(cache *c, slot_list *list, uint32_t index, uint32_t other)
 {
-	slot *s = slot_at(c, index), *o = slot_at(c, other);
+	const slot *s = slot_at(c, index);
 
-	o->older = s->older;
-	o->younger = s->younger;
-	if (s->older == SLOT_NONE)
-		list->oldest = other;
-	else
-		slot_at(c, s->older)->younger = other;
-	if (s->younger == SLOT_NONE)
-		list->youngest = other;
-	else
-		slot_at(c, s->younger)->older = other;
+	place(c, list, other, s->older, s->younger);
 }
 
 void slot_list_empty_slots(cache *c)

@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/status.h"
 #include "moe/moe_int.h"
 
 #define COPIES_AHEAD 2u /* in flight, so that the link never idles and the decision comes late */
@@ -261,10 +260,7 @@ static ufm_status give_link(assisted *s, uint32_t part)
 		return status;
 	if (started == 0) {
 		s->slots_busy = s->at.resident < s->at.resident_end || s->at.streamed < s->started;
-		if (s->slots_busy)
-			return UFM_OK;
-		return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot",
-		                   first->expert, layer);
+		return s->slots_busy ? UFM_OK : pager_layer_full(layer, first->expert);
 	}
 	if (s->copies == 0)
 		s->link_since_ns = clock_now_ns();

@@ -70,7 +70,8 @@ static ufm_status lay_out_rows(forward *f)
 	return status;
 }
 
-ufm_status combine(forward *f)
+/* The row table into y. */
+static ufm_status combine(forward *f)
 {
 	bool residual = f->layer->config.residual != 0;
 	ufm_combine_args args = {.rows = f->ws->table,
@@ -88,6 +89,14 @@ ufm_status combine(forward *f)
 	ufm_status status = f->b->combine(f->stream, &args);
 	span_end(f, work, 0, f->call->tokens);
 	return status;
+}
+
+ufm_status deliver(forward *f)
+{
+	ufm_status status = combine(f);
+	if (status == UFM_OK)
+		status = stage_out(f);
+	return status == UFM_OK ? report_routing(f) : status;
 }
 
 /* From routed tokens to the row table filled; the source's begin and end enclose it. */
@@ -119,11 +128,7 @@ static ufm_status enqueue(forward *f)
 		status = route(f);
 	if (status == UFM_OK)
 		status = compute(f);
-	if (status == UFM_OK)
-		status = combine(f);
-	if (status == UFM_OK)
-		status = stage_out(f);
-	return status == UFM_OK ? report_routing(f) : status;
+	return status == UFM_OK ? deliver(f) : status;
 }
 
 /* Whatever was enqueued may still read the call's buffers. After a failure the caller has no ticket to

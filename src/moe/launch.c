@@ -23,6 +23,8 @@ static ufm_status flush(forward *f)
 	ufm_status status = stage_gather(f, f->ws->row_token + 4ull * f->piece_first, 0, f->piece_rows);
 	if (status == UFM_OK)
 		status = f->b->experts(f->stream, &experts);
+	if (status == UFM_OK)
+		counter_add(f->counters, counter_of_math(experts.math), f->piece_rows);
 	span_end(f, work, experts.entry_count, f->piece_rows);
 	f->piece_first += f->piece_rows;
 	f->piece_rows = 0;

@@ -42,9 +42,9 @@ typedef struct forward {
 
 /* span.c: ends a span of device work of this call; `experts` and `rows` are for the reader. */
 void span_end(const forward *f, pager_work *work, uint32_t experts, uint32_t rows);
-/* What the host did from begin_ns to now. */
 /* An expert that the CPU computed. */
 void span_cpu(const forward *f, const schedule_demand *demand, uint64_t begin_ns, uint64_t end_ns);
+/* What the host did from begin_ns to now. */
 void span_host(const forward *f, timeline_kind kind, uint64_t begin_ns);
 
 /* stage.c: tokens between the caller's memory and the device */
@@ -94,8 +94,8 @@ bool assisted_wanted(const forward *f);
 /* In place of launch_all. */
 ufm_status assisted_run(forward *f);
 
-/* forward.c: the row table into y */
-ufm_status combine(forward *f);
+/* forward.c: the row table into y, y and the routing to the caller: what every call ends with */
+ufm_status deliver(forward *f);
 
 /* resident.c: the whole call without the host, if it can be had: then *ran, and buffers->mark is set
  * unless it failed. Runs on the caller's stream. */

@@ -40,6 +40,7 @@ static ufm_status compute(forward *f)
 	                         .math = engine_math(f->layer->engine),
 	                         .device_entries = f->ws->entries,
 	                         .rows_max = f->call->tokens};
+	f->buffers->math = args.math;
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);
 	ufm_status status = stage_gather(f, f->ws->row_token, 0, rows);
 	if (status == UFM_OK)
@@ -57,11 +58,7 @@ static ufm_status enqueue(forward *f, ufm_devptr blocks)
 		status = group(f, blocks);
 	if (status == UFM_OK)
 		status = compute(f);
-	if (status == UFM_OK)
-		status = combine(f);
-	if (status == UFM_OK)
-		status = stage_out(f);
-	return status == UFM_OK ? report_routing(f) : status;
+	return status == UFM_OK ? deliver(f) : status;
 }
 
 ufm_status resident_run(forward *f, ufm_stream *caller, bool *ran)

@@ -103,8 +103,6 @@ static ufm_status measure(ufm_engine *e)
 		return status;
 	double alone = e->rates.link_alone_gbps, sum = e->rates.sum_gbps;
 	bool pays = sum >= GAIN_MIN * alone;
-	snprintf(e->cpu_why, sizeof e->cpu_why, "%s",
-	         pays ? "on" : "off: the link alone moves as much");
 	log_info("CPU path %s: the link alone moves %.1f GB/s of experts, link and %u threads together "
 	         "%.1f (%.1f and %.1f)",
 	         pays ? "on" : "off", alone, assist_threads(e->cpu.pool), sum, e->rates.link_gbps,

@@ -151,6 +151,11 @@ uint32_t pager_copies_together(const ufm_engine *e)
 	return e->plan.together;
 }
 
+ufm_status pager_layer_full(uint32_t layer, uint32_t expert)
+{
+	return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot", expert, layer);
+}
+
 ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block)
 {
 	schedule_demand demand = {.expert = expert};
@@ -162,8 +167,7 @@ ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_
 		status = loads_order(e, slot, e->compute, true);
 	lock_drop(&e->lock);
 	if (status == UFM_OK && !started)
-		return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot", expert,
-		                   layer);
+		return pager_layer_full(layer, expert);
 	if (status == UFM_OK)
 		*block = slot_address(e, slot);
 	return status;

@@ -62,6 +62,7 @@ typedef struct pager_call {
 	/* guarded by the engine's lock: */
 	uint32_t layer;
 	uint64_t unread; /* ids that the device wrote and nobody has counted yet */
+	ufm_math math;   /* of the products that they led to */
 } pager_call;
 /* The next call's buffers, once their last user is done. */
 ufm_status pager_call_next(ufm_engine *e, pager_call **out);
@@ -95,6 +96,7 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
  * start: gives streamed experts (n <= pager_copies_together) a slot each and enqueues one copy of them behind
  * the slots' last use. *started: how many of them, in order, are in a slot or on their way; fewer than n when
  * every slot is pinned, some perhaps by experts of this call that were not used yet.
+ * full: UFM_EBUSY with the line, for when no launch will free one.
  * load: starts it if that was not done, and orders the compute stream after the copy.
  * address: where an expert lies, once it is pinned or loaded.
  * used: the work on the compute stream so far is the last use of these experts: unpins them. The
@@ -104,6 +106,7 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
 ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, const schedule_demand *demands,
                              uint32_t n, uint32_t *started);
+ufm_status pager_layer_full(uint32_t layer, uint32_t expert);
 ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
@@ -161,8 +164,8 @@ void engine_rates(const ufm_engine *e, assist_figures *out);
  * on may read them and use the workspace. Then the engine's lock is held until end: nothing in between
  * may wait, or call the pager but for its spans. *blocks 0: not resident, nothing is held.
  * end: marks the work so far as the layer's last use in call->mark, and leaves the call's ids, which
- * the device writes, to be counted when the mark has passed. After a failure it waits for the work.
- * Returns the outcome, or its own failure.
+ * the device writes, to be counted when the mark has passed: uses, and rows by call->math. After a
+ * failure it waits for the work. Returns the outcome, or its own failure.
  */
 ufm_status pager_resident_begin(ufm_engine *e, uint32_t layer, ufm_stream *stream,
                                 ufm_devptr *blocks);

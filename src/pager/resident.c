@@ -154,12 +154,16 @@ static pager_call *oldest_unread(ufm_engine *e)
 static void read_uses(ufm_engine *e, pager_call *call)
 {
 	cache_member *members = e->lease_members;
+	uint64_t rows = 0;
 	uint32_t n = schedule_demands(call->ids, call->unread, e->experts, call->counts, call->demands);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		members[i] = (cache_member){.expert = call->demands[i].expert,
 		                            .tokens = call->demands[i].tokens,
 		                            .next_event = UFM_NEVER};
+		rows += call->demands[i].tokens;
+	}
 	call->unread = 0;
+	counter_add(&e->counters, counter_of_math(call->math), rows);
 	counter_add(&e->counters, COUNTER_uses, n);
 	counter_add(&e->counters, COUNTER_resident_uses, n);
 	cache_event_begin(e->cache, call->layer, members, n);

@@ -27,7 +27,8 @@ typedef struct schedule_plan {
  *
  * Launches are started by ascending number, and the demands of one number are neighbours in the order.
  * Without misses all are one. With misses
- *   1. residents whose slot is refilled next go first, so that the copies can start at once;
+ *   1. residents whose slot is refilled next go first, so that the copies can start at once; the layer
+ *      starts these, of launch 0, one by one, so that the first copy need not wait for all of them;
  *   2. misses follow in the order of their copies, those of one copy (`together` of them, at least 1)
  *      together: the heaviest do not end up as a tail that nothing overlaps;
  *   3. the other residents are spread evenly before the first quarter of the copies, one share each; before

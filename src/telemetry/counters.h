@@ -28,4 +28,12 @@ static inline uint64_t counter_get(const counters *c, counter_id id)
 	return atomic_load_explicit(&c->values[id], memory_order_relaxed);
 }
 
+/* Rows that the device computed with this arithmetic; 0 is fp32, as a backend takes it. */
+static inline counter_id counter_of_math(ufm_math math)
+{
+	return math == UFM_MATH_BF16   ? COUNTER_bf16_rows
+	       : math == UFM_MATH_TF32 ? COUNTER_tf32_rows
+	                               : COUNTER_fp32_rows;
+}
+
 #endif

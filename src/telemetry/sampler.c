@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "base/limits.h"
 #include "base/lock.h"
 #include "base/status.h"
+#include "base/thread.h"
 
 #define PERIOD_DEFAULT_NS (50u * 1000 * 1000)
 #define NS_PER_MS 1000000u
@@ -159,15 +159,9 @@ static ufm_status open_csv(sampler *s, const char *path)
 	return s->write_errno ? fail_csv(s, "cannot write", s->write_errno) : UFM_OK;
 }
 
-/* Signals are for the application's threads. */
 static ufm_status start_thread(sampler *s)
 {
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int error = pthread_create(&s->thread, NULL, sampler_main, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	int error = thread_start(&s->thread, sampler_main, s);
 	if (error)
 		return status_fail(UFM_ENOMEM, "sampler thread: %s", strerror(error));
 	return UFM_OK;

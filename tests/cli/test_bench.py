@@ -31,6 +31,9 @@ def check_row(row):
     assert len(row["step_ms"]) == row["steps"]
     assert all(ms > 0 for ms in row["step_ms"])
     tokens = row["batch"] * row["seq"]
+    rows = {math: row[f"{math}_rows"] for math in ("fp32", "tf32", "bf16")}
+    pairs = row["steps"] * row["layers"] * tokens * row["top_k"]
+    assert rows.pop(row["math"]) + row["cpu_rows"] == pairs and not any(rows.values())
     assert row["tokens_per_s"] == pytest.approx(tokens * 1000 / numpy.median(row["step_ms"]))
     assert 0 < row["peak_vram_bytes"] and row["peak_ram_bytes"] > 0
     if row["fill_s"] is not None:  # else an earlier run filled it
@@ -609,3 +612,4 @@ def test_arithmetic_that_the_backend_lacks_is_refused(ufm, tmp_path):
     assert {row["status"] for row in rows} == {"error"}
     assert all("math: tf32, expected fp32: the cpu backend" in row["error"] for row in rows)
     assert {row["math"] for row in rows} == {"tf32"}
+    assert {row["tf32_rows"] for row in rows} == {None}

@@ -43,6 +43,7 @@ def test_a_share_is_kept(ufm, share):
     assert shared["cpu_uses"] == misses // 3 * share // 100 * 3
     assert shared["cpu_weight_bytes"] == shared["cpu_uses"] * shared["expert_bytes"]
     assert shared["cpu_rows"] == shared["cpu_uses"] * 32  # every token chose every expert
+    assert shared["fp32_rows"] == 3 * 32 * 16 - shared["cpu_rows"]
     assert (shared["cpu_ms"] > 0) == (shared["cpu_uses"] > 0)
     assert shared["cpu_assist"] == "on" and shared["cpu_threads"] == 2
     assert shared["cpu_share_percent"] == share and shared["deterministic"] is True

@@ -78,6 +78,8 @@ def test_report(case):
     assert report["h2d_weight_bytes"] == used * report["expert_bytes"]
     assert report["d2h_weight_bytes"] == 0 and report["d2h_activation_bytes"] >= y.nbytes
     assert report["bank_bytes"] == EXPERTS * report["expert_bytes"]
+    assert (report["fp32_rows"], report["cpu_rows"]) == (10 * TOP_K, 0)
+    assert report["tf32_rows"] == report["bf16_rows"] == 0
     assert all(report[name] > 0 for name in ("load_ms", "place_ms", "forward_ms"))
     config = report["config"]
     assert config["layer"] == {"value": NUMBER, "origin": "command line"}

@@ -18,7 +18,7 @@
 #define CASES 60
 
 typedef struct outcome {
-	uint64_t uses, misses, cpu_uses, cpu_rows, cpu_bytes, expert_bytes;
+	uint64_t uses, misses, cpu_uses, cpu_rows, device_rows, cpu_bytes, expert_bytes;
 } outcome;
 
 #define ELEMENTS (120 * 70) /* of the largest shape */
@@ -49,6 +49,7 @@ static outcome run_steps(const fixture_config *c, const char *what)
 	out.misses = out.uses - fixture_counter(&f, "resident_uses");
 	out.cpu_uses = fixture_counter(&f, "cpu_uses");
 	out.cpu_rows = fixture_counter(&f, "cpu_rows");
+	out.device_rows = fixture_counter(&f, "fp32_rows");
 	out.cpu_bytes = fixture_counter(&f, "cpu_weight_bytes");
 	out.expert_bytes = info.expert_bytes;
 	assert_int_equal(fixture_counter(&f, "failed_uses"), 0);
@@ -85,6 +86,7 @@ static void check_counts(const outcome *o, const fixture_config *c, const char *
 		fail_msg("%s: %llu of %llu misses, %llu rows, %llu bytes", what,
 		         (unsigned long long)o->cpu_uses, (unsigned long long)o->misses,
 		         (unsigned long long)o->cpu_rows, (unsigned long long)o->cpu_bytes);
+	assert_int_equal(o->device_rows + o->cpu_rows, STEPS * c->layers * c->tokens * c->top_k);
 	if (c->cpu_share_percent == 100)
 		assert_int_equal(o->cpu_uses, o->misses);
 }

@@ -87,6 +87,7 @@ static ufm_status open_engine(fixture *f)
 	config.vram_limit_bytes = f->c.vram_limit_bytes;
 	config.compute_threads = 2;
 	config.link_gbps = f->c.link_gbps;
+	config.math = f->c.math;
 	config.cpu_assist = f->c.cpu_assist ? f->c.cpu_assist : UFM_CPU_OFF;
 	config.cpu_threads = f->c.cpu_threads;
 	config.cpu_share_percent = f->c.cpu_share_percent;

@@ -44,6 +44,15 @@ static void test_enum_and_table_agree(void **state)
 	assert_string_equal(ufm_counter_describe(COUNTER_failed_uses)->name, "failed_uses");
 }
 
+static void test_arithmetic_has_a_counter(void **state)
+{
+	(void)state;
+	assert_int_equal(counter_of_math((ufm_math)0), COUNTER_fp32_rows);
+	assert_int_equal(counter_of_math(UFM_MATH_FP32), COUNTER_fp32_rows);
+	assert_int_equal(counter_of_math(UFM_MATH_TF32), COUNTER_tf32_rows);
+	assert_int_equal(counter_of_math(UFM_MATH_BF16), COUNTER_bf16_rows);
+}
+
 static void *add_many(void *arg)
 {
 	counters *c = arg;
@@ -76,6 +85,7 @@ int main(void)
 		cmocka_unit_test(test_table_is_complete),
 		cmocka_unit_test(test_index_out_of_range),
 		cmocka_unit_test(test_enum_and_table_agree),
+		cmocka_unit_test(test_arithmetic_has_a_counter),
 		cmocka_unit_test(test_adding_from_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Streams of the cpu backend: a ring of commands and the thread that runs them in order. */
-#include <signal.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "base/thread.h"
 #include "device/cpu/cpu_int.h"
 
 static void run(ufm_stream *stream, const cpu_command *command)
@@ -109,15 +109,9 @@ static void give_timeline(ufm_device *device, cpu_timeline *timeline)
 	device->unused = timeline;
 }
 
-/* The thread blocks every signal, so that SIGINT reaches one of the application. */
 static ufm_status start_thread(ufm_stream *stream)
 {
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int error = pthread_create(&stream->thread, NULL, stream_main, stream);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	int error = thread_start(&stream->thread, stream_main, stream);
 	if (error)
 		return status_fail(UFM_ENOMEM, "thread of a cpu stream: %s", strerror(error));
 	return UFM_OK;

@@ -83,6 +83,7 @@ static inline uint64_t stub_hidden_bytes(const ufm_expert_desc *desc, uint32_t r
 	.event_record = stub_event_record, .event_query = stub_event_query, \
 	.event_sync = stub_event_sync, .event_elapsed = stub_event_elapsed, .copy = stub_copy, \
 	.fill = stub_fill, .gather = stub_gather, .route = stub_route, .experts = stub_experts, \
-	.hidden_bytes = stub_hidden_bytes, .group = stub_group, .read = stub_read, .copies = stub_copies
+	.hidden_bytes = stub_hidden_bytes, .group = stub_group, .read = stub_read, \
+	.copies = stub_copies
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The median of measurements, for the programs of this folder. */
-#ifndef BENCH_MEDIAN_H
-#define BENCH_MEDIAN_H
+/* The median of measurements. */
+#ifndef UFM_BASE_MEDIAN_H
+#define UFM_BASE_MEDIAN_H
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@ static inline int median_order(const void *a, const void *b)
 }
 
 /* Of `count` values, at least one, which it sorts. */
-static inline double median(double *values, uint32_t count)
+static inline double median_of(double *values, uint32_t count)
 {
 	qsort(values, count, sizeof *values, median_order);
 	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
