@@ -17,10 +17,10 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 3
 
 stages=(machine reference reference_cpu bf16 bf16_cpu skinny qwen3 qwen3_cpu prefill prefill_cpu gptoss
-	gptoss_cpu resident growth timeline cpu_backend peers)
+	gptoss_cpu resident small growth timeline cpu_backend peers)
 declare -A limit_s=([machine]=30 [reference]=75 [reference_cpu]=50 [bf16]=75 [bf16_cpu]=50 [skinny]=60
 	[qwen3]=80 [qwen3_cpu]=80 [prefill]=80 [prefill_cpu]=80 [gptoss]=60 [gptoss_cpu]=60 [resident]=60
-	[growth]=150 [timeline]=40 [cpu_backend]=40 [peers]=200)
+	[small]=60 [growth]=150 [timeline]=40 [cpu_backend]=40 [peers]=200)
 build=build-portable-gpu results=build-gpu-speed archive=speed-results.tar.gz
 backend=cuda trace='' python=python3
 # shellcheck source=tests/gpu/stages.bash
@@ -50,6 +50,7 @@ shapes_full() {
 	qwen3_whole=(--vram-target 60GiB --headroom 1GiB)
 	gptoss=(--preset gpt-oss-20b) gptoss_budget=(--vram-target 12GiB --headroom 1GiB)
 	short=512 long=8192 decode_steps=30 decode_warmup=12 trace_steps=400 trace_warmup=100
+	small_layers=24 small_budget_mib=(400 1600)
 	kernels=(--d-model 2048 --d-hidden 8192 --experts 96 --tokens '1,2,4,8,9,12,16,24,32')
 	peers=(--d-model 2048 --d-hidden 8192 --tokens 512)
 }
@@ -62,6 +63,7 @@ shapes_tiny() {
 	qwen3_whole=(--vram-target 1300MiB --headroom 0)
 	gptoss=(--preset gpt-oss-20b --layers 1) gptoss_budget=(--vram-target 640MiB --headroom 0)
 	short=32 long=64 decode_steps=3 decode_warmup=2 trace_steps=6 trace_warmup=2
+	small_layers=2 small_budget_mib=(64 192)
 	kernels=(--d-model 256 --d-hidden 512 --experts 4 --tokens '1,9,32')
 	peers=(--d-model 256 --d-hidden 1024 --tokens 64)
 }
@@ -126,6 +128,19 @@ run_prefill_cpu() { prefill_long "$1" auto; }
 run_resident() {
 	shaped "$1" off "${qwen3[@]}" "${qwen3_whole[@]}" --modes baseline,ufm --phase decode \
 		--steps "$decode_steps" --warmup "$decode_warmup"
+}
+
+small_blocks() { # small_blocks FOLDER NAME MIB D-MODEL D-HIDDEN RING
+	record "$1" "$2" --modes ufm --kind gated --dtype bf16 --math "$(math_of bf16)" --top-k 8 --experts 256 \
+		--layers "$small_layers" --d-model "$4" --d-hidden "$5" --vram-target "$3MiB" --headroom 0 \
+		--phase decode,prefill --seq "$short" --batch 1 --steps 20 --warmup 4 --cpu-assist off --ring "$6"
+}
+# Blocks of 192 and 768 KiB, as many to a copy as suits them; a ring of four slots has them come one by one.
+run_small() {
+	small_blocks "$1" together_192 "${small_budget_mib[0]}" 256 128 auto &&
+		small_blocks "$1" alone_192 "${small_budget_mib[0]}" 256 128 4 &&
+		small_blocks "$1" together_768 "${small_budget_mib[1]}" 512 256 auto &&
+		small_blocks "$1" alone_768 "${small_budget_mib[1]}" 512 256 4
 }
 
 recorded() {

@@ -44,8 +44,8 @@ class Results:
     def __init__(self, folder):
         self.folder = folder
 
-    def rows(self, stage, file="runs.jsonl"):
-        return read_rows(os.path.join(self.folder, stage, "rows", file))
+    def rows(self, stage, file="runs.jsonl", folder="rows"):
+        return read_rows(os.path.join(self.folder, stage, folder, file))
 
     def row(self, stage, **wanted):
         """The last ok row with these fields, or None."""
@@ -249,6 +249,31 @@ def shapes(results):
     yield from everything_resident(results)
 
 
+# ---- small blocks
+
+def small(results, kib, phase):
+    """Several blocks a copy against one, in the same run."""
+    line = Line(f"blocks of {kib} KiB, {phase}, CPU off", "faster than one by one, as many hits or more")
+    together, alone = (next((row for row in results.rows("small", folder=f"{how}_{kib}")
+                             if row["status"] == "ok" and row["phase"] == phase), None)
+                       for how in ("together", "alone"))
+    if not together or not alone:
+        return line
+    times = together["tokens_per_s"] / alone["tokens_per_s"]
+    at_least(line, together, 0)
+    line.measured += (f"; {together['streamed_uses'] / together['copies']:.1f} a copy, {times:.2f} × one by one, "
+                      f"{together['link_gbps_used']:.1f} and {alone['link_gbps_used']:.1f} GB/s")
+    fewer = together["resident_uses"] < 0.98 * alone["resident_uses"]
+    line.verdict = MET if times > 1 and not fewer else SHORT
+    return line
+
+
+def small_blocks(results):
+    for kib in (192, 768):
+        for phase in ("decode", "prefill"):
+            yield small(results, kib, phase)
+
+
 # ---- growth
 
 def straight_line(points):
@@ -289,7 +314,7 @@ def cpu_backend(results):
 
 
 def lines_of(results):
-    return [*reference(results), *skinny(results), *shapes(results), growth(results), cpu_backend(results)]
+    return [*reference(results), *skinny(results), *shapes(results), *small_blocks(results), growth(results), cpu_backend(results)]
 
 
 # ---- what must hold
