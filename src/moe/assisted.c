@@ -21,6 +21,9 @@
 #define FLUSH_BYTES (1u << 20)
 #define SLEEP_NS 30000u
 #define SPIN_NS 200000u /* who waits for less does not sleep */
+/* Copies in the time of which the CPU must have computed an expert. The CPU and the copies share the host's
+ * memory: a copy beside the CPU takes up to a tenth longer, which the CPU must win back at least. */
+#define COPIES_WORTH 8u
 
 typedef struct assisted {
 	forward *f;
@@ -39,6 +42,7 @@ typedef struct assisted {
 	uint64_t copy_ns;       /* of an expert */
 	uint64_t link_since_ns; /* when the oldest copy in flight began, as far as is known */
 	uint32_t done, learned, flushed_row;
+	uint64_t worked_ns; /* by the CPU's threads, for the experts that it has learned from */
 } assisted;
 
 void assisted_wake(forward *f)
@@ -97,6 +101,12 @@ static uint32_t candidates_max(assisted *s)
 	return misses > empty ? misses - empty : 0;
 }
 
+/* Whatever it costs where a share is fixed. */
+static bool is_worth_it(const assisted *s, uint64_t cpu_ns)
+{
+	return s->fixed || cpu_ns <= COPIES_WORTH * s->copy_ns;
+}
+
 /* The lightest misses that fit the buffers, and that the CPU could come to. */
 static void choose_candidates(assisted *s)
 {
@@ -105,9 +115,10 @@ static void choose_candidates(assisted *s)
 	s->candidate = s->f->demand_count;
 	for (uint32_t n = 0; n < most; n++) {
 		const schedule_demand *d = demand_at(s, s->candidate - 1);
+		uint64_t each_ns = cost_of(&s->cpu->cost, d->tokens);
 		rows += d->tokens;
-		cpu_ns += cost_of(&s->cpu->cost, d->tokens);
-		if (rows > s->cpu->rows_max || (n && !within_reach(s, cpu_ns)))
+		cpu_ns += each_ns;
+		if (rows > s->cpu->rows_max || !is_worth_it(s, each_ns) || (n && !within_reach(s, cpu_ns)))
 			break;
 		s->candidate--;
 	}
@@ -162,6 +173,13 @@ static ufm_status look_at_link(assisted *s)
 	return status;
 }
 
+/* The time that passes while all threads together work for so long: they also wait, at the ends of a job above
+ * all. */
+static uint64_t paced(const assisted *s, uint64_t worked_ns)
+{
+	return (uint64_t)((double)worked_ns * (s->cpu->pace > 1 ? s->cpu->pace : 1));
+}
+
 /* On the timeline an expert is without what it shared with the one before. */
 static void learn(assisted *s, uint32_t index)
 {
@@ -171,8 +189,9 @@ static void learn(assisted *s, uint32_t index)
 		uint64_t before_ns = assist_span_of(s->cpu->pool, index - 1).end_ns;
 		begin_ns = before_ns > begin_ns ? before_ns : begin_ns;
 	}
+	s->worked_ns += span.worked_ns;
 	if (span.worked_ns)
-		cost_learn(&s->cpu->cost, span.rows, span.worked_ns);
+		cost_learn(&s->cpu->cost, span.rows, paced(s, span.worked_ns));
 	span_cpu(s->f, demand_at(s, s->f->demand_count - 1 - index), begin_ns, span.end_ns);
 }
 
@@ -226,7 +245,7 @@ static uint64_t cpu_busy_ns(const assisted *s)
 	uint64_t busy_ns = 0;
 	for (uint32_t i = s->done; i < assist_added(s->cpu->pool); i++) {
 		assist_span span = assist_span_of(s->cpu->pool, i);
-		busy_ns += less(cost_of(&s->cpu->cost, span.rows), span.worked_ns);
+		busy_ns += less(cost_of(&s->cpu->cost, span.rows), paced(s, span.worked_ns));
 	}
 	return busy_ns;
 }
@@ -353,7 +372,7 @@ static uint64_t next_end_ns(const assisted *s)
 		next_ns = less(s->f->together * s->copy_ns, less(clock_now_ns(), s->link_since_ns));
 	if (s->done < assist_added(s->cpu->pool)) {
 		assist_span span = assist_span_of(s->cpu->pool, s->done);
-		uint64_t cpu_ns = less(cost_of(&s->cpu->cost, span.rows), span.worked_ns);
+		uint64_t cpu_ns = less(cost_of(&s->cpu->cost, span.rows), paced(s, span.worked_ns));
 		next_ns = cpu_ns < next_ns ? cpu_ns : next_ns;
 	}
 	return next_ns;
@@ -396,7 +415,11 @@ static void account(assisted *s)
 	counter_add(f->counters, COUNTER_cpu_ns, totals.busy_ns);
 	counter_add(f->counters, COUNTER_cpu_weight_bytes, totals.weight_bytes);
 	counter_add(f->counters, COUNTER_cpu_rows, totals.rows);
-	if (totals.experts == 0 && s->candidate < f->demand_count)
+	if (s->worked_ns) {
+		double pace = (double)totals.busy_ns / (double)s->worked_ns;
+		s->cpu->pace = s->cpu->pace > 0 ? (7 * s->cpu->pace + pace) / 8 : pace;
+	}
+	if (totals.experts == 0)
 		cost_doubt(&s->cpu->cost);
 }
 

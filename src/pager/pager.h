@@ -119,6 +119,7 @@ void pager_layer_end(ufm_engine *e);
 typedef struct pager_cpu {
 	assist *pool;           /* NULL: the path is off */
 	assist_cost cost;       /* of an expert, by its tokens */
+	double pace;            /* what a job takes, by what its threads worked; 0: not known */
 	uint64_t *costs;        /* [experts], scratch */
 	uint32_t rows_max;      /* of experts: x has room for PAGER_OFFERED tokens before them */
 	uint32_t share_percent; /* of a layer's misses, always; 0: what ends earliest */
