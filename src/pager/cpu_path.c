@@ -54,6 +54,11 @@ static ufm_status open_buffer(ufm_engine *e, const char *what, uint32_t rows, pi
 	return e->b->host_view(e->device, memory->memory, view);
 }
 
+static bool is_cpu(const ufm_engine *e)
+{
+	return strcmp(e->b->name, "cpu") == 0;
+}
+
 static ufm_status open_pool(ufm_engine *e, uint32_t threads)
 {
 	pager_cpu *cpu = &e->cpu;
@@ -68,8 +73,12 @@ static ufm_status open_pool(ufm_engine *e, uint32_t threads)
 	if (status == UFM_OK && !cpu->table)
 		status = open_buffer(e, "outputs of the CPU path", cpu->rows_max, &e->cpu_y, &cpu->y,
 		                     &cpu->y_view);
-	assist_config config = {
-		.desc = &e->desc, .threads = threads, .experts_max = e->experts, .rows_max = cpu->rows_max};
+	/* Beside the cpu backend its own kernels, so that every bit is the same. */
+	assist_config config = {.desc = &e->desc,
+	                        .kernels = is_cpu(e) ? kernels_best() : NULL,
+	                        .threads = threads,
+	                        .experts_max = e->experts,
+	                        .rows_max = cpu->rows_max};
 	return status == UFM_OK ? assist_open(&config, &cpu->pool) : status;
 }
 
@@ -91,7 +100,7 @@ static const char *pointless(const ufm_engine *e, uint32_t threads)
 		return "off: the layer level is not used";
 	if (e->plan.slots == e->layers * e->experts)
 		return "off: every expert has a slot";
-	if (strcmp(e->b->name, "cpu") == 0 && e->device_info.link_gbps <= 0)
+	if (is_cpu(e) && e->device_info.link_gbps <= 0)
 		return "off: the device is this CPU";
 	return threads == 0 ? "off: there is one core, and the driver needs it" : NULL;
 }

@@ -163,12 +163,51 @@ static void probe_disturbs_nothing(void **state)
 	fixture_close(&f);
 }
 
+/* What the device wrote for the CPU in the second step, where the first has shown that it is needed, in rows
+ * of d_model. */
+static uint64_t inputs_written(uint32_t tokens, uint64_t *cpu_rows)
+{
+	uint64_t bytes[2], row_bytes = 0;
+	*cpu_rows = 0;
+	for (uint32_t on = 0; on < 2; on++) {
+		fixture f;
+		fixture_config c = {.slots_max = 3, .tokens = tokens, .policy = "lru"};
+		c.cpu_assist = on ? UFM_CPU_ON : UFM_CPU_OFF;
+		c.cpu_threads = on ? 2 : 0;
+		c.cpu_share_percent = on ? 50 : 0;
+		assert_int_equal(fixture_open(&f, &c), UFM_OK);
+		assert_int_equal(fixture_run(&f, 1), UFM_OK);
+		bytes[on] = fixture_counter(&f, "d2h_activation_bytes");
+		uint64_t rows = fixture_counter(&f, "cpu_rows");
+		assert_int_equal(fixture_run(&f, 2), UFM_OK);
+		bytes[on] = fixture_counter(&f, "d2h_activation_bytes") - bytes[on];
+		*cpu_rows = fixture_counter(&f, "cpu_rows") - rows;
+		row_bytes = 4ull * f.c.d_model;
+		fixture_close(&f);
+	}
+	return (bytes[1] - bytes[0]) / row_bytes;
+}
+
+/* All tokens of a small call, before it is known which the CPU needs; the rows it needs of a larger one. */
+static void small_calls_offer_their_tokens(void **state)
+{
+	(void)state;
+	static const uint32_t tokens[] = {1, 2, PAGER_OFFERED, PAGER_OFFERED + 1, 40};
+	for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+		uint64_t cpu_rows, written = inputs_written(tokens[i], &cpu_rows);
+		if (tokens[i] <= PAGER_OFFERED)
+			assert_int_equal(written, tokens[i]);
+		else
+			assert_int_equal(written, cpu_rows);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_asked_is_said),  cmocka_unit_test(wrong_configurations),
 		cmocka_unit_test(auto_says_why_not),      cmocka_unit_test(auto_measures),
-		cmocka_unit_test(probe_disturbs_nothing),
+		cmocka_unit_test(probe_disturbs_nothing), cmocka_unit_test(small_calls_offer_their_tokens),
 	};
 	return cmocka_run_group_tests_name("cpu path", tests, NULL, NULL);
 }
