@@ -285,6 +285,7 @@ static void an_evicted_expert_ends_residency(void **state)
 			assert_int_equal(ufm_moe_forward(f.layers[0], &call, NULL), UFM_OK);
 		assert_int_equal(ufm_acquire_begin(f.engine, 1, all, 8, &lease), UFM_OK);
 		uint64_t before = fixture_counter(&f, "resident_calls");
+		assert_int_equal(ufm_stream_sync(f.engine, NULL), UFM_OK); /* y is written until then */
 		memset(f.y, 0xff, (size_t)c.tokens * f.c.d_model * sizeof(float));
 		run_call(&f, &call);
 		assert_int_equal(fixture_hash(&f), want);
