@@ -148,6 +148,16 @@ void fixture_close(fixture *f)
 	memset(f, 0, sizeof *f);
 }
 
+ufm_status fixture_prefetch_all(fixture *f)
+{
+	ufm_status status = UFM_OK;
+	for (uint32_t l = 0; l < f->c.layers; l++) {
+		for (uint32_t i = 0; i < f->c.experts && status == UFM_OK; i++)
+			status = ufm_prefetch(f->engine, l, &i, 1);
+	}
+	return status;
+}
+
 void fixture_fill_x(fixture *f, uint64_t step)
 {
 	rng r;

@@ -46,6 +46,9 @@ uint64_t fixture_granule(void);
 ufm_status fixture_open(fixture *f, const fixture_config *config);
 void fixture_close(fixture *f);
 
+/* Hints at every expert of every layer: with slots for all, layers are resident from then on. */
+ufm_status fixture_prefetch_all(fixture *f);
+
 /* Fresh Gaussian x for a step number. */
 void fixture_fill_x(fixture *f, uint64_t step);
 /* x through all layers, y into f->y; returns after the last ticket. */

@@ -74,15 +74,6 @@ static void must_open(fixture *f, const fixture_config *c)
 		fail_msg("open: %s", ufm_last_error());
 }
 
-static void prefetch_all(fixture *f)
-{
-	uint32_t experts[64];
-	for (uint32_t i = 0; i < f->c.experts; i++)
-		experts[i] = i;
-	for (uint32_t l = 0; l < f->c.layers; l++)
-		assert_int_equal(ufm_prefetch(f->engine, l, experts, f->c.experts), UFM_OK);
-}
-
 static ufm_moe_call call_of(fixture *f)
 {
 	ufm_moe_call call;
@@ -111,8 +102,8 @@ static void compare_paths(fixture_config c)
 	c.resident_all = 1;
 	must_open(&host, &c);
 	must_open(&device, &c);
-	prefetch_all(&host);
-	prefetch_all(&device);
+	assert_int_equal(fixture_prefetch_all(&host), UFM_OK);
+	assert_int_equal(fixture_prefetch_all(&device), UFM_OK);
 	for (uint64_t step = 0; step < 12; step++) {
 		fixture_fill_x(&host, step);
 		fixture_fill_x(&device, step);
@@ -152,7 +143,7 @@ static void nothing_but_the_layers_work_is_enqueued(void **state)
 	fixture_config c = {.tokens = 2, .resident_all = 1, .backend = &b};
 	fixture f;
 	must_open(&f, &c);
-	prefetch_all(&f);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	ufm_stream *stream;
 	assert_int_equal(ufm_stream_open(f.engine, NULL, &stream), UFM_OK);
 	ufm_moe_call call = call_of(&f);
@@ -190,7 +181,7 @@ static void returns_before_the_router_ran(void **state)
 	fixture f;
 	must_open(&f, &c);
 	seen.link_gbps = 0;
-	prefetch_all(&f);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	fixture_fill_x(&f, 0);
 	ufm_moe_call call = call_of(&f);
 	run_call(&f, &call);
@@ -223,7 +214,7 @@ static void uses_are_exact_without_a_ticket(void **state)
 	fixture_config c = {.tokens = 5, .top_k = 2, .experts = 9, .resident_all = 1};
 	fixture f;
 	must_open(&f, &c);
-	prefetch_all(&f);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	fixture_fill_x(&f, 3);
 	ufm_moe_call call = call_of(&f);
 	run_call(&f, &call);
@@ -244,7 +235,7 @@ static void streams_take_turns(void **state)
 	fixture_config c = {.tokens = 40, .top_k = 3, .experts = 16, .resident_all = 1};
 	fixture f;
 	must_open(&f, &c);
-	prefetch_all(&f);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	fixture_fill_x(&f, 1);
 	ufm_moe_call call = call_of(&f);
 	run_call(&f, &call);
@@ -294,6 +285,7 @@ static void an_evicted_expert_ends_residency(void **state)
 			assert_int_equal(ufm_moe_forward(f.layers[0], &call, NULL), UFM_OK);
 		assert_int_equal(ufm_acquire_begin(f.engine, 1, all, 8, &lease), UFM_OK);
 		uint64_t before = fixture_counter(&f, "resident_calls");
+		assert_int_equal(ufm_stream_sync(f.engine, NULL), UFM_OK); /* y is written until then */
 		memset(f.y, 0xff, (size_t)c.tokens * f.c.d_model * sizeof(float));
 		run_call(&f, &call);
 		assert_int_equal(fixture_hash(&f), want);
@@ -376,7 +368,7 @@ static void a_resize_waits_for_the_call(void **state)
 	seen.link_gbps = 0.01;
 	must_open(&f, &c);
 	seen.link_gbps = 0;
-	prefetch_all(&f);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	fixture_fill_x(&f, 2);
 	ufm_moe_call call = call_of(&f);
 	run_call(&f, &call);
@@ -401,7 +393,7 @@ static void a_resize_waits_for_the_call(void **state)
 		run_call(&f, &call); /* not resident */
 		assert_int_equal(fixture_hash(&f), want);
 		assert_int_equal(ufm_engine_resize(f.engine, large), UFM_OK);
-		prefetch_all(&f);
+		assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 		run_call(&f, &call); /* resident, at other addresses */
 		assert_int_equal(fixture_hash(&f), want);
 		assert_int_equal(fixture_counter(&f, "resident_calls"), 2 * round + 1);
@@ -421,7 +413,7 @@ static void other_calls_in_between(void **state)
 	int32_t ids[12];
 	float gates[12];
 	must_open(&f, &c);
-	prefetch_all(&f);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	fixture_fill_x(&f, 2);
 	ufm_moe_call device = call_of(&f), asks = device, brings = device;
 	asks.ids_out = ids;
@@ -454,7 +446,7 @@ static void long_calls(void **state)
 	fixture_config c = {.tokens = 21, .max_tokens = 4, .top_k = 2, .resident_all = 1};
 	fixture f;
 	must_open(&f, &c);
-	prefetch_all(&f);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	fixture_fill_x(&f, 2);
 	ufm_moe_call call = call_of(&f);
 	run_call(&f, &call);

@@ -65,15 +65,6 @@ static void must_open(fixture *f, const fixture_config *c)
 		fail_msg("open: %s", ufm_last_error());
 }
 
-static void prefetch_all(fixture *f)
-{
-	uint32_t experts[64];
-	for (uint32_t i = 0; i < f->c.experts; i++)
-		experts[i] = i;
-	for (uint32_t l = 0; l < f->c.layers; l++)
-		assert_int_equal(ufm_prefetch(f->engine, l, experts, f->c.experts), UFM_OK);
-}
-
 /* `pairs`: of the calls so far, without skipped ids. The device has computed those that the CPU has not. */
 static void check_rows(fixture *f, ufm_math math, uint64_t pairs)
 {
@@ -92,7 +83,7 @@ static void run_everywhere(fixture_config c, bool resident)
 		c.math = math;
 		must_open(&f, &c);
 		if (resident)
-			prefetch_all(&f);
+			assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 		for (uint64_t step = 0; step < 3; step++) {
 			assert_int_equal(fixture_run(&f, step), UFM_OK);
 			check_rows(&f, math, (step + 1) * f.c.layers * f.c.tokens * f.c.top_k);
@@ -189,7 +180,7 @@ static void skipped_ids_of_a_resident_layer(void **state)
 	fixture_config c = {.tokens = 6, .resident_all = 1, .backend = &b, .math = UFM_MATH_BF16};
 	fixture f;
 	must_open(&f, &c);
-	prefetch_all(&f);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	fixture_fill_x(&f, 1);
 	ufm_devptr ids;
 	assert_int_equal(ufm_engine_alloc(f.engine, sizeof some_ids, &ids), UFM_OK);
@@ -230,7 +221,7 @@ static void a_failed_resident_call_counts_nothing(void **state)
 	fixture_config c = {.resident_all = 1, .backend = &b, .math = UFM_MATH_TF32};
 	fixture f;
 	must_open(&f, &c);
-	prefetch_all(&f);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	seen.fail_in = 1;
 	assert_int_equal(fixture_run(&f, 0), UFM_EDEVMEM);
 	check_rows(&f, UFM_MATH_TF32, 0);
