@@ -74,7 +74,8 @@ run_memcheck() {
 	sanitize memcheck --leak-check full "$build/tests/conformance/test_conformance" &&
 		sanitize memcheck "$build/tests/unit/test_lease" &&
 		sanitize memcheck "$build/tests/unit/test_forward" &&
-		sanitize memcheck "$build/tests/unit/test_resize"
+		sanitize memcheck "$build/tests/unit/test_resize" &&
+		sanitize memcheck "$build/tests/unit/test_together"
 }
 
 run_racecheck() {
