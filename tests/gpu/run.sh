@@ -16,7 +16,7 @@ cd "$(dirname "$0")/../.." || exit 3
 
 stages=(machine kernels conformance engine initcheck memcheck quick sweep reference racecheck)
 declare -A limit_s=([machine]=30 [kernels]=90 [conformance]=60 [engine]=120 [initcheck]=120 [memcheck]=120
-	[quick]=60 [sweep]=300 [reference]=240 [racecheck]=150)
+	[quick]=60 [sweep]=300 [reference]=240 [racecheck]=300)
 build=build-portable-gpu results=build-gpu-results archive=gpu-results.tar.gz
 export UFM_TEST_BACKEND=cuda
 # shellcheck source=tests/gpu/stages.bash

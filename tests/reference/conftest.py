@@ -60,7 +60,7 @@ def check_report(report, x, options):
     """What holds for every run."""
     assert report["status"] == "ok" and report["tokens"] == len(x)
     assert report["backend"] == BACKEND
-    assert report["uses"] == report["resident_uses"] + report["streamed_uses"]
+    assert report["uses"] == report["resident_uses"] + report["streamed_uses"] + report["cpu_uses"]
     assert report["h2d_weight_bytes"] == report["streamed_uses"] * report["expert_bytes"]
     if "--vram-target" in options:
         assert report["peak_vram_bytes"] <= options[options.index("--vram-target") + 1]
