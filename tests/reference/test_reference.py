@@ -77,7 +77,8 @@ CASES = [
     for kind in (MLP, MLP_BIAS, GATED)
     for dtype in (F32, BF16)
     for experts, k, d, h, t, s, norm in (
-        (4, 1, 1, 1, 1, 2, 0),
+        # One token of one element could be a sum that cancels, and any rounding a large part of it.
+        (4, 1, 1, 1, 9, 2, 0),
         (7, 2, 33, 65, 1, 3, 1),
         (13, 3, 128, 200, 37, 5, 0),
         (16, 2, 256, 512, 96, 16, 1),
