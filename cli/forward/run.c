@@ -124,7 +124,6 @@ static ufm_status open_host(run *r)
 	filling bar;
 	UFM_STRUCT_INIT(&config);
 	config.backend = r->backend;
-	config.fill_threads = r->config->threads;
 	mode_ask_host((placement_mode)r->config->mode, &config);
 	snprintf(bar.what, sizeof bar.what, "reading layer %u", r->config->layer);
 	filling_watch(&bar, &config);

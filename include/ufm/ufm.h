@@ -240,7 +240,8 @@ typedef struct ufm_host ufm_host;
 typedef struct ufm_host_config {
 	size_t struct_size;
 	const char *backend;      /* "auto" (default), "cpu", or a plugin's name */
-	uint32_t fill_threads;    /* default: the cores this process may use */
+	uint32_t fill_threads;    /* default: the cores this process may use, for a bank from files at
+	                          * least 8 */
 	uint32_t pageable;        /* 1: ordinary memory, not page-locked (asked for by name, never a
 	                          * fallback) */
 	const char *store_filter; /* wraps the store: "fault:layer=L,expert=E" makes that read fail */
@@ -251,7 +252,8 @@ typedef struct ufm_host_config {
 	void *progress_ctx;
 } ufm_host_config;
 
-/* Loads every block into host memory, page-locked for the backend's devices. On failure names the
+/* Loads every block into host memory, page-locked for the backend's devices. Large pieces of files are
+ * read past the page cache unless that holds them; a fork meanwhile leaves the memory out of the child. On failure names the
  * expert or the bytes missing: UFM_ENOMEM for more than 80 % of the memory available to this process
  * (pageable: more than all of it). config may be NULL. */
 UFM_API ufm_status ufm_host_open(ufm_bank *bank, const ufm_host_config *config, ufm_host **out);

@@ -128,6 +128,11 @@ void *alloc_pages(size_t size_bytes)
 	return memory ? memory : fail_exhausted(size_bytes);
 }
 
+void alloc_pages_keep_from_fork(void *memory, size_t size_bytes, bool keep)
+{
+	madvise(memory, round_to_pages(size_bytes), keep ? MADV_DONTFORK : MADV_DOFORK);
+}
+
 void alloc_pages_free(void *memory, size_t size_bytes)
 {
 	if (memory)

@@ -21,6 +21,9 @@ void *alloc_grow(void *array, uint32_t count, uint32_t *room, size_t element_byt
 /* Large, page-aligned, zero-filled memory: anonymous mmap with huge pages advised (aligned to 2 MiB
  * from that size on). NULL as above. alloc_pages_free takes the size asked; NULL is allowed. */
 void *alloc_pages(size_t size_bytes);
+/* Such memory, all of it, is left out of a child process (or not any more): a disk that writes into
+ * memory by itself must not find that a fork has moved the page. */
+void alloc_pages_keep_from_fork(void *memory, size_t size_bytes, bool keep);
 void alloc_pages_free(void *memory, size_t size_bytes);
 
 /* Asked before every allocation; false makes it fail. NULL: none. For tests; not thread-safe. */

@@ -16,6 +16,8 @@
 #include "store/store.h"
 
 #define FILL_THREADS_MAX 1024u
+/* For a bank from files: who waits for a disk takes no core, and a disk wants to be asked ahead. */
+#define READ_THREADS_MIN 8u
 
 struct ufm_host {
 	_Atomic uint32_t refs;
@@ -102,8 +104,11 @@ static void fill_block(void *ctx, uint32_t key, uint32_t worker)
  * untouched memory would bring in every page on one thread alone. */
 static ufm_status fill_and_lock(fill *f, pool *workers)
 {
+	const pinned *slab = &f->host->slab;
 	tell(f, 0);
+	alloc_pages_keep_from_fork(slab->memory, slab->size_bytes, true);
 	pool_run(workers, f->keys, fill_block, f);
+	alloc_pages_keep_from_fork(slab->memory, slab->size_bytes, false);
 	ufm_status status = (ufm_status)atomic_load(&f->status);
 	if (status != UFM_OK)
 		return status_fail(status, "%s", f->why);
@@ -139,14 +144,21 @@ static ufm_status fill_all(ufm_host *host, const ufm_host_config *config)
 	return status;
 }
 
-static ufm_status read_config(const ufm_host_config *config, ufm_host_config *out)
+static uint32_t default_threads(const ufm_bank *bank)
 {
 	limits now;
 	limits_read(&now);
+	bool waits = bank_file_count(bank) > 0 && now.cores < READ_THREADS_MIN;
+	return waits ? READ_THREADS_MIN : now.cores;
+}
+
+static ufm_status read_config(const ufm_bank *bank, const ufm_host_config *config,
+                              ufm_host_config *out)
+{
 	ufm_struct_init(out, sizeof *out);
 	ufm_status status = status_read_config(out, sizeof *out, config, "ufm_host_config");
 	if (out->fill_threads == 0)
-		out->fill_threads = now.cores;
+		out->fill_threads = default_threads(bank);
 	if (status == UFM_OK && out->fill_threads > FILL_THREADS_MAX)
 		return status_fail(UFM_EINVAL, "fill_threads: %u, expected at most %u", out->fill_threads,
 		                   FILL_THREADS_MAX);
@@ -168,7 +180,7 @@ ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_ho
                         ufm_host **out)
 {
 	ufm_host_config resolved;
-	ufm_status status = read_config(config, &resolved);
+	ufm_status status = read_config(bank, config, &resolved);
 	if (status != UFM_OK)
 		return status;
 	ufm_host *host = alloc_zeroed(1, sizeof *host);
@@ -193,7 +205,7 @@ ufm_status ufm_host_open(ufm_bank *bank, const ufm_host_config *user, ufm_host *
 		return status_fail(UFM_EINVAL, "bank: NULL, expected an open bank");
 	ufm_host_config config;
 	const ufm_backend *backend = NULL;
-	ufm_status status = read_config(user, &config);
+	ufm_status status = read_config(bank, user, &config);
 	if (status == UFM_OK)
 		status = registry_find(config.backend, &backend);
 	return status == UFM_OK ? host_open_on(backend, bank, &config, out) : status;

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The store that carries out a bank's extents: made from a seed, copied from memory, or read from a
  * file by a thread that waits. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bank/bank.h"
 #include "base/alloc.h"
-#include "base/file.h"
 #include "base/status.h"
 #include "store/convert_int.h"
+#include "store/direct_int.h"
 #include "store/store.h"
 #include "store/synthetic_int.h"
 
@@ -19,7 +16,7 @@ typedef struct extents_store {
 	store base;
 	ufm_bank *bank;
 	uint32_t file_count;
-	int *files;
+	direct_file *files;
 } extents_store;
 
 static ufm_status fail_expert(const extents_store *s, uint32_t key, const bank_extent *extent,
@@ -38,8 +35,8 @@ static ufm_status read_bytes(const extents_store *s, uint32_t key, const bank_ex
                              uint64_t from, uint64_t size_bytes, void *out)
 {
 	uint64_t got;
-	ufm_status status =
-		file_read(s->files[extent->file], out, size_bytes, extent->file_offset_bytes + from, &got);
+	ufm_status status = direct_read(&s->files[extent->file], out, size_bytes,
+	                                extent->file_offset_bytes + from, &got);
 
 	if (status)
 		return fail_expert(s, key, extent, from + got, ufm_last_error());
@@ -108,7 +105,7 @@ static void extents_close(store *base)
 	extents_store *s = (extents_store *)base;
 
 	for (uint32_t i = 0; i < s->file_count; i++)
-		close(s->files[i]);
+		direct_close(&s->files[i]);
 	alloc_free(s->files);
 	ufm_bank_close(s->bank);
 	alloc_free(s);
@@ -123,12 +120,11 @@ static ufm_status open_files(extents_store *s)
 	if (!s->files)
 		return UFM_ENOMEM;
 	for (; s->file_count < wanted; s->file_count++) {
-		const char *path = bank_file_path(s->bank, s->file_count);
-		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ufm_status status =
+			direct_open(bank_file_path(s->bank, s->file_count), &s->files[s->file_count]);
 
-		if (fd < 0)
-			return status_fail(UFM_EFILE, "%s: cannot be opened: %s", path, strerror(errno));
-		s->files[s->file_count] = fd;
+		if (status)
+			return status;
 	}
 	return UFM_OK;
 }
