@@ -17,8 +17,7 @@
 #define REPEATS_MAX 11u
 #define REPEAT_NS 5000000u /* one measurement: starting it is nothing beside it */
 #define UNITS_MAX 128u     /* enqueued at once; queues hold more */
-#define TOGETHER_MAX 16u
-#define SLICES 7u /* of the time for what the CPU does; an odd number */
+#define SLICES 7u          /* of the time for what the CPU does; an odd number */
 #define HBM_BYTES ((uint64_t)1 << 30)
 #define HBM_BYTES_MAX ((uint64_t)4 << 30) /* where one read of HBM_BYTES is over too soon */
 
@@ -127,7 +126,6 @@ static uint32_t find_together(probe *p)
 		(void)pager_slot(p->engine, slot, &key);
 		held += key != UFM_KEY_NONE;
 	}
-	most = most < TOGETHER_MAX ? most : TOGETHER_MAX;
 	return held < most ? (held ? held : 1) : most;
 }
 
@@ -138,15 +136,13 @@ static double copy_bytes(const probe *p)
 
 static ufm_status copy_blocks(probe *p, uint32_t index)
 {
-	ufm_devptr to[TOGETHER_MAX], from[TOGETHER_MAX];
+	ufm_devptr to[PAGER_TOGETHER], from[PAGER_TOGETHER];
 	(void)index;
 	for (uint32_t i = 0; i < p->together; i++) {
 		uint32_t key;
 		to[i] = next_target(p, &key);
 		from[i] = (ufm_devptr)(uintptr_t)host_block(p->host, key);
 	}
-	if (p->together == 1)
-		return p->b->copy(p->stream, UFM_COPY_H2D, to[0], from[0], p->desc->expert_bytes);
 	ufm_copies_args args = {.kind = UFM_COPY_H2D,
 	                        .count = p->together,
 	                        .dst = to,

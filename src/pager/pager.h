@@ -141,7 +141,8 @@ const void *pager_layer_host(const ufm_engine *e, uint32_t layer, uint32_t exper
 /* How many of the two copies that the layer call started last have not ended, without waiting. Those of
  * leases and hints are not counted: they must not keep a layer from its own. */
 ufm_status pager_copies_in_flight(ufm_engine *e, uint32_t *copies);
-/* Experts that one copy should bring, so that small blocks fill the link: at least 1. */
+#define PAGER_TOGETHER 16u /* experts that one copy may bring */
+/* Experts that one copy should bring, so that small blocks fill the link: 1 … PAGER_TOGETHER. */
 uint32_t pager_copies_together(const ufm_engine *e);
 /* The mean time of one expert in such copies lately; 0: none has ended yet. */
 uint64_t pager_copy_ns(ufm_engine *e);

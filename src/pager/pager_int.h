@@ -17,7 +17,6 @@
 #define PAGER_CALLS 4
 #define PAGER_WATCHED 2 /* copies of a layer call that it can ask for */
 #define PAGER_LEASES 64
-#define PAGER_TOGETHER 16u /* experts that one copy may bring */
 #define PAGER_ALIGN 256u
 
 /* An expert on its way into a slot. */
