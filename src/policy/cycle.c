@@ -165,6 +165,14 @@ static void cycle_remove(void *state, uint32_t key)
 	key_tree_set(&c->tree, key, KEY_TREE_ABSENT);
 }
 
+const float *policy_cycle_worths(void *state, uint32_t layer)
+{
+	cycle *c = state;
+
+	update(c);
+	return c->prospect + (size_t)layer * c->tree.experts;
+}
+
 static float worth_of(const cycle *c, uint32_t key)
 {
 	return c->prospect[key] / c->wait[key / c->tree.experts];
