@@ -104,21 +104,19 @@ static ufm_status cycle_create(const ufm_policy_config *config, void **state)
 /* The uses of an event are complete when somebody asks for a victim, or the next event begins. */
 static void update(cycle *c)
 {
-	uint32_t layer = c->pending, experts = c->tree.experts, first = layer * experts;
-	const float *nearness;
+	uint32_t layer = c->pending, experts = c->tree.experts, first;
 	float *leaves;
 
 	if (layer == UFM_KEY_NONE)
 		return;
 	c->pending = UFM_KEY_NONE;
+	first = layer * experts;
 	chances_update(&c->chances, layer);
-	links_update(&c->links, layer, c->chances.chance + first);
-	nearness = links_nearness(&c->links, layer);
+	links_update(&c->links, layer, c->chances.chance + first, c->prospect + first);
 	leaves = key_tree_leaves(&c->tree, layer);
 	for (uint32_t i = 0; i < experts; i++) {
 		uint32_t key = first + i;
 
-		c->prospect[key] = links_to_chance(nearness[i]);
 		leaves[i] = c->inserted[key] ? c->prospect[key] : KEY_TREE_ABSENT;
 	}
 	key_tree_rebuild(&c->tree, layer);

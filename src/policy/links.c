@@ -163,7 +163,7 @@ static void remember(links *l, uint32_t layer)
 	l->nows = 0;
 }
 
-void links_update(links *l, uint32_t layer, const float *chance)
+void links_update(links *l, uint32_t layer, const float *chance, float *prospect)
 {
 	size_t first = (size_t)layer * l->stride;
 
@@ -179,4 +179,6 @@ void links_update(links *l, uint32_t layer, const float *chance)
 		learn(l, layer);
 	memcpy(l->base + first, l->fresh, l->stride * sizeof *l->base);
 	remember(l, layer);
+	for (uint32_t i = 0; i < l->experts; i++)
+		prospect[i] = links_to_chance(l->nearness[first + i]);
 }

@@ -45,9 +45,10 @@ ufm_status links_init(links *l, uint32_t layers, uint32_t experts);
 void links_free(links *l); /* zeroed links are allowed */
 
 void links_use(links *l, uint32_t expert); /* each member of an event once, in rank order */
-/* Ends the event of a layer: learns from it and tells nearness[] anew. chance: [experts], each expert's
- * by now. O(members * experts). */
-void links_update(links *l, uint32_t layer, const float *chance);
+/* Ends the event of a layer: learns from it and tells nearness[] anew. chance: [experts], each one's by
+ * now. prospect: [experts], gets the chance that would, if it stayed the same, make the next use as near.
+ * O(members * experts). */
+void links_update(links *l, uint32_t layer, const float *chance, float *prospect);
 
 /* The nearness of an expert that every event demands with this chance, and back. 1 is 1 exactly. */
 float links_of_chance(float chance);
