@@ -11,8 +11,8 @@
 /* Nearness left by an event of waiting. Hit rates on recorded routing of a 32-expert model are flat from
  * 0.8 to 0.9, … */
 #define FADE 0.85f
-/* … for the part of an error that links correct at once from 0.02 to 0.04, … */
-#define LINK_RATE 0.03f
+/* … for the part of an error that links correct at once from 0.01 to 0.03, … */
+#define LINK_RATE 0.02f
 /* … and for what the slope corrects from 0.005 to 0.05. */
 #define SLOPE_RATE 0.02f
 /* However much company speaks against it, an expert keeps this part of its base, so that those
@@ -29,16 +29,16 @@ ufm_status links_init(links *l, uint32_t layers, uint32_t experts)
 {
 	uint32_t stride = (experts + LANES - 1) / LANES * LANES;
 	size_t keys = (size_t)layers * experts, padded = (size_t)layers * stride;
-	bool linked = keys * stride <= LINKS_MAX;
+	bool linked = LINKS_BACK * keys * stride <= LINKS_MAX;
 
 	*l = (links){.layers = layers, .experts = experts, .stride = stride};
 	if (linked)
-		l->weight = alloc_zeroed(keys * stride, sizeof *l->weight);
+		l->weight = alloc_zeroed(LINKS_BACK * keys * stride, sizeof *l->weight);
 	l->nearness = alloc_zeroed(padded, sizeof *l->nearness);
 	l->base = alloc_zeroed(padded, sizeof *l->base);
 	l->slope = alloc_zeroed(layers, sizeof *l->slope);
-	l->last = alloc_zeroed(keys, sizeof *l->last);
-	l->lasts = alloc_zeroed(layers, sizeof *l->lasts);
+	l->last = alloc_zeroed(LINKS_BACK * keys, sizeof *l->last);
+	l->lasts = alloc_zeroed((size_t)LINKS_BACK * layers, sizeof *l->lasts);
 	l->now = alloc_zeroed(experts, sizeof *l->now);
 	l->used = alloc_zeroed(stride, sizeof *l->used);
 	l->fresh = alloc_zeroed(stride, sizeof *l->fresh);
@@ -108,22 +108,41 @@ __attribute__((noinline)) static void add(float *restrict to, const float *restr
 		to[i] += by * from[i];
 }
 
-/* sums[] += what the members of an event say of each expert. */
-static void add_voices(const links *l, uint32_t layer, float *sums)
-{
-	const float *rows = l->weight + (size_t)layer * l->experts * l->stride;
+typedef struct company {
+	const uint32_t *members;
+	uint32_t n;
+} company;
 
-	for (uint32_t i = 0; i < l->nows; i++)
-		add(sums, rows + (size_t)l->now[i] * l->stride, voice(i, l->nows), l->stride);
+/* The members of a layer's event: back 0: the current one. */
+static company company_of(const links *l, uint32_t layer, uint32_t back)
+{
+	size_t first = (size_t)(back - 1) * l->layers + layer;
+
+	if (!back)
+		return (company){l->now, l->nows};
+	return (company){l->last + first * l->experts, l->lasts[first]};
 }
 
-static void learn(links *l, uint32_t layer)
+/* The links from the experts of a layer that were used so many events before what they speak of. */
+static float *rows_of(const links *l, uint32_t layer, uint32_t back)
 {
-	const uint32_t *last = l->last + (size_t)layer * l->experts, n = l->lasts[layer];
-	float *rows = l->weight + (size_t)layer * l->experts * l->stride;
+	return l->weight + ((size_t)back * l->layers + layer) * l->experts * l->stride;
+}
 
-	for (uint32_t i = 0; i < n; i++)
-		add(rows + (size_t)last[i] * l->stride, l->error, LINK_RATE * voice(i, n), l->stride);
+/* sums[] += what the members of an event say of each expert. */
+static void listen(links *l, company speakers, const float *rows)
+{
+	for (uint32_t i = 0; i < speakers.n; i++)
+		add(l->sums, rows + (size_t)speakers.members[i] * l->stride, voice(i, speakers.n),
+		    l->stride);
+}
+
+/* Those who spoke are corrected by error[]. */
+static void correct(const links *l, company speakers, float *rows)
+{
+	for (uint32_t i = 0; i < speakers.n; i++)
+		add(rows + (size_t)speakers.members[i] * l->stride, l->error,
+		    LINK_RATE * voice(i, speakers.n), l->stride);
 }
 
 /* The slope's step, normalised by the bases that made the error. */
@@ -153,13 +172,15 @@ static void tell(links *l, float *nearness)
 
 static void remember(links *l, uint32_t layer)
 {
-	uint32_t *last = l->last + (size_t)layer * l->experts;
+	for (uint32_t back = LINKS_BACK; back > 0; back--) {
+		size_t first = (size_t)(back - 1) * l->layers + layer;
+		company later = company_of(l, layer, back - 1);
 
-	for (uint32_t i = 0; i < l->nows; i++) {
-		last[i] = l->now[i];
-		l->used[l->now[i]] = 0.0f;
+		memcpy(l->last + first * l->experts, later.members, later.n * sizeof *l->last);
+		l->lasts[first] = later.n;
 	}
-	l->lasts[layer] = l->nows;
+	for (uint32_t i = 0; i < l->nows; i++)
+		l->used[l->now[i]] = 0.0f;
 	l->nows = 0;
 }
 
@@ -171,12 +192,12 @@ void links_update(links *l, uint32_t layer, const float *chance, float *prospect
 		l->fresh[i] = links_of_chance(chance[i]);
 		l->sums[i] = l->slope[layer] * l->fresh[i];
 	}
-	if (l->weight)
-		add_voices(l, layer, l->sums);
+	for (uint32_t back = 0; l->weight && back < LINKS_BACK; back++)
+		listen(l, company_of(l, layer, back), rows_of(l, layer, back));
 	tell(l, l->nearness + first);
 	learn_slope(l, layer);
-	if (l->weight)
-		learn(l, layer);
+	for (uint32_t back = 0; l->weight && back < LINKS_BACK; back++)
+		correct(l, company_of(l, layer, back + 1), rows_of(l, layer, back));
 	memcpy(l->base + first, l->fresh, l->stride * sizeof *l->base);
 	remember(l, layer);
 	for (uint32_t i = 0; i < l->experts; i++)

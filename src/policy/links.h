@@ -4,7 +4,7 @@
  * and a fixed part of that for each event of waiting.
  *
  * An expert's chance (chances.h) knows when and how often it was used itself. But experts come in
- * company: whom one token chose says whom the next will. So each expert of a layer has a link to every
+ * company: whom one token chose says whom the next ones will. So each expert of a layer has a link to every
  * other, by which its use raises or lowers the other's nearness. Links are learnt from what came: what
  * was told of an expert should have been 1 if the next event demanded it, else that part of what is told
  * of it now. So nothing has to be kept until an expert comes (TD(0); Sutton, 1988), and an error is
@@ -24,16 +24,20 @@
 
 /* With more links than this in all (256 MiB) there are none, and nearness follows from the chance. */
 #define LINKS_MAX (1u << 26)
+/* Events whose members speak: the current one and the one before. */
+#define LINKS_BACK 2u
 
 typedef struct links {
 	uint32_t layers, experts;
 	uint32_t stride; /* of a row: experts, rounded up to what is computed at once */
-	float *weight;   /* [keys][stride]; from a key to each expert of its layer; NULL: too many */
+	/* [LINKS_BACK][keys][stride]; from a key, used so many events ago, to each expert of its layer;
+	 * NULL: too many */
+	float *weight;
 	float *nearness; /* [layers][stride]; as told after the layer's last event */
 	float *base;     /* [layers][stride]; what the chance alone says of it */
 	float *slope;    /* [layers]; how much of the base is believed */
-	uint32_t *last;  /* [keys]; members of each layer's last event, in rank order */
-	uint32_t *lasts; /* [layers]; how many */
+	uint32_t *last;  /* [LINKS_BACK][keys]; members of each layer's last events, in rank order */
+	uint32_t *lasts; /* [LINKS_BACK][layers]; how many */
 	uint32_t *now;   /* [experts]; members of the current event */
 	uint32_t nows;   /* how many */
 	/* [stride] each, of the event that ends: 1 for a member, else 0; the base; what is told; the error of

@@ -62,6 +62,36 @@ static void test_company_is_learnt(void **state)
 	links_free(&l);
 }
 
+/* A follower comes in two events, whoever comes in between. */
+static void test_the_event_before_speaks_too(void **state)
+{
+	float chance[EXPERTS_MAX];
+	uint32_t herald = 0, follower = 1;
+	links l;
+	rng r;
+
+	(void)state;
+	rng_seed(&r, 2);
+	fill(chance, 0.15f);
+	assert_int_equal(links_init(&l, 1, 20), UFM_OK);
+	for (uint32_t round = 0; round < 600; round++) {
+		for (uint32_t i = 0; i < 6; i++) {
+			uint32_t between = 3 + rng_below(&r, 17);
+
+			if (i == 0)
+				end_event(&l, 0, chance, &herald, 1);
+			end_event(&l, 0, chance, &between, 1);
+			if (i == 0 && round < 599)
+				end_event(&l, 0, chance, &follower, 1);
+			if (i == 0 && round == 599)
+				break;
+		}
+	}
+	for (uint32_t other = 2; other < 20; other++)
+		assert_true(links_nearness(&l, 0)[other] < links_nearness(&l, 0)[follower] - 0.1f);
+	links_free(&l);
+}
+
 /* What comes in two events is nearer than what comes in three. */
 static void test_the_event_after_the_next_counts(void **state)
 {
@@ -199,6 +229,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_company_is_learnt),
+		cmocka_unit_test(test_the_event_before_speaks_too),
 		cmocka_unit_test(test_the_event_after_the_next_counts),
 		cmocka_unit_test(test_a_sweep_teaches_nothing),
 		cmocka_unit_test(test_nearness_is_bounded),
