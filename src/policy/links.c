@@ -29,22 +29,25 @@ ufm_status links_init(links *l, uint32_t layers, uint32_t experts)
 {
 	uint32_t stride = (experts + LANES - 1) / LANES * LANES;
 	size_t keys = (size_t)layers * experts, padded = (size_t)layers * stride;
-	bool linked = LINKS_BACK * keys * stride <= LINKS_MAX;
+	uint32_t back = LINKS_BACK;
 
-	*l = (links){.layers = layers, .experts = experts, .stride = stride};
-	if (linked)
-		l->weight = alloc_zeroed(LINKS_BACK * keys * stride, sizeof *l->weight);
+	while (back && back * keys * stride > LINKS_MAX)
+		back--;
+	*l = (links){.layers = layers, .experts = experts, .stride = stride, .back = back};
+	if (back) {
+		l->weight = alloc_zeroed(back * keys * stride, sizeof *l->weight);
+		l->last = alloc_zeroed(back * keys, sizeof *l->last);
+		l->lasts = alloc_zeroed((size_t)back * layers, sizeof *l->lasts);
+	}
 	l->nearness = alloc_zeroed(padded, sizeof *l->nearness);
 	l->base = alloc_zeroed(padded, sizeof *l->base);
 	l->slope = alloc_zeroed(layers, sizeof *l->slope);
-	l->last = alloc_zeroed(LINKS_BACK * keys, sizeof *l->last);
-	l->lasts = alloc_zeroed((size_t)LINKS_BACK * layers, sizeof *l->lasts);
 	l->now = alloc_zeroed(experts, sizeof *l->now);
 	l->used = alloc_zeroed(stride, sizeof *l->used);
 	l->fresh = alloc_zeroed(stride, sizeof *l->fresh);
 	l->sums = alloc_zeroed(stride, sizeof *l->sums);
 	l->error = alloc_zeroed(stride, sizeof *l->error);
-	if ((linked && !l->weight) || !l->nearness || !l->base || !l->slope || !l->last || !l->lasts ||
+	if ((back && (!l->weight || !l->last || !l->lasts)) || !l->nearness || !l->base || !l->slope ||
 	    !l->now || !l->used || !l->fresh || !l->sums || !l->error) {
 		links_free(l);
 		return UFM_ENOMEM;
@@ -172,7 +175,7 @@ static void tell(links *l, float *nearness)
 
 static void remember(links *l, uint32_t layer)
 {
-	for (uint32_t back = LINKS_BACK; back > 0; back--) {
+	for (uint32_t back = l->back; back > 0; back--) {
 		size_t first = (size_t)(back - 1) * l->layers + layer;
 		company later = company_of(l, layer, back - 1);
 
@@ -192,11 +195,11 @@ void links_update(links *l, uint32_t layer, const float *chance, float *prospect
 		l->fresh[i] = links_of_chance(chance[i]);
 		l->sums[i] = l->slope[layer] * l->fresh[i];
 	}
-	for (uint32_t back = 0; l->weight && back < LINKS_BACK; back++)
+	for (uint32_t back = 0; back < l->back; back++)
 		listen(l, company_of(l, layer, back), rows_of(l, layer, back));
 	tell(l, l->nearness + first);
 	learn_slope(l, layer);
-	for (uint32_t back = 0; l->weight && back < LINKS_BACK; back++)
+	for (uint32_t back = 0; back < l->back; back++)
 		correct(l, company_of(l, layer, back + 1), rows_of(l, layer, back));
 	memcpy(l->base + first, l->fresh, l->stride * sizeof *l->base);
 	remember(l, layer);

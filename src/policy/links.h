@@ -22,22 +22,22 @@
 #include <stdint.h>
 #include <ufm/policy.h>
 
-/* With more links than this in all (256 MiB) there are none, and nearness follows from the chance. */
-#define LINKS_MAX (1u << 26)
+/* Links in all at most (64 MiB). Where there would be more, only the current event's members speak, or none,
+ * and then nearness follows from the chance. */
+#define LINKS_MAX (1u << 24)
 /* Events whose members speak: the current one and the one before. */
 #define LINKS_BACK 2u
 
 typedef struct links {
 	uint32_t layers, experts;
 	uint32_t stride; /* of a row: experts, rounded up to what is computed at once */
-	/* [LINKS_BACK][keys][stride]; from a key, used so many events ago, to each expert of its layer;
-	 * NULL: too many */
-	float *weight;
+	uint32_t back;   /* events whose members speak; 0: too many links */
+	float *weight;   /* [back][keys][stride]; from a key, used so many events ago, to its layer's */
 	float *nearness; /* [layers][stride]; as told after the layer's last event */
 	float *base;     /* [layers][stride]; what the chance alone says of it */
 	float *slope;    /* [layers]; how much of the base is believed */
-	uint32_t *last;  /* [LINKS_BACK][keys]; members of each layer's last events, in rank order */
-	uint32_t *lasts; /* [LINKS_BACK][layers]; how many */
+	uint32_t *last;  /* [back][keys]; members of each layer's last events, in rank order */
+	uint32_t *lasts; /* [back][layers]; how many */
 	uint32_t *now;   /* [experts]; members of the current event */
 	uint32_t nows;   /* how many */
 	/* [stride] each, of the event that ends: 1 for a member, else 0; the base; what is told; the error of

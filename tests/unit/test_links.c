@@ -183,7 +183,7 @@ static void test_too_many_experts(void **state)
 	(void)state;
 	assert_true(chance && prospect);
 	assert_int_equal(links_init(&l, 1, experts), UFM_OK);
-	assert_null(l.weight);
+	assert_true(l.back == 0 && !l.weight);
 	chance[5] = 0.5f;
 	chance[6] = 0.6f;
 	for (uint32_t event = 0; event < 10; event++) {
@@ -192,6 +192,29 @@ static void test_too_many_experts(void **state)
 	}
 	assert_true(prospect[5] < prospect[6] && prospect[5] > 0.4f);
 	assert_true(prospect[7] == 0.0f);
+	links_free(&l);
+	alloc_free(chance);
+	alloc_free(prospect);
+}
+
+/* Half as many links: only the current event's members speak, and they do. */
+static void test_many_experts(void **state)
+{
+	uint32_t experts = 3000, pair[2] = {2999, 1500};
+	float *chance = alloc_zeroed(experts, sizeof *chance);
+	float *prospect = alloc_zeroed(experts, sizeof *prospect);
+	links l;
+
+	(void)state;
+	assert_true(chance && prospect);
+	assert_int_equal(links_init(&l, 1, experts), UFM_OK);
+	assert_int_equal(l.back, 1);
+	for (uint32_t event = 0; event < 600; event++) {
+		links_use(&l, pair[event % 2]);
+		links_update(&l, 0, chance, prospect);
+	}
+	/* the last was 1500 */
+	assert_true(prospect[2999] > 0.5f && prospect[1500] < prospect[2999]);
 	links_free(&l);
 	alloc_free(chance);
 	alloc_free(prospect);
@@ -235,6 +258,7 @@ int main(void)
 		cmocka_unit_test(test_nearness_is_bounded),
 		cmocka_unit_test(test_chance_and_back),
 		cmocka_unit_test(test_too_many_experts),
+		cmocka_unit_test(test_many_experts),
 		cmocka_unit_test(test_every_allocation_may_fail),
 	};
 
