@@ -55,7 +55,7 @@ static ufm_status run_trace(const replay_options *o, const char *path, json_t *r
 	status =
 		o->predict.count ? replay_predictions(o, path, &t, rows) : replay_rows(o, path, &t, rows);
 	trace_close(&t);
-	return status == UFM_EINVAL ? status_prefix(status, "%s", path) : status;
+	return status;
 }
 
 /* ---- the results folder */

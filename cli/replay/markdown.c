@@ -35,7 +35,7 @@ static void hits_table(FILE *to, const json_t *rows)
 		{"trace", true},       {"scope", true},     {"batch", false},    {"capacity", false},
 		{"%", false},          {"policy", true},    {"uses", false},     {"hit rate", false},
 		{"bound", true},       {"hit rate", false}, {"of bound", false}, {"LRU", false},
-		{"gap closed", false},
+		{"gap closed", false}, {"to min", false},
 	};
 	text_table t;
 	if (text_table_open(&t, columns, sizeof columns / sizeof columns[0],
@@ -52,6 +52,7 @@ static void hits_table(FILE *to, const json_t *rows)
 			number_cell(&t, i, 10, row, "fraction_of_bound", 3);
 			number_cell(&t, i, 11, row, "lru_hit_rate", 4);
 			number_cell(&t, i, 12, row, "gap_closed", 3);
+			number_cell(&t, i, 13, row, "gap_to_min_closed", 3);
 		}
 		text_table_print(to, &t);
 	}

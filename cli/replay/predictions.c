@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Guesses of each predictor, beside a cache that says what would have missed. */
+#include "base/status.h"
 #include "cli/json_text.h"
 #include "cli/replay/run.h"
 
@@ -80,6 +81,8 @@ static ufm_status predict_scope(const replay_options *o, const char *name, const
 		for (uint32_t p = 0; p < policy_count && !status; p++) {
 			replay_config config = replay_config_of(o, t, scope, batch, slots, policies[p]);
 			status = predict_all(o, name, &config, rows);
+			if (status)
+				status = status_prefix(status, "%s", name);
 		}
 	}
 	return status;

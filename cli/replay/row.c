@@ -28,8 +28,9 @@ static json_t *gap_closed(uint64_t hits, uint64_t lru, uint64_t bound)
 	return json_real(((double)hits - (double)lru) / ((double)bound - (double)lru));
 }
 
+/* The bound is the policy's own; what may bypass can pass min, too. */
 static void add_hits(json_t *out, const replay_count *hits, const replay_count *bound,
-                     const replay_count *lru)
+                     const replay_count *lru, const replay_count *min)
 {
 	add(out, "uses", whole(hits->uses));
 	add(out, "hits", whole(hits->hits));
@@ -38,6 +39,8 @@ static void add_hits(json_t *out, const replay_count *hits, const replay_count *
 	add(out, "fraction_of_bound", share(hits->hits, bound->hits));
 	add(out, "lru_hit_rate", share(lru->hits, lru->uses));
 	add(out, "gap_closed", gap_closed(hits->hits, lru->hits, bound->hits));
+	add(out, "min_hit_rate", share(min->hits, min->uses));
+	add(out, "gap_to_min_closed", gap_closed(hits->hits, lru->hits, min->hits));
 }
 
 static json_t *per_layer(const replay_row *row)
@@ -46,7 +49,8 @@ static json_t *per_layer(const replay_row *row)
 	for (uint32_t i = 0; i < row->config->trace->layers; i++) {
 		json_t *layer = json_object();
 		add(layer, "layer", json_integer(i));
-		add_hits(layer, &row->result->layers[i], &row->bound->layers[i], &row->lru->layers[i]);
+		add_hits(layer, &row->result->layers[i], &row->bound->layers[i], &row->lru->layers[i],
+		         &row->min->layers[i]);
 		json_array_append_new(layers, layer);
 	}
 	return layers;
@@ -95,7 +99,7 @@ json_t *replay_row_json(const replay_row *row)
 {
 	json_t *out = json_object();
 	add_case(out, row);
-	add_hits(out, &row->result->total, &row->bound->total, &row->lru->total);
+	add_hits(out, &row->result->total, &row->bound->total, &row->lru->total, &row->min->total);
 	add(out, "bound", json_string(row->bound->policy->name));
 	add(out, "bound_is", json_string(bound_is(row->config)));
 	add_how(out, row);

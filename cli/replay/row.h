@@ -19,7 +19,7 @@ typedef struct replay_row {
 	const char *trace_name;
 	const replay_options *options;
 	const replay_config *config; /* of the policy */
-	const replay_result *result, *bound, *lru;
+	const replay_result *result, *bound, *lru, *min;
 } replay_row;
 
 json_t *replay_row_json(const replay_row *row);

@@ -107,6 +107,8 @@ static const ufm_policy *bound_of(const group *g, const ufm_policy *policy)
 static ufm_status list_jobs(group *g, const ufm_policy *const *policies, uint32_t count)
 {
 	ufm_status status = add_job(g, &policy_lru);
+	if (!status)
+		status = add_job(g, &policy_min);
 	for (uint32_t i = 0; i < count && !status; i++) {
 		status = add_job(g, policies[i]);
 		if (!status)
@@ -127,7 +129,7 @@ static ufm_status run_jobs(group *g)
 	pool_close(workers);
 	for (uint32_t i = 0; i < g->count; i++)
 		if (g->jobs[i].status)
-			return status_fail(g->jobs[i].status, "%s", g->jobs[i].error);
+			return status_fail(g->jobs[i].status, "%s: %s", g->name, g->jobs[i].error);
 	return UFM_OK;
 }
 
@@ -140,7 +142,8 @@ static void add_rows(group *g, const ufm_policy *const *policies, uint32_t count
 		                  .config = &own->config,
 		                  .result = &own->result,
 		                  .bound = &find_job(g, bound_of(g, policies[i]))->result,
-		                  .lru = &find_job(g, &policy_lru)->result};
+		                  .lru = &find_job(g, &policy_lru)->result,
+		                  .min = &find_job(g, &policy_min)->result};
 		json_array_append_new(rows, replay_row_json(&row));
 	}
 }
@@ -188,7 +191,7 @@ static ufm_status run_batch(group *g, json_t *rows)
 	/* The same for every scope and capacity, and as large as the trace. */
 	ufm_status status = future_open(&g->config, &coming);
 	if (status)
-		return status;
+		return status_prefix(status, "%s", g->name);
 	g->config.future = &coming;
 	for (uint32_t i = 0; i < o->scopes.count && !status; i++) {
 		g->config.scope = (replay_scope)o->scopes.items[i];
