@@ -55,7 +55,7 @@ static ufm_status take_memory(cache *c)
 	return c->slots && c->slot_of && c->members && c->locked ? UFM_OK : UFM_ENOMEM;
 }
 
-static ufm_status open_policy(cache *c, uint64_t seed)
+static ufm_status open_policy(cache *c, const cache_config *from)
 {
 	ufm_policy_config config;
 
@@ -63,7 +63,8 @@ static ufm_status open_policy(cache *c, uint64_t seed)
 	config.layers = c->layers;
 	config.experts = c->experts;
 	config.places = c->slots_max;
-	config.seed = seed;
+	config.seed = from->seed;
+	config.cost = from->cost;
 	return c->policy->create(&config, &c->policy_state);
 }
 
@@ -100,7 +101,7 @@ ufm_status cache_open(const cache_config *config, cache **out)
 	c->members_lock = !(config->policy->flags & UFM_POLICY_OFFLINE);
 	status = take_memory(c);
 	if (!status)
-		status = open_policy(c, config->seed);
+		status = open_policy(c, config);
 	if (status) {
 		cache_close(c);
 		return status;
