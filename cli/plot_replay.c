@@ -20,9 +20,9 @@
 #define PANELS_MAX 12
 #define CURVES_MAX 12 /* of a panel, bounds among them: as many as there are looks */
 #define POINTS_MAX 64
-#define PANEL_PX 640
-#define HEADER_PX 110
-#define FOOTER_PX 100
+#define PANEL_PX 610 /* with the space below it */
+#define SPACE_PX 190
+#define HEADER_PX 160
 
 typedef struct point {
 	double capacity_percent, hit_rate;
@@ -219,16 +219,16 @@ static void write_panel(FILE *to, const panel *p, uint32_t *index)
 
 static void write_script(FILE *to, const panels *all)
 {
-	unsigned height_px = HEADER_PX + FOOTER_PX + PANEL_PX * all->count;
+	unsigned height_px = HEADER_PX + PANEL_PX * all->count;
 	uint32_t index = 0;
 	figure_frame(to, NAME, "Hit rate against capacity",
 	             "of recorded routing; a use is one expert of one layer in one step", height_px);
 	fprintf(to,
-	        "set multiplot layout %" PRIu32 ",1 margins 0.1,0.78,%.4f,%.4f spacing 0,%.4f\n"
-	        "set ylabel 'hit rate'\nset xlabel 'capacity (%% of the experts)'\n"
-	        "set key outside right center Left reverse noenhanced samplen 2\nset xrange [0:*]\n",
-	        all->count, (double)FOOTER_PX / height_px, 1 - (double)HEADER_PX / height_px,
-	        130.0 / height_px);
+	        "set multiplot layout %" PRIu32 ",1 margins 0.09,0.76,%.4f,%.4f spacing 0,%.4f\n"
+	        "set ylabel 'hit rate' offset 1,0\nset xlabel 'capacity (%% of the experts)'\n"
+	        "set key outside right center Left reverse noenhanced samplen 3\nset xrange [0:*]\n",
+	        all->count, 110.0 / height_px, 1 - (double)HEADER_PX / height_px,
+	        (double)SPACE_PX / height_px);
 	for (uint32_t i = 0; i < all->count; i++) {
 		write_panel(to, &all->items[i], &index);
 		if (i == 0)
