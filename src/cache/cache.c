@@ -132,14 +132,6 @@ static uint32_t member_key(const cache *c, uint32_t layer, const cache_member *m
 	return layer * c->experts + member->expert;
 }
 
-void cache_update_lock(cache *c, uint32_t key)
-{
-	uint32_t index = c->slot_of[key];
-	bool pinned = index != SLOT_NONE && slot_at(c, index)->view.pins > 0;
-
-	c->locked[key] = pinned || (c->members_lock && c->members[key] > 0);
-}
-
 static void tell_policy(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
 {
 	c->policy->event(c->policy_state, layer);
@@ -176,10 +168,12 @@ void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, ui
 		uint32_t key = member_key(c, layer, &members[i]);
 
 		c->members[key]++;
-		cache_update_lock(c, key);
+		/* Pinned or not; if members do not lock, nothing has changed. */
+		if (c->members_lock)
+			c->locked[key] = 1;
 	}
 	tell_policy(c, layer, members, n);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n && c->ring.count; i++)
 		offer_place(c, member_key(c, layer, &members[i]));
 	c->events++;
 }
