@@ -19,7 +19,7 @@ typedef struct replay_capacity {
 } replay_capacity;
 
 typedef struct replay_options {
-	const char *capacity, *policy, *sequences, *out;
+	const char *capacity, *policy, *sequences, *cost, *out;
 	option_list scopes, batches, predict, guesses;
 	uint32_t experts, preset, ring, together, cold, part, format, by_layer;
 	uint64_t expert_bytes, warmup, steps, seed;

@@ -29,17 +29,19 @@ static void case_cells(text_table *t, uint32_t at, const json_t *row)
 	text_cell(t, at, 3, "%" PRIu64, field_whole(row, "capacity"));
 }
 
-static void hits_table(FILE *to, const json_t *rows)
+static void hits_table(FILE *to, const json_t *rows, bool costs)
 {
 	static const text_column columns[] = {
-		{"trace", true},       {"scope", true},     {"batch", false},    {"capacity", false},
-		{"%", false},          {"policy", true},    {"uses", false},     {"hit rate", false},
-		{"bound", true},       {"hit rate", false}, {"of bound", false}, {"LRU", false},
-		{"gap closed", false}, {"to min", false},
+		{"trace", true},       {"scope", true},     {"batch", false},      {"capacity", false},
+		{"%", false},          {"policy", true},    {"uses", false},       {"hit rate", false},
+		{"bound", true},       {"hit rate", false}, {"of bound", false},   {"LRU", false},
+		{"gap closed", false}, {"to min", false},   {"cost saved", false},
 	};
 	text_table t;
-	if (text_table_open(&t, columns, sizeof columns / sizeof columns[0],
-	                    (uint32_t)json_array_size(rows))) {
+	uint32_t count = sizeof columns / sizeof columns[0];
+	if (!costs)
+		count--;
+	if (text_table_open(&t, columns, count, (uint32_t)json_array_size(rows))) {
 		for (uint32_t i = 0; i < t.row_count; i++) {
 			const json_t *row = json_array_get(rows, i);
 			case_cells(&t, i, row);
@@ -53,6 +55,8 @@ static void hits_table(FILE *to, const json_t *rows)
 			number_cell(&t, i, 11, row, "lru_hit_rate", 4);
 			number_cell(&t, i, 12, row, "gap_closed", 3);
 			number_cell(&t, i, 13, row, "gap_to_min_closed", 3);
+			if (costs)
+				number_cell(&t, i, 14, row, "cost_saved", 4);
 		}
 		text_table_print(to, &t);
 	}
@@ -136,7 +140,7 @@ void replay_markdown(FILE *to, const replay_options *options, const json_t *rows
 		      to);
 		return;
 	}
-	hits_table(to, rows);
+	hits_table(to, rows, options->cost != NULL);
 	if (options->by_layer)
 		layers_table(to, rows);
 	fputs("\nA use is one expert of one layer in one step. capacity: slots of a cache, of a "

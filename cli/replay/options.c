@@ -107,6 +107,14 @@ static const option_spec specs[] = {
      .zero_word = "auto",
      .min = 1,
      .help = "What a slot takes, for capacities that are sizes; auto: of --preset."},
+	{.name = "cost",
+     .type = OPTION_STRING,
+     AT(cost),
+     .value_name = "FILE",
+     .help =
+         "A .npy of what a reload of each expert costs, [layer, expert], relative to each other. "
+         "The "
+         "policy cost keeps what is dear; rows then say what share of the cost the hits saved."},
 	{.name = "ring",
      .type = OPTION_U32,
      AT(ring),

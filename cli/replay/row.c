@@ -92,6 +92,7 @@ static void add_how(json_t *out, const replay_row *row)
 	add(out, "part", json_string(c->parts ? (c->part ? "odd" : "even") : "all"));
 	add(out, "warmup", whole(c->warmup_steps));
 	add(out, "steps", c->steps ? whole(c->steps) : NULL);
+	add(out, "cost_saved", r->cost_used > 0 ? json_real(r->cost_saved / r->cost_used) : NULL);
 	add(out, "uses_per_s", s > 0 ? json_real((double)r->total.uses / s) : NULL);
 }
 

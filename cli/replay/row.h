@@ -10,8 +10,9 @@
 /* One policy over the whole trace. */
 typedef struct replay_result {
 	const ufm_policy *policy;
-	replay_count total, *layers; /* [trace->layers] */
-	uint64_t spent_ns;           /* processor time of the thread */
+	replay_count total, *layers;  /* [trace->layers] */
+	uint64_t spent_ns;            /* processor time of the thread */
+	double cost_used, cost_saved; /* of uses and of hits; 0 without costs */
 } replay_result;
 
 /* What stands beside a policy's hits. */

@@ -10,6 +10,7 @@
 #include "base/pool.h"
 #include "base/status.h"
 #include "cli/message.h"
+#include "cli/replay/cost.h"
 #include "cli/replay/row.h"
 #include "policy/registry.h"
 #include "replay/future.h"
@@ -62,10 +63,17 @@ static uint64_t thread_time_ns(void)
 static void run_job(void *ctx, uint32_t item, uint32_t worker)
 {
 	job *j = &((group *)ctx)->jobs[item];
+	cost_sums sums = {.each = j->config.cost, .experts = j->config.trace->experts};
+	replay_observer observer = cost_observer(&sums);
 	uint64_t start_ns = thread_time_ns();
+	if (sums.each)
+		j->config.observer = &observer;
 	(void)worker;
 	j->status = replay_run(&j->config, &j->result.total, j->result.layers);
 	j->result.spent_ns = thread_time_ns() - start_ns;
+	j->config.observer = NULL;
+	j->result.cost_used = sums.used;
+	j->result.cost_saved = sums.saved;
 	if (j->status)
 		snprintf(j->error, sizeof j->error, "%s", ufm_last_error());
 }
@@ -206,12 +214,15 @@ ufm_status replay_rows(const replay_options *options, const char *name, const tr
                        json_t *rows)
 {
 	static group g;
-	ufm_status status = UFM_OK;
+	replay_cost cost;
+	ufm_status status = replay_cost_read(options->cost, t, &cost);
 	g.options = options;
 	g.name = name;
 	for (uint32_t i = 0; i < options->batches.count && !status; i++) {
 		g.config = replay_config_of(options, t, REPLAY_LAYER, options->batches.items[i], 1, NULL);
+		g.config.cost = cost.each;
 		status = run_batch(&g, rows);
 	}
+	replay_cost_free(&cost);
 	return status;
 }

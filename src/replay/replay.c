@@ -50,8 +50,11 @@ static ufm_status open_caches(replay *r)
 	ufm_status status = UFM_OK;
 
 	r->ring = config.ring;
-	for (uint32_t i = 0; i < r->cache_count && status == UFM_OK; i++)
+	for (uint32_t i = 0; i < r->cache_count && status == UFM_OK; i++) {
+		if (c->cost)
+			config.cost = c->cost + (uint64_t)i * c->trace->experts;
 		status = cache_open(&config, &r->caches[i]);
+	}
 	return status;
 }
 

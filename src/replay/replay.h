@@ -54,6 +54,7 @@ typedef struct replay_config {
 	uint32_t part, parts;         /* sequences part, part + parts, …; parts 0: all */
 	uint64_t warmup_steps, steps; /* first not counted; then counted at most (0: all) */
 	uint64_t seed;
+	const float *cost; /* [layers, experts], as ufm_policy_config.cost; NULL: all alike */
 	const struct future
 		*future; /* of this trace, part, batch and steps, to be shared; NULL: made for the run */
 	const replay_observer *observer; /* or NULL */

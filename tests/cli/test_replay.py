@@ -119,6 +119,31 @@ def test_sequences_parts_and_cold_state(ufm, tmp_path):
     assert [rows(ufm, *with_sequences, "--part", p)[0]["uses"] for p in ("even", "odd")] == [4, 2]
 
 
+def test_costs_are_weighed_and_kept_by_the_policy_cost(ufm, tmp_path):
+    costs = np.ones((24, 32), np.float32)
+    costs[:, ::2] = 20
+    np.save(tmp_path / "costs.npy", costs)
+    found = {r["policy"]: r for r in rows(ufm, CUT, "--experts", 32, "--capacity", 12, "--policy",
+                                          "lru,lfu,cost", "--cost", tmp_path / "costs.npy")}
+    assert found["cost"]["cost_saved"] > found["lru"]["cost_saved"] > 0
+    assert found["cost"]["hits"] < found["lfu"]["hits"]
+    np.save(tmp_path / "costs.npy", np.full((24, 32), 3.0))
+    same = rows(ufm, CUT, "--experts", 32, "--capacity", 12, "--policy", "cost", "--cost",
+                tmp_path / "costs.npy")[0]
+    assert same["cost_saved"] == pytest.approx(same["hit_rate"])
+    assert same["hits"] == found["lfu"]["hits"]
+
+
+@pytest.mark.parametrize("costs, words", [
+    (np.ones((24, 31)), "[24, 32]"), (np.ones(768), "[24, 32]"), (np.ones((24, 32), np.int32), "float32"),
+    (np.full((24, 32), np.nan), "layer 0, expert 0"), (np.zeros((24, 32)), "above 0"),
+    (np.full((24, 32), np.inf), "above 0")])
+def test_bad_costs_are_bad_data(ufm, tmp_path, costs, words):
+    np.save(tmp_path / "costs.npy", costs)
+    ended = ufm("replay", CUT, "--experts", 32, "--cost", "costs.npy")
+    assert ended.returncode == 4 and "costs.npy" in ended.stderr and words in ended.stderr
+
+
 def test_several_traces_have_rows_each(ufm, tmp_path):
     a, b = write(tmp_path, [[[0]]], "a.npy"), write(tmp_path, [[[1]], [[1]]], "b.npy")
     found = rows(ufm, a, b, "--policy", "lru", "--capacity", 1)
