@@ -168,7 +168,7 @@ static void score(predictor *p, uint32_t layer)
  * score. Returns how many there are. */
 static uint32_t rank(predictor *p, const replay_event *e, bool absent)
 {
-	uint32_t best[PREDICT_GUESSES_MAX], n = 0;
+	uint32_t best[PREDICT_GUESSES_MAX] = {0}, n = 0;
 
 	for (uint32_t i = 0; i < p->experts; i++) {
 		uint32_t at = n;
