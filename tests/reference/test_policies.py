@@ -12,24 +12,24 @@ import numpy as np
 import pytest
 from support import plain_cache
 
-BUILD = os.environ.get("UFM_BUILD_DIR", "build")
-DUMP = os.path.join(BUILD, "tests", "reference", "dump_replay")
+UFM = os.path.abspath(os.path.join(os.environ.get("UFM_BUILD_DIR", "build"), "ufm"))
 RECORDED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "traces",
                         "gpt-oss-20b-cut.npy")
 
 
 def replayed(path, layers, experts, events, capacities):
-    """{(policy, slots): hits} from the C code. events: (layer, expert ids) each."""
-    rows = np.full((len(events), 1 + max(len(ids) for _, ids in events)), -1, np.int32)
-    for row, (layer, ids) in zip(rows, events):
-        row[0] = layer
-        row[1:1 + len(ids)] = ids
-    np.save(path, rows)
-    ended = subprocess.run([DUMP, str(path), str(layers), str(experts), *map(str, capacities)],
-                           text=True, capture_output=True, timeout=60)
+    """{(policy, slots): hits} of `ufm replay`. events: (layer, expert ids) each; an event is a token of a
+    trace that demands nothing of the other layers."""
+    with open(path, "w", encoding="utf-8") as out:
+        for token, (own, ids) in enumerate(events):
+            for layer in range(layers):
+                experts_there = [int(i) for i in ids] if layer == own else []
+                out.write(json.dumps({"token": token, "layer": layer, "experts": experts_there}) + "\n")
+    ended = subprocess.run([UFM, "replay", path, "--experts", str(experts), "--scope", "pool", "--capacity",
+                            ",".join(map(str, capacities)), "--policy", ",".join(plain_cache.POLICIES),
+                            "-o", "json"], text=True, capture_output=True, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, "")
-    found = map(json.loads, ended.stdout.splitlines())
-    return {(row["policy"], row["slots"]): row["hits"] for row in found}
+    return {(row["policy"], row["capacity"]): row["hits"] for row in json.loads(ended.stdout)}
 
 
 def compare(path, layers, experts, events, capacities):
@@ -64,21 +64,22 @@ def random_events(rng, layers, experts, most, length):
 def test_random_traces(tmp_path, rng, layers, experts, most):
     for _ in range(6):
         events = random_events(rng, layers, experts, most, 200)
-        capacities = [1, 2, 3, 4, 5, 8, 11, 16, layers * experts]
-        assert compare(tmp_path / "events.npy", layers, experts, events, capacities) >= 36
+        capacities = sorted({1, 2, 3, 4, 5, 8, 11, 16, layers * experts})
+        compared = compare(tmp_path / "events.jsonl", layers, experts, events, capacities)
+        assert compared == len(plain_cache.POLICIES) * len(capacities)
 
 
 def test_recorded_layers(tmp_path):
     ids = np.load(RECORDED)
     for layer in range(ids.shape[1]):
         events = [(0, chosen) for chosen in ids[:, layer]]
-        compare(tmp_path / "events.npy", 1, 32, events, [1, 3, 4, 8, 12, 16, 24, 32])
+        compare(tmp_path / "events.jsonl", 1, 32, events, [1, 3, 4, 8, 12, 16, 24, 32])
 
 
 def test_recorded_pool(tmp_path):
     ids = np.load(RECORDED)[:200]
     events = [(layer, chosen) for token in ids for layer, chosen in enumerate(token)]
-    compare(tmp_path / "events.npy", 24, 32, events, [4, 97, 384])
+    compare(tmp_path / "events.jsonl", 24, 32, events, [4, 97, 384])
 
 
 def test_recorded_batches(tmp_path):
@@ -87,4 +88,4 @@ def test_recorded_batches(tmp_path):
     for layer in (0, 11, 23):
         events = [(0, list(dict.fromkeys(batch.ravel().tolist())))
                   for batch in np.split(ids[:608, layer], 76)]
-        compare(tmp_path / "events.npy", 1, 32, events, [1, 4, 8, 12, 16, 24, 31])
+        compare(tmp_path / "events.jsonl", 1, 32, events, [1, 4, 8, 12, 16, 24, 31])
