@@ -7,7 +7,7 @@
 #include "cli/bench/workload_int.h"
 
 /* What three numbers do not say is as in the recorded trace. */
-#define ECHO_DEFAULT 0.28
+#define ECHO_DEFAULT 0.24
 #define SEQUENCE_TOKENS 300u
 /* Tokens that are made, by what making them takes: about a second. */
 #define SCORES_MAX ((uint64_t)1 << 27)

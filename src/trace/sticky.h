@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A synthetic router calibrated to recorded ones (docs/formats.md says how well).
+ * A synthetic router calibrated to recorded ones (docs/bench.md says how well).
  *
  * The score of an expert for a token is its popularity, the same in all sequences (skew times a Gaussian
  * number), plus the sequence's preference (another one), plus the token's own taste; the best top_k are
