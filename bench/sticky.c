@@ -18,8 +18,9 @@
 #define SEEDS 5u
 #define NO_TARGET NAN
 
-/* LRU_SINGLE: each use an event of its own, so that members of a set evict each other. */
-typedef enum figure_kind { OVERLAP, DISTANCE, LRU, LRU_SINGLE } figure_kind;
+/* LRU_SINGLE: each use an event of its own, so that members of a set evict each other. POPULARITY: uses of
+ * a layer's expert of that rank, 1 the most used, by the mean over its experts. */
+typedef enum figure_kind { OVERLAP, DISTANCE, LRU, LRU_SINGLE, POPULARITY } figure_kind;
 
 typedef struct figure {
 	const char *preset;
@@ -28,25 +29,46 @@ typedef struct figure {
 	double target, high; /* high: of a range, else 0 */
 } figure;
 
-static const char *const kind_names[] = {"overlap", "used_within_tokens", "lru", "lru_single_uses"};
+static const char *const kind_names[] = {"overlap", "used_within_tokens", "lru", "lru_single_uses",
+                                         "popularity"};
 
 static const figure figures[] = {
-	{"gpt-oss-20b", OVERLAP, 0, 0.44, 0},        {"gpt-oss-20b", LRU, 8, 0.659, 0},
-	{"gpt-oss-20b", LRU, 12, NO_TARGET, 0},      {"gpt-oss-20b", LRU, 16, 0.896, 0},
-	{"gpt-oss-20b", LRU, 20, NO_TARGET, 0},      {"gpt-oss-20b", LRU, 24, 0.979, 0},
-	{"gpt-oss-20b", LRU, 28, NO_TARGET, 0},      {"gpt-oss-20b", DISTANCE, 1, NO_TARGET, 0},
-	{"gpt-oss-20b", DISTANCE, 2, NO_TARGET, 0},  {"gpt-oss-20b", DISTANCE, 3, NO_TARGET, 0},
-	{"gpt-oss-20b", DISTANCE, 4, NO_TARGET, 0},  {"gpt-oss-20b", DISTANCE, 8, NO_TARGET, 0},
-	{"gpt-oss-20b", DISTANCE, 16, NO_TARGET, 0}, {"gpt-oss-20b", DISTANCE, 32, NO_TARGET, 0},
-	{"gpt-oss-20b", DISTANCE, 64, NO_TARGET, 0}, {"gpt-oss-20b", DISTANCE, 256, NO_TARGET, 0},
-	{"olmoe-1b-7b", OVERLAP, 0, 0.40, 0.42},     {"olmoe-1b-7b", LRU_SINGLE, 8, 0.277, 0},
-	{"olmoe-1b-7b", LRU_SINGLE, 16, 0.537, 0},   {"olmoe-1b-7b", LRU_SINGLE, 24, 0.684, 0},
-	{"olmoe-1b-7b", LRU_SINGLE, 32, 0.794, 0},   {"olmoe-1b-7b", LRU, 8, NO_TARGET, 0},
-	{"olmoe-1b-7b", LRU, 16, NO_TARGET, 0},      {"olmoe-1b-7b", LRU, 24, NO_TARGET, 0},
-	{"olmoe-1b-7b", LRU, 32, NO_TARGET, 0},      {"qwen3-30b-a3b", DISTANCE, 1, 0.45, 0},
-	{"qwen3-30b-a3b", DISTANCE, 2, 0.5, 1},      {"qwen3-30b-a3b", LRU, 51, 0.90, 0.95},
-	{"512-top-10", OVERLAP, 0, NO_TARGET, 0},    {"512-top-10", LRU, 93, 0.435, 0},
-	{"512-top-10", LRU, 186, 0.620, 0},          {"512-top-10", LRU, 279, 0.720, 0},
+	{"gpt-oss-20b", OVERLAP, 0, 0.44, 0},
+	{"gpt-oss-20b", LRU, 8, 0.659, 0},
+	{"gpt-oss-20b", LRU, 12, NO_TARGET, 0},
+	{"gpt-oss-20b", LRU, 16, 0.896, 0},
+	{"gpt-oss-20b", LRU, 20, NO_TARGET, 0},
+	{"gpt-oss-20b", LRU, 24, 0.979, 0},
+	{"gpt-oss-20b", LRU, 28, NO_TARGET, 0},
+	{"gpt-oss-20b", DISTANCE, 1, NO_TARGET, 0},
+	{"gpt-oss-20b", DISTANCE, 2, NO_TARGET, 0},
+	{"gpt-oss-20b", DISTANCE, 3, NO_TARGET, 0},
+	{"gpt-oss-20b", DISTANCE, 4, NO_TARGET, 0},
+	{"gpt-oss-20b", DISTANCE, 8, NO_TARGET, 0},
+	{"gpt-oss-20b", DISTANCE, 16, NO_TARGET, 0},
+	{"gpt-oss-20b", DISTANCE, 32, NO_TARGET, 0},
+	{"gpt-oss-20b", DISTANCE, 64, NO_TARGET, 0},
+	{"gpt-oss-20b", DISTANCE, 256, NO_TARGET, 0},
+	{"gpt-oss-20b", POPULARITY, 1, NO_TARGET, 0},
+	{"gpt-oss-20b", POPULARITY, 8, NO_TARGET, 0},
+	{"gpt-oss-20b", POPULARITY, 16, NO_TARGET, 0},
+	{"gpt-oss-20b", POPULARITY, 32, NO_TARGET, 0},
+	{"olmoe-1b-7b", OVERLAP, 0, 0.40, 0.42},
+	{"olmoe-1b-7b", LRU_SINGLE, 8, 0.277, 0},
+	{"olmoe-1b-7b", LRU_SINGLE, 16, 0.537, 0},
+	{"olmoe-1b-7b", LRU_SINGLE, 24, 0.684, 0},
+	{"olmoe-1b-7b", LRU_SINGLE, 32, 0.794, 0},
+	{"olmoe-1b-7b", LRU, 8, NO_TARGET, 0},
+	{"olmoe-1b-7b", LRU, 16, NO_TARGET, 0},
+	{"olmoe-1b-7b", LRU, 24, NO_TARGET, 0},
+	{"olmoe-1b-7b", LRU, 32, NO_TARGET, 0},
+	{"qwen3-30b-a3b", DISTANCE, 1, 0.45, 0},
+	{"qwen3-30b-a3b", DISTANCE, 2, 0.5, 1},
+	{"qwen3-30b-a3b", LRU, 51, 0.90, 0.95},
+	{"512-top-10", OVERLAP, 0, NO_TARGET, 0},
+	{"512-top-10", LRU, 93, 0.435, 0},
+	{"512-top-10", LRU, 186, 0.620, 0},
+	{"512-top-10", LRU, 279, 0.720, 0},
 	{"512-top-10", LRU, 372, 0.789, 0},
 };
 #define FIGURES (sizeof figures / sizeof figures[0])
@@ -73,7 +95,32 @@ static trace single_uses(const trace *t)
 	return s;
 }
 
-static double value_of(const trace_statistics *s, const trace_statistics *single, const figure *f)
+static int larger_first(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x > y ? -1 : x < y;
+}
+
+static double popularity(const trace *t, uint32_t rank)
+{
+	double sum = 0;
+	uint64_t *uses = alloc_zeroed(t->experts, sizeof *uses);
+	if (!uses)
+		stop("popularity");
+	for (uint32_t layer = 0; layer < t->layers; layer++) {
+		memset(uses, 0, t->experts * sizeof *uses);
+		for (uint64_t token = 0; token < t->tokens; token++)
+			for (uint32_t i = 0; i < t->ranks; i++)
+				uses[trace_event(t, token, layer)[i]]++;
+		qsort(uses, t->experts, sizeof *uses, larger_first);
+		sum += (double)uses[rank - 1];
+	}
+	alloc_free(uses);
+	return sum * t->experts / ((double)t->tokens * t->layers * t->ranks);
+}
+
+static double value_of(const trace *t, const trace_statistics *s, const trace_statistics *single,
+                       const figure *f)
 {
 	switch (f->kind) {
 	case OVERLAP:
@@ -82,6 +129,8 @@ static double value_of(const trace_statistics *s, const trace_statistics *single
 		return trace_distance_share(s, f->at);
 	case LRU:
 		return trace_lru_hit_rate(s, f->at);
+	case POPULARITY:
+		return popularity(t, f->at);
 	case LRU_SINGLE:
 		break;
 	}
@@ -97,7 +146,7 @@ static void measure_all(const trace *t, const char *preset, double *values)
 		stop(preset);
 	for (size_t i = 0; i < FIGURES; i++)
 		if (strcmp(figures[i].preset, preset) == 0)
-			values[i] = value_of(&s, &of_single, &figures[i]);
+			values[i] = value_of(t, &s, &of_single, &figures[i]);
 	trace_statistics_close(&s);
 	trace_statistics_close(&of_single);
 	trace_close(&single);
