@@ -3,6 +3,7 @@
  * implementation, random ones against caches that are simulated. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
