@@ -12,7 +12,8 @@
  * In decode the tokens of a step belong to different sequences: sequence b of B begins b/B of the way into
  * the text or trace, and each step takes the next token of every one.
  *
- * A text or trace (a sticky router makes one) that ends is read again, each time one token later, and positions go on counting:
+ * A text or trace (a sticky router makes one) that ends is read again, each time one token later, and
+ * positions go on counting:
  * no two steps are alike.
  */
 #ifndef CLI_BENCH_WORKLOAD_H
@@ -40,7 +41,8 @@ typedef struct workload_config {
 ufm_status workload_open(const workload_config *config, workload **out);
 void workload_close(workload *w); /* NULL is allowed */
 
-/* Resolved: config.top_k, or what it defaults to, and why ("default", "ranks of the trace" or "of the router's preset"). */
+/* Resolved: config.top_k, or what it defaults to, and why ("default", "ranks of the trace" or "of the
+ * router's preset"). */
 uint32_t workload_top_k(const workload *w);
 const char *workload_top_k_origin(const workload *w);
 
