@@ -15,6 +15,7 @@
 #include "cli/replay/report.h"
 #include "cli/replay/run.h"
 #include "cli/rows.h"
+#include "trace/sticky.h"
 
 static ufm_status use_preset(replay_options *o)
 {
@@ -43,13 +44,31 @@ static ufm_status check_options(const replay_options *o, const option_state *sta
 	return UFM_OK;
 }
 
-static ufm_status run_trace(const replay_options *o, const char *path, json_t *rows)
+/* A synthetic router's, with its own shape and length. */
+static ufm_status make_trace(const replay_options *o, const char *name, trace *out)
+{
+	sticky_config config;
+	if (!sticky_preset(name, &config))
+		return status_fail(UFM_EINVAL, "TRACE: found 'sticky:%.60s', expected sticky:PRESET of %s",
+		                   name, STICKY_PRESETS);
+	config.seed = o->seed;
+	return trace_sticky(&config, out);
+}
+
+static ufm_status open_trace(const replay_options *o, const char *path, trace *out)
 {
 	trace_source source = {.path = path, .sequences_path = o->sequences, .experts = o->experts};
-	trace t;
-	message_progress("reading %s", path);
-	ufm_status status = trace_read(&source, &t);
+	bool made = strncmp(path, "sticky:", 7) == 0;
+	message_progress("%s %s", made ? "making" : "reading", path);
+	ufm_status status = made ? make_trace(o, path + 7, out) : trace_read(&source, out);
 	message_progress_clear();
+	return status;
+}
+
+static ufm_status run_trace(const replay_options *o, const char *path, json_t *rows)
+{
+	trace t;
+	ufm_status status = open_trace(o, path, &t);
 	if (status)
 		return status;
 	status =

@@ -110,6 +110,15 @@ def test_jsonl_is_read_like_npy(ufm, tmp_path):
         assert [a[f] for f in ("uses", "hits", "per_layer")] == [b[f] for f in ("uses", "hits", "per_layer")]
 
 
+def test_a_synthetic_router_is_a_trace(ufm):
+    one, again, other = (rows(ufm, "sticky:olmoe-1b-7b", "--capacity", 32, "--policy", "lru", "--seed", seed)[0]
+                         for seed in (1, 1, 2))
+    assert one["hits"] == again["hits"] != other["hits"]
+    assert one["experts"] == 64
+    ended = ufm("replay", "sticky:nothing")
+    assert ended.returncode == 2 and "sticky:nothing" in ended.stderr and "olmoe-1b-7b" in ended.stderr
+
+
 def test_sequences_parts_and_cold_state(ufm, tmp_path):
     ids = write(tmp_path, [[[0]]] * 6)
     (tmp_path / "s.csv").write_text("start,n_tokens\n0,2\n2,2\n4,2\n")
