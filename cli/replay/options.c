@@ -157,7 +157,8 @@ static const option_spec specs[] = {
      .value_name = "N",
      .fallback = "1",
      .max = INT64_MAX,
-     .help = "Of the synthetic router where a TRACE is sticky:PRESET, and of policies that draw lots."},
+     .help =
+         "Of the synthetic router where a TRACE is sticky:PRESET, and of policies that draw lots."},
 	{.name = "out",
      .type = OPTION_STRING,
      AT(out),
