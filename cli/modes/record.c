@@ -56,6 +56,6 @@ ufm_status mode_record_write(const char *path, ufm_engine *engine, uint32_t sequ
 	if (status)
 		return status_prefix(status, "--record-trace");
 	say(path, info.dropped_tokens, "earlier tokens were dropped");
-	say(path, info.partial_tokens, "last tokens were not routed by every layer and are left out");
+	say(path, info.partial_tokens, "tokens at the end are left out: not every layer routed them");
 	return UFM_OK;
 }
