@@ -112,6 +112,23 @@ def test_uses_are_those_of_the_recording(ufm):
     assert rows[0]["uses"] == uses
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", ["out.npy", "out.jsonl"])
+def test_a_replay_counts_what_the_run_did(ufm, batch, name):
+    """The routers' own choice, hit for hit."""
+    warmup, steps = 4, 30
+    (run,), path = record(ufm, name, *ROUTED, *DECODE, "--batch", batch, "--policy", "lru",
+                          "--warmup", warmup, "--steps", steps, "--vram-target", "1MiB",
+                          "--cpu-assist", "off")
+    assert 0 < run["resident_uses"] < run["uses"]
+    ended = ufm("replay", path, "--scope", "pool", "--capacity", run["slots"], "--policy", "lru",
+                "--ring", run["ring_slots"], "--together", max(1, run["ring_slots"] // 4),
+                "--experts", 20, "--batch", batch, "--warmup", warmup, "-o", "json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    row, = json.loads(ended.stdout)
+    assert (row["uses"], row["hits"]) == (run["uses"], run["resident_uses"])
+
+
 def test_wide_ids(ufm):
     _, path = record(ufm, "out.npy", *ROUTED, "--experts", 300, "--vram-target", "4MiB")
     assert np.load(path).dtype == np.uint16
