@@ -120,7 +120,8 @@ static int open_sweep(sweep *s)
 	ufm_status status = resolve(s);
 	if (status)
 		return message_status("bench", status);
-	if (mode_timeline_open(s->config.timeline, &s->timeline) != UFM_OK) {
+	if (mode_record_check(s->config.record_trace) != UFM_OK ||
+	    mode_timeline_open(s->config.timeline, &s->timeline) != UFM_OK) {
 		message_status("bench", UFM_EFILE);
 		return CLI_FAILED;
 	}

@@ -97,7 +97,7 @@ void figure_frame(FILE *to, const char *name, const char *title, const char *bel
 void figure_begin(FILE *to, const char *name, const char *title, unsigned height_px,
                   const plot_rows *rows)
 {
-	char below[256], link[64] = "";
+	char below[320], link[64] = "";
 	if (rows->link_gbps > 0)
 		snprintf(link, sizeof link, "; emulated link, %g GB/s each way", rows->link_gbps);
 	snprintf(below, sizeof below, "%s%s%s%s%s", *rows->backend ? "backend " : "", rows->backend,

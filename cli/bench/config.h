@@ -24,7 +24,8 @@ typedef struct bench_config {
 	uint32_t quick, no_out, no_figures, verbose, format, probe;
 	uint64_t seed, vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	double link_gbps;
-	const char *policy, *backend, *workload, *out, *timeline, *cpu_assist, *cpu_share;
+	const char *policy, *backend, *workload, *out, *timeline, *record_trace, *cpu_assist,
+		*cpu_share;
 } bench_config;
 
 extern const option_table bench_options;

@@ -5,6 +5,7 @@
 #include "cli/bench/config.h"
 #include "cli/bench/workload.h"
 #include "cli/modes/options.h"
+#include "cli/modes/record.h"
 #include "cli/presets.h"
 #include "cli/rows.h"
 #include "trace/sticky.h"
@@ -255,6 +256,7 @@ static const option_spec specs[] = {
      .value_name = "FILE",
      .help = "Writes copies, kernels and waits as a Chrome trace (JSON) for chrome://tracing or "
              "Perfetto, a process for each row."},
+	MODE_OPTION_RECORD(offsetof(bench_config, record_trace)),
 	{.name = "no-out", .type = OPTION_FLAG, AT(no_out), .help = "Writes no files."},
 	{.name = "no-figures", .type = OPTION_FLAG, AT(no_figures), .help = "Draws no figures."},
 	{.name = "output",
