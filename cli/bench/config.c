@@ -160,9 +160,23 @@ static void derive(bench_config *c, option_state *state)
 	}
 }
 
+/* A trace is one run's. */
+static ufm_status check_record(const bench_config *c)
+{
+	uint64_t rows = (uint64_t)c->modes.count * c->experts.count * c->phases.count;
+	if (!c->record_trace || rows == 1)
+		return UFM_OK;
+	return status_fail(UFM_EINVAL,
+	                   "--record-trace: found a sweep of %" PRIu64
+	                   " rows (--modes %u x --experts %u x --phase %u), expected one of each",
+	                   rows, c->modes.count, c->experts.count, c->phases.count);
+}
+
 ufm_status bench_config_check(const bench_config *c)
 {
-	ufm_status status = check_tokens(c);
+	ufm_status status = check_record(c);
+	if (!status)
+		status = check_tokens(c);
 	if (!status)
 		status = mode_check_cpu(c->cpu_assist, c->cpu_share);
 	return status ? status : check_sizes(c);

@@ -6,8 +6,6 @@
 #include "cli/modes/mode.h"
 #include "cli/options.h"
 
-typedef enum bench_format { FORMAT_MD, FORMAT_CSV, FORMAT_JSON, FORMAT_JSONL } bench_format;
-
 /* What a step is. The order is that of the option's choices. */
 typedef enum bench_phase {
 	PHASE_STEPS,   /* batch x seq tokens */
@@ -26,7 +24,8 @@ typedef struct bench_config {
 	uint32_t quick, no_out, no_figures, verbose, format, probe;
 	uint64_t seed, vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	double link_gbps;
-	const char *policy, *backend, *workload, *out, *timeline, *cpu_assist, *cpu_share;
+	const char *policy, *backend, *workload, *out, *timeline, *record_trace, *cpu_assist,
+		*cpu_share;
 } bench_config;
 
 extern const option_table bench_options;

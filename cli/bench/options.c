@@ -5,7 +5,10 @@
 #include "cli/bench/config.h"
 #include "cli/bench/workload.h"
 #include "cli/modes/options.h"
+#include "cli/modes/record.h"
 #include "cli/presets.h"
+#include "cli/rows.h"
+#include "trace/sticky.h"
 
 /* The reference case in small: experts 1/16 of the reference's 134.3 MB, card 23.51 GiB / 16,
  * target 16 GiB / 16, headroom 1 GiB / 16. The link is far slower than this memory, as PCIe is
@@ -109,7 +112,7 @@ static const option_spec specs[] = {
      .zero_word = "auto",
      .min = 1,
      .max = 1024,
-     .help = "Experts a token is routed to; auto: 2, or the ranks of a trace."},
+     .help = "Experts a token is routed to; auto: 2, or as a trace or a sticky preset has it."},
 	{.name = "norm-topk",
      .type = OPTION_FLAG,
      AT(norm_topk),
@@ -157,11 +160,13 @@ static const option_spec specs[] = {
      AT(workload),
      .value_name = "SPEC",
      .fallback = "uniform",
-     .suggest = "uniform text: zipf: trace:",
+     .suggest = "uniform text: zipf: trace: sticky:gpt-oss-20b sticky:olmoe-1b-7b "
+                "sticky:qwen3-30b-a3b sticky:512-top-10",
      .check = workload_check_spec,
      .help =
          "text:FILE (its words are the tokens), uniform (Gaussian hidden states), zipf:S (token "
-         "ids by Zipf's law), or trace:FILE.npy (recorded routing [token, layer, rank])."},
+         "ids by Zipf's law), trace:FILE (recorded routing, .npy or .jsonl), or a router like a "
+         "recorded one: sticky:" STICKY_PRESETS ", or sticky:OVERLAP,SKEW,DRIFT."},
 	{.name = "seed",
      .type = OPTION_U64,
      AT(seed),
@@ -204,7 +209,7 @@ static const option_spec specs[] = {
      .zero_word = "auto",
      .min = 1,
      .max = 65536,
-     .help = "Slots that serve as the ring; auto: 4, or for blocks below 4 MiB room for four "
+     .help = "Slots that serve as the ring; auto: 4, or for blocks up to 2 MiB room for four "
              "copies of several, at most an eighth of all slots."},
 	MODE_OPTION_BACKEND(offsetof(bench_config, backend)),
 	{.name = "link-gbps",
@@ -251,6 +256,7 @@ static const option_spec specs[] = {
      .value_name = "FILE",
      .help = "Writes copies, kernels and waits as a Chrome trace (JSON) for chrome://tracing or "
              "Perfetto, a process for each row."},
+	MODE_OPTION_RECORD(offsetof(bench_config, record_trace)),
 	{.name = "no-out", .type = OPTION_FLAG, AT(no_out), .help = "Writes no files."},
 	{.name = "no-figures", .type = OPTION_FLAG, AT(no_figures), .help = "Draws no figures."},
 	{.name = "output",
@@ -259,7 +265,7 @@ static const option_spec specs[] = {
      AT(format),
      .value_name = "FORMAT",
      .fallback = "md",
-     .choices = "md|csv|json|jsonl",
+     .choices = ROWS_CHOICES,
      .help = "What is printed on standard output."},
 	MODE_OPTION_VERBOSE(offsetof(bench_config, verbose)),
 };

@@ -87,6 +87,9 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	engine.top_k_max = c->top_k;
 	engine.arena_bytes = model_arena_bytes(describe);
 	engine.timeline_events = r->in->timeline ? MODE_TIMELINE_EVENTS : 0;
+	engine.routing_bytes =
+		mode_record_bytes(c->record_trace, ((uint64_t)c->warmup + c->steps) * bench_tokens(c),
+	                      r->info.layers, c->top_k);
 	mode_ask_engine(row->mode, &r->info.desc, &budget, &engine);
 	mode_ask_cpu(row->mode, c->cpu_assist, c->cpu_share, &engine);
 	progress(r, "opening the device");
@@ -293,6 +296,13 @@ static ufm_status draw_timeline(const run *r)
 	return mode_timeline_add(r->in->timeline, r->engine, name);
 }
 
+/* In decode each token of a step is another sequence's. */
+static ufm_status record_trace(const run *r)
+{
+	const bench_config *c = r->config;
+	return mode_record_write(c->record_trace, r->engine, c->phase == PHASE_DECODE ? c->batch : 1);
+}
+
 static void close_all(run *r, ufm_status *telemetry)
 {
 	sampler_attach(r->sampler, NULL, NULL);
@@ -307,20 +317,24 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 {
 	run r = {.in = config, .config = config->config, .row = row};
 	sampler_config sampling = {.csv_path = config->telemetry_path};
-	ufm_status telemetry = sampler_open(&sampling, &r.sampler), status, drawn;
+	ufm_status telemetry = sampler_open(&sampling, &r.sampler), status, drawn, recorded;
 	if (telemetry)
 		return telemetry;
 	snprintf(row->backend, sizeof row->backend, "%s", config->backend);
 	row->experts_expected = workload_expected_experts(config->load, row->experts);
+	status = workload_for_experts(config->load, row->experts);
 	row->workload_wrapped =
+		!status &&
 		workload_wraps(config->load, (uint64_t)config->config->warmup + config->config->steps);
 	r.y = alloc_zeroed((size_t)bench_tokens(r.config) * r.config->d_model, sizeof *r.y);
-	status = r.y ? run_all(&r) : UFM_ENOMEM;
+	if (!status)
+		status = r.y ? run_all(&r) : UFM_ENOMEM;
 	if (status)
 		row_fail(row, status);
 	drawn = draw_timeline(&r);
+	recorded = drawn ? drawn : record_trace(&r);
 	close_all(&r, &telemetry);
 	row_check(row);
 	message_progress_clear();
-	return telemetry ? telemetry : drawn;
+	return telemetry ? telemetry : recorded;
 }

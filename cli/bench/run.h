@@ -6,6 +6,7 @@
 #include "cli/bench/row.h"
 #include "cli/bench/tier.h"
 #include "cli/bench/workload.h"
+#include "cli/modes/record.h"
 #include "cli/modes/timeline.h"
 
 typedef struct run_config {
@@ -20,8 +21,8 @@ typedef struct run_config {
 } run_config;
 
 /* Fills a row that row_open prepared. What goes wrong in the run ends in the row; the status is
- * that of the files of telemetry and timeline alone; when the first could not be created there was no
- * run. */
+ * that of the files of telemetry, timeline and trace alone; when the first could not be created there was
+ * no run. */
 ufm_status run_bench(const run_config *config, bench_row *row);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "cli/forward/config.h"
 #include "cli/modes/options.h"
+#include "cli/modes/record.h"
 
 #define AT(member) .offset = offsetof(forward_config, member)
 
@@ -138,6 +139,7 @@ static const option_spec specs[] = {
      .value_name = "FILE",
      .help = "Writes copies, kernels and waits as a Chrome trace (JSON) for chrome://tracing or "
              "Perfetto."},
+	MODE_OPTION_RECORD(offsetof(forward_config, record_trace)),
 	{.name = "format",
      .letter = 'o',
      .type = OPTION_CHOICE,

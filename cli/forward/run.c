@@ -15,6 +15,7 @@
 #include "cli/message.h"
 #include "cli/modes/filling.h"
 #include "cli/modes/options.h"
+#include "cli/modes/record.h"
 #include "cli/modes/timeline.h"
 #include "device/registry.h"
 #include "moe/source.h"
@@ -161,6 +162,8 @@ static ufm_status open_engine(run *r, const ufm_layer_config *layer)
 	engine.top_k_max = c->top_k;
 	engine.arena_bytes = ufm_layer_bytes(&r->out->bank, layer);
 	engine.timeline_events = r->timeline ? MODE_TIMELINE_EVENTS : 0;
+	engine.routing_bytes =
+		mode_record_bytes(c->record_trace, r->input->tokens ? r->input->tokens : 1, 1, c->top_k);
 	mode_ask_engine((placement_mode)c->mode, &r->out->bank.desc, &budget, &engine);
 	mode_ask_cpu((placement_mode)c->mode, c->cpu_assist, c->cpu_share, &engine);
 	status = ufm_engine_open(r->host, &engine, &r->engine);
@@ -277,13 +280,17 @@ static bool stopped(run *r)
 }
 
 /* While the engine is open. */
-static void draw_timeline(run *r)
+static void write_files(run *r)
 {
 	ufm_status status = mode_timeline_add(r->timeline, r->engine, "forward");
 	ufm_status closed = mode_timeline_close(r->timeline);
-	if ((!status && !closed) || r->out->exit_code)
+	if (!status)
+		status = closed;
+	if (!status)
+		status = mode_record_write(r->config->record_trace, r->engine, 1);
+	if (!status || r->out->exit_code)
 		return;
-	fail(r, status ? status : closed);
+	fail(r, status);
 	r->out->exit_code = CLI_FAILED;
 }
 
@@ -293,7 +300,8 @@ void forward_run(forward_config *config, option_state *state, const forward_inpu
 	run r = {.config = config, .state = state, .input = input, .out = out};
 	ufm_status status;
 	memset(out, 0, sizeof *out);
-	if (mode_timeline_open(config->timeline, &r.timeline) != UFM_OK) {
+	if (mode_record_check(config->record_trace) != UFM_OK ||
+	    mode_timeline_open(config->timeline, &r.timeline) != UFM_OK) {
 		fail(&r, UFM_EFILE);
 		out->exit_code = CLI_FAILED;
 		return;
@@ -309,7 +317,7 @@ void forward_run(forward_config *config, option_state *state, const forward_inpu
 		fail(&r, status);
 	else if (!stopped(&r))
 		check_figures(&r);
-	draw_timeline(&r);
+	write_files(&r);
 	close_all(&r);
 	message_progress_clear();
 }

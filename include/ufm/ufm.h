@@ -289,7 +289,7 @@ typedef struct ufm_engine_config {
 	const char *policy;         /* "cycle" (default), "freq", "lru", "fifo" */
 	uint32_t slots_max;         /* 0: as many as the budget holds */
 	uint32_t ring_slots;   /* of the slots, how many serve as the ring; default 4, or for blocks
-	                               below 4 MiB, of which a copy brings several, up to slots / 8 */
+	                               up to 2 MiB, of which a copy brings several, up to slots / 8 */
 	uint32_t resident_all; /* 1: every expert gets a slot, or opening fails (UFM_EDEVMEM) */
 	uint32_t poison_free_slots; /* 1: fill a slot with NaN before it is refilled (debugging) */
 	/* layer level; max_tokens = 0 makes a pager-only engine */
@@ -310,6 +310,10 @@ typedef struct ufm_engine_config {
 	/* How the device computes the products of experts; default UFM_MATH_FP32. UFM_EUNSUPPORTED where
 	 * the backend has no such arithmetic: `cpu` has FP32 alone. The CPU path always has FP32. */
 	ufm_math math;
+	/* Host memory of the ring that ufm_engine_write_routing tells of; a token takes 2 * layers *
+	 * top_k_max of it. 0: none is kept. UFM_EINVAL when it holds no token, without max_tokens, and for
+	 * more than 65535 experts a layer. */
+	uint64_t routing_bytes;
 } ufm_engine_config;
 
 /* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
@@ -396,6 +400,31 @@ UFM_API void ufm_engine_get_counters(ufm_engine *engine, uint64_t *values, uint3
  * work in flight. UFM_EINVAL when the engine keeps none; UFM_EFILE.
  */
 UFM_API ufm_status ufm_engine_write_timeline(ufm_engine *engine, const char *path);
+
+/* The sum is how many tokens the layer that has routed most has routed. */
+typedef struct ufm_routing_info {
+	uint64_t tokens;         /* in the file */
+	uint64_t dropped_tokens; /* before them: the ring has no more room for them */
+	uint64_t partial_tokens; /* after them: another layer, or sequence, has not routed them */
+} ufm_routing_info;
+
+/*
+ * Writes which experts the tokens of layer calls went to as a trace (docs/formats.md) for ufm replay and
+ * ufm bench: NAME.jsonl, or NAME.npy [token, layer, rank] in u8, or u16 for more than 256 experts. Routing
+ * by the caller counts as that of the layer; a call that returned a failure does not count.
+ *
+ * A layer's tokens are numbered from 0 in the order in which it was given them. The file has the numbers of
+ * which every layer that was called is still in the ring, so it is what a model did whose layers were called
+ * in turn with the same tokens; a step that failed and is begun anew breaks that. sequences: tokens n,
+ * n + sequences, … are one sequence, as in a batch of so many that decodes one token each a call, and the
+ * file has one sequence after the other; 1: the order of the calls.
+ *
+ * An id outside the experts is left out, of equal ids of one token the later ones. Waits for calls on other
+ * threads. UFM_EINVAL: the engine keeps none, another name, sequences 0, no token, or a .npy of tokens that
+ * did not all go to the same number of experts. UFM_EFILE; then the file is what it was. info may be NULL.
+ */
+UFM_API ufm_status ufm_engine_write_routing(ufm_engine *engine, const char *path,
+                                            uint32_t sequences, ufm_routing_info *info);
 
 /* ------------------------------------------------------------------ pager level */
 

@@ -158,6 +158,13 @@ static ufm_status run_beside(forward *f, ufm_stream *caller)
 	return status;
 }
 
+/* A call that failed was not: its tokens will come again, or never. */
+static void record(const forward *f)
+{
+	const ufm_layer_config *c = &f->layer->config;
+	engine_record_routing(f->layer->engine, c->layer, f->buffers->ids, f->call->tokens, c->top_k);
+}
+
 static ufm_status run(forward *f)
 {
 	ufm_engine *e = f->layer->engine;
@@ -168,7 +175,12 @@ static ufm_status run(forward *f)
 		return status;
 	counter_add(f->counters, COUNTER_tokens, f->call->tokens);
 	status = resident_run(f, caller, &ran);
-	return status != UFM_OK || ran ? status : run_beside(f, caller);
+	if (status != UFM_OK || ran)
+		return status;
+	status = run_beside(f, caller);
+	if (status == UFM_OK)
+		record(f);
+	return status;
 }
 
 ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticket *ticket)

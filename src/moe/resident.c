@@ -41,6 +41,7 @@ static ufm_status compute(forward *f)
 	                         .device_entries = f->ws->entries,
 	                         .rows_max = f->call->tokens};
 	f->buffers->math = args.math;
+	f->buffers->top_k = f->layer->config.top_k;
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);
 	ufm_status status = stage_gather(f, f->ws->row_token, 0, rows);
 	if (status == UFM_OK)

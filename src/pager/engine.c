@@ -54,6 +54,8 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 		return status_fail(UFM_EINVAL, "timeline_events: %u, expected at most %u",
 		                   c->timeline_events, TIMELINE_EVENTS_MAX);
 	status = cpu_path_check(c);
+	if (status == UFM_OK)
+		status = record_check(c);
 	return status == UFM_OK ? check_tokens(c, e->experts) : status;
 }
 
@@ -159,6 +161,8 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 	if (status == UFM_OK)
 		status = spans_open(e);
 	if (status == UFM_OK)
+		status = record_open(e);
+	if (status == UFM_OK)
 		status = leases_open(e);
 	if (status == UFM_OK)
 		status = residents_open(e);
@@ -220,6 +224,7 @@ void ufm_engine_close(ufm_engine *e)
 	residents_close(e);
 	loads_close(e);
 	spans_close(e);
+	record_close(e);
 	marks_close(e);
 	cache_close(e->cache);
 	alloc_free(e->uses);

@@ -19,6 +19,11 @@ ufm_stream *engine_stream(const ufm_engine *e); /* the engine's own compute stre
 counters *engine_counters(ufm_engine *e);
 ufm_math engine_math(const ufm_engine *e);
 
+/* The ids [tokens, top_k] that a layer's call has computed, for ufm_engine_write_routing; does nothing when
+ * routing is not recorded. Calls of one layer in their order. */
+void engine_record_routing(ufm_engine *e, uint32_t layer, const int32_t *ids, uint32_t tokens,
+                           uint32_t top_k);
+
 /* NULL when none is kept, as timeline_add takes it. */
 timeline *engine_timeline(ufm_engine *e);
 /* Waits for work in flight, so that all of it is on the timeline. */
@@ -60,7 +65,7 @@ typedef struct pager_call {
 	uint64_t mark;            /* the work that may still read these buffers */
 	ufm_devptr ids_view;      /* the device's address of ids */
 	/* guarded by the engine's lock: */
-	uint32_t layer;
+	uint32_t layer, top_k;
 	uint64_t unread; /* ids that the device wrote and nobody has counted yet */
 	ufm_math math;   /* of the products that they led to */
 } pager_call;
@@ -166,8 +171,8 @@ void engine_rates(const ufm_engine *e, assist_figures *out);
  * on may read them and use the workspace. Then the engine's lock is held until end: nothing in between
  * may wait, or call the pager but for its spans. *blocks 0: not resident, nothing is held.
  * end: marks the work so far as the layer's last use in call->mark, and leaves the call's ids, which
- * the device writes, to be counted when the mark has passed: uses, and rows by call->math. After a
- * failure it waits for the work. Returns the outcome, or its own failure.
+ * the device writes by call->top_k, to be counted and recorded when the mark has passed: uses, and rows by
+ * call->math. After a failure it waits for the work. Returns the outcome, or its own failure.
  */
 ufm_status pager_resident_begin(ufm_engine *e, uint32_t layer, ufm_stream *stream,
                                 ufm_devptr *blocks);

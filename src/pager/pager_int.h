@@ -11,6 +11,7 @@
 #include "pager/host.h"
 #include "pager/pager.h"
 #include "pager/pinned.h"
+#include "telemetry/routing.h"
 
 #define PAGER_LOADS 64  /* copies in flight at most; a power of two */
 #define PAGER_MARKS 256 /* marks that can be waited for; a power of two */
@@ -146,6 +147,7 @@ struct ufm_engine {
 	_Atomic bool unread; /* some call has ids to be counted; for readers without the lock */
 	uint64_t copy_ns;    /* of one expert, lately */
 	span_log spans;
+	routing *routing; /* NULL: not recorded; has a lock of its own */
 	_Atomic uint32_t slots_used, slots_high_water;
 	counters counters;
 };
@@ -207,6 +209,11 @@ ufm_status loads_place(ufm_engine *e, const uint32_t *keys, uint32_t n, uint32_t
                        uint32_t *count);
 /* Orders `stream` after the slot's bytes; `measure`: it is the compute stream and its stall counts. */
 ufm_status loads_order(ufm_engine *e, uint32_t slot, ufm_stream *stream, bool measure);
+
+/* record.c */
+ufm_status record_check(const ufm_engine_config *c);
+ufm_status record_open(ufm_engine *e);
+void record_close(ufm_engine *e);
 
 /* spans.c; the engine's lock is held, but for open and close */
 ufm_status spans_open(ufm_engine *e);

@@ -155,6 +155,8 @@ static void read_uses(ufm_engine *e, pager_call *call)
 {
 	cache_member *members = e->lease_members;
 	uint64_t rows = 0;
+	uint32_t tokens = (uint32_t)(call->unread / call->top_k);
+	engine_record_routing(e, call->layer, call->ids, tokens, call->top_k);
 	uint32_t n = schedule_demands(call->ids, call->unread, e->experts, call->counts, call->demands);
 	for (uint32_t i = 0; i < n; i++) {
 		members[i] = (cache_member){.expert = call->demands[i].expert,

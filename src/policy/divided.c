@@ -2,6 +2,7 @@
 /* One cache divided among the layers, each with a policy of its own. */
 #include "policy/divided.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -42,18 +43,22 @@ static void divided_destroy(void *state)
 
 static ufm_status take_memory(divided *d, const ufm_policy_config *config)
 {
-	ufm_policy_config one = *config;
+	bool costs = config->struct_size > offsetof(ufm_policy_config, cost) && config->cost;
 	ufm_status status = quotas_init(&d->quotas, d->layers, d->experts);
+	ufm_policy_config one;
 
 	d->held = alloc_zeroed(d->layers, sizeof *d->held);
 	d->instance = alloc_zeroed(d->layers, sizeof *d->instance);
 	d->worth = alloc_zeroed(d->experts, sizeof *d->worth);
 	if (status || !d->held || !d->instance || !d->worth)
 		return UFM_ENOMEM;
+	UFM_STRUCT_INIT(&one);
 	one.layers = 1;
+	one.experts = d->experts;
 	one.places = config->places < config->experts ? config->places : config->experts;
 	for (uint32_t layer = 0; layer < d->layers && !status; layer++) {
 		one.seed = config->seed + layer;
+		one.cost = costs ? config->cost + (size_t)layer * d->experts : NULL;
 		status = d->inner->create(&one, &d->instance[layer]);
 	}
 	return status;
@@ -225,16 +230,20 @@ DIVIDED(cycle, policy_cycle_worths);
 DIVIDED(freq, policy_freq_worths);
 DIVIDED(lru, NULL);
 DIVIDED(fifo, NULL);
+DIVIDED(lfu, NULL);
+DIVIDED(s3fifo, NULL);
+DIVIDED(sieve, NULL);
+DIVIDED(cost, NULL);
 
 const ufm_policy *policy_divided(const ufm_policy *inner)
 {
 	static const struct {
 		const ufm_policy *inner, *table;
 	} tables[] = {
-		{&policy_cycle, &divided_cycle},
-		{&policy_freq, &divided_freq},
-		{&policy_lru, &divided_lru},
-		{&policy_fifo, &divided_fifo},
+		{&policy_cycle, &divided_cycle}, {&policy_freq, &divided_freq},
+		{&policy_lru, &divided_lru},     {&policy_fifo, &divided_fifo},
+		{&policy_lfu, &divided_lfu},     {&policy_s3fifo, &divided_s3fifo},
+		{&policy_sieve, &divided_sieve}, {&policy_cost, &divided_cost},
 	};
 
 	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {

@@ -410,6 +410,10 @@ def test_a_figure_has_a_line_for_each_phase(ufm):
     (["--workload", "text:"], "--workload", 2),
     (["--workload", "zipf:x"], "zipf", 2),
     (["--workload", "nothing"], "uniform", 2),
+    (["--workload", "sticky:olmoe"], "gpt-oss-20b, olmoe-1b-7b, qwen3-30b-a3b or 512-top-10", 2),
+    (["--workload", "sticky:0.5,1"], "sticky:OVERLAP,SKEW,DRIFT", 2),
+    (["--workload", "sticky:0.1,1,0", "--experts", "8", "--top-k", "4"],
+     "--workload: sticky overlap: found 0.1, expected 0.5", 2),
     (["-o", "xml"], "--output", 2),
     (["--backend", "no-such-backend"], "no-such-backend", 3),
     (["--workload", "text:missing.txt"], "missing.txt", 4),
@@ -429,14 +433,20 @@ def save(path, array):
     numpy.save(path, array)
 
 
+def ranks_of(*shape):
+    """A good trace of that shape: each event has the experts 0, 1, …"""
+    return numpy.broadcast_to(numpy.arange(shape[2], dtype=numpy.uint8), shape)
+
+
 @pytest.mark.parametrize("make, named", [
     (lambda p: p.write_bytes(b"no npy at all"), "bad.npy"),
     (lambda p: p.write_bytes(b""), "bad.npy"),
     (lambda p: save(p, numpy.zeros((4, 2), numpy.uint8)), "3"),
     (lambda p: save(p, numpy.zeros((4, 1, 2), numpy.float32)), "uint8"),
-    (lambda p: save(p, numpy.zeros((4, 1, 2), numpy.uint8)), "layers"),
-    (lambda p: save(p, numpy.zeros((4, 2, 3), numpy.uint8)), "--top-k"),
-    (lambda p: save(p, numpy.full((4, 2, 2), 8, numpy.uint8)), "expert id 8"),
+    (lambda p: save(p, ranks_of(4, 1, 2)), "layers"),
+    (lambda p: save(p, ranks_of(4, 2, 3)), "--top-k"),
+    (lambda p: save(p, numpy.zeros((4, 2, 2), numpy.uint8)), "expert id 0 twice"),
+    (lambda p: save(p, ranks_of(4, 2, 2) + 7), "expert id 8 at token 0, layer 0, expected 0 to 7"),
     (lambda p: save(p, numpy.full((4, 2, 2), -1, numpy.int32)), "expert id -1"),
     (lambda p: save(p, numpy.zeros((0, 2, 2), numpy.uint8)), "bad.npy"),
     (lambda p: (save(p, numpy.zeros((4, 2, 2), numpy.uint8)), os.truncate(p, 130)), "bad.npy"),
@@ -447,6 +457,47 @@ def test_bad_traces(ufm, make, named):
                       "2")
     assert ended.returncode == 4
     assert ended.stderr.count("\n") == 1 and "bad.npy" in ended.stderr and named in ended.stderr
+
+
+def objects(events):
+    return "".join(json.dumps({"layer": i % 2, "token": i // 2, "experts": experts}) + "\n"
+                   for i, experts in enumerate(events))
+
+
+@pytest.mark.parametrize("events, named", [
+    ([[0, 1], [1, 2], [2, 3], [3]], "found 1 experts at token 1, layer 1, expected 2 (--top-k)"),
+    ([[0, 1], [1, 8]], "expert id 8 at token 0, layer 1"),
+    ([[0, 1], [1, 1]], "line 2: found expert id 1 twice"),
+    ([[0, 1], [1, 2], [2, 3]], "no layer 1"),
+    ([[0], [1]], "--top-k"),
+])
+def test_bad_traces_of_objects(ufm, events, named):
+    (ufm.folder / "bad.jsonl").write_text(objects(events))
+    ended = ufm.bench("--workload", "trace:bad.jsonl", "--experts", "8", "--layers", "2", "--top-k",
+                      "2")
+    assert ended.returncode == 4
+    assert ended.stderr.count("\n") == 1 and "bad.jsonl" in ended.stderr and named in ended.stderr
+
+
+def test_a_trace_of_objects_routes_as_an_array_does(ufm):
+    ids = numpy.array([[[0, 1], [2, 3]], [[4, 1], [5, 6]], [[7, 0], [1, 2]]], numpy.uint8)
+    numpy.save(ufm.folder / "t.npy", ids)
+    (ufm.folder / "t.jsonl").write_text(objects(ids.reshape(-1, 2).tolist()))
+    hashes = {ufm.rows("--experts", "8", "--modes", "ufm", "--layers", "2", "--workload",
+                       f"trace:t.{suffix}")[0]["output_hash"] for suffix in ("npy", "jsonl")}
+    assert len(hashes) == 1
+
+
+def test_a_sticky_router_comes_back_to_its_experts(ufm):
+    """Half of the experts are resident: even routing would hit half of the time."""
+    row = ufm.rows("--experts", "32", "--modes", "ufm", "--layers", "2", "--d-model", "64",
+                   "--d-hidden", "16", "--vram-target", "400KiB", "--headroom", "0", "--backend",
+                   "cpu", "--cpu-assist", "off", "--workload", "sticky:gpt-oss-20b", "--batch", "1",
+                   "--seq", "1", "--warmup", "50", "--steps", "200")[0]
+    check_row(row)
+    assert row["top_k"] == 4 and row["uses"] == 2 * 4 * 200
+    share = row["slots"] / 64
+    assert 0 < share < 0.6 and row["resident_uses"] / row["uses"] > share + 0.1
 
 
 @pytest.mark.parametrize("content", [b"", b" \n\t \n"])
@@ -610,6 +661,6 @@ def test_arithmetic_that_the_backend_lacks_is_refused(ufm, tmp_path):
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 3
     assert {row["status"] for row in rows} == {"error"}
-    assert all("math: tf32, expected fp32: the cpu backend" in row["error"] for row in rows)
+    assert all("--math: tf32, expected fp32: the cpu backend" in row["error"] for row in rows)
     assert {row["math"] for row in rows} == {"tf32"}
     assert {row["tf32_rows"] for row in rows} == {None}

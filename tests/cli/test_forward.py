@@ -465,6 +465,44 @@ def test_timeline(case):
     assert all(e["dur"] >= 0 for e in spans)
 
 
+def test_recorded_trace(case):
+    case.ok("--record-trace", "t.npy")
+    ids, _ = oracle.route(case.x, case.layer.router, TOP_K, "softmax", True)
+    recorded = np.load(case.folder / "t.npy")
+    assert recorded.dtype == np.uint8
+    assert np.array_equal(recorded, ids[:, None, :])
+    case.ok("--record-trace", "t.jsonl", "--mode", "naive_offload", "--max-tokens", 3)
+    lines = [json.loads(line) for line in (case.folder / "t.jsonl").read_text().splitlines()]
+    assert lines == [{"layer": 0, "token": t, "experts": ids[t].tolist()} for t in range(10)]
+
+
+def test_recorded_trace_of_given_ids(case):
+    """What is no expert is left out; then a token's experts are too few for a .npy."""
+    ids = np.array([[5, 0], [1, -1], [2, 2], [EXPERTS, 9], [4, 3]] * 2, np.int32)
+    np.save(case.folder / "i.npy", ids)
+    np.save(case.folder / "g.npy", np.ones(ids.shape, np.float32))
+    given = {"ids": "i.npy", "gates": "g.npy"}
+    case.ok("--record-trace", "t.jsonl", **given)
+    lines = [json.loads(line) for line in (case.folder / "t.jsonl").read_text().splitlines()]
+    assert [line["experts"] for line in lines] == [[5, 0], [1], [2], [], [4, 3]] * 2
+    os.remove(case.folder / "y.npy")
+    case.refused(1, "--record-trace: t.npy: token 1 of layer 0 has 1 experts, expected 2", ".jsonl",
+                 options=("--record-trace", "t.npy"), **given)
+
+
+def test_recorded_trace_of_no_token(case):
+    np.save(case.folder / "x.npy", case.x[:0])
+    ended = case("--record-trace", "t.npy")
+    assert ended.returncode == 0
+    assert "--record-trace: t.npy is not written: no token was routed" in ended.stderr
+    assert not (case.folder / "t.npy").exists()
+
+
+@pytest.mark.parametrize("path,code", [("missing/t.npy", 1), ("t.txt", 2)])
+def test_a_trace_that_cannot_be_written(case, path, code):
+    case.refused(code, "--record-trace", path, options=("--record-trace", path))
+
+
 @pytest.mark.parametrize("path", ["missing/t.json", "."])
 def test_a_timeline_that_cannot_be_written(case, path):
     case.refused(1, "--timeline", path, options=("--timeline", path))

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -37,7 +38,8 @@ static fixture_config assisted(uint32_t tokens, uint32_t max_tokens)
 	                        .cpu_assist = UFM_CPU_ON,
 	                        .cpu_threads = 2,
 	                        .cpu_share_percent = 50,
-	                        .timeline_events = 9};
+	                        .timeline_events = 9,
+	                        .routing_bytes = 64};
 }
 
 static ufm_status open_run_close(void)
@@ -130,6 +132,32 @@ static void a_resize_may_find_no_memory(void **state)
 	fixture_close(&f);
 }
 
+/* A recording that finds no host memory leaves no file, and can be written later. */
+static void a_recording_may_find_no_memory(void **state)
+{
+	(void)state;
+	static const char *const paths[] = {"/tmp/ufm_fault_alloc.npy", "/tmp/ufm_fault_alloc.jsonl"};
+	fixture f;
+	fixture_config c = {.experts = 7, .tokens = 5, .routing_bytes = 64};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	assert_int_equal(fixture_run(&f, 0), UFM_OK);
+	for (uint32_t i = 0; i < 2; i++) {
+		plan p = {.fail_at = UINT64_MAX};
+		alloc_set_hook(allow, &p);
+		assert_int_equal(ufm_engine_write_routing(f.engine, paths[i], 1, NULL), UFM_OK);
+		uint64_t total = p.asked;
+		assert_true(total > 0);
+		assert_int_equal(unlink(paths[i]), 0);
+		for (p.fail_at = 0; p.fail_at < total; p.fail_at++) {
+			atomic_store(&p.asked, 0);
+			assert_int_equal(ufm_engine_write_routing(f.engine, paths[i], 1, NULL), UFM_ENOMEM);
+			assert_int_equal(access(paths[i], F_OK), -1);
+		}
+		alloc_set_hook(NULL, NULL);
+	}
+	fixture_close(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +165,7 @@ int main(void)
 		cmocka_unit_test(each_allocation_fails_for_ever),
 		cmocka_unit_test(steps_do_not_allocate),
 		cmocka_unit_test(a_resize_may_find_no_memory),
+		cmocka_unit_test(a_recording_may_find_no_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

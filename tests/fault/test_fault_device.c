@@ -6,7 +6,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -249,6 +251,95 @@ static void resident_steps_fail_locally(void **state)
 	}
 	print_message("%llu failed calls\n", (unsigned long long)failed);
 	assert_true(failed > 20);
+}
+
+/* The tokens that an engine would write, in a file that is removed again. */
+static uint64_t recorded_tokens(fixture *f)
+{
+	char path[64];
+	ufm_routing_info info;
+	snprintf(path, sizeof path, "/tmp/ufm_fault_%d.npy", (int)getpid());
+	assert_int_equal(ufm_engine_write_routing(f->engine, path, 1, &info), UFM_OK);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(info.dropped_tokens + info.partial_tokens, 0);
+	return info.tokens;
+}
+
+static ufm_status forward_once(fixture *f)
+{
+	ufm_moe_call call;
+	UFM_STRUCT_INIT(&call);
+	call.tokens = f->c.tokens;
+	call.x.host = f->x;
+	call.y.host = f->y;
+	return ufm_moe_forward(f->layers[0], &call, NULL);
+}
+
+/* Every device call of a layer call fails in turn: what ended well is recorded, once, and nothing else. */
+static void count_recorded(fixture_config c, bool resident)
+{
+	fixture f;
+	uint64_t well = 0, failed = 0;
+	bool reached = true;
+	c.routing_bytes = 1 << 16;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	if (resident)
+		assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
+	fixture_fill_x(&f, 1);
+	for (uint64_t at = 0; reached; at++) {
+		atomic_store(&faults.calls, 0);
+		atomic_store(&faults.fail_at, at);
+		ufm_status status = forward_once(&f);
+		reached = atomic_load(&faults.calls) > at;
+		atomic_store(&faults.fail_at, UINT64_MAX);
+		assert_int_equal(ufm_stream_sync(f.engine, NULL), UFM_OK);
+		well += status == UFM_OK;
+		failed += status != UFM_OK;
+		if (well)
+			assert_int_equal(recorded_tokens(&f), well * c.tokens);
+	}
+	assert_true(failed > 5 && well > 0);
+	assert_true((fixture_counter(&f, "resident_calls") > 0) == resident);
+	fixture_close(&f);
+}
+
+static void only_what_ended_well_is_recorded(void **state)
+{
+	(void)state;
+	ufm_backend b = thoroughly_faulty_backend();
+	fixture_config c = small_model(&b);
+	count_recorded(c, false);
+	c.slots_max = 0;
+	c.max_tokens = c.tokens;
+	c.vram_target_bytes = 8 << 20;
+	count_recorded(c, true);
+}
+
+/* A wait that fails writes nothing, and loses nothing. */
+static void a_recording_outlives_a_failed_wait(void **state)
+{
+	(void)state;
+	ufm_backend b = thoroughly_faulty_backend();
+	fixture_config c = small_model(&b);
+	fixture f;
+	c.slots_max = 0;
+	c.max_tokens = c.tokens;
+	c.vram_target_bytes = 8 << 20;
+	c.routing_bytes = 1 << 16;
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
+	fixture_fill_x(&f, 1);
+	assert_int_equal(forward_once(&f), UFM_OK);
+	atomic_store(&faults.calls, 0);
+	atomic_store(&faults.fail_at, 0);
+	assert_int_equal(ufm_engine_write_routing(f.engine, "/tmp/ufm_fault_none.npy", 1, NULL),
+	                 UFM_EDEVMEM);
+	atomic_store(&faults.fail_at, UINT64_MAX);
+	assert_int_equal(access("/tmp/ufm_fault_none.npy", F_OK), -1);
+	assert_int_equal(recorded_tokens(&f), c.tokens);
+	fixture_close(&f);
 }
 
 static uint32_t layers_told(fixture *f)
@@ -529,6 +620,8 @@ int main(void)
 		cmocka_unit_test(unreadable_expert_is_named),
 		cmocka_unit_test(assisted_steps_fail_locally),
 		cmocka_unit_test(assisted_steps_survive_everything),
+		cmocka_unit_test(only_what_ended_well_is_recorded),
+		cmocka_unit_test(a_recording_outlives_a_failed_wait),
 		cmocka_unit_test(the_timeline_outlives_failures),
 		cmocka_unit_test(resident_steps_fail_locally),
 	};

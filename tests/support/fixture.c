@@ -76,6 +76,7 @@ static ufm_status open_engine(fixture *f)
 	config.policy = f->c.policy;
 	config.slots_max = f->c.slots_max;
 	config.timeline_events = f->c.timeline_events;
+	config.routing_bytes = f->c.routing_bytes;
 	config.ring_slots = f->c.ring_slots;
 	config.resident_all = f->c.resident_all;
 	config.poison_free_slots = 1;

@@ -23,6 +23,7 @@ typedef struct fixture_config {
 	uint32_t cpu_threads, cpu_share_percent;
 	double link_gbps;
 	uint32_t timeline_events;
+	uint64_t routing_bytes;
 	ufm_math math;
 } fixture_config;
 
