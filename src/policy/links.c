@@ -3,7 +3,6 @@
 #include "policy/links.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/alloc.h"
