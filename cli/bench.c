@@ -166,7 +166,7 @@ static bool keep_row(sweep *s, const sweep_phase *phase, const bench_row *row)
 {
 	json_t *json = row_json(row, &phase->config);
 	ufm_status status = s->results ? results_add(s->results, json) : UFM_OK;
-	report_row(stdout, (bench_format)s->config.format, json);
+	report_row(stdout, (rows_format)s->config.format, json);
 	json_array_append_new(s->rows, json);
 	say_failure(row);
 	s->exit_code = first_of(s->exit_code, row->exit_code);
@@ -261,7 +261,7 @@ static void finish_sweep(sweep *s)
 	}
 	if (s->results)
 		output_lost(s, results_summary(s->results, s->summary));
-	report_end(stdout, (bench_format)s->config.format, s->summary);
+	report_end(stdout, (rows_format)s->config.format, s->summary);
 	fflush(stdout);
 	draw(s);
 }

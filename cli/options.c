@@ -88,10 +88,12 @@ static ufm_status take_operand(const option_table *table, const char *argument, 
 {
 	if (!table->operand)
 		return status_fail(UFM_EINVAL, "found '%.60s', expected only options", argument);
-	if (state->operand)
-		return status_fail(UFM_EINVAL, "found '%.60s' after '%.60s', expected one %s", argument,
-		                   state->operand, table->operand);
-	state->operand = argument;
+	if (state->operand_count == (table->operands_max ? table->operands_max : 1))
+		return status_fail(UFM_EINVAL, "found '%.60s' after '%.60s', expected %s %s", argument,
+		                   state->operands[state->operand_count - 1],
+		                   table->operands_max ? "no more" : "one", table->operand);
+	state->operands[state->operand_count++] = argument;
+	state->operand = state->operands[0];
 	return UFM_OK;
 }
 
@@ -124,7 +126,7 @@ ufm_status options_parse(const option_table *table, int argc, char *const argv[]
                          option_state *state)
 {
 	bool only_operands = false;
-	assert(table->count <= OPTIONS_MAX);
+	assert(table->count <= OPTIONS_MAX && table->operands_max <= OPERANDS_MAX);
 	memset(state, 0, sizeof *state);
 	for (int i = 1; i < argc; i++) {
 		ufm_status status = UFM_OK;

@@ -56,15 +56,19 @@ typedef struct option_table {
 	/* operand: "[RESULTS_DIR]" or NULL. Here and in value_name, words in lower case are meant as they
 	 * stand, FILE and DIR ask for a path. */
 	const char *command, *summary, *operand;
+	uint32_t operands_max; /* 0: one where `operand` is named */
 	const option_spec *specs;
 	uint32_t count; /* at most OPTIONS_MAX */
 } option_table;
 
 #define OPTIONS_MAX 64
+#define OPERANDS_MAX 64
 
 typedef struct option_state {
 	bool help;
-	const char *operand;              /* NULL: none given */
+	uint32_t operand_count;
+	const char *operands[OPERANDS_MAX];
+	const char *operand;              /* the first; NULL: none given */
 	const char *origins[OPTIONS_MAX]; /* "default", "quick", "command line", or a command's own */
 } option_state;
 

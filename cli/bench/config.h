@@ -6,8 +6,6 @@
 #include "cli/modes/mode.h"
 #include "cli/options.h"
 
-typedef enum bench_format { FORMAT_MD, FORMAT_CSV, FORMAT_JSON, FORMAT_JSONL } bench_format;
-
 /* What a step is. The order is that of the option's choices. */
 typedef enum bench_phase {
 	PHASE_STEPS,   /* batch x seq tokens */

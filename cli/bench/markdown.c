@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Rows for people: one table whose columns are aligned, one caption. */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/size.h"
 #include "cli/bench/report.h"
 #include "cli/json_field.h"
 #include "cli/options_markdown.h"
+#include "cli/text_table.h"
 
 static double gib(const json_t *row, const char *name)
 {
@@ -44,16 +43,10 @@ static const json_t *row_with(const json_t *rows, const char *name)
 
 /* ---- the table */
 
-#define COLUMNS 17
-#define CELL_BYTES 40
-typedef struct line {
-	char cells[COLUMNS][CELL_BYTES];
-} line;
+#define COLUMN_COUNT 17
+#define TOKENS_COLUMN 4
 
-static const struct {
-	const char *title;
-	bool left; /* else right-aligned */
-} columns[COLUMNS] = {
+static const text_column all_columns[COLUMN_COUNT] = {
 	{"mode", true},      {"experts", false},         {"bank GiB", false},
 	{"status", true},    {"tokens/s", false},        {"step ms", false},
 	{"of floor", false}, {"bound by", true},         {"peak device GiB", false},
@@ -62,96 +55,54 @@ static const struct {
 	{"stall ms", false}, {"output", true},
 };
 
-static void cell(line *l, int column, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static void cell(line *l, int column, const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	vsnprintf(l->cells[column], CELL_BYTES, format, args);
-	va_end(args);
-}
-
-static void title_line(line *l, bool emulated)
-{
-	for (int i = 0; i < COLUMNS; i++)
-		cell(l, i, "%s", columns[i].title);
-	if (emulated)
-		cell(l, 4, "tokens/s (emulated link)");
-}
-
-static void measured_cells(line *l, const json_t *row)
+static void measured_cells(text_table *t, uint32_t at, const json_t *row)
 {
 	double tokens_per_s = field_number(row, "tokens_per_s");
-	cell(l, 4, "%.*f", tokens_per_s < 100 ? 2 : 0, tokens_per_s);
-	cell(l, 5, "%.1f", field_number(row, "step_ms_median"));
+	text_cell(t, at, TOKENS_COLUMN, "%.*f", tokens_per_s < 100 ? 2 : 0, tokens_per_s);
+	text_cell(t, at, 5, "%.1f", field_number(row, "step_ms_median"));
 	if (field_known(row, "fraction_of_floor")) {
-		cell(l, 6, "%.3f", field_number(row, "fraction_of_floor"));
-		cell(l, 7, "%s", field_string(row, "bound_by"));
+		text_cell(t, at, 6, "%.3f", field_number(row, "fraction_of_floor"));
+		text_cell(t, at, 7, "%s", field_string(row, "bound_by"));
 	}
-	cell(l, 8, "%.3f", gib(row, "peak_vram_bytes"));
-	cell(l, 9, "%" PRIu64, field_whole(row, "slots"));
+	text_cell(t, at, 8, "%.3f", gib(row, "peak_vram_bytes"));
+	text_cell(t, at, 9, "%" PRIu64, field_whole(row, "slots"));
 	if (field_known(row, "experts_touched_expected"))
-		cell(l, 10, "%.1f (%.1f expected)", field_number(row, "experts_touched"),
-		     field_number(row, "experts_touched_expected"));
+		text_cell(t, at, 10, "%.1f (%.1f expected)", field_number(row, "experts_touched"),
+		          field_number(row, "experts_touched_expected"));
 	else
-		cell(l, 10, "%.1f", field_number(row, "experts_touched"));
-	cell(l, 11, "%" PRIu64, field_whole(row, "resident_uses"));
-	cell(l, 12, "%" PRIu64, field_whole(row, "streamed_uses"));
-	cell(l, 13, "%.2f", gb(row, "h2d_weight_bytes"));
-	cell(l, 14, "%.2f", gb(row, "d2h_weight_bytes"));
-	cell(l, 15, "%.0f", field_number(row, "stall_ms"));
-	cell(l, 16, "%.8s", field_string(row, "output_hash"));
+		text_cell(t, at, 10, "%.1f", field_number(row, "experts_touched"));
+	text_cell(t, at, 11, "%" PRIu64, field_whole(row, "resident_uses"));
+	text_cell(t, at, 12, "%" PRIu64, field_whole(row, "streamed_uses"));
+	text_cell(t, at, 13, "%.2f", gb(row, "h2d_weight_bytes"));
+	text_cell(t, at, 14, "%.2f", gb(row, "d2h_weight_bytes"));
+	text_cell(t, at, 15, "%.0f", field_number(row, "stall_ms"));
+	text_cell(t, at, 16, "%.8s", field_string(row, "output_hash"));
 }
 
-static void row_line(line *l, const json_t *row)
+static void row_cells(text_table *t, uint32_t at, const json_t *row)
 {
-	label(row, l->cells[0], CELL_BYTES);
-	cell(l, 1, "%" PRIu64, field_whole(row, "num_experts"));
-	cell(l, 2, "%.2f", gib(row, "bank_bytes"));
-	cell(l, 3, "%s", field_string(row, "status"));
+	char text[TEXT_CELL_BYTES];
+	text_cell(t, at, 0, "%s", label(row, text, sizeof text));
+	text_cell(t, at, 1, "%" PRIu64, field_whole(row, "num_experts"));
+	text_cell(t, at, 2, "%.2f", gib(row, "bank_bytes"));
+	text_cell(t, at, 3, "%s", field_string(row, "status"));
 	if (field_known(row, "tokens_per_s"))
-		measured_cells(l, row);
-}
-
-static void print_line(FILE *to, const line *l, const int widths[COLUMNS])
-{
-	for (int i = 0; i < COLUMNS; i++)
-		fprintf(to, columns[i].left ? "| %-*s " : "| %*s ", widths[i], l->cells[i]);
-	fputs("|\n", to);
-}
-
-static void print_rule(FILE *to, const int widths[COLUMNS])
-{
-	for (int i = 0; i < COLUMNS; i++) {
-		fputs("|-", to);
-		for (int j = 0; j < widths[i]; j++)
-			fputc('-', to);
-		fputc(columns[i].left ? '-' : ':', to);
-	}
-	fputs("|\n", to);
+		measured_cells(t, at, row);
 }
 
 static void table(FILE *to, const json_t *rows, bool emulated)
 {
-	size_t count = json_array_size(rows) + 1;
-	int widths[COLUMNS] = {0};
-	line *lines = alloc_zeroed(count, sizeof *lines);
-	if (!lines)
-		return;
-	title_line(&lines[0], emulated);
-	for (size_t i = 1; i < count; i++)
-		row_line(&lines[i], json_array_get(rows, i - 1));
-	for (size_t i = 0; i < count; i++)
-		for (int j = 0; j < COLUMNS; j++) {
-			int length = (int)strlen(lines[i].cells[j]);
-			widths[j] = length > widths[j] ? length : widths[j];
-		}
-	print_line(to, &lines[0], widths);
-	print_rule(to, widths);
-	for (size_t i = 1; i < count; i++)
-		print_line(to, &lines[i], widths);
-	alloc_free(lines);
+	text_column columns[COLUMN_COUNT];
+	text_table t;
+	memcpy(columns, all_columns, sizeof columns);
+	if (emulated)
+		columns[TOKENS_COLUMN].title = "tokens/s (emulated link)";
+	if (text_table_open(&t, columns, COLUMN_COUNT, (uint32_t)json_array_size(rows))) {
+		for (uint32_t i = 0; i < t.row_count; i++)
+			row_cells(&t, i, json_array_get(rows, i));
+		text_table_print(to, &t);
+	}
+	text_table_close(&t);
 }
 
 /* ---- what stands around it */
@@ -161,7 +112,7 @@ static void errors(FILE *to, const json_t *rows)
 	size_t i;
 	json_t *row;
 	bool first = true;
-	char text[CELL_BYTES];
+	char text[TEXT_CELL_BYTES];
 	json_array_foreach(rows, i, row)
 	{
 		if (!field_known(row, "error"))

@@ -6,6 +6,7 @@
 #include "cli/bench/workload.h"
 #include "cli/modes/options.h"
 #include "cli/presets.h"
+#include "cli/rows.h"
 
 /* The reference case in small: experts 1/16 of the reference's 134.3 MB, card 23.51 GiB / 16,
  * target 16 GiB / 16, headroom 1 GiB / 16. The link is far slower than this memory, as PCIe is
@@ -259,7 +260,7 @@ static const option_spec specs[] = {
      AT(format),
      .value_name = "FORMAT",
      .fallback = "md",
-     .choices = "md|csv|json|jsonl",
+     .choices = ROWS_CHOICES,
      .help = "What is printed on standard output."},
 	MODE_OPTION_VERBOSE(offsetof(bench_config, verbose)),
 };

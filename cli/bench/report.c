@@ -1,100 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Rows for programs: csv, json, jsonl. */
+/* When what is printed in which format. */
 #include "cli/bench/report.h"
 
-#include <inttypes.h>
-#include <string.h>
-
-void report_row(FILE *to, bench_format format, const json_t *row)
+void report_row(FILE *to, rows_format format, const json_t *row)
 {
-	if (format != FORMAT_JSONL)
-		return;
-	json_dumpf(row, to, JSON_COMPACT | JSON_REAL_PRECISION(9));
-	fputc('\n', to);
-	fflush(to);
+	if (format == ROWS_JSONL)
+		rows_write_line(to, row);
 }
 
-static void csv_text(FILE *to, const char *text)
+void report_end(FILE *to, rows_format format, const json_t *summary)
 {
-	if (!strpbrk(text, ",\"\n\r")) {
-		fputs(text, to);
-		return;
-	}
-	fputc('"', to);
-	for (; *text; text++) {
-		if (*text == '"')
-			fputc('"', to);
-		fputc(*text, to);
-	}
-	fputc('"', to);
-}
-
-/* Lists are separated by spaces, null is empty. */
-static void csv_value(FILE *to, const json_t *value)
-{
-	size_t i;
-	json_t *item;
-	if (json_is_integer(value))
-		fprintf(to, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	else if (json_is_real(value))
-		fprintf(to, "%.9g", json_real_value(value));
-	else if (json_is_boolean(value))
-		fputs(json_is_true(value) ? "true" : "false", to);
-	else if (json_is_string(value))
-		csv_text(to, json_string_value(value));
-	json_array_foreach(value, i, item)
-	{
-		if (i)
-			fputc(' ', to);
-		csv_value(to, item);
-	}
-}
-
-static void csv_line(FILE *to, json_t *row, bool header)
-{
-	const char *key;
-	json_t *value;
-	bool first = true;
-	json_object_foreach(row, key, value)
-	{
-		if (!first)
-			fputc(',', to);
-		first = false;
-		if (header)
-			fputs(key, to);
-		else
-			csv_value(to, value);
-	}
-	fputc('\n', to);
-}
-
-static void report_csv(FILE *to, const json_t *rows)
-{
-	size_t i;
-	json_t *row;
-	json_array_foreach(rows, i, row)
-	{
-		if (i == 0)
-			csv_line(to, row, true);
-		csv_line(to, row, false);
-	}
-}
-
-void report_end(FILE *to, bench_format format, const json_t *summary)
-{
-	const json_t *rows = json_object_get(summary, "rows");
-	switch (format) {
-	case FORMAT_MD:
+	if (format == ROWS_MD)
 		report_markdown(to, summary);
-		break;
-	case FORMAT_CSV:
-		report_csv(to, rows);
-		break;
-	case FORMAT_JSON:
-		json_dumpf(rows, to, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-		fputc('\n', to);
-		break;
-	case FORMAT_JSONL:
-		break;
-	}
+	else if (format != ROWS_JSONL)
+		rows_write(to, format, json_object_get(summary, "rows"));
 }

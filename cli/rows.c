@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* Rows for programs: csv, json, jsonl. */
+#include "cli/rows.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+void rows_write_line(FILE *to, const json_t *row)
+{
+	json_dumpf(row, to, JSON_COMPACT | JSON_REAL_PRECISION(9));
+	fputc('\n', to);
+	fflush(to);
+}
+
+static void csv_text(FILE *to, const char *text)
+{
+	if (!strpbrk(text, ",\"\n\r")) {
+		fputs(text, to);
+		return;
+	}
+	fputc('"', to);
+	for (; *text; text++) {
+		if (*text == '"')
+			fputc('"', to);
+		fputc(*text, to);
+	}
+	fputc('"', to);
+}
+
+static void csv_value(FILE *to, const json_t *value)
+{
+	size_t i;
+	json_t *item;
+	if (json_is_integer(value))
+		fprintf(to, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else if (json_is_real(value))
+		fprintf(to, "%.9g", json_real_value(value));
+	else if (json_is_boolean(value))
+		fputs(json_is_true(value) ? "true" : "false", to);
+	else if (json_is_string(value))
+		csv_text(to, json_string_value(value));
+	json_array_foreach(value, i, item)
+	{
+		if (i)
+			fputc(' ', to);
+		csv_value(to, item);
+	}
+}
+
+static bool has_fields(const json_t *value)
+{
+	return json_is_object(value) || json_is_object(json_array_get(value, 0));
+}
+
+static void csv_line(FILE *to, json_t *row, bool header)
+{
+	const char *key;
+	json_t *value;
+	bool first = true;
+	json_object_foreach(row, key, value)
+	{
+		if (has_fields(value))
+			continue;
+		if (!first)
+			fputc(',', to);
+		first = false;
+		if (header)
+			fputs(key, to);
+		else
+			csv_value(to, value);
+	}
+	fputc('\n', to);
+}
+
+static void rows_csv(FILE *to, const json_t *rows)
+{
+	size_t i;
+	json_t *row;
+	json_array_foreach(rows, i, row)
+	{
+		if (i == 0)
+			csv_line(to, row, true);
+		csv_line(to, row, false);
+	}
+}
+
+static void rows_jsonl(FILE *to, const json_t *rows)
+{
+	size_t i;
+	json_t *row;
+	json_array_foreach(rows, i, row)
+	{
+		rows_write_line(to, row);
+	}
+}
+
+void rows_write(FILE *to, rows_format format, const json_t *rows)
+{
+	switch (format) {
+	case ROWS_MD:
+		break;
+	case ROWS_CSV:
+		rows_csv(to, rows);
+		break;
+	case ROWS_JSON:
+		json_dumpf(rows, to, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+		fputc('\n', to);
+		break;
+	case ROWS_JSONL:
+		rows_jsonl(to, rows);
+		break;
+	}
+}
