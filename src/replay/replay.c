@@ -78,8 +78,8 @@ static ufm_status run_event(replay *r, uint32_t layer, uint32_t n, uint32_t *hit
 	uint32_t at = own ? 0 : layer, first = at * r->lanes.trace->experts;
 
 	if (r->ring)
-		return event_run_as_engine(c, at, first, r->together, r->lanes.members, n, &r->scratch,
-		                           hits);
+		return event_run_as_engine(c, at, first, r->together, r->lanes.members, n, NULL,
+		                           &r->scratch, hits);
 	*hits = event_run(c, at, first, r->lanes.members, n, &r->scratch);
 	return UFM_OK;
 }
