@@ -162,7 +162,7 @@ static const option_spec specs[] = {
      .check = workload_check_spec,
      .help =
          "text:FILE (its words are the tokens), uniform (Gaussian hidden states), zipf:S (token "
-         "ids by Zipf's law), or trace:FILE.npy (recorded routing [token, layer, rank])."},
+         "ids by Zipf's law), or trace:FILE (recorded routing, .npy or .jsonl)."},
 	{.name = "seed",
      .type = OPTION_U64,
      AT(seed),

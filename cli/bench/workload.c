@@ -55,7 +55,7 @@ ufm_status workload_parse_spec(const char *text, workload_spec *out)
 	} else if (strcmp(text, "uniform") != 0) {
 		return status_fail(UFM_EINVAL,
 		                   "found '%.60s', expected text:FILE, uniform, zipf:S with S above 0 and "
-		                   "at most 10, or trace:FILE.npy",
+		                   "at most 10, or trace:FILE.npy|.jsonl",
 		                   text);
 	}
 	*out = spec;
@@ -76,7 +76,7 @@ static ufm_status open_input(workload *w)
 	case WORKLOAD_ZIPF:
 		return zipf_open(w->spec.exponent, &w->zipf);
 	case WORKLOAD_TRACE:
-		return trace_open(w->spec.path, &w->trace);
+		return trace_read(&(trace_source){.path = w->spec.path}, &w->trace);
 	case WORKLOAD_UNIFORM:
 		break;
 	}
@@ -89,7 +89,7 @@ static ufm_status open_routing(workload *w)
 	ufm_status status;
 	if (w->spec.kind != WORKLOAD_TRACE)
 		return UFM_OK;
-	status = trace_check(&w->trace, w->spec.path, &w->config);
+	status = workload_check_trace(&w->trace, w->spec.path, &w->config);
 	if (status)
 		return status;
 	w->ids = alloc_zeroed(count * w->config.layers, sizeof *w->ids);
@@ -203,10 +203,11 @@ static void make_routing(const workload *w, uint32_t i, uint64_t p)
 {
 	uint64_t token = item_at(w, p, w->trace.tokens);
 	uint32_t k = w->config.top_k;
-	for (uint32_t layer = 0; layer < w->config.layers; layer++)
+	for (uint32_t layer = 0; layer < w->config.layers; layer++) {
+		const uint16_t *event = trace_event(&w->trace, token, layer);
 		for (uint32_t j = 0; j < k; j++)
-			w->ids[((size_t)layer * w->config.tokens + i) * k + j] =
-				trace_id(&w->trace, token, layer, j);
+			w->ids[((size_t)layer * w->config.tokens + i) * k + j] = event[j];
+	}
 }
 
 void workload_step(workload *w, uint64_t step, workload_batch *out)

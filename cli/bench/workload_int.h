@@ -3,8 +3,8 @@
 #ifndef CLI_BENCH_WORKLOAD_INT_H
 #define CLI_BENCH_WORKLOAD_INT_H
 
-#include "base/npy.h"
 #include "cli/bench/workload.h"
+#include "trace/trace.h"
 
 typedef enum workload_kind {
 	WORKLOAD_TEXT,
@@ -37,17 +37,8 @@ ufm_status zipf_open(double exponent, zipf *out);
 void zipf_close(zipf *z);
 uint32_t zipf_word(const zipf *z, double unit);
 
-/* Recorded routing. */
-typedef struct trace {
-	npy_array array; /* [tokens, layers, ranks] */
-	uint64_t tokens;
-	uint32_t layers, ranks;
-} trace;
-ufm_status trace_open(const char *path, trace *out);
 /* Does this trace suit the sweep? Names the file and what does not fit. */
-ufm_status trace_check(const trace *t, const char *path, const workload_config *config);
-void trace_close(trace *t);
-int32_t trace_id(const trace *t, uint64_t token, uint32_t layer, uint32_t rank);
+ufm_status workload_check_trace(const trace *t, const char *path, const workload_config *config);
 
 /* Where token p of an endless stream over `count` items lies: each pass begins one item later. */
 static inline uint64_t workload_index(uint64_t p, uint64_t count)

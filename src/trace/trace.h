@@ -27,9 +27,10 @@ typedef struct trace {
 typedef struct trace_source {
 	const char *path; /* NAME.npy: u8, u16 or i32 ids [token, layer, rank]; NAME.jsonl: one object a
 	                     token and layer, {"layer", "token", "experts"[, "weights"][, "sequence"]} */
-	const char *sequences_path; /* CSV with a header that names `start` and maybe `n_tokens`; NULL: one
+	const char
+		*sequences_path; /* CSV with a header that names `start` and maybe `n_tokens`; NULL: one
 	                               sequence, or those that a .jsonl names */
-	uint32_t experts;           /* 0: one more than the largest id */
+	uint32_t experts;    /* 0: one more than the largest id */
 } trace_source;
 
 /* UFM_EFILE, UFM_EFORMAT (names the file, the place in it and what was expected), UFM_ENOMEM. On failure

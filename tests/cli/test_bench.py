@@ -429,14 +429,20 @@ def save(path, array):
     numpy.save(path, array)
 
 
+def ranks_of(*shape):
+    """A good trace of that shape: each event has the experts 0, 1, …"""
+    return numpy.broadcast_to(numpy.arange(shape[2], dtype=numpy.uint8), shape)
+
+
 @pytest.mark.parametrize("make, named", [
     (lambda p: p.write_bytes(b"no npy at all"), "bad.npy"),
     (lambda p: p.write_bytes(b""), "bad.npy"),
     (lambda p: save(p, numpy.zeros((4, 2), numpy.uint8)), "3"),
     (lambda p: save(p, numpy.zeros((4, 1, 2), numpy.float32)), "uint8"),
-    (lambda p: save(p, numpy.zeros((4, 1, 2), numpy.uint8)), "layers"),
-    (lambda p: save(p, numpy.zeros((4, 2, 3), numpy.uint8)), "--top-k"),
-    (lambda p: save(p, numpy.full((4, 2, 2), 8, numpy.uint8)), "expert id 8"),
+    (lambda p: save(p, ranks_of(4, 1, 2)), "layers"),
+    (lambda p: save(p, ranks_of(4, 2, 3)), "--top-k"),
+    (lambda p: save(p, numpy.zeros((4, 2, 2), numpy.uint8)), "expert id 0 twice"),
+    (lambda p: save(p, ranks_of(4, 2, 2) + 7), "expert id 8 at token 0, layer 0, expected 0 to 7"),
     (lambda p: save(p, numpy.full((4, 2, 2), -1, numpy.int32)), "expert id -1"),
     (lambda p: save(p, numpy.zeros((0, 2, 2), numpy.uint8)), "bad.npy"),
     (lambda p: (save(p, numpy.zeros((4, 2, 2), numpy.uint8)), os.truncate(p, 130)), "bad.npy"),
@@ -447,6 +453,35 @@ def test_bad_traces(ufm, make, named):
                       "2")
     assert ended.returncode == 4
     assert ended.stderr.count("\n") == 1 and "bad.npy" in ended.stderr and named in ended.stderr
+
+
+def objects(events):
+    return "".join(json.dumps({"layer": i % 2, "token": i // 2, "experts": experts}) + "\n"
+                   for i, experts in enumerate(events))
+
+
+@pytest.mark.parametrize("events, named", [
+    ([[0, 1], [1, 2], [2, 3], [3]], "found 1 experts at token 1, layer 1, expected 2 (--top-k)"),
+    ([[0, 1], [1, 8]], "expert id 8 at token 0, layer 1"),
+    ([[0, 1], [1, 1]], "line 2: found expert id 1 twice"),
+    ([[0, 1], [1, 2], [2, 3]], "no layer 1"),
+    ([[0], [1]], "--top-k"),
+])
+def test_bad_traces_of_objects(ufm, events, named):
+    (ufm.folder / "bad.jsonl").write_text(objects(events))
+    ended = ufm.bench("--workload", "trace:bad.jsonl", "--experts", "8", "--layers", "2", "--top-k",
+                      "2")
+    assert ended.returncode == 4
+    assert ended.stderr.count("\n") == 1 and "bad.jsonl" in ended.stderr and named in ended.stderr
+
+
+def test_a_trace_of_objects_routes_as_an_array_does(ufm):
+    ids = numpy.array([[[0, 1], [2, 3]], [[4, 1], [5, 6]], [[7, 0], [1, 2]]], numpy.uint8)
+    numpy.save(ufm.folder / "t.npy", ids)
+    (ufm.folder / "t.jsonl").write_text(objects(ids.reshape(-1, 2).tolist()))
+    hashes = {ufm.rows("--experts", "8", "--modes", "ufm", "--layers", "2", "--workload",
+                       f"trace:t.{suffix}")[0]["output_hash"] for suffix in ("npy", "jsonl")}
+    assert len(hashes) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b" \n\t \n"])

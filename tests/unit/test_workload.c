@@ -30,12 +30,12 @@ static workload *open_spec(const char *spec, uint32_t layers, uint32_t experts_m
 	return w;
 }
 
-/* "kind:/tmp/…" of a new file with this content. */
+/* "kind:/tmp/….npy" of a new file with this content. */
 static char *with_file(const char *kind, const void *content, size_t size)
 {
 	static char spec[96];
-	char path[] = "/tmp/ufm-workload-XXXXXX";
-	int file = mkstemp(path);
+	char path[] = "/tmp/ufm-workload-XXXXXX.npy";
+	int file = mkstemps(path, 4);
 	assert_true(file >= 0);
 	assert_int_equal(write(file, content, size), (ssize_t)size);
 	close(file);
