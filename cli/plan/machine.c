@@ -9,6 +9,7 @@
 #include "base/median.h"
 #include "base/status.h"
 #include "cli/json_field.h"
+#include "cli/plan/row_file.h"
 
 /* What is assumed of a device that is not there, in this one place: memory is mapped by the granule that the CUDA
  * plugin gets from every driver so far, or that the cpu backend has; hidden rows are f32 on both. */
@@ -174,40 +175,6 @@ static ufm_status take_medians(const json_t *rows, plan_machine *m)
 	return UFM_OK;
 }
 
-static json_t *read_lines(FILE *file, const char *path)
-{
-	json_t *rows = json_array(), *row;
-	json_error_t error;
-	while ((row = json_loadf(file, JSON_DISABLE_EOF_CHECK, &error)))
-		json_array_append_new(rows, row);
-	if (!feof(file) || json_array_size(rows) == 0) {
-		status_fail(UFM_EFORMAT, "%s: row %zu: %s", path, json_array_size(rows) + 1, error.text);
-		json_decref(rows);
-		return NULL;
-	}
-	return rows;
-}
-
-/* Rows of a runs.jsonl, or those in a summary.json. */
-static ufm_status read_rows(const char *path, json_t **out)
-{
-	FILE *file = fopen(path, "re");
-	if (!file)
-		return status_fail(UFM_EFILE, "%s: cannot be read", path);
-	json_t *rows = read_lines(file, path);
-	fclose(file);
-	if (!rows)
-		return UFM_EFORMAT;
-	json_t *inner = json_object_get(json_array_get(rows, 0), "rows");
-	if (json_array_size(rows) == 1 && json_is_array(inner)) {
-		json_incref(inner);
-		json_decref(rows);
-		rows = inner;
-	}
-	*out = rows;
-	return UFM_OK;
-}
-
 static ufm_status from_rows(const char *path, const json_t *rows, plan_machine *m)
 {
 	size_t i, probed = 0;
@@ -235,7 +202,7 @@ ufm_status machine_of_file(const char *path, const machine_given *given, plan_ma
 {
 	json_t *rows;
 	plan_machine m;
-	ufm_status status = read_rows(path, &rows);
+	ufm_status status = row_file_read(path, &rows);
 	if (status)
 		return status;
 	status = from_rows(path, rows, &m);
