@@ -144,13 +144,13 @@ static ufm_status walk_case(const row_case *k, const division *d, const trace *r
 {
 	predict_config predict = {.shape = &k->shape,
 	                          .machine = &k->machine,
-	                          .routing = routing,
 	                          .policy = k->policy,
 	                          .division = d,
 	                          .budget = &out->budget,
 	                          .given = k->given,
 	                          .cpu = k->cpu};
-	walk_phase phase = {.tokens = k->tokens,
+	walk_phase phase = {.routing = routing,
+	                    .tokens = k->tokens,
 	                    .side_by_side = k->decode,
 	                    .warmup = k->warmup,
 	                    .steps = k->steps,
@@ -208,6 +208,8 @@ static json_t *compare(const char *file, const row_case *k, const row_outcome *o
 	json_object_set_new(out, "hit_rate_measured", json_real(hits));
 	json_object_set_new(out, "hit_rate", json_real(o->hit_rate));
 	json_object_set_new(out, "hit_rate_error", json_real(o->hit_rate - hits));
+	json_object_set_new(out, "streamed", json_real((double)o->walked.streamed / (double)o->walked.steps));
+	json_object_set_new(out, "on_cpu", json_real((double)o->walked.on_cpu / (double)o->walked.steps));
 	json_object_set_new(out, "bound_by", json_string(timing_bound_name(o->bound)));
 	return out;
 }

@@ -25,8 +25,7 @@ ufm_status predict_run(const predict_config *c, const walk_phase *phases, uint32
                        walk_result *results)
 {
 	timing_terms timing = predict_terms(c);
-	walk_config config = {.routing = c->routing,
-	                      .policy = c->policy,
+	walk_config config = {.policy = c->policy,
 	                      .division = c->budget,
 	                      .timing = &timing,
 	                      .layers = c->shape->bank.layers,

@@ -9,7 +9,6 @@
 typedef struct predict_config {
 	const plan_shape *shape;
 	const plan_machine *machine;
-	const trace *routing;
 	const ufm_policy *policy;
 	const division *division;
 	const budget *budget;

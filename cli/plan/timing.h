@@ -24,6 +24,7 @@ typedef struct timing_costs {
 	double copy_ns;           /* the least a copy of a layer takes, with its launch */
 	double overlap;           /* of the shorter of reading and computing, the part that is not hidden */
 	double cpu_thread_gflops; /* of a thread of the CPU path in experts with many rows */
+	double cpu_stray;         /* what the engine takes for an expert's cost on the CPU is wrong by as much */
 	/* Streams that share the host's memory, where only each alone is known: the parts that are left. */
 	double sum_link, sum_cpu;
 } timing_costs;
@@ -76,10 +77,11 @@ typedef struct timing_step {
 	double link_ns, device_ns;
 } timing_step;
 
-/* One expert over the link, or by the CPU for so many rows. */
+/* One expert over the link, or by the CPU for so many rows: while both work, and alone. */
 double timing_copy_ns(const timing_terms *t);
 double timing_shared_copy_ns(const timing_terms *t); /* while the CPU computes */
 double timing_cpu_ns(const timing_terms *t, uint32_t rows);
+double timing_cpu_alone_ns(const timing_terms *t, uint32_t rows);
 
 /* A step is its layers added one by one, then ended. */
 void timing_add(const timing_terms *t, const timing_layer *layer, timing_step *step);

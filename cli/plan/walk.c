@@ -2,15 +2,17 @@
 /* Steps, layers, and which of their misses the CPU takes. */
 #include "cli/plan/walk.h"
 
-#include <string.h>
+#include <math.h>
 
 #include "base/alloc.h"
+#include "base/rng.h"
 #include "replay/event.h"
 #include "schedule/schedule.h"
 
 /* As pager/cpu_path.c and moe/assisted.c decide. */
 #define CPU_BUFFER_BYTES (64ull << 20)
 #define CPU_COPIES_WORTH 8
+#define STRAY_KEY 1u
 
 struct walk {
 	walk_config config;
@@ -25,6 +27,7 @@ struct walk {
 	/* of the event in progress: what the CPU takes */
 	uint32_t taken;
 	double cpu_ns;
+	uint32_t event; /* with misses that the CPU could share */
 	bool all_fit;
 };
 
@@ -101,9 +104,9 @@ void walk_close(walk *w)
 /* ------------------------------------------------------------------ the demand of a layer */
 
 /* As the workloads of ufm bench number their tokens. */
-static uint64_t token_of(const walk *w, const walk_phase *p, uint64_t step, uint32_t i)
+static uint64_t token_of(const walk_phase *p, uint64_t step, uint32_t i)
 {
-	uint64_t count = w->config.routing->tokens, at = step * p->tokens + i;
+	uint64_t count = p->routing->tokens, at = step * p->tokens + i;
 	if (p->side_by_side && p->tokens > 1)
 		at = i * count / p->tokens + step;
 	return (at + at / count) % count;
@@ -111,10 +114,10 @@ static uint64_t token_of(const walk *w, const walk_phase *p, uint64_t step, uint
 
 static void read_ids(walk *w, const walk_phase *p, uint64_t step, uint32_t layer)
 {
-	const trace *t = w->config.routing;
+	const trace *t = p->routing;
 	uint32_t top_k = w->config.top_k;
 	for (uint32_t i = 0; i < p->tokens; i++) {
-		const uint16_t *event = trace_event(t, token_of(w, p, step, i), layer);
+		const uint16_t *event = trace_event(t, token_of(p, step, i), layer);
 		for (uint32_t k = 0; k < top_k; k++)
 			w->ids[(uint64_t)i * top_k + k] =
 				k < t->ranks && event[k] != TRACE_NONE ? (int32_t)event[k] : -1;
@@ -153,15 +156,32 @@ static uint32_t candidates(walk *w, const schedule_demand *misses, uint32_t n, u
 	return taken;
 }
 
+/* All of them by the CPU, which has the host's memory to itself then. */
+static double alone_ns(const walk *w, const schedule_demand *misses, uint32_t n)
+{
+	double sum_ns = 0;
+	for (uint32_t i = 0; i < n; i++)
+		sum_ns += timing_cpu_alone_ns(w->config.timing, misses[i].tokens);
+	return sum_ns;
+}
+
+/* The engine learns what experts cost lately, with the link and without, and what it has learned strays; here the
+ * better of both ways is taken after it has strayed as much. */
 static uint32_t cpu_share(void *ctx, const schedule_demand *misses, uint32_t n, uint32_t free)
 {
 	walk *w = ctx;
 	uint32_t can = candidates(w, misses, n, n > free ? n - free : 0);
-	schedule_rates rates = {.link_ns = (uint64_t)timing_shared_copy_ns(w->config.timing) + 1,
-	                        .link_only = n - can};
+	double copy_ns = timing_shared_copy_ns(w->config.timing);
+	schedule_rates rates = {.link_ns = (uint64_t)copy_ns + 1, .link_only = n - can};
 	w->taken = schedule_split(&rates, w->costs, can);
 	for (uint32_t i = 0; i < w->taken; i++)
 		w->cpu_ns += (double)w->costs[i];
+	double stray = 1 + w->config.timing->costs->cpu_stray * (double)rng_at(STRAY_KEY, w->event++);
+	double alone = alone_ns(w, misses, n);
+	if (can == n && alone * stray <= fmax(w->cpu_ns, (n - w->taken) * copy_ns)) {
+		w->taken = n;
+		w->cpu_ns = alone;
+	}
 	return w->taken;
 }
 

@@ -12,7 +12,6 @@
 typedef struct walk walk;
 
 typedef struct walk_config {
-	const trace *routing; /* has the model's layers and top k, or more layers */
 	const ufm_policy *policy;
 	const budget *division;
 	const timing_terms *timing; /* as long as the walk lives */
@@ -26,8 +25,9 @@ ufm_status walk_open(const walk_config *config, walk **out);
 void walk_close(walk *w); /* NULL is allowed */
 
 typedef struct walk_phase {
-	uint32_t tokens;  /* a step */
-	bool side_by_side; /* each of them belongs to a sequence of its own, as in decode; else they follow each other */
+	const trace *routing; /* has the model's layers and top k, or more layers */
+	uint32_t tokens;      /* a step */
+	bool side_by_side;    /* each of them belongs to a sequence of its own, as in decode; else they follow each other */
 	uint32_t warmup, steps; /* not counted; counted */
 	double *step_ns;        /* [steps]; NULL: not wanted */
 } walk_phase;

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* Prompts are prefilled, then decoded, on one engine: so decode begins with full slots. */
+#include "cli/plan/point.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "replay/replay.h"
+
+/* Enough for the slots' tenants to be those of decode and no longer of the prefill, and for a mean. */
+#define PREFILL_WARMUP 2u
+#define PREFILL_STEPS 2u
+#define DECODE_WARMUP 300u
+#define DECODE_STEPS 300u
+
+uint64_t point_decode_tokens(uint32_t batch)
+{
+	return (uint64_t)batch * (DECODE_WARMUP + DECODE_STEPS);
+}
+
+uint64_t point_prefill_tokens(uint32_t batch, uint32_t prompt)
+{
+	return (uint64_t)batch * prompt * (PREFILL_WARMUP + PREFILL_STEPS);
+}
+
+/* ------------------------------------------------------------------ a way of running */
+
+static void describe_way(const point_config *c, const walk_result *r, uint32_t tokens, point_way *out)
+{
+	double steps = (double)r->steps, all = steps * tokens;
+	double expert_bytes = (double)c->shape->bank.desc.expert_bytes;
+	point_way way = {.known = true,
+	                 .tokens_per_s = all / (r->sum.ns / 1e9),
+	                 .hit_rate = r->uses ? (double)r->hits / (double)r->uses : 0,
+	                 .device_bytes = (double)(r->uses - r->on_cpu) * expert_bytes / all,
+	                 .link_bytes = (double)r->streamed * expert_bytes / all,
+	                 .cpu_bytes = (double)r->on_cpu * expert_bytes / all,
+	                 .step_ns = r->sum.ns / steps,
+	                 .link_ns = r->sum.link_ns / steps,
+	                 .bound = timing_binds(&r->sum)};
+	for (uint32_t i = 0; i < TIMING_BOUNDS; i++)
+		way.parts_ns[i] = r->sum.parts_ns[i] / steps;
+	*out = way;
+}
+
+static ufm_status run_ways(const point_config *c, plan_point *p, bool cpu)
+{
+	walk_phase phases[2] = {{.routing = c->prefill_routing,
+	                         .tokens = c->batch * c->prompt,
+	                         .warmup = PREFILL_WARMUP,
+	                         .steps = PREFILL_STEPS},
+	                        {.routing = c->decode_routing,
+	                         .tokens = c->batch,
+	                         .side_by_side = true,
+	                         .warmup = DECODE_WARMUP,
+	                         .steps = DECODE_STEPS}};
+	predict_config predict = {.shape = c->shape,
+	                          .machine = c->machine,
+	                          .policy = c->policy,
+	                          .division = c->division,
+	                          .budget = &p->budget,
+	                          .given = c->given,
+	                          .cpu = cpu};
+	walk_result results[2];
+	ufm_status status = predict_run(&predict, phases, 2, results);
+	if (status)
+		return status;
+	describe_way(c, &results[0], phases[0].tokens, cpu ? &p->prefill_cpu : &p->prefill);
+	describe_way(c, &results[1], phases[1].tokens, cpu ? &p->decode_cpu : &p->decode);
+	return UFM_OK;
+}
+
+/* ------------------------------------------------------------------ its bound */
+
+/* The bound keeps what it likes of the slots, ring included. A trace of more layers than the model is no bound of it. */
+ufm_status point_bound(const point_config *c, plan_point *p)
+{
+	const trace *t = c->decode_routing;
+	replay_config replay = {.trace = t,
+	                        .policy = c->policy,
+	                        .scope = REPLAY_POOL,
+	                        .slots = p->budget.slots,
+	                        .batch = c->batch,
+	                        .warmup_steps = DECODE_WARMUP,
+	                        .steps = DECODE_STEPS};
+	replay_count total;
+	if (p->refused || t->layers != c->shape->bank.layers || t->experts != c->shape->bank.experts ||
+	    t->tokens < c->batch)
+		return UFM_OK;
+	replay.policy = replay_bound_of(&replay);
+	ufm_status status = replay_run(&replay, &total, NULL);
+	if (!status && total.uses)
+		p->bound_hit_rate = (double)total.hits / (double)total.uses;
+	return status;
+}
+
+/* ------------------------------------------------------------------ a point */
+
+static ufm_status refuse(plan_point *p)
+{
+	p->refused = true;
+	snprintf(p->why, sizeof p->why, "%s", ufm_last_error());
+	return UFM_OK;
+}
+
+ufm_status point_open(const point_config *c, uint64_t target_bytes, plan_point *out)
+{
+	plan_point p = {.target_bytes = target_bytes, .bound_hit_rate = -1};
+	ufm_status status = division_of(c->division, target_bytes, &p.budget);
+	if (status == UFM_EBUDGET)
+		status = refuse(&p);
+	else if (!status)
+		status = run_ways(c, &p, false);
+	bool all_fit = p.budget.slots == c->shape->bank.layers * c->shape->bank.experts;
+	if (!status && !p.refused && !all_fit && predict_cpu_pays(c->machine))
+		status = run_ways(c, &p, true);
+	if (!status)
+		*out = p;
+	return status;
+}
+
+const point_way *point_decode(const plan_point *p)
+{
+	return p->decode_cpu.known ? &p->decode_cpu : &p->decode;
+}
+
+const point_way *point_prefill(const plan_point *p)
+{
+	return p->prefill_cpu.known ? &p->prefill_cpu : &p->prefill;
+}
