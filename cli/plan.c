@@ -52,15 +52,18 @@ static ufm_status find_shape(plan *p)
 		missing = missing || said(p, needed[i]) ? missing : needed[i];
 	}
 	if ((known != NULL) + (c->model != NULL) + (parts > 0) != 1)
-		return status_fail(UFM_EINVAL, "found %s model, expected one of --preset NAME, --model DIR, or a shape by "
-		                               "--layers, --experts, --top-k, --d-model and --d-hidden",
-		                   known || c->model || parts ? "more than one" : "no");
+		return status_fail(
+			UFM_EINVAL,
+			"found %s model, expected one of --preset NAME, --model DIR, or a shape by "
+			"--layers, --experts, --top-k, --d-model and --d-hidden",
+			known || c->model || parts ? "more than one" : "no");
 	if (known)
 		return shape_of_preset(known, &p->shape);
 	if (c->model)
 		return shape_of_path(c->model, &p->shape);
 	if (missing)
-		return status_fail(UFM_EINVAL, "--%s: not given, expected with the other numbers of a shape", missing);
+		return status_fail(UFM_EINVAL,
+		                   "--%s: not given, expected with the other numbers of a shape", missing);
 	static const ufm_expert_kind kinds[] = {UFM_EXPERT_MLP, UFM_EXPERT_MLP_BIAS, UFM_EXPERT_GATED};
 	const shape_given given = {.layers = c->layers,
 	                           .experts = c->experts,
@@ -102,8 +105,9 @@ static ufm_status check(const plan *p)
 		return status_fail(UFM_EINVAL, "--batch x --prompt: found %llu tokens, expected at most %u",
 		                   (unsigned long long)tokens, 1u << 20);
 	if ((c->prefetch_recall > 0) != (c->prefetch_guesses > 0))
-		return status_fail(UFM_EINVAL, "--prefetch-recall and --prefetch-guesses: found one, expected both or "
-		                               "neither");
+		return status_fail(UFM_EINVAL,
+		                   "--prefetch-recall and --prefetch-guesses: found one, expected both or "
+		                   "neither");
 	return UFM_OK;
 }
 
@@ -113,13 +117,15 @@ static int check_ram(const plan *p)
 	char need[32], have[32], bank[32];
 	if (!p->machine.ram_bytes || p->host_bytes <= p->machine.ram_bytes)
 		return CLI_OK;
-	message_error("plan",
-	              "%s: %s of experts need %s of page-locked host memory, found %s%s: the engine has no disk tier yet; "
-	              "what would run: a machine with more memory, a smaller model, or narrower weights",
-	              p->shape.name, size_format(p->shape.bank.bank_bytes, bank, sizeof bank),
-	              size_format(p->host_bytes, need, sizeof need),
-	              size_format(p->machine.ram_bytes, have, sizeof have),
-	              p->machine.ram_given ? " (--ram)" : " that may be locked here (80 % of what is free)");
+	message_error(
+		"plan",
+		"%s: %s of experts need %s of page-locked host memory, found %s%s: the engine has no disk "
+	    "tier yet; "
+		"what would run: a machine with more memory, a smaller model, or narrower weights",
+		p->shape.name, size_format(p->shape.bank.bank_bytes, bank, sizeof bank),
+		size_format(p->host_bytes, need, sizeof need),
+		size_format(p->machine.ram_bytes, have, sizeof have),
+		p->machine.ram_given ? " (--ram)" : " that may be locked here (80 % of what is free)");
 	return p->machine.ram_given ? CLI_USAGE : CLI_ENVIRONMENT;
 }
 

@@ -51,12 +51,14 @@ static ufm_status read_shape(const json_t *row, plan_shape *out)
 	                     .top_k = whole(row, "top_k"),
 	                     .d_model = whole(row, "d_model"),
 	                     .d_hidden = whole(row, "d_hidden"),
-	                     .dtype = strcmp(field_string(row, "dtype"), "f32") == 0 ? UFM_F32 : UFM_BF16};
+	                     .dtype =
+	                         strcmp(field_string(row, "dtype"), "f32") == 0 ? UFM_F32 : UFM_BF16};
 	for (uint32_t i = 0; i < 3; i++)
 		if (strcmp(kinds[i], field_string(row, "kind")) == 0)
 			given.kind = values[i];
 	if (!given.kind || !given.layers || !given.top_k || !given.experts)
-		return status_fail(UFM_EFORMAT, "no kind, layers, top_k or num_experts, expected a row of ufm bench");
+		return status_fail(UFM_EFORMAT,
+		                   "no kind, layers, top_k or num_experts, expected a row of ufm bench");
 	ufm_status status = shape_of_given(&given, out);
 	if (!status)
 		out->scoring = strcmp(field_string(row, "scoring"), "sigmoid") == 0 ? UFM_SCORE_SIGMOID
@@ -82,7 +84,8 @@ static ufm_status read_case(const plan_config *c, const json_t *row, row_case *o
 	if (status)
 		return status;
 	if (!machine_of_row(row, &out->machine))
-		return status_fail(UFM_EFORMAT, "no probe_link_gbps, expected a row of ufm bench --probe on");
+		return status_fail(UFM_EFORMAT,
+		                   "no probe_link_gbps, expected a row of ufm bench --probe on");
 	status = machine_finish(&out->machine);
 	if (status)
 		return status;
@@ -103,7 +106,8 @@ static ufm_status read_case(const plan_config *c, const json_t *row, row_case *o
 	                                  .max_tokens = whole(row, "max_tokens"),
 	                                  .given = out->given};
 	if (!out->policy || !out->tokens || !out->steps)
-		return status_fail(UFM_EFORMAT, "no policy, batch, seq or step_ms, expected a row of ufm bench");
+		return status_fail(UFM_EFORMAT,
+		                   "no policy, batch, seq or step_ms, expected a row of ufm bench");
 	return routing_check(out->workload);
 }
 
@@ -195,7 +199,8 @@ static json_t *compare(const char *file, const row_case *k, const row_outcome *o
 	json_object_set_new(out, "workload", json_string(field_string(row, "workload")));
 	json_object_set_new(out, "layers", json_integer(k->shape.bank.layers));
 	json_object_set_new(out, "experts", json_integer(k->shape.bank.experts));
-	json_object_set_new(out, "expert_bytes", json_integer((json_int_t)k->shape.bank.desc.expert_bytes));
+	json_object_set_new(out, "expert_bytes",
+	                    json_integer((json_int_t)k->shape.bank.desc.expert_bytes));
 	json_object_set_new(out, "batch", json_integer(whole(row, "batch")));
 	json_object_set_new(out, "seq", json_integer(whole(row, "seq")));
 	json_object_set_new(out, "cpu", json_boolean(k->cpu));
@@ -208,8 +213,10 @@ static json_t *compare(const char *file, const row_case *k, const row_outcome *o
 	json_object_set_new(out, "hit_rate_measured", json_real(hits));
 	json_object_set_new(out, "hit_rate", json_real(o->hit_rate));
 	json_object_set_new(out, "hit_rate_error", json_real(o->hit_rate - hits));
-	json_object_set_new(out, "streamed", json_real((double)o->walked.streamed / (double)o->walked.steps));
-	json_object_set_new(out, "on_cpu", json_real((double)o->walked.on_cpu / (double)o->walked.steps));
+	json_object_set_new(out, "streamed",
+	                    json_real((double)o->walked.streamed / (double)o->walked.steps));
+	json_object_set_new(out, "on_cpu",
+	                    json_real((double)o->walked.on_cpu / (double)o->walked.steps));
 	json_object_set_new(out, "bound_by", json_string(timing_bound_name(o->bound)));
 	return out;
 }
@@ -220,9 +227,9 @@ static bool near(const json_t *row, const char *name, double most)
 }
 
 static const text_column columns[] = {
-	{"case", true},         {"phase", true},      {"experts", false}, {"tokens", false},
-	{"CPU", true},          {"slots", false},     {"tok/s", false},   {"predicted", false},
-	{"error %", false},     {"hit rate", false},  {"predicted", false}, {"error", false},
+	{"case", true},     {"phase", true},     {"experts", false},   {"tokens", false},
+	{"CPU", true},      {"slots", false},    {"tok/s", false},     {"predicted", false},
+	{"error %", false}, {"hit rate", false}, {"predicted", false}, {"error", false},
 	{"bound by", true},
 };
 #define COLUMNS (sizeof columns / sizeof columns[0])
@@ -244,8 +251,10 @@ static void fill_line(text_table *t, uint32_t line, const json_t *row)
 	const char *file = short_name(field_string(row, "file"));
 	text_cell(t, line, 0, "%.*s", (int)strcspn(file, "/"), file);
 	text_cell(t, line, 1, "%s", field_string(row, "phase"));
-	text_cell(t, line, 2, "%" PRIu64 " x %" PRIu64, field_whole(row, "layers"), field_whole(row, "experts"));
-	text_cell(t, line, 3, "%" PRIu64 " x %" PRIu64, field_whole(row, "batch"), field_whole(row, "seq"));
+	text_cell(t, line, 2, "%" PRIu64 " x %" PRIu64, field_whole(row, "layers"),
+	          field_whole(row, "experts"));
+	text_cell(t, line, 3, "%" PRIu64 " x %" PRIu64, field_whole(row, "batch"),
+	          field_whole(row, "seq"));
 	text_cell(t, line, 4, "%s", json_is_true(json_object_get(row, "cpu")) ? "on" : "off");
 	text_cell(t, line, 5, "%" PRIu64 "%s", field_whole(row, "slots"),
 	          field_whole(row, "slots") == field_whole(row, "slots_measured") ? "" : " (!)");
@@ -268,8 +277,10 @@ static void print_counts(json_t *rows)
 		hits += near(row, "hit_rate_error", NEAR_HITS);
 		slots += field_whole(row, "slots") == field_whole(row, "slots_measured");
 	}
-	printf("\n%zu cases: tok/s within 10 %% in %zu, hit rate within 0.02 in %zu, the number of slots exact in "
-	       "%zu.\n", json_array_size(rows), speed, hits, slots);
+	printf("\n%zu cases: tok/s within 10 %% in %zu, hit rate within 0.02 in %zu, the number of "
+	       "slots exact in "
+	       "%zu.\n",
+	       json_array_size(rows), speed, hits, slots);
 }
 
 static void print_table(json_t *rows)
@@ -292,7 +303,8 @@ static void print_table(json_t *rows)
 
 static bool is_case(const json_t *row)
 {
-	return strcmp(field_string(row, "mode"), "ufm") == 0 && strcmp(field_string(row, "status"), "ok") == 0;
+	return strcmp(field_string(row, "mode"), "ufm") == 0 &&
+	       strcmp(field_string(row, "status"), "ok") == 0;
 }
 
 /* A row that cannot be predicted is said and left out. */

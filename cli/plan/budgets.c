@@ -52,10 +52,11 @@ ufm_status budgets_check(const char *text)
 	while (good && next_item(&at, item))
 		good = is_budget(item) && ++count <= BUDGETS_MAX;
 	if (!good)
-		return status_fail(UFM_EINVAL,
-		                   "found '%.60s', expected auto, or at most %u sizes (16GiB) and shares of the "
-		                   "experts (50%%) separated by commas",
-		                   text, BUDGETS_MAX);
+		return status_fail(
+			UFM_EINVAL,
+			"found '%.60s', expected auto, or at most %u sizes (16GiB) and shares of the "
+			"experts (50%%) separated by commas",
+			text, BUDGETS_MAX);
 	return UFM_OK;
 }
 

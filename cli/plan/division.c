@@ -7,11 +7,11 @@
 static uint64_t arena_bytes(const division_config *c)
 {
 	model_config layers = {.bank = c->shape->bank,
-	                      .tokens = c->tokens,
-	                      .top_k = c->shape->top_k,
-	                      .norm_topk = c->shape->norm_topk,
-	                      .scoring = c->shape->scoring,
-	                      .routed_by_caller = c->given};
+	                       .tokens = c->tokens,
+	                       .top_k = c->shape->top_k,
+	                       .norm_topk = c->shape->norm_topk,
+	                       .scoring = c->shape->scoring,
+	                       .routed_by_caller = c->given};
 	return model_arena_bytes(&layers);
 }
 

@@ -16,8 +16,10 @@ static void value(FILE *to, bool known, double number)
 
 static void write_data(FILE *to, const plan_report *r)
 {
-	fputs("# budget in GiB, decode, decode by the link alone, prefill, prefill by the link alone (tokens/s), hit "
-	      "rate, best possible\n", to);
+	fputs("# budget in GiB, decode, decode by the link alone, prefill, prefill by the link alone "
+	      "(tokens/s), hit "
+	      "rate, best possible\n",
+	      to);
 	for (uint32_t i = 0; i < r->ladder->count; i++) {
 		const plan_point *p = &r->ladder->points[i];
 		if (p->refused)
@@ -54,19 +56,33 @@ static void terminals(FILE *to)
 	      "set linetype 3 lc rgb '#D55E00' lw 3 pt 9 ps 1.8\n"
 	      "set linetype 4 lc rgb '#000000' lw 3 dt 2 pt 1 ps 1.8\n"
 	      "do for [format in 'png svg'] {\n"
-	      "if (format eq 'png') { set terminal pngcairo size 1400,1500 font 'DejaVu Sans,20' background 'white' }\n"
-	      "if (format eq 'svg') { set terminal svg size 1400,1500 font 'DejaVu Sans,20' background 'white' }\n"
-	      "set output '" NAME ".'.format\n", to);
+	      "if (format eq 'png') { set terminal pngcairo size 1400,1500 font 'DejaVu Sans,20' "
+	      "background 'white' }\n"
+	      "if (format eq 'svg') { set terminal svg size 1400,1500 font 'DejaVu Sans,20' background "
+	      "'white' }\n"
+	      "set output '" NAME ".'.format\n",
+	      to);
 }
 
-static void changes(FILE *to, const plan_ladder *l)
+/* Lines where something else begins to bind; what does is written in the last panel, which has room. */
+static void change_lines(FILE *to, const plan_ladder *l)
 {
 	for (uint32_t i = 0; i < l->change_count; i++) {
 		double at = (double)l->changes[i].target_bytes / GIB;
-		fprintf(to, "set arrow %u from %.9g, graph 0 to %.9g, graph 1 nohead dt 3 lw 2 lc rgb '#555555'\n", i + 1,
-		        at, at);
+		fprintf(
+			to,
+			"set arrow %u from %.9g, graph 0 to %.9g, graph 1 nohead dt 3 lw 2 lc rgb '#555555'\n",
+			i + 1, at, at);
+	}
+}
+
+static void change_words(FILE *to, const plan_ladder *l)
+{
+	for (uint32_t i = 0; i < l->change_count; i++) {
+		double at = (double)l->changes[i].target_bytes / GIB;
 		fprintf(to,
-		        "set label %u 'bound by %s' at %.9g, graph 0.04 rotate by 90 offset character -0.7,0 font ',15' "
+		        "set label %u 'bound by %s' at %.9g, graph 0.04 rotate by 90 offset character "
+		        "-0.7,0 font ',15' "
 		        "noenhanced textcolor rgb '#555555'\n",
 		        i + 10, timing_bound_name(l->changes[i].bound), at);
 	}
@@ -82,20 +98,27 @@ static void write_script(FILE *to, const plan_report *r)
 	terminals(to);
 	fputs("set multiplot layout 3,1 title '", to);
 	quoted(to, r->shape->name);
-	fprintf(to, ", batch %u, prompts of %u tokens: planned' font ',24' noenhanced\n", r->config->batch,
-	        r->config->prompt);
-	fputs("set grid lc rgb '#d0d0d0' lw 1 dt 1\nset border 3 lw 1.5\nset tics nomirror out\n"
-	      "set lmargin 13\nset rmargin 4\nset key bottom right noenhanced\nset yrange [0:*]\n", to);
-	changes(to, r->ladder);
-	panel(to, "decode, tokens/s",
-	      "'plan.dat' using 1:2 with linespoints lt 1 title 'as the engine decides', '' using 1:3 with linespoints "
+	fprintf(to, ", batch %u, prompts of %u tokens: planned' font ',24' noenhanced\n",
+	        r->config->batch, r->config->prompt);
+	fputs(
+		"set grid lc rgb '#d0d0d0' lw 1 dt 1\nset border 3 lw 1.5\nset tics nomirror out\n"
+		"set lmargin 13\nset rmargin 4\nset key top left Left reverse noenhanced\nset logscale y\n",
+		to);
+	change_lines(to, r->ladder);
+	panel(to, "decode, tokens/s (log)",
+	      "'plan.dat' using 1:2 with linespoints lt 1 title 'as the engine decides', '' using 1:3 "
+	      "with linespoints "
 	      "lt 2 title 'link alone'");
-	panel(to, "prefill, tokens/s",
-	      "'plan.dat' using 1:4 with linespoints lt 1 title 'as the engine decides', '' using 1:5 with linespoints "
+	panel(to, "prefill, tokens/s (log)",
+	      "'plan.dat' using 1:4 with linespoints lt 1 title 'as the engine decides', '' using 1:5 "
+	      "with linespoints "
 	      "lt 2 title 'link alone'");
-	fputs("set xlabel 'budget of device memory (GiB)'\nset yrange [0:1.02]\n", to);
+	fputs("set xlabel 'budget of device memory (GiB)'\nunset logscale y\nset yrange [0:1.02]\n",
+	      to);
+	change_words(to, r->ladder);
 	panel(to, "hit rate, decode",
-	      "'plan.dat' using 1:6 with linespoints lt 3 title 'planned', '' using 1:7 with lines lt 4 title 'best "
+	      "'plan.dat' using 1:6 with linespoints lt 3 title 'planned', '' using 1:7 with lines lt "
+	      "4 title 'best "
 	      "possible'");
 	fputs("unset multiplot\nunset output\n}\n", to);
 }

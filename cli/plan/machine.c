@@ -65,15 +65,19 @@ static void derive_sum(plan_machine *m, const timing_costs *costs)
 		return;
 	r->sum_link_gbps = costs->sum_link * r->link_gbps;
 	r->sum_cpu_gbps = costs->sum_cpu * r->dram_gbps;
-	say(m, " Link and CPU together were not measured: %.1f and %.1f GB/s are assumed, as little as was left of "
-	       "either on any machine so far.", r->sum_link_gbps, r->sum_cpu_gbps);
+	say(m,
+	    " Link and CPU together were not measured: %.1f and %.1f GB/s are assumed, as little as "
+	    "was left of "
+	    "either on any machine so far.",
+	    r->sum_link_gbps, r->sum_cpu_gbps);
 }
 
 ufm_status machine_finish(plan_machine *m)
 {
 	const timing_costs *costs = timing_costs_of(m->backend);
 	if (!costs)
-		return status_fail(UFM_EBACKEND, "backend %s: its costs were never measured, expected cuda or cpu",
+		return status_fail(UFM_EBACKEND,
+		                   "backend %s: its costs were never measured, expected cuda or cpu",
 		                   m->backend);
 	m->granularity_bytes = strcmp(m->backend, "cpu") == 0 ? CPU_GRANULE_BYTES : CUDA_GRANULE_BYTES;
 	derive_sum(m, costs);
@@ -129,9 +133,9 @@ typedef struct rate_field {
 		field, offsetof(timing_rates, member) \
 	}
 static const rate_field fields[] = {
-	RATE("probe_link_gbps", link_gbps),         RATE("probe_hbm_gbps", hbm_gbps),
-	RATE("probe_dram_gbps", dram_gbps),         RATE("probe_sum_link_gbps", sum_link_gbps),
-	RATE("probe_sum_cpu_gbps", sum_cpu_gbps),   RATE("probe_gflops", peak_gflops),
+	RATE("probe_link_gbps", link_gbps),       RATE("probe_hbm_gbps", hbm_gbps),
+	RATE("probe_dram_gbps", dram_gbps),       RATE("probe_sum_link_gbps", sum_link_gbps),
+	RATE("probe_sum_cpu_gbps", sum_cpu_gbps), RATE("probe_gflops", peak_gflops),
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 
@@ -186,9 +190,11 @@ static ufm_status from_rows(const char *path, const json_t *rows, plan_machine *
 			*m = found;
 	}
 	if (!probed)
-		return status_fail(UFM_EFORMAT,
-		                   "%s: no row has probe_link_gbps and probe_hbm_gbps, expected rows of ufm "
-		                   "bench --probe on", path);
+		return status_fail(
+			UFM_EFORMAT,
+			"%s: no row has probe_link_gbps and probe_hbm_gbps, expected rows of ufm "
+			"bench --probe on",
+			path);
 	ufm_status status = take_medians(rows, m);
 	if (status)
 		return status;

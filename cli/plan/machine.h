@@ -10,10 +10,10 @@
 
 typedef struct plan_machine {
 	timing_rates rates;
-	double disk_gbps;   /* 0: not known */
-	uint64_t ram_bytes; /* that a bank may take; 0: not known */
-	bool ram_given;     /* by hand */
-	char backend[64];   /* whose costs and memory are counted: "cuda", "cpu" */
+	double disk_gbps;     /* 0: not known */
+	uint64_t ram_bytes;   /* that a bank may take; 0: not known */
+	bool ram_given;       /* by hand */
+	char backend[64];     /* whose costs and memory are counted: "cuda", "cpu" */
 	double emulated_gbps; /* the link is emulated; 0: real */
 	/* What of a device a budget depends on. */
 	uint64_t granularity_bytes;

@@ -102,10 +102,12 @@ static void describe(const prober *p, const probe_rates *found, plan_machine *m)
 	m->ram_bytes = limits_lockable_bytes(&here);
 	snprintf(m->backend, sizeof m->backend, "%s", info.backend);
 	snprintf(m->words, sizeof m->words,
-	         "this machine, %s, probed now with blocks of that size: link %.1f GB/s%s, device memory %.0f GB/s, "
+	         "this machine, %s, probed now with blocks of that size: link %.1f GB/s%s, device "
+	         "memory %.0f GB/s, "
 	         "host memory %.0f GB/s by %u threads, link and CPU together %.1f and %.1f GB/s.",
-	         info.device, found->link_gbps, info.link_gbps > 0 ? " (emulated)" : "", found->hbm_gbps,
-	         found->dram_gbps, found->threads, found->sum_link_gbps, found->sum_cpu_gbps);
+	         info.device, found->link_gbps, info.link_gbps > 0 ? " (emulated)" : "",
+	         found->hbm_gbps, found->dram_gbps, found->threads, found->sum_link_gbps,
+	         found->sum_cpu_gbps);
 }
 
 ufm_status machine_probe(const ufm_expert_desc *desc, uint32_t top_k, const machine_given *given,

@@ -19,8 +19,8 @@
 
 #define RATE(option, member_name, what) \
 	{ \
-		.name = (option), .type = OPTION_NUMBER, AT(member_name), .value_name = "N", .max = 1000000000, \
-		.help = (what) \
+		.name = (option), .type = OPTION_NUMBER, AT(member_name), .value_name = "N", \
+		.max = 1000000000, .help = (what) \
 	}
 
 static const option_spec specs[] = {
@@ -35,8 +35,10 @@ static const option_spec specs[] = {
      .type = OPTION_STRING,
      AT(model),
      .value_name = "DIR",
-     .help = "The model: a checkpoint, or a config.json or its folder: what is not downloaded yet can be planned."},
-	COUNT("layers", layers, "The model by its shape: routed layers. With --experts, --top-k, --d-model, --d-hidden."),
+     .help = "The model: a checkpoint, or a config.json or its folder: what is not downloaded yet "
+             "can be planned."},
+	COUNT("layers", layers,
+          "The model by its shape: routed layers. With --experts, --top-k, --d-model, --d-hidden."),
 	COUNT("experts", experts, "Experts a layer."),
 	COUNT("top-k", top_k, "Experts a token is routed to."),
 	COUNT("d-model", d_model, "Width of the hidden state."),
@@ -62,8 +64,10 @@ static const option_spec specs[] = {
      .fallback = "auto",
      .suggest = "auto 8GiB,16GiB,24GiB 25%,50%,75%",
      .check = budgets_check,
-     .help = "Budgets of device memory, headroom included, separated by commas: sizes, or percent of the "
-             "experts that shall have a slot. auto: from the smallest that runs to the one that holds all."},
+     .help = "Budgets of device memory, headroom included, separated by commas: sizes, or percent "
+             "of the "
+             "experts that shall have a slot. auto: from the smallest that runs to the one that "
+             "holds all."},
 	{.name = "headroom",
      .type = OPTION_SIZE,
      AT(headroom_bytes),
@@ -93,7 +97,8 @@ static const option_spec specs[] = {
      .fallback = "uniform",
      .suggest = "uniform trace:",
      .check = routing_check,
-     .help = "Routing: trace:FILE (recorded, .npy or .jsonl) or uniform (every expert as likely as any other)."},
+     .help = "Routing: trace:FILE (recorded, .npy or .jsonl) or uniform (every expert as likely as "
+             "any other)."},
 	{.name = "seed",
      .type = OPTION_U64,
      AT(seed),
@@ -126,18 +131,22 @@ static const option_spec specs[] = {
      .value_name = "WHERE",
      .fallback = "device",
      .choices = "device|caller",
-     .help = "Who knows the ids of a layer: the device's own router, for which the host waits in every layer, or the "
+     .help = "Who knows the ids of a layer: the device's own router, for which the host waits in "
+             "every layer, or the "
              "caller ahead of the call, as in ufm bench --workload trace:FILE."},
 	{.name = "machine",
      .type = OPTION_STRING,
      AT(machine),
      .value_name = "FILE",
-     .help = "Rates from rows that ufm bench left on the machine in question: a runs.jsonl or summary.json."},
+     .help = "Rates from rows that ufm bench left on the machine in question: a runs.jsonl or "
+             "summary.json."},
 	RATE("link-gbps", link_gbps,
-         "Rates in decimal GB/s instead of probing: host to device. With --hbm-gbps nothing is probed. On the cpu "
+         "Rates in decimal GB/s instead of probing: host to device. With --hbm-gbps nothing is "
+         "probed. On the cpu "
          "backend: an emulated link."),
 	RATE("hbm-gbps", hbm_gbps, "Device memory, read."),
-	RATE("dram-gbps", dram_gbps, "Host memory, read by the CPU; without it the CPU path is not planned."),
+	RATE("dram-gbps", dram_gbps,
+         "Host memory, read by the CPU; without it the CPU path is not planned."),
 	RATE("gflops", gflops, "10^9 operations a second of the device in products of many rows."),
 	RATE("disk-gbps", disk_gbps, "The disk that the bank is loaded from."),
 	{.name = "ram",
@@ -147,7 +156,8 @@ static const option_spec specs[] = {
      .fallback = "auto",
      .zero_word = "auto",
      .min = 1,
-     .help = "Host memory that a bank may take, page-locked; auto: 80 % of what is free here where the machine is "
+     .help = "Host memory that a bank may take, page-locked; auto: 80 % of what is free here where "
+             "the machine is "
              "probed, else not checked."},
 	{.name = "cores",
      .type = OPTION_U32,
@@ -163,7 +173,8 @@ static const option_spec specs[] = {
      AT(prefetch_recall),
      .value_name = "R",
      .max = 1,
-     .help = "What a prefetcher could save: the share of a layer's misses that it guesses before the layer is "
+     .help = "What a prefetcher could save: the share of a layer's misses that it guesses before "
+             "the layer is "
              "routed (ufm replay --predict), with --prefetch-guesses."},
 	{.name = "prefetch-guesses",
      .type = OPTION_NUMBER,
@@ -175,8 +186,10 @@ static const option_spec specs[] = {
 	{.name = "against",
      .type = OPTION_FLAG,
      AT(against),
-     .help = "Predicts the rows of ufm bench in each FILE from their own geometry, budget, workload and probed "
-             "rates, and prints both. --workload trace:FILE stands for a trace that lies elsewhere now."},
+     .help = "Predicts the rows of ufm bench in each FILE from their own geometry, budget, "
+             "workload and probed "
+             "rates, and prints both. --workload trace:FILE stands for a trace that lies elsewhere "
+             "now."},
 	{.name = "out",
      .type = OPTION_STRING,
      AT(out),

@@ -26,7 +26,8 @@ uint64_t point_prefill_tokens(uint32_t batch, uint32_t prompt)
 
 /* ------------------------------------------------------------------ a way of running */
 
-static void describe_way(const point_config *c, const walk_result *r, uint32_t tokens, point_way *out)
+static void describe_way(const point_config *c, const walk_result *r, uint32_t tokens,
+                         point_way *out)
 {
 	double steps = (double)r->steps, all = steps * tokens;
 	double expert_bytes = (double)c->shape->bank.desc.expert_bytes;

@@ -23,7 +23,7 @@ typedef struct plan_point {
 	budget budget;
 	point_way decode, prefill;         /* the CPU path off */
 	point_way decode_cpu, prefill_cpu; /* known where it pays */
-	double bound_hit_rate;             /* of decode by the best policy that knows the future; < 0: not known */
+	double bound_hit_rate; /* of decode by the best policy that knows the future; < 0: not known */
 } plan_point;
 
 typedef struct point_config {

@@ -30,6 +30,7 @@ ufm_status report_figure(const plan_report *r, const char *folder);
 
 /* What a prefetcher could save of a decode step, at best, in nanoseconds: with `recall` of the misses among `guesses`
  * loads a layer. Loads that do not fit the time in which the link idles are not made. */
-double report_prefetch_ns(const point_way *way, uint32_t layers, double miss_ns, double recall, double guesses);
+double report_prefetch_ns(const point_way *way, uint32_t layers, double miss_ns, double recall,
+                          double guesses);
 
 #endif

@@ -20,9 +20,7 @@ ufm_status routing_check(const char *text)
 {
 	if (strcmp(text, "uniform") == 0 || after(text, "trace:"))
 		return UFM_OK;
-	return status_fail(UFM_EINVAL,
-	                   "found '%.60s', expected uniform or trace:FILE",
-	                   text);
+	return status_fail(UFM_EINVAL, "found '%.60s', expected uniform or trace:FILE", text);
 }
 
 /* ---- every set of top_k experts is as likely as any other */
@@ -70,14 +68,15 @@ static ufm_status check_suits(const routing_config *c, const char *path, const t
 {
 	const ufm_bank_info *bank = &c->shape->bank;
 	if (t->ranks != c->shape->top_k)
-		return status_fail(UFM_EFORMAT, "%s: found %u ranks a token, expected %u, the model's top k", path,
+		return status_fail(UFM_EFORMAT,
+		                   "%s: found %u ranks a token, expected %u, the model's top k", path,
 		                   t->ranks, c->shape->top_k);
 	if (t->layers < bank->layers)
-		return status_fail(UFM_EFORMAT, "%s: found %u layers, expected the model's %u", path, t->layers,
-		                   bank->layers);
+		return status_fail(UFM_EFORMAT, "%s: found %u layers, expected the model's %u", path,
+		                   t->layers, bank->layers);
 	if (t->experts > bank->experts)
-		return status_fail(UFM_EFORMAT, "%s: found expert id %u, expected 0 to %u", path, t->experts - 1,
-		                   bank->experts - 1);
+		return status_fail(UFM_EFORMAT, "%s: found expert id %u, expected 0 to %u", path,
+		                   t->experts - 1, bank->experts - 1);
 	return UFM_OK;
 }
 
@@ -110,7 +109,8 @@ void routing_words(const routing_config *c, char *words, size_t size)
 	if (path)
 		snprintf(words, size, "the routing recorded in %s", path);
 	else
-		snprintf(words, size,
-		         "uniform routing, where every expert is as likely as any other (the worst case: real "
-		         "routers repeat themselves)");
+		snprintf(
+			words, size,
+			"uniform routing, where every expert is as likely as any other (the worst case: real "
+			"routers repeat themselves)");
 }

@@ -28,7 +28,8 @@ ufm_status shape_of_given(const shape_given *g, plan_shape *out)
 {
 	plan_shape s = {.name = "the given shape", .top_k = g->top_k, .scoring = UFM_SCORE_SOFTMAX};
 	if (g->top_k > g->experts)
-		return status_fail(UFM_EINVAL, "--top-k: found %u, expected at most %u, the number of --experts",
+		return status_fail(UFM_EINVAL,
+		                   "--top-k: found %u, expected at most %u, the number of --experts",
 		                   g->top_k, g->experts);
 	if ((uint64_t)g->layers * g->experts > 1u << 24)
 		return status_fail(UFM_EINVAL, "--layers x --experts: found %llu, expected at most %u",
@@ -68,7 +69,8 @@ static ufm_status from_facts(const char *path, json_t *facts, plan_shape *out)
 		return status_fail(UFM_EFORMAT, "%s: these experts cannot be run: %s", path,
 		                   field_string(facts, "obstacle"));
 	if (!field_known(facts, "kind"))
-		return status_fail(UFM_EFORMAT, "%s: its experts have no standard layout: give the shape", path);
+		return status_fail(UFM_EFORMAT, "%s: its experts have no standard layout: give the shape",
+		                   path);
 	if (!field_known(router, "top_k"))
 		return status_fail(UFM_EFORMAT,
 		                   "%s: top k is not known, expected num_experts_per_tok in a config.json "
@@ -80,7 +82,8 @@ static ufm_status from_facts(const char *path, json_t *facts, plan_shape *out)
 	                     .d_model = (uint32_t)field_whole(facts, "d_model"),
 	                     .d_hidden = (uint32_t)field_whole(facts, "d_hidden"),
 	                     .kind = kind_of(field_string(facts, "kind")),
-	                     .dtype = strcmp(field_string(facts, "dtype"), "f32") == 0 ? UFM_F32 : UFM_BF16};
+	                     .dtype =
+	                         strcmp(field_string(facts, "dtype"), "f32") == 0 ? UFM_F32 : UFM_BF16};
 	ufm_status status = shape_of_given(&given, out);
 	if (status)
 		return status_prefix(UFM_EFORMAT, "%s", path);
@@ -136,7 +139,8 @@ ufm_status shape_of_path(const char *path, plan_shape *out)
 		snprintf(config, sizeof config, "%.4000s/config.json", path);
 		status = shape_of_config(config, &s);
 	} else {
-		status = ends_with(path, "config.json") ? shape_of_config(path, &s) : from_weights(path, &s);
+		status =
+			ends_with(path, "config.json") ? shape_of_config(path, &s) : from_weights(path, &s);
 	}
 	if (status)
 		return status;

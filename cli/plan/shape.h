@@ -10,7 +10,7 @@
 #include "cli/presets.h"
 
 typedef struct plan_shape {
-	char name[160]; /* as people call it, or "the given shape" */
+	char name[160];  /* as people call it, or "the given shape" */
 	char notes[512]; /* whole sentences on what was taken for what; "" : nothing */
 	ufm_bank_info bank;
 	uint32_t top_k;

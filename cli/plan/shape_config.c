@@ -41,8 +41,8 @@ static ufm_status read_count(const json_t *config, const char *path, const char 
 			continue;
 		if (!json_is_integer(value) || json_integer_value(value) < 0 ||
 		    json_integer_value(value) > most)
-			return status_fail(UFM_EFORMAT, "%s: %s: expected a whole number from 0 to %d", path, key,
-			                   most);
+			return status_fail(UFM_EFORMAT, "%s: %s: expected a whole number from 0 to %d", path,
+			                   key, most);
 		*out = (uint32_t)json_integer_value(value);
 		return UFM_OK;
 	}
@@ -54,8 +54,10 @@ static ufm_status need_count(const json_t *config, const char *path, const char 
 {
 	ufm_status status = read_count(config, path, keys, most, out);
 	if (!status && *out == 0)
-		status = status_fail(UFM_EFORMAT, "%s: found none of %s, expected one: is it a model with routed "
-		                                  "experts?", path, keys);
+		status = status_fail(UFM_EFORMAT,
+		                     "%s: found none of %s, expected one: is it a model with routed "
+		                     "experts?",
+		                     path, keys);
 	return status;
 }
 
@@ -103,16 +105,17 @@ static ufm_status read_shape(const json_t *config, const char *path, plan_shape 
 	plan_shape s = {.notes = ""};
 	ufm_status status = routed_layers(config, path, &g.layers);
 	if (!status)
-		status = need_count(config, path, "num_experts num_local_experts n_routed_experts", COUNT_MAX,
-		                    &g.experts);
+		status = need_count(config, path, "num_experts num_local_experts n_routed_experts",
+		                    COUNT_MAX, &g.experts);
 	if (!status)
-		status = need_count(config, path, "num_experts_per_tok num_experts_per_token moe_top_k moe_topk",
-		                    COUNT_MAX, &g.top_k);
+		status =
+			need_count(config, path, "num_experts_per_tok num_experts_per_token moe_top_k moe_topk",
+		               COUNT_MAX, &g.top_k);
 	if (!status)
 		status = need_count(config, path, "hidden_size n_embd d_model", WIDTH_MAX, &g.d_model);
 	if (!status)
-		status = need_count(config, path, "moe_intermediate_size intermediate_size ffn_dim", WIDTH_MAX,
-		                    &g.d_hidden);
+		status = need_count(config, path, "moe_intermediate_size intermediate_size ffn_dim",
+		                    WIDTH_MAX, &g.d_hidden);
 	if (status)
 		return status;
 	g.dtype = dtype_of(config, &s);

@@ -97,10 +97,10 @@ static double miss_ns(const timing_terms *t, const timing_layer *l, timing_bound
 static double fixed_ns(const timing_terms *t, const timing_layer *l)
 {
 	const timing_costs *c = t->costs;
-	double layer_ns = l->whole                ? c->resident_layer_ns
-	                  : l->on_cpu             ? c->shared_layer_ns
-	                  : t->given && !t->cpu   ? c->given_layer_ns
-	                                          : c->wait_layer_ns;
+	double layer_ns = l->whole              ? c->resident_layer_ns
+	                  : l->on_cpu           ? c->shared_layer_ns
+	                  : t->given && !t->cpu ? c->given_layer_ns
+	                                        : c->wait_layer_ns;
 	return layer_ns + l->tokens * c->token_ns;
 }
 

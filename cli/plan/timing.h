@@ -16,15 +16,17 @@
 /* What the engine costs on a backend, beside bytes and operations. Fitted: see the table in timing.c. */
 typedef struct timing_costs {
 	const char *backend;
-	double resident_layer_ns; /* kernels of a call without a wait of the host, one after the other */
-	double wait_layer_ns;     /* of one with a wait: ids to the host, first copy, last expert */
-	double shared_layer_ns;   /* of one whose misses the CPU shares; instead */
-	double given_layer_ns;    /* of one whose ids the caller brings, so that calls overlap; instead */
-	double token_ns;          /* of each token in a layer: routing, row table, combination */
-	double copy_ns;           /* the least a copy of a layer takes, with its launch */
-	double overlap;           /* of the shorter of reading and computing, the part that is not hidden */
+	double
+		resident_layer_ns;  /* kernels of a call without a wait of the host, one after the other */
+	double wait_layer_ns;   /* of one with a wait: ids to the host, first copy, last expert */
+	double shared_layer_ns; /* of one whose misses the CPU shares; instead */
+	double given_layer_ns;  /* of one whose ids the caller brings, so that calls overlap; instead */
+	double token_ns;        /* of each token in a layer: routing, row table, combination */
+	double copy_ns;         /* the least a copy of a layer takes, with its launch */
+	double overlap; /* of the shorter of reading and computing, the part that is not hidden */
 	double cpu_thread_gflops; /* of a thread of the CPU path in experts with many rows */
-	double cpu_stray;         /* what the engine takes for an expert's cost on the CPU is wrong by as much */
+	double
+		cpu_stray; /* what the engine takes for an expert's cost on the CPU is wrong by as much */
 	/* Streams that share the host's memory, where only each alone is known: the parts that are left. */
 	double sum_link, sum_cpu;
 } timing_costs;
@@ -36,7 +38,7 @@ typedef struct timing_rates {
 	double link_gbps, hbm_gbps;
 	double dram_gbps;                   /* 0: not known */
 	double sum_link_gbps, sum_cpu_gbps; /* while both run; 0: the CPU has no part */
-	double peak_gflops;                 /* of the device; 0: not known, then arithmetic is no bound */
+	double peak_gflops; /* of the device; 0: not known, then arithmetic is no bound */
 	uint32_t cpu_threads;
 } timing_rates;
 

@@ -223,8 +223,8 @@ static ufm_status run_layer(walk *w, const walk_phase *p, uint64_t step, uint32_
 	w->cpu_ns = 0;
 	w->taken = 0;
 	ufm_status status =
-		event_run_as_engine(w->cache, layer, layer * c->experts, c->division->together, w->members, n,
-	                        cpu_on ? &cpu : NULL, &w->scratch, &hits);
+		event_run_as_engine(w->cache, layer, layer * c->experts, c->division->together, w->members,
+	                        n, cpu_on ? &cpu : NULL, &w->scratch, &hits);
 	if (status)
 		return status;
 	call.on_cpu = w->taken;

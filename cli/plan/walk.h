@@ -27,7 +27,8 @@ void walk_close(walk *w); /* NULL is allowed */
 typedef struct walk_phase {
 	const trace *routing; /* has the model's layers and top k, or more layers */
 	uint32_t tokens;      /* a step */
-	bool side_by_side;    /* each of them belongs to a sequence of its own, as in decode; else they follow each other */
+	bool
+		side_by_side; /* each of them belongs to a sequence of its own, as in decode; else they follow each other */
 	uint32_t warmup, steps; /* not counted; counted */
 	double *step_ns;        /* [steps]; NULL: not wanted */
 } walk_phase;
