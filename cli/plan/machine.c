@@ -137,6 +137,7 @@ static const rate_field fields[] = {
 	RATE("probe_dram_gbps", dram_gbps),       RATE("probe_sum_link_gbps", sum_link_gbps),
 	RATE("probe_sum_cpu_gbps", sum_cpu_gbps), RATE("probe_gflops", peak_gflops),
 };
+#define LINK_FIELD 0u
 #define FIELDS (sizeof fields / sizeof fields[0])
 
 static double *rate_at(timing_rates *rates, size_t field)
@@ -149,6 +150,9 @@ bool machine_of_row(const json_t *row, plan_machine *out)
 	plan_machine m = {.emulated_gbps = field_number(row, "link_gbps_emulated")};
 	for (size_t i = 0; i < FIELDS; i++)
 		*rate_at(&m.rates, i) = field_number(row, fields[i].name);
+	/* An emulated link is what it was told to be; beside other work a probe of it measures how late it was woken. */
+	if (m.emulated_gbps > 0)
+		m.rates.link_gbps = m.emulated_gbps;
 	m.rates.cpu_threads = (uint32_t)field_whole(row, "probe_threads");
 	snprintf(m.backend, sizeof m.backend, "%s", field_string(row, "backend"));
 	if (!(m.rates.link_gbps > 0) || !(m.rates.hbm_gbps > 0))
@@ -172,7 +176,7 @@ static ufm_status take_medians(const json_t *rows, plan_machine *m)
 			if (value > 0)
 				values[known++] = value;
 		}
-		if (known)
+		if (known && (f != LINK_FIELD || !(m->emulated_gbps > 0)))
 			*rate_at(&m->rates, f) = median_of(values, known);
 	}
 	alloc_free(values);

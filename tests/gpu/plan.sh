@@ -45,17 +45,20 @@ shapes_full() {
 	fine=(--preset qwen3-30b-a3b) fine_quarter=14GiB fine_half=28GiB fine_whole=60GiB
 	coarse=(--preset gpt-oss-20b) coarse_third=13GiB coarse_half=19GiB
 	small=(--preset olmoe-1b-7b) small_third=5GiB small_half=7GiB
-	common=(--headroom 1GiB --math bf16) short=512 warmup=40 steps=30 trace_warmup=100 trace_steps=200
+	common=(--headroom 1GiB --math bf16) short=512 warmup=40 steps=30 prefill_steps=30 trace_warmup=100
+	trace_steps=200
 }
 
-shapes_small() { # so slow a link that a machine's other work hardly shows
+shapes_small() { # so slow a link that a machine's other work hardly shows; each phase with steps of its own
 	fine=(--layers 4 --experts 32 --top-k 4 --d-model 512 --d-hidden 512 --kind gated --dtype bf16)
 	fine_quarter=52MiB fine_half=104MiB fine_whole=215MiB
 	coarse=(--layers 24 --experts 32 --top-k 4 --d-model 256 --d-hidden 512 --kind gated --dtype bf16)
 	coarse_third=200MiB coarse_half=320MiB
 	small=(--layers 2 --experts 24 --top-k 2 --d-model 512 --d-hidden 1024 --kind mlp-bias --dtype f32)
 	small_third=75MiB small_half=110MiB
-	common=(--headroom 0 --link-gbps 0.25) short=32 warmup=10 steps=15 trace_warmup=40 trace_steps=60
+	common=(--headroom 0 --link-gbps 0.1) short=32 warmup=20 steps=80 trace_warmup=40 trace_steps=60 prefill_steps=8
+	stages=(machine fine_quarter fine_half fine_whole fine_batch coarse_third coarse_half coarse_batch
+		coarse_uniform small_third small_batch)
 }
 
 shapes_full
@@ -64,12 +67,19 @@ shapes_full
 
 run_machine() { "$ufm" doctor -o json >"$1/machine.json" && "$ufm" doctor; }
 
+rows=rows
 measure() { # measure FOLDER BUDGET CPU-ASSIST BATCH OPTION-OF-BENCH...
-	UFM=$ufm RESULTS=$1 tools/record rows --backend "$backend" --no-figures --modes ufm "${common[@]}" \
+	UFM=$ufm RESULTS=$1 tools/record "$rows" --backend "$backend" --no-figures --modes ufm "${common[@]}" \
 		--vram-target "$2" --cpu-assist "$3" --batch "$4" "${@:5}"
 }
-both_phases() { # of one filled bank
-	measure "$1" "$2" "$3" 1 --phase decode,prefill --seq "$short" --warmup "$warmup" --steps "$steps" "${@:4}"
+both_phases() { # of one filled bank, unless prefill takes so long that it gets fewer steps
+	if [ "$prefill_steps" = "$steps" ]; then
+		measure "$1" "$2" "$3" 1 --phase decode,prefill --seq "$short" --warmup "$warmup" --steps "$steps" "${@:4}"
+		return
+	fi
+	decode "$1" "$2" "$3" 1 "${@:4}" || return 1
+	rows=rows_prefill measure "$1" "$2" "$3" 1 --phase prefill --seq "$short" --warmup 2 --steps "$prefill_steps" \
+		"${@:4}"
 }
 decode() { measure "$1" "$2" "$3" "$4" --phase decode --warmup "$warmup" --steps "$steps" "${@:5}"; }
 recorded() {
@@ -96,12 +106,12 @@ run_small_cpu() { both_phases "$1" "$small_half" auto "${small[@]}"; }
 run_small_batch() { decode "$1" "$small_half" off 4 "${small[@]}"; }
 
 against() { # against FORMAT
-	local rows=("$results"/*/rows/runs.jsonl) told=()
+	local rows=("$results"/*/rows*/runs.jsonl) told=()
 	[ -z "$trace" ] || told=(--workload "trace:$trace")
 	"$ufm" plan --against "${told[@]}" -o "$1" "${rows[@]}"
 }
 stages_end() {
-	ls "$results"/*/rows/runs.jsonl >/dev/null 2>&1 || return 0
+	ls "$results"/*/rows*/runs.jsonl >/dev/null 2>&1 || return 0
 	against jsonl >"$results/plan.jsonl" && against md | tee "$results/plan.md"
 }
 
