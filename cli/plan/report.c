@@ -222,15 +222,17 @@ static void print_prefetch(FILE *to, const plan_report *r)
 		best_ns = ns;
 		best_share = ns / p->decode.step_ns;
 	}
-	if (best)
-		fprintf(to,
-		        "- A prefetcher that guesses %.0f %% of a layer's misses with %g loads would save "
-		        "at most %.2f of "
-		        "%.2f ms of a decode step over the link alone (%.1f %%), at %s; at every other "
-		        "budget less. It can "
-		        "hide no more than the time in which the link idles.\n",
-		        100 * c->prefetch_recall, c->prefetch_guesses, best_ns / 1e6,
-		        best->decode.step_ns / 1e6, 100 * best_share, gib(best->target_bytes, text));
+	if (!best)
+		return;
+	fprintf(to,
+	        "- A prefetcher that guesses %.0f %% of a layer's misses with %g loads would save at "
+	        "most %.2f of %.2f ms "
+	        "of a decode step over the link alone (%.1f %%) at %s%s. It can hide no more than the "
+	        "time in which the "
+	        "link idles.\n",
+	        100 * c->prefetch_recall, c->prefetch_guesses, best_ns / 1e6,
+	        best->decode.step_ns / 1e6, 100 * best_share, gib(best->target_bytes, text),
+	        r->ladder->count > 1 ? ", and less at the other budgets" : "");
 }
 
 void report_plan(FILE *to, const plan_report *r)
