@@ -120,7 +120,7 @@ static int check_ram(const plan *p)
 	message_error(
 		"plan",
 		"%s: %s of experts need %s of page-locked host memory, found %s%s: the engine has no disk "
-	    "tier yet; "
+		"tier yet; "
 		"what would run: a machine with more memory, a smaller model, or narrower weights",
 		p->shape.name, size_format(p->shape.bank.bank_bytes, bank, sizeof bank),
 		size_format(p->host_bytes, need, sizeof need),
@@ -145,12 +145,14 @@ static int check_any(const plan *p)
 
 /* ------------------------------------------------------------------ the plan */
 
-static ufm_status open_routing(const plan *p, uint64_t tokens, uint32_t sequences, trace *out)
+static ufm_status open_routing(const plan *p, uint32_t tokens, uint32_t steps, bool side_by_side,
+                               trace *out)
 {
 	routing_config config = {.spec = p->config.workload,
 	                         .seed = p->config.seed,
-	                         .tokens = tokens,
-	                         .sequences = sequences,
+	                         .step_tokens = tokens,
+	                         .steps = steps,
+	                         .side_by_side = side_by_side,
 	                         .shape = &p->shape};
 	return routing_open(&config, out);
 }
@@ -159,11 +161,10 @@ static ufm_status open_routing(const plan *p, uint64_t tokens, uint32_t sequence
 static ufm_status open_routings(plan *p)
 {
 	const plan_config *c = &p->config;
-	uint64_t prompt_tokens = point_prefill_tokens(c->batch, c->prompt);
-	ufm_status status =
-		open_routing(p, point_decode_tokens(c->batch), c->batch, &p->decode_routing);
+	uint32_t tokens = c->batch * c->prompt;
+	ufm_status status = open_routing(p, c->batch, point_decode_steps(), true, &p->decode_routing);
 	if (!status)
-		status = open_routing(p, prompt_tokens, c->batch, &p->prefill_routing);
+		status = open_routing(p, tokens, point_prefill_steps(tokens), false, &p->prefill_routing);
 	return status;
 }
 

@@ -70,8 +70,8 @@ static ufm_status read_shape(const json_t *row, plan_shape *out)
 static void read_workload(const plan_config *c, const json_t *row, row_case *out)
 {
 	const char *text = field_string(row, "workload");
-	out->given = strncmp(text, "trace:", 6) == 0;
-	if (out->given && strncmp(c->workload, "trace:", 6) == 0)
+	out->given = routing_is_given(text);
+	if (strncmp(text, "trace:", 6) == 0 && strncmp(c->workload, "trace:", 6) == 0)
 		text = c->workload;
 	snprintf(out->workload, sizeof out->workload, "%s", text);
 }
@@ -137,8 +137,9 @@ static ufm_status open_routing(const row_case *k, trace *out)
 {
 	routing_config routing = {.spec = k->workload,
 	                          .seed = field_whole(k->row, "seed"),
-	                          .tokens = (uint64_t)k->tokens * (k->warmup + k->steps),
-	                          .sequences = k->decode ? k->tokens : 1,
+	                          .step_tokens = k->tokens,
+	                          .steps = k->warmup + k->steps,
+	                          .side_by_side = k->decode,
 	                          .shape = &k->shape};
 	return routing_open(&routing, out);
 }

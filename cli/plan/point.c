@@ -8,20 +8,25 @@
 #include "base/status.h"
 #include "replay/replay.h"
 
-/* Enough for the slots' tenants to be those of decode and no longer of the prefill, and for a mean. */
-#define PREFILL_WARMUP 2u
-#define PREFILL_STEPS 2u
+/* Enough for the slots' tenants to be those of decode and no longer of the prefill, and for a mean. Prompts are alike:
+ * of long ones, which demand nearly everything, one says as much. */
 #define DECODE_WARMUP 300u
 #define DECODE_STEPS 300u
+#define LONG_PREFILL 2048u /* tokens */
 
-uint64_t point_decode_tokens(uint32_t batch)
+static uint32_t prefill_counted(uint32_t tokens)
 {
-	return (uint64_t)batch * (DECODE_WARMUP + DECODE_STEPS);
+	return tokens > LONG_PREFILL ? 1 : 2;
 }
 
-uint64_t point_prefill_tokens(uint32_t batch, uint32_t prompt)
+uint32_t point_decode_steps(void)
 {
-	return (uint64_t)batch * prompt * (PREFILL_WARMUP + PREFILL_STEPS);
+	return DECODE_WARMUP + DECODE_STEPS;
+}
+
+uint32_t point_prefill_steps(uint32_t tokens)
+{
+	return 2 * prefill_counted(tokens);
 }
 
 /* ------------------------------------------------------------------ a way of running */
@@ -49,8 +54,8 @@ static ufm_status run_ways(const point_config *c, plan_point *p, bool cpu)
 {
 	walk_phase phases[2] = {{.routing = c->prefill_routing,
 	                         .tokens = c->batch * c->prompt,
-	                         .warmup = PREFILL_WARMUP,
-	                         .steps = PREFILL_STEPS},
+	                         .warmup = prefill_counted(c->batch * c->prompt),
+	                         .steps = prefill_counted(c->batch * c->prompt)},
 	                        {.routing = c->decode_routing,
 	                         .tokens = c->batch,
 	                         .side_by_side = true,

@@ -36,9 +36,9 @@ typedef struct point_config {
 	bool given; /* the caller brings the ids */
 } point_config;
 
-/* Steps that a point walks: what of made routing is needed. */
-uint64_t point_decode_tokens(uint32_t batch);
-uint64_t point_prefill_tokens(uint32_t batch, uint32_t prompt);
+/* Steps that a point walks, the uncounted ones included. */
+uint32_t point_decode_steps(void);
+uint32_t point_prefill_steps(uint32_t tokens);
 
 /* A budget that is too small is no failure: the point says so. */
 ufm_status point_open(const point_config *config, uint64_t target_bytes, plan_point *out);

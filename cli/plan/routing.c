@@ -16,6 +16,11 @@ static const char *after(const char *text, const char *prefix)
 	return strncmp(text, prefix, length) == 0 && text[length] ? text + length : NULL;
 }
 
+bool routing_is_given(const char *text)
+{
+	return after(text, "trace:") != NULL;
+}
+
 ufm_status routing_check(const char *text)
 {
 	if (strcmp(text, "uniform") == 0 || after(text, "trace:"))
@@ -41,7 +46,7 @@ static ufm_status make_uniform(const routing_config *c, trace *out)
 {
 	const ufm_bank_info *bank = &c->shape->bank;
 	uint32_t top_k = c->shape->top_k;
-	trace t = {.tokens = c->tokens,
+	trace t = {.tokens = (uint64_t)c->step_tokens * c->steps,
 	           .layers = bank->layers,
 	           .ranks = top_k,
 	           .experts = bank->experts,

@@ -227,7 +227,7 @@ static void budgets_are_listed_or_chosen(void **state)
 static void make_routing(const plan_shape *shape, uint64_t tokens, trace *out)
 {
 	const routing_config config = {
-		.spec = "uniform", .seed = 7, .tokens = tokens, .sequences = 1, .shape = shape};
+		.spec = "uniform", .seed = 7, .step_tokens = 1, .steps = (uint32_t)tokens, .shape = shape};
 	assert_int_equal(routing_open(&config, out), UFM_OK);
 	assert_int_equal(out->tokens, tokens);
 }
