@@ -7,6 +7,7 @@
 #include "cli/modes/options.h"
 #include "cli/presets.h"
 #include "cli/rows.h"
+#include "trace/sticky.h"
 
 /* The reference case in small: experts 1/16 of the reference's 134.3 MB, card 23.51 GiB / 16,
  * target 16 GiB / 16, headroom 1 GiB / 16. The link is far slower than this memory, as PCIe is
@@ -110,7 +111,7 @@ static const option_spec specs[] = {
      .zero_word = "auto",
      .min = 1,
      .max = 1024,
-     .help = "Experts a token is routed to; auto: 2, or the ranks of a trace."},
+     .help = "Experts a token is routed to; auto: 2, or as a trace or a sticky preset has it."},
 	{.name = "norm-topk",
      .type = OPTION_FLAG,
      AT(norm_topk),
@@ -158,11 +159,13 @@ static const option_spec specs[] = {
      AT(workload),
      .value_name = "SPEC",
      .fallback = "uniform",
-     .suggest = "uniform text: zipf: trace:",
+     .suggest = "uniform text: zipf: trace: sticky:gpt-oss-20b sticky:olmoe-1b-7b "
+                "sticky:qwen3-30b-a3b sticky:512-top-10",
      .check = workload_check_spec,
      .help =
          "text:FILE (its words are the tokens), uniform (Gaussian hidden states), zipf:S (token "
-         "ids by Zipf's law), or trace:FILE (recorded routing, .npy or .jsonl)."},
+         "ids by Zipf's law), trace:FILE (recorded routing, .npy or .jsonl), or a router like a "
+         "recorded one: sticky:" STICKY_PRESETS ", or sticky:OVERLAP,SKEW,DRIFT."},
 	{.name = "seed",
      .type = OPTION_U64,
      AT(seed),

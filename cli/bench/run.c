@@ -312,10 +312,13 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 		return telemetry;
 	snprintf(row->backend, sizeof row->backend, "%s", config->backend);
 	row->experts_expected = workload_expected_experts(config->load, row->experts);
+	status = workload_for_experts(config->load, row->experts);
 	row->workload_wrapped =
+		!status &&
 		workload_wraps(config->load, (uint64_t)config->config->warmup + config->config->steps);
 	r.y = alloc_zeroed((size_t)bench_tokens(r.config) * r.config->d_model, sizeof *r.y);
-	status = r.y ? run_all(&r) : UFM_ENOMEM;
+	if (!status)
+		status = r.y ? run_all(&r) : UFM_ENOMEM;
 	if (status)
 		row_fail(row, status);
 	drawn = draw_timeline(&r);

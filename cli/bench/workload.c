@@ -50,12 +50,17 @@ ufm_status workload_parse_spec(const char *text, workload_spec *out)
 	} else if (has_prefix(text, "trace:") && text[6]) {
 		spec.kind = WORKLOAD_TRACE;
 		spec.path = text + 6;
+	} else if (has_prefix(text, "sticky:")) {
+		spec.kind = WORKLOAD_STICKY;
+		ufm_status status = workload_parse_sticky(text + 7, &spec.sticky);
+		if (status)
+			return status;
 	} else if (has_prefix(text, "zipf:") && parse_exponent(text + 5, &spec.exponent) == UFM_OK) {
 		spec.kind = WORKLOAD_ZIPF;
 	} else if (strcmp(text, "uniform") != 0) {
 		return status_fail(UFM_EINVAL,
 		                   "found '%.60s', expected text:FILE, uniform, zipf:S with S above 0 and "
-		                   "at most 10, or trace:FILE.npy|.jsonl",
+		                   "at most 10, trace:FILE, sticky:PRESET or sticky:OVERLAP,SKEW,DRIFT",
 		                   text);
 	}
 	*out = spec;
@@ -77,19 +82,36 @@ static ufm_status open_input(workload *w)
 		return zipf_open(w->spec.exponent, &w->zipf);
 	case WORKLOAD_TRACE:
 		return trace_read(&(trace_source){.path = w->spec.path}, &w->trace);
+	case WORKLOAD_STICKY:
 	case WORKLOAD_UNIFORM:
 		break;
 	}
 	return UFM_OK;
 }
 
+static bool brings_ids(const workload *w)
+{
+	return w->spec.kind == WORKLOAD_TRACE || w->spec.kind == WORKLOAD_STICKY;
+}
+
+ufm_status workload_for_experts(workload *w, uint32_t experts)
+{
+	if (w->spec.kind != WORKLOAD_STICKY || w->trace.experts == experts)
+		return UFM_OK;
+	trace_close(&w->trace);
+	return workload_make_sticky(&w->config, &w->spec.sticky, experts, &w->trace);
+}
+
 static ufm_status open_routing(workload *w)
 {
 	size_t count = (size_t)w->config.tokens * w->config.top_k;
 	ufm_status status;
-	if (w->spec.kind != WORKLOAD_TRACE)
+	if (!brings_ids(w))
 		return UFM_OK;
-	status = workload_check_trace(&w->trace, w->spec.path, &w->config);
+	if (w->spec.kind == WORKLOAD_TRACE)
+		status = workload_check_trace(&w->trace, w->spec.path, &w->config);
+	else
+		status = workload_for_experts(w, w->config.experts_min);
 	if (status)
 		return status;
 	w->ids = alloc_zeroed(count * w->config.layers, sizeof *w->ids);
@@ -101,6 +123,12 @@ static ufm_status open_routing(workload *w)
 	return UFM_OK;
 }
 
+static uint32_t default_top_k(const workload *w)
+{
+	uint32_t of_input = w->spec.kind == WORKLOAD_TRACE ? w->trace.ranks : w->spec.sticky.top_k;
+	return of_input ? of_input : TOP_K_DEFAULT;
+}
+
 static ufm_status open_parts(workload *w)
 {
 	ufm_status status = workload_parse_spec(w->config.spec, &w->spec);
@@ -109,7 +137,7 @@ static ufm_status open_parts(workload *w)
 	if (status)
 		return status;
 	if (w->config.top_k == 0)
-		w->config.top_k = w->spec.kind == WORKLOAD_TRACE ? w->trace.ranks : TOP_K_DEFAULT;
+		w->config.top_k = default_top_k(w);
 	status = open_routing(w);
 	if (status)
 		return status;
@@ -153,7 +181,9 @@ uint32_t workload_top_k(const workload *w)
 
 const char *workload_top_k_origin(const workload *w)
 {
-	return w->spec.kind == WORKLOAD_TRACE ? "ranks of the trace" : "default";
+	if (w->spec.kind == WORKLOAD_TRACE)
+		return "ranks of the trace";
+	return w->spec.sticky.top_k ? "of the router's preset" : "default";
 }
 
 bool workload_routes(const workload *w)
@@ -228,7 +258,7 @@ bool workload_wraps(const workload *w, uint64_t steps)
 	uint64_t read = steps * w->config.tokens;
 	if (w->spec.kind == WORKLOAD_TEXT)
 		return read > w->text.count;
-	return w->spec.kind == WORKLOAD_TRACE && read > w->trace.tokens;
+	return brings_ids(w) && read > w->trace.tokens;
 }
 
 double workload_expected_experts(const workload *w, uint32_t experts)

@@ -7,12 +7,12 @@
  *
  * text   word w at position p: gauss(w) + POSITION * gauss(p)
  * zipf   the same with words drawn from Zipf(S) over 32768
- * uniform, trace   gauss(p)
+ * uniform, trace, sticky   gauss(p)
  *
  * In decode the tokens of a step belong to different sequences: sequence b of B begins b/B of the way into
  * the text or trace, and each step takes the next token of every one.
  *
- * A text or trace that ends is read again, each time one token later, and positions go on counting:
+ * A text or trace (a sticky router makes one) that ends is read again, each time one token later, and positions go on counting:
  * no two steps are alike.
  */
 #ifndef CLI_BENCH_WORKLOAD_H
@@ -24,7 +24,7 @@
 
 typedef struct workload workload;
 
-/* UFM_EINVAL unless `text` has one of the four forms. Opens nothing. */
+/* UFM_EINVAL unless `text` has one of the five forms. Opens nothing. */
 ufm_status workload_check_spec(const char *text);
 
 typedef struct workload_config {
@@ -32,7 +32,7 @@ typedef struct workload_config {
 	uint64_t seed;
 	uint32_t d_model, layers, tokens; /* tokens a step */
 	uint32_t sequences;               /* decode: as many as tokens; 0: a step's follow each other */
-	uint32_t top_k;                   /* 0: 2, or the ranks of a trace */
+	uint32_t top_k;                   /* 0: 2, or the ranks of a trace or preset */
 	uint32_t experts_min;             /* smallest bank of the sweep: every id of a trace is below */
 } workload_config;
 
@@ -40,9 +40,13 @@ typedef struct workload_config {
 ufm_status workload_open(const workload_config *config, workload **out);
 void workload_close(workload *w); /* NULL is allowed */
 
-/* Resolved: config.top_k, or what it defaults to, and why ("default" or "ranks of the trace"). */
+/* Resolved: config.top_k, or what it defaults to, and why ("default", "ranks of the trace" or "of the router's preset"). */
 uint32_t workload_top_k(const workload *w);
 const char *workload_top_k_origin(const workload *w);
+
+/* The next steps are for a bank of so many experts, at least experts_min: a sticky router knows them all.
+ * UFM_ENOMEM, UFM_EINVAL; then no step may follow. */
+ufm_status workload_for_experts(workload *w, uint32_t experts);
 
 /* Batches bring ids and gates. */
 bool workload_routes(const workload *w);

@@ -4,6 +4,7 @@
 #define CLI_BENCH_WORKLOAD_INT_H
 
 #include "cli/bench/workload.h"
+#include "trace/sticky.h"
 #include "trace/trace.h"
 
 typedef enum workload_kind {
@@ -11,12 +12,14 @@ typedef enum workload_kind {
 	WORKLOAD_UNIFORM,
 	WORKLOAD_ZIPF,
 	WORKLOAD_TRACE,
+	WORKLOAD_STICKY,
 } workload_kind;
 
 typedef struct workload_spec {
 	workload_kind kind;
-	const char *path; /* text, trace */
-	double exponent;  /* zipf */
+	const char *path;     /* text, trace */
+	double exponent;      /* zipf */
+	sticky_config sticky; /* a preset's shape, or zeros */
 } workload_spec;
 ufm_status workload_parse_spec(const char *text, workload_spec *out);
 
@@ -39,6 +42,12 @@ uint32_t zipf_word(const zipf *z, double unit);
 
 /* Does this trace suit the sweep? Names the file and what does not fit. */
 ufm_status workload_check_trace(const trace *t, const char *path, const workload_config *config);
+
+/* PRESET or OVERLAP,SKEW,DRIFT. */
+ufm_status workload_parse_sticky(const char *text, sticky_config *out);
+/* A trace of the run's layers and top_k over so many experts. */
+ufm_status workload_make_sticky(const workload_config *config, const sticky_config *router,
+                                uint32_t experts, trace *out);
 
 /* Where token p of an endless stream over `count` items lies: each pass begins one item later. */
 static inline uint64_t workload_index(uint64_t p, uint64_t count)

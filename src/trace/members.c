@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* What an event's members must be: known experts, each once. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/status.h"
 #include "trace/trace_int.h"
 
-bool number_set_open(number_set *s)
+bool number_set_open(number_set *s, uint32_t size)
 {
-	s->stamp = alloc_zeroed(NUMBER_SET_SIZE, sizeof *s->stamp);
+	s->stamp = alloc_zeroed(size, sizeof *s->stamp);
 	s->now = 1;
+	s->size = size;
 	return s->stamp != NULL;
 }
 
@@ -19,11 +21,20 @@ void number_set_close(number_set *s)
 	s->stamp = NULL;
 }
 
+/* Old stamps must not look new when the count begins again. */
+void number_set_clear(number_set *s)
+{
+	if (++s->now)
+		return;
+	memset(s->stamp, 0, s->size * sizeof *s->stamp);
+	s->now = 1;
+}
+
 ufm_status member_check_open(member_check *m, uint32_t experts)
 {
 	m->limit = experts ? experts : TRACE_EXPERTS_MAX;
 	m->experts = experts;
-	return number_set_open(&m->seen) ? UFM_OK : UFM_ENOMEM;
+	return number_set_open(&m->seen, m->limit) ? UFM_OK : UFM_ENOMEM;
 }
 
 void member_check_close(member_check *m)

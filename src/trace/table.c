@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "trace/trace_int.h"
 
-#define CHUNK_NUMBERS 65536u
+#define CHUNK_NUMBERS 16384u
 /* Rows are as wide as the longest event, so one long event among short ones could ask for any size. */
 #define TABLE_BYTES_A_USE 12u
 #define TABLE_BYTES_FREE ((uint64_t)1 << 20)
@@ -26,7 +26,7 @@ ufm_status table_open(table_builder *b)
 {
 	memset(b, 0, sizeof *b);
 	b->index = alloc_zeroed(LAYERS_MAX, sizeof *b->index);
-	return b->index && number_set_open(&b->present) ? UFM_OK : UFM_ENOMEM;
+	return b->index && number_set_open(&b->present, LAYERS_MAX) ? UFM_OK : UFM_ENOMEM;
 }
 
 static void drop_first_chunk(table_builder *b)

@@ -8,18 +8,13 @@
 #include "trace/trace.h"
 
 /* ---- which numbers were seen since the last `number_set_clear`, in constant time */
-#define NUMBER_SET_SIZE 65536u
 typedef struct number_set {
-	uint64_t *stamp; /* [NUMBER_SET_SIZE] */
-	uint64_t now;
+	uint32_t *stamp; /* [size] */
+	uint32_t now, size;
 } number_set;
-bool number_set_open(number_set *s); /* false: UFM_ENOMEM */
+bool number_set_open(number_set *s, uint32_t size); /* false: UFM_ENOMEM */
 void number_set_close(number_set *s);
-
-static inline void number_set_clear(number_set *s)
-{
-	s->now++;
-}
+void number_set_clear(number_set *s);
 
 static inline bool number_set_has(const number_set *s, uint32_t number)
 {
@@ -84,7 +79,7 @@ typedef struct start_list {
 ufm_status start_list_add(start_list *l, uint64_t token);
 
 /* ---- a table whose events come one by one (table.c) */
-#define LAYERS_MAX NUMBER_SET_SIZE
+#define LAYERS_MAX 4096u
 typedef struct table_event {
 	uint32_t number; /* of the layer, as the file calls it */
 	uint32_t first, count;

@@ -410,6 +410,10 @@ def test_a_figure_has_a_line_for_each_phase(ufm):
     (["--workload", "text:"], "--workload", 2),
     (["--workload", "zipf:x"], "zipf", 2),
     (["--workload", "nothing"], "uniform", 2),
+    (["--workload", "sticky:olmoe"], "gpt-oss-20b, olmoe-1b-7b, qwen3-30b-a3b or 512-top-10", 2),
+    (["--workload", "sticky:0.5,1"], "sticky:OVERLAP,SKEW,DRIFT", 2),
+    (["--workload", "sticky:0.1,1,0", "--experts", "8", "--top-k", "4"],
+     "--workload: sticky overlap: found 0.1, expected 0.5", 2),
     (["-o", "xml"], "--output", 2),
     (["--backend", "no-such-backend"], "no-such-backend", 3),
     (["--workload", "text:missing.txt"], "missing.txt", 4),
@@ -482,6 +486,18 @@ def test_a_trace_of_objects_routes_as_an_array_does(ufm):
     hashes = {ufm.rows("--experts", "8", "--modes", "ufm", "--layers", "2", "--workload",
                        f"trace:t.{suffix}")[0]["output_hash"] for suffix in ("npy", "jsonl")}
     assert len(hashes) == 1
+
+
+def test_a_sticky_router_comes_back_to_its_experts(ufm):
+    """Half of the experts are resident: even routing would hit half of the time."""
+    row = ufm.rows("--experts", "32", "--modes", "ufm", "--layers", "2", "--d-model", "64",
+                   "--d-hidden", "16", "--vram-target", "400KiB", "--headroom", "0", "--backend",
+                   "cpu", "--cpu-assist", "off", "--workload", "sticky:gpt-oss-20b", "--batch", "1",
+                   "--seq", "1", "--warmup", "50", "--steps", "200")[0]
+    check_row(row)
+    assert row["top_k"] == 4 and row["uses"] == 2 * 4 * 200
+    share = row["slots"] / 64
+    assert 0 < share < 0.6 and row["resident_uses"] / row["uses"] > share + 0.1
 
 
 @pytest.mark.parametrize("content", [b"", b" \n\t \n"])

@@ -281,7 +281,7 @@ static void objects_that_are_refused(void **state)
 		{EVENT("\"experts\":[1],\"sequence\":null"), "expected a whole number"},
 		{EVENT("\"experts\":[]"), "found no expert in 1 tokens"},
 		{EVENT("\"experts\":[1]") "x", "line 2: byte 0: found 'x'"},
-		{TWO(65536, 0), "line 1: found layer 65536, expected less than 65536"},
+		{TWO(4096, 0), "line 1: found layer 4096, expected less than 4096"},
 		{TWO(0, 0) TWO(0, 0), "line 2: found layer 0 twice for one token"},
 		{TWO(0, 0) TWO(0, 1) TWO(0, 1), "line 3: found layer 0 twice for one token"},
 		{TWO(0, 0) TWO(1, 1), "line 2: found layer 1, expected one of the 1 that the first"},

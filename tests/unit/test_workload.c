@@ -218,17 +218,93 @@ static void test_trace(void **unused)
 	drop_file(spec);
 }
 
+/* Mean share of a token's experts in layer 0 that lane i had a step before. */
+static double kept(workload *w, uint32_t top_k, uint32_t steps, uint32_t experts)
+{
+	int32_t before[TOKENS * 8];
+	uint32_t found = 0;
+	for (uint64_t step = 0; step < steps; step++) {
+		workload_batch batch;
+		workload_step(w, step, &batch);
+		for (uint32_t i = 0; i < TOKENS * top_k; i++) {
+			assert_in_range(batch.ids[i], 0, experts - 1);
+			for (uint32_t j = i / top_k * top_k; step && j < (i / top_k + 1) * top_k; j++)
+				found += batch.ids[i] == before[j];
+		}
+		memcpy(before, batch.ids, TOKENS * top_k * sizeof *before);
+	}
+	return (double)found / ((steps - 1) * TOKENS * top_k);
+}
+
+/* In decode each lane is a sequence of its own; the router knows all experts of a run's bank. */
+static void test_sticky(void **unused)
+{
+	(void)unused;
+	workload *w = NULL;
+	workload_config config = {.spec = "sticky:gpt-oss-20b",
+	                          .seed = 7,
+	                          .d_model = D_MODEL,
+	                          .layers = 2,
+	                          .tokens = TOKENS,
+	                          .sequences = TOKENS,
+	                          .experts_min = 32};
+	assert_int_equal(workload_open(&config, &w), UFM_OK);
+	assert_int_equal(workload_top_k(w), 4);
+	assert_string_equal(workload_top_k_origin(w), "of the router's preset");
+	assert_true(workload_routes(w));
+	assert_false(workload_wraps(w, 2));
+	assert_true(workload_wraps(w, 1 << 20));
+	double share = kept(w, 4, 100, 32);
+	assert_true(share > 0.3 && share < 0.55);
+	assert_int_equal(workload_for_experts(w, 64), UFM_OK);
+	workload_batch batch;
+	uint32_t above = 0;
+	for (uint64_t step = 0; step < 50; step++) {
+		workload_step(w, step, &batch);
+		for (uint32_t i = 0; i < TOKENS * 4 * 2; i++)
+			above += batch.ids[i] >= 32;
+	}
+	assert_true(above > 50 * TOKENS * 2);
+	workload_close(w);
+	config.spec = "sticky:0.05,0,0";
+	assert_int_equal(workload_open(&config, &w), UFM_EINVAL);
+	assert_non_null(strstr(ufm_last_error(), "--workload: sticky overlap: found 0.05"));
+}
+
 static void test_wrong_specs(void **unused)
 {
 	(void)unused;
-	static const char *const wrong[] = {"",        "text",    "text:",    "trace:", "zipf",
-	                                    "zipf:",   "zipf:0",  "zipf:-1",  "zipf:x", "zipf:nan",
-	                                    "zipf:11", "Uniform", "uniform:1"};
+	static const char *const wrong[] = {"",
+	                                    "text",
+	                                    "text:",
+	                                    "trace:",
+	                                    "zipf",
+	                                    "zipf:",
+	                                    "zipf:0",
+	                                    "zipf:-1",
+	                                    "zipf:x",
+	                                    "zipf:nan",
+	                                    "zipf:11",
+	                                    "Uniform",
+	                                    "uniform:1",
+	                                    "sticky",
+	                                    "sticky:",
+	                                    "sticky:gpt",
+	                                    "sticky:0.5",
+	                                    "sticky:0.5,1",
+	                                    "sticky:0.5,1,0,",
+	                                    "sticky:1.1,1,0",
+	                                    "sticky:0.5,nan,0",
+	                                    "sticky:0.5,,0",
+	                                    "sticky:0.5,1,-0.1",
+	                                    "sticky:0x1,1,0"};
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
 		if (workload_check_spec(wrong[i]) != UFM_EINVAL)
 			fail_msg("'%s' was accepted", wrong[i]);
 	assert_int_equal(workload_check_spec("zipf:1.25"), UFM_OK);
 	assert_int_equal(workload_check_spec("text:a file"), UFM_OK);
+	assert_int_equal(workload_check_spec("sticky:0.5,0,1e-2"), UFM_OK);
+	assert_int_equal(workload_check_spec("sticky:512-top-10"), UFM_OK);
 }
 
 int main(void)
@@ -240,6 +316,7 @@ int main(void)
 		cmocka_unit_test(test_uniform_is_gaussian),
 		cmocka_unit_test(test_zipf_shares),
 		cmocka_unit_test(test_trace),
+		cmocka_unit_test(test_sticky),
 		cmocka_unit_test(test_wrong_specs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
