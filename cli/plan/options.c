@@ -8,6 +8,7 @@
 #include "cli/plan/routing.h"
 #include "cli/presets.h"
 #include "cli/rows.h"
+#include "trace/sticky.h"
 
 #define AT(member) .offset = offsetof(plan_config, member)
 
@@ -94,11 +95,15 @@ static const option_spec specs[] = {
      .type = OPTION_STRING,
      AT(workload),
      .value_name = "SPEC",
-     .fallback = "uniform",
-     .suggest = "uniform trace:",
+     .fallback = "sticky",
+     .suggest = "sticky uniform trace: sticky:gpt-oss-20b sticky:olmoe-1b-7b "
+                "sticky:qwen3-30b-a3b sticky:512-top-10",
      .check = routing_check,
-     .help = "Routing: trace:FILE (recorded, .npy or .jsonl) or uniform (every expert as likely as "
-             "any other)."},
+     .help = "Routing: sticky (made as a recorded or published router of the model's name or "
+             "nearest in size "
+             "does), sticky:" STICKY_PRESETS
+             ", sticky:OVERLAP,SKEW,DRIFT, trace:FILE (recorded, .npy or "
+             ".jsonl), or uniform (every expert as likely as any other)."},
 	{.name = "seed",
      .type = OPTION_U64,
      AT(seed),

@@ -8,6 +8,8 @@
 #include "base/size.h"
 #include "cli/text_table.h"
 
+#define CPU_WORSE 1.03
+
 static const char *gib(uint64_t bytes, char text[32])
 {
 	return size_format(bytes, text, 32);
@@ -193,6 +195,24 @@ static void print_step(FILE *to, const plan_report *r)
 	        100 * fmax(0, 1 - way->link_ns / way->step_ns));
 }
 
+/* What the CPU computes gets no slot, so with many hits it may cost more than it brings. */
+static void print_cpu(FILE *to, const plan_report *r)
+{
+	char text[32];
+	for (uint32_t i = 0; i < r->ladder->count; i++) {
+		const plan_point *p = &r->ladder->points[i];
+		if (!p->decode_cpu.known || p->decode.tokens_per_s < CPU_WORSE * p->decode_cpu.tokens_per_s)
+			continue;
+		fprintf(to,
+		        "- From %s on decode is faster with --cpu-assist off (%.0f instead of %.0f tok/s "
+		        "there): what the "
+		        "CPU computes gets no slot, and hits fall from %.3f to %.3f.\n",
+		        gib(p->target_bytes, text), p->decode.tokens_per_s, p->decode_cpu.tokens_per_s,
+		        p->decode.hit_rate, p->decode_cpu.hit_rate);
+		return;
+	}
+}
+
 double report_prefetch_ns(const point_way *way, uint32_t layers, double miss_ns, double recall,
                           double guesses)
 {
@@ -243,5 +263,6 @@ void report_plan(FILE *to, const plan_report *r)
 	print_binding(to, r);
 	print_whole(to, r);
 	print_step(to, r);
+	print_cpu(to, r);
 	print_prefetch(to, r);
 }

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "base/status.h"
+#include "cli/plan/routing_sticky.h"
 
 static const char *after(const char *text, const char *prefix)
 {
@@ -16,16 +17,28 @@ static const char *after(const char *text, const char *prefix)
 	return strncmp(text, prefix, length) == 0 && text[length] ? text + length : NULL;
 }
 
+/* "" for sticky alone; NULL: another router. */
+static const char *sticky_of(const char *text)
+{
+	return strcmp(text, "sticky") == 0 ? "" : after(text, "sticky:");
+}
+
 bool routing_is_given(const char *text)
 {
-	return after(text, "trace:") != NULL;
+	return after(text, "trace:") || sticky_of(text);
 }
 
 ufm_status routing_check(const char *text)
 {
+	const char *sticky = sticky_of(text);
 	if (strcmp(text, "uniform") == 0 || after(text, "trace:"))
 		return UFM_OK;
-	return status_fail(UFM_EINVAL, "found '%.60s', expected uniform or trace:FILE", text);
+	if (sticky)
+		return routing_sticky_check(sticky);
+	return status_fail(UFM_EINVAL,
+	                   "found '%.60s', expected sticky, sticky:PRESET, sticky:OVERLAP,SKEW,DRIFT, "
+	                   "trace:FILE or uniform",
+	                   text);
 }
 
 /* ---- every set of top_k experts is as likely as any other */
@@ -102,17 +115,19 @@ static ufm_status read_recorded(const routing_config *c, const char *path, trace
 
 ufm_status routing_open(const routing_config *c, trace *out)
 {
-	const char *path = after(c->spec, "trace:");
+	const char *path = after(c->spec, "trace:"), *sticky = sticky_of(c->spec);
 	if (path)
 		return read_recorded(c, path, out);
-	return make_uniform(c, out);
+	return sticky ? routing_sticky_make(c, sticky, out) : make_uniform(c, out);
 }
 
 void routing_words(const routing_config *c, char *words, size_t size)
 {
-	const char *path = after(c->spec, "trace:");
+	const char *path = after(c->spec, "trace:"), *sticky = sticky_of(c->spec);
 	if (path)
 		snprintf(words, size, "the routing recorded in %s", path);
+	else if (sticky)
+		routing_sticky_words(c, sticky, words, size);
 	else
 		snprintf(
 			words, size,

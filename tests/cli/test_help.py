@@ -63,7 +63,7 @@ def test_version(ufm, option):
     ([], "ufm --help"),
     (["bnech"], "did you mean 'bench'"),
     (["entirely-different"], "ufm --help"),
-    (["help", "plto"], "did you mean 'plot'"),
+    (["help", "plott"], "did you mean 'plot'"),
     (["bench", "--expert", "4"], "did you mean '--experts'"),
     (["bench", "--entirely-different"], "ufm bench --help"),
     (["bench", "operand"], "operand"),

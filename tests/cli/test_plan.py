@@ -9,7 +9,7 @@ import pytest
 from support import checkpoints
 
 SHAPE = ["--layers", "3", "--experts", "16", "--top-k", "2", "--d-model", "256", "--d-hidden", "512",
-         "--prompt", "32", "--headroom", "0"]
+         "--prompt", "32", "--headroom", "0", "--workload", "uniform"]
 MACHINE = ["--link-gbps", "50", "--hbm-gbps", "3000", "--dram-gbps", "100", "--gflops", "100000"]
 # The smallest of SHAPE's experts, gated and bf16.
 BLOCK = 3 * 256 * 512 * 2
@@ -150,6 +150,19 @@ def test_recorded_routing(ufm, tmp_path):
     assert uniform["decode_hit_rate"] < 0.8
 
 
+def test_made_routing(ufm):
+    half = [*SHAPE, *MACHINE, "--vram-target", "50%"]
+    uniform, = rows(ufm, *half)
+    sticky, = rows(ufm, *half, "--workload", "sticky")
+    assert sticky["decode_hit_rate"] > uniform["decode_hit_rate"] + 0.05
+    named, = rows(ufm, *half, "--workload", "sticky:0.3,1,0.05")
+    assert sticky["decode_hit_rate"] != named["decode_hit_rate"] > uniform["decode_hit_rate"]
+    for workload, words in (("sticky", "as that of gpt-oss-20b does"),
+                            ("sticky:qwen3-30b-a3b", "as that of qwen3-30b-a3b does"),
+                            ("sticky:0.3,1,0.05", "overlap 0.3, skew 1 and drift 0.05")):
+        assert words in ufm("plan", *half, "--workload", workload).stdout
+
+
 @pytest.mark.parametrize("change, words", [
     ({"top_k": 3}, "ranks"), ({"layers": 2}, "layers"), ({"experts": 32}, "expert id")])
 def test_recorded_routing_that_does_not_suit(ufm, tmp_path, change, words):
@@ -187,6 +200,8 @@ def test_a_bank_beyond_host_memory(ufm):
     ([*SHAPE, "--top-k", "17"], "--top-k"),
     ([*SHAPE, "--vram-target", "10GB"], "--vram-target"),
     ([*SHAPE, "--workload", "sometimes"], "--workload"),
+    ([*SHAPE, "--workload", "sticky:nobody"], "--workload"),
+    ([*SHAPE, "--workload", "sticky:2,1,0"], "--workload"),
     ([*SHAPE, "--policy", "min"], "--policy"),
     ([*SHAPE, "--batch", "4096", "--prompt", "65536"], "--batch x --prompt"),
     ([*SHAPE, "--prefetch-recall", "0.5"], "--prefetch-guesses"),
@@ -230,6 +245,17 @@ def test_against_rows_of_bench(ufm, phase, seq):
     assert found[0]["tokens_per_s"] > 0 and found[0]["phase"] == phase
     text = ufm("plan", "--against", "results/runs.jsonl", "results/summary.json").stdout
     assert "2 cases: " in text and "the number of slots exact in 2" in text
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_against_the_same_made_routing(ufm, batch):
+    """The router of the benchmark is made again from its seed: every hit."""
+    ended = ufm("bench", *BENCH, "--vram-target", "200KiB", "--phase", "decode", "--batch", batch,
+                "--workload", "sticky:0.5,1,0.05")
+    assert ended.returncode == 0, ended.stderr
+    found, = rows(ufm, "--against", "results/runs.jsonl")
+    assert found["hit_rate"] == pytest.approx(found["hit_rate_measured"])
+    assert 0 < found["hit_rate"] < 1
 
 
 def test_against_the_same_recorded_routing(ufm, tmp_path):

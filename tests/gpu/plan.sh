@@ -57,6 +57,7 @@ shapes_small() { # so slow a link that a machine's other work hardly shows; each
 	small=(--layers 2 --experts 24 --top-k 2 --d-model 512 --d-hidden 1024 --kind mlp-bias --dtype f32)
 	small_third=75MiB small_half=110MiB
 	common=(--headroom 0 --link-gbps 0.1) short=32 warmup=20 steps=80 trace_warmup=40 trace_steps=60 prefill_steps=8
+	limit_s[coarse_uniform]=150
 	stages=(machine fine_quarter fine_half fine_whole fine_batch coarse_third coarse_half coarse_batch
 		coarse_uniform small_third small_batch)
 }

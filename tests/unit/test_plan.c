@@ -329,7 +329,12 @@ static void routing_is_named(void **state)
 	(void)state;
 	assert_int_equal(routing_check("uniform"), UFM_OK);
 	assert_int_equal(routing_check("trace:x.npy"), UFM_OK);
+	assert_int_equal(routing_check("sticky"), UFM_OK);
+	assert_int_equal(routing_check("sticky:0.4,1,0"), UFM_OK);
+	assert_int_equal(routing_check("sticky:"), UFM_EINVAL);
 	assert_int_equal(routing_check("trace:"), UFM_EINVAL);
+	assert_true(routing_is_given("trace:x") && routing_is_given("sticky:olmoe-1b-7b"));
+	assert_false(routing_is_given("uniform"));
 	assert_int_equal(routing_check("zipf:1"), UFM_EINVAL);
 }
 
