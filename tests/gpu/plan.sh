@@ -45,21 +45,20 @@ shapes_full() {
 	fine=(--preset qwen3-30b-a3b) fine_quarter=14GiB fine_half=28GiB fine_whole=60GiB
 	coarse=(--preset gpt-oss-20b) coarse_third=13GiB coarse_half=19GiB
 	small=(--preset olmoe-1b-7b) small_third=5GiB small_half=7GiB
-	common=(--headroom 1GiB --math bf16) short=512 warmup=40 steps=30 prefill_steps=30 trace_warmup=100
+	fine_router=(--workload uniform) small_router=(--workload sticky:olmoe-1b-7b)
+	common=(--headroom 1GiB --math bf16) short=512 warmup=12 steps=10 prefill_steps=10 trace_warmup=100
 	trace_steps=200
 }
 
 shapes_small() { # so slow a link that a machine's other work hardly shows; each phase with steps of its own
 	fine=(--layers 4 --experts 32 --top-k 4 --d-model 512 --d-hidden 512 --kind gated --dtype bf16)
-	fine_quarter=52MiB fine_half=104MiB fine_whole=215MiB
+	fine_quarter=52MiB fine_half=104MiB fine_router=(--workload sticky:gpt-oss-20b)
 	coarse=(--layers 24 --experts 32 --top-k 4 --d-model 256 --d-hidden 512 --kind gated --dtype bf16)
 	coarse_third=200MiB coarse_half=320MiB
 	small=(--layers 2 --experts 24 --top-k 2 --d-model 512 --d-hidden 1024 --kind mlp-bias --dtype f32)
-	small_third=75MiB small_half=110MiB
-	common=(--headroom 0 --link-gbps 0.1) short=32 warmup=20 steps=80 trace_warmup=40 trace_steps=60 prefill_steps=8
-	limit_s[coarse_uniform]=150
-	stages=(machine fine_quarter fine_half fine_whole fine_batch coarse_third coarse_half coarse_batch
-		coarse_uniform small_third small_batch)
+	small_third=75MiB small_half=110MiB small_router=(--workload sticky:0.4,1,0.05)
+	common=(--headroom 0 --link-gbps 0.03) short=32 warmup=12 steps=24 trace_warmup=15 trace_steps=30 prefill_steps=3
+	stages=(machine fine_quarter fine_half fine_batch coarse_third coarse_half coarse_batch small_third small_batch)
 }
 
 shapes_full
@@ -73,13 +72,14 @@ measure() { # measure FOLDER BUDGET CPU-ASSIST BATCH OPTION-OF-BENCH...
 	UFM=$ufm RESULTS=$1 tools/record "$rows" --backend "$backend" --no-figures --modes ufm "${common[@]}" \
 		--vram-target "$2" --cpu-assist "$3" --batch "$4" "${@:5}"
 }
-both_phases() { # of one filled bank, unless prefill takes so long that it gets fewer steps
+# Of one filled bank, unless prefill takes so long that it gets fewer steps.
+both_phases() { # both_phases FOLDER BUDGET CPU-ASSIST OPTION-OF-BENCH...
 	if [ "$prefill_steps" = "$steps" ]; then
 		measure "$1" "$2" "$3" 1 --phase decode,prefill --seq "$short" --warmup "$warmup" --steps "$steps" "${@:4}"
 		return
 	fi
 	decode "$1" "$2" "$3" 1 "${@:4}" || return 1
-	rows=rows_prefill measure "$1" "$2" "$3" 1 --phase prefill --seq "$short" --warmup 2 --steps "$prefill_steps" \
+	rows=rows_prefill measure "$1" "$2" "$3" 1 --phase prefill --seq "$short" --warmup 1 --steps "$prefill_steps" \
 		"${@:4}"
 }
 decode() { measure "$1" "$2" "$3" "$4" --phase decode --warmup "$warmup" --steps "$steps" "${@:5}"; }
@@ -92,19 +92,19 @@ recorded() {
 		--steps "$trace_steps" "${coarse[@]}"
 }
 
-run_fine_quarter() { both_phases "$1" "$fine_quarter" off "${fine[@]}"; }
-run_fine_half() { both_phases "$1" "$fine_half" off "${fine[@]}"; }
-run_fine_whole() { both_phases "$1" "$fine_whole" off "${fine[@]}"; }
-run_fine_cpu() { both_phases "$1" "$fine_quarter" auto "${fine[@]}"; }
-run_fine_batch() { decode "$1" "$fine_half" off 4 "${fine[@]}"; }
+run_fine_quarter() { both_phases "$1" "$fine_quarter" off "${fine[@]}" "${fine_router[@]}"; }
+run_fine_half() { both_phases "$1" "$fine_half" off "${fine[@]}" "${fine_router[@]}"; }
+run_fine_whole() { both_phases "$1" "$fine_whole" off "${fine[@]}" "${fine_router[@]}"; }
+run_fine_cpu() { both_phases "$1" "$fine_quarter" auto "${fine[@]}" "${fine_router[@]}"; }
+run_fine_batch() { decode "$1" "$fine_half" off 4 "${fine[@]}" "${fine_router[@]}"; }
 run_coarse_third() { recorded "$1" "$coarse_third" off 1; }
 run_coarse_half() { recorded "$1" "$coarse_half" off 1; }
 run_coarse_cpu() { recorded "$1" "$coarse_third" auto 1; }
 run_coarse_batch() { recorded "$1" "$coarse_half" off 4; }
 run_coarse_uniform() { both_phases "$1" "$coarse_half" off "${coarse[@]}"; }
-run_small_third() { both_phases "$1" "$small_third" off "${small[@]}"; }
-run_small_cpu() { both_phases "$1" "$small_half" auto "${small[@]}"; }
-run_small_batch() { decode "$1" "$small_half" off 4 "${small[@]}"; }
+run_small_third() { both_phases "$1" "$small_third" off "${small[@]}" "${small_router[@]}"; }
+run_small_cpu() { both_phases "$1" "$small_half" auto "${small[@]}" "${small_router[@]}"; }
+run_small_batch() { decode "$1" "$small_half" off 4 "${small[@]}" "${small_router[@]}"; }
 
 against() { # against FORMAT
 	local rows=("$results"/*/rows*/runs.jsonl) told=()
