@@ -224,6 +224,8 @@ static void budgets_are_listed_or_chosen(void **state)
 
 /* ---- the walk */
 
+#define STEPS 100
+
 static void make_routing(const plan_shape *shape, uint64_t tokens, trace *out)
 {
 	const routing_config config = {
@@ -232,8 +234,10 @@ static void make_routing(const plan_shape *shape, uint64_t tokens, trace *out)
 	assert_int_equal(out->tokens, tokens);
 }
 
-static walk_result walk_slots(uint32_t slots, uint32_t tokens, bool cpu, double *step_ns)
+/* Its steps add up to the sum. */
+static walk_result walk_slots(uint32_t slots, uint32_t tokens, bool cpu)
 {
+	double step_ns[STEPS], sum_ns = 0;
 	plan_shape shape;
 	division d;
 	budget b;
@@ -256,11 +260,14 @@ static walk_result walk_slots(uint32_t slots, uint32_t tokens, bool cpu, double 
 	                            .piece_rows = division_piece_rows(&d),
 	                            .preload = true};
 	const walk_phase phase = {
-		.routing = &routing, .tokens = tokens, .warmup = 50, .steps = 100, .step_ns = step_ns};
+		.routing = &routing, .tokens = tokens, .warmup = 50, .steps = STEPS, .step_ns = step_ns};
 	assert_int_equal(walk_open(&config, &w), UFM_OK);
 	assert_int_equal(walk_run(w, &phase, &result), UFM_OK);
 	walk_close(w);
 	trace_close(&routing);
+	for (int i = 0; i < STEPS; i++)
+		sum_ns += step_ns[i];
+	near(result.sum.ns, sum_ns);
 	return result;
 }
 
@@ -268,27 +275,22 @@ static void all_that_is_demanded_gets_a_path(void **state)
 {
 	(void)state;
 	for (uint32_t slots = 2; slots <= LAYERS * EXPERTS; slots += 5) {
-		double step_ns[100], sum_ns = 0;
-		walk_result off = walk_slots(slots, 1, false, step_ns),
-					on = walk_slots(slots, 1, true, NULL);
-		assert_int_equal(off.steps, 100);
-		assert_int_equal(off.uses, 100 * LAYERS * 2);
+		walk_result off = walk_slots(slots, 1, false), on = walk_slots(slots, 1, true);
+		assert_int_equal(off.steps, STEPS);
+		assert_int_equal(off.uses, STEPS * LAYERS * 2);
 		assert_int_equal(off.hits + off.streamed, off.uses);
 		assert_int_equal(off.on_cpu, 0);
 		assert_int_equal(on.hits + on.streamed + on.on_cpu, on.uses);
 		assert_true(slots > 12 || on.on_cpu > 0);
-		for (int i = 0; i < 100; i++)
-			sum_ns += step_ns[i];
-		near(off.sum.ns, sum_ns);
 	}
 }
 
 static void everything_resident_misses_nothing(void **state)
 {
 	(void)state;
-	walk_result r = walk_slots(LAYERS * EXPERTS, 3, true, NULL);
+	walk_result r = walk_slots(LAYERS * EXPERTS, 3, true);
 	assert_int_equal(r.hits, r.uses);
-	assert_int_equal(r.whole_calls, 100 * LAYERS);
+	assert_int_equal(r.whole_calls, STEPS * LAYERS);
 	assert_true(r.sum.link_ns <= 0);
 }
 
@@ -296,7 +298,7 @@ static void everything_resident_misses_nothing(void **state)
 static void a_sweep_keeps_its_slots(void **state)
 {
 	(void)state;
-	walk_result r = walk_slots(12, 16, false, NULL);
+	walk_result r = walk_slots(12, 16, false);
 	double hits = (double)r.hits / (double)r.steps;
 	assert_true(hits > 6 && hits <= 14); /* a granule has room for up to two more */
 }
