@@ -56,7 +56,7 @@ shapes_small() { # so slow a link that a machine's other work hardly shows; each
 	coarse=(--layers 24 --experts 32 --top-k 4 --d-model 256 --d-hidden 512 --kind gated --dtype bf16)
 	coarse_third=200MiB coarse_half=320MiB
 	small=(--layers 2 --experts 24 --top-k 2 --d-model 512 --d-hidden 1024 --kind mlp-bias --dtype f32)
-	small_third=75MiB small_half=110MiB small_router=(--workload 'sticky:0.4,1,0.05')
+	small_third=40MiB small_half=60MiB small_router=(--workload 'sticky:0.4,1,0.05')
 	common=(--headroom 0 --link-gbps 0.03) short=32 warmup=12 steps=24 trace_warmup=15 trace_steps=30 prefill_steps=3
 	limit_s[coarse_batch]=150 limit_s[small_third]=90 limit_s[small_batch]=90
 	stages=(machine fine_quarter fine_half fine_batch coarse_third coarse_half coarse_batch small_third small_batch)
