@@ -2,6 +2,8 @@
 /* ufm plot: draws the figures of a results folder. */
 #include "cli/plot.h"
 
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -11,6 +13,7 @@
 #include "cli/gnuplot.h"
 #include "cli/message.h"
 #include "cli/plot_figures.h"
+#include "cli/plot_replay.h"
 
 static const figure *const figures[] = {&figure_throughput, &figure_memory, &figure_timeline};
 #define FIGURE_COUNT (sizeof figures / sizeof figures[0])
@@ -32,7 +35,8 @@ static ufm_status write_figure(const figure *f, const plot_rows *rows, const cha
 	return status;
 }
 
-ufm_status plot_folder(const char *folder)
+/* The figures of ufm bench. */
+static ufm_status plot_runs(const char *folder)
 {
 	plot_rows rows;
 	ufm_status status = plot_rows_read(folder, &rows);
@@ -40,10 +44,49 @@ ufm_status plot_folder(const char *folder)
 		return status;
 	for (size_t i = 0; !status && i < FIGURE_COUNT; i++)
 		status = write_figure(figures[i], &rows, folder);
+	plot_rows_free(&rows);
 	for (size_t i = 0; !status && i < FIGURE_COUNT; i++)
 		status = gnuplot_draw(folder, figures[i]->name);
-	plot_rows_free(&rows);
 	return status;
+}
+
+/* What may lie in a results folder. */
+static const struct {
+	const char *rows, *figures[FIGURE_COUNT];
+	ufm_status (*draw)(const char *folder);
+} kinds[] = {
+	{"runs.jsonl", {"throughput", "memory", "timeline"}, plot_runs},
+	{"replay.jsonl", {"hit_rate"}, plot_replay},
+};
+#define KIND_COUNT (sizeof kinds / sizeof kinds[0])
+
+static bool has_rows(const char *folder, size_t kind)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%.3900s/%s", folder, kinds[kind].rows);
+	return access(path, F_OK) == 0;
+}
+
+ufm_status plot_folder(const char *folder)
+{
+	ufm_status status = UFM_OK;
+	bool any = false;
+	for (size_t i = 0; i < KIND_COUNT && !status; i++) {
+		if (!has_rows(folder, i))
+			continue;
+		status = kinds[i].draw(folder);
+		any = true;
+	}
+	/* Its message says what was expected. */
+	return any ? status : plot_runs(folder);
+}
+
+static void print_figures(const char *folder)
+{
+	for (size_t i = 0; i < KIND_COUNT; i++)
+		for (size_t j = 0; j < FIGURE_COUNT && kinds[i].figures[j] && has_rows(folder, i); j++)
+			printf("%s/%s.png\n%s/%s.svg\n", folder, kinds[i].figures[j], folder,
+			       kinds[i].figures[j]);
 }
 
 static const option_table plot_options = {
@@ -66,8 +109,7 @@ static int plot_run(int argc, char *argv[])
 	status = plot_folder(folder);
 	if (status)
 		return message_status("plot", status);
-	for (size_t i = 0; i < FIGURE_COUNT; i++)
-		printf("%s/%s.png\n%s/%s.svg\n", folder, figures[i]->name, folder, figures[i]->name);
+	print_figures(folder);
 	return command_finish(&plot_options, CLI_OK);
 }
 

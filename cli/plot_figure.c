@@ -46,8 +46,7 @@ uint32_t figure_mode_look(const plot_rows *rows, uint32_t mode)
 	return look;
 }
 
-/* Text for a single-quoted string of gnuplot. */
-static void quoted(FILE *to, const char *text)
+void figure_quoted(FILE *to, const char *text)
 {
 	for (; *text; text++) {
 		unsigned char c = (unsigned char)*text;
@@ -59,23 +58,19 @@ static void quoted(FILE *to, const char *text)
 }
 
 /* Labels instead of the figure's title: two sizes, and no mark-up to escape in a device's name. */
-static void titles(FILE *to, const char *title, unsigned height_px, const plot_rows *rows)
+static void titles(FILE *to, const char *title, const char *below, unsigned height_px)
 {
 	fprintf(to, "set label 1 '%s' at screen 0.5,%.4f center font ',24' noenhanced\n", title,
 	        1 - 34.0 / height_px);
-	fprintf(to, "set label 2 '%s", *rows->backend ? "backend " : "");
-	quoted(to, rows->backend);
-	fputs(*rows->device ? ", device " : "", to);
-	quoted(to, rows->device);
-	if (rows->link_gbps > 0)
-		fprintf(to, "; emulated link, %g GB/s each way", rows->link_gbps);
+	fputs("set label 2 '", to);
+	figure_quoted(to, below);
 	fprintf(to, "' at screen 0.5,%.4f center font ',18' noenhanced textcolor rgb '#333333'\n",
 	        1 - 72.0 / height_px);
 }
 
 /* The same commands draw both formats; sizes are chosen for reading at half a page's width. */
-void figure_begin(FILE *to, const char *name, const char *title, unsigned height_px,
-                  const plot_rows *rows)
+void figure_frame(FILE *to, const char *name, const char *title, const char *below,
+                  unsigned height_px)
 {
 	static const char terminal[] =
 		"if (format eq '%s') { set terminal %s size 1400,%u font 'DejaVu Sans,20' "
@@ -96,7 +91,18 @@ void figure_begin(FILE *to, const char *name, const char *title, unsigned height
 	        "set border 3 lw 1.5\n"
 	        "set tics nomirror out\n",
 	        name);
-	titles(to, title, height_px, rows);
+	titles(to, title, below, height_px);
+}
+
+void figure_begin(FILE *to, const char *name, const char *title, unsigned height_px,
+                  const plot_rows *rows)
+{
+	char below[256], link[64] = "";
+	if (rows->link_gbps > 0)
+		snprintf(link, sizeof link, "; emulated link, %g GB/s each way", rows->link_gbps);
+	snprintf(below, sizeof below, "%s%s%s%s%s", *rows->backend ? "backend " : "", rows->backend,
+	         *rows->device ? ", device " : "", rows->device, link);
+	figure_frame(to, name, title, below, height_px);
 }
 
 void figure_end(FILE *to)

@@ -16,10 +16,15 @@ typedef struct figure {
 extern const figure figure_throughput, figure_memory, figure_timeline;
 
 /* Shared by the scripts: everything up to the figure's own settings; the end of the loop over PNG
- * and SVG. title: what is shown; below it the backend and, if emulated, the link are named. */
+ * and SVG. title: what is shown; below it stands what it was measured on, in figure_begin the backend and, if
+ * emulated, the link. */
+void figure_frame(FILE *to, const char *name, const char *title, const char *below,
+                  unsigned height_px);
 void figure_begin(FILE *to, const char *name, const char *title, unsigned height_px,
                   const plot_rows *rows);
 void figure_end(FILE *to);
+/* Text within a single-quoted string. */
+void figure_quoted(FILE *to, const char *text);
 /* The x axis of the sweeps: a tick for every number of experts, with the size of the bank. Above the
  * axes there is room for `key_entries` in the legend. */
 void figure_experts_axis(FILE *to, const plot_rows *rows, uint32_t key_entries);

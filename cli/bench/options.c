@@ -208,7 +208,7 @@ static const option_spec specs[] = {
      .zero_word = "auto",
      .min = 1,
      .max = 65536,
-     .help = "Slots that serve as the ring; auto: 4, or for blocks below 4 MiB room for four "
+     .help = "Slots that serve as the ring; auto: 4, or for blocks up to 2 MiB room for four "
              "copies of several, at most an eighth of all slots."},
 	MODE_OPTION_BACKEND(offsetof(bench_config, backend)),
 	{.name = "link-gbps",

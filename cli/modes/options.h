@@ -23,9 +23,10 @@ ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint
 #define MODE_OPTION_POLICY(at) \
 	{ \
 		.name = "policy", .type = OPTION_STRING, .offset = (at), .value_name = "NAME", \
-		.fallback = POLICY_DEFAULT_NAME, .suggest = "cycle freq lru fifo", \
+		.fallback = POLICY_DEFAULT_NAME, .suggest = "cycle freq lru fifo lfu s3fifo sieve cost", \
 		.check = mode_check_policy, \
-		.help = "Who leaves when ufm needs a slot: cycle, freq, lru or fifo." \
+		.help = "Who leaves when ufm needs a slot: cycle, freq, lru, fifo, lfu, s3fifo, sieve or " \
+		        "cost." \
 	}
 
 #define MODE_OPTION_BACKEND(at) \

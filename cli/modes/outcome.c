@@ -12,7 +12,7 @@ static const char *option_of(placement_mode mode, ufm_status cause, const char *
 {
 	if (strncmp(line, "ring_slots", 10) == 0)
 		return "--ring: ";
-	if (strncmp(line, "vram-limit", 10) == 0)
+	if (strncmp(line, "vram-limit", 10) == 0 || strncmp(line, "math:", 5) == 0)
 		return "--";
 	if (mode == MODE_UFM)
 		return cause == UFM_EBUDGET || cause == UFM_EDEVMEM ? "--vram-target: " : "";

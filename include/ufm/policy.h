@@ -33,6 +33,8 @@
 extern "C" {
 #endif
 
+/* Raised when a table or a rule changes. A field at the end of ufm_policy_config does not raise it: who
+ * reads one looks at struct_size first. */
 #define UFM_POLICY_ABI 2u
 #define UFM_POLICY_HEADER(policy_name) \
 	.abi_version = UFM_POLICY_ABI, .struct_size = sizeof(ufm_policy), .name = (policy_name)
@@ -53,6 +55,10 @@ typedef struct ufm_policy_config {
 	uint32_t layers, experts;
 	uint32_t places; /* main slots at most, >= 1; a cache that is resized may have fewer, even 0 */
 	uint64_t seed;
+	/* [layers * experts], read by create alone: what a reload of the key costs for each byte of the
+	 * place that it takes, relative to each other, e.g. ns a byte; finite, > 0. Where all places have
+	 * one size that is what its whole reload costs. NULL: all alike. */
+	const float *cost;
 } ufm_policy_config;
 
 typedef struct ufm_policy_use {
@@ -69,7 +75,7 @@ typedef struct ufm_policy {
 	uint32_t flags;
 	const char *source; /* the algorithm's origin, one line */
 
-	/* All memory is taken here. UFM_ENOMEM. */
+	/* All memory is taken here. UFM_ENOMEM; UFM_EINVAL: a cost is not finite and > 0. */
 	ufm_status (*create)(const ufm_policy_config *config, void **state);
 	void (*destroy)(void *state);
 	void (*event)(void *state, uint32_t layer);

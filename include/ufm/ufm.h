@@ -289,7 +289,7 @@ typedef struct ufm_engine_config {
 	const char *policy;         /* "cycle" (default), "freq", "lru", "fifo" */
 	uint32_t slots_max;         /* 0: as many as the budget holds */
 	uint32_t ring_slots;   /* of the slots, how many serve as the ring; default 4, or for blocks
-	                               below 4 MiB, of which a copy brings several, up to slots / 8 */
+	                               up to 2 MiB, of which a copy brings several, up to slots / 8 */
 	uint32_t resident_all; /* 1: every expert gets a slot, or opening fails (UFM_EDEVMEM) */
 	uint32_t poison_free_slots; /* 1: fill a slot with NaN before it is refilled (debugging) */
 	/* layer level; max_tokens = 0 makes a pager-only engine */

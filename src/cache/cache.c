@@ -55,7 +55,7 @@ static ufm_status take_memory(cache *c)
 	return c->slots && c->slot_of && c->members && c->locked ? UFM_OK : UFM_ENOMEM;
 }
 
-static ufm_status open_policy(cache *c, uint64_t seed)
+static ufm_status open_policy(cache *c, const cache_config *from)
 {
 	ufm_policy_config config;
 
@@ -63,7 +63,8 @@ static ufm_status open_policy(cache *c, uint64_t seed)
 	config.layers = c->layers;
 	config.experts = c->experts;
 	config.places = c->slots_max;
-	config.seed = seed;
+	config.seed = from->seed;
+	config.cost = from->cost;
 	return c->policy->create(&config, &c->policy_state);
 }
 
@@ -100,7 +101,7 @@ ufm_status cache_open(const cache_config *config, cache **out)
 	c->members_lock = !(config->policy->flags & UFM_POLICY_OFFLINE);
 	status = take_memory(c);
 	if (!status)
-		status = open_policy(c, config->seed);
+		status = open_policy(c, config);
 	if (status) {
 		cache_close(c);
 		return status;
@@ -129,14 +130,6 @@ static uint32_t member_key(const cache *c, uint32_t layer, const cache_member *m
 {
 	assert(layer < c->layers && member->expert < c->experts);
 	return layer * c->experts + member->expert;
-}
-
-void cache_update_lock(cache *c, uint32_t key)
-{
-	uint32_t index = c->slot_of[key];
-	bool pinned = index != SLOT_NONE && slot_at(c, index)->view.pins > 0;
-
-	c->locked[key] = pinned || (c->members_lock && c->members[key] > 0);
 }
 
 static void tell_policy(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
@@ -175,10 +168,12 @@ void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, ui
 		uint32_t key = member_key(c, layer, &members[i]);
 
 		c->members[key]++;
-		cache_update_lock(c, key);
+		/* Pinned or not; if members do not lock, nothing has changed. */
+		if (c->members_lock)
+			c->locked[key] = 1;
 	}
 	tell_policy(c, layer, members, n);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n && c->ring.count; i++)
 		offer_place(c, member_key(c, layer, &members[i]));
 	c->events++;
 }

@@ -37,6 +37,7 @@ typedef struct cache_config {
 	uint32_t layers, experts;
 	const ufm_policy *policy;
 	uint64_t seed;
+	const float *cost; /* [layers * experts], for the policy; NULL: all reloads cost alike */
 } cache_config;
 
 /* The ring that suits a number of slots: `wanted` (0: 4), but at most half of the slots, at least 2,

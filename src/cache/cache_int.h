@@ -48,7 +48,13 @@ void slot_list_replace(cache *c, slot_list *list, uint32_t index, uint32_t other
 void slot_list_empty_slots(cache *c);
 
 /* Brings locked[key] up to date with the key's pins and memberships. */
-void cache_update_lock(cache *c, uint32_t key);
+static inline void cache_update_lock(cache *c, uint32_t key)
+{
+	uint32_t index = c->slot_of[key];
+	bool pinned = index != SLOT_NONE && slot_at(c, index)->view.pins > 0;
+
+	c->locked[key] = pinned || (c->members_lock && c->members[key] > 0);
+}
 
 /* The oldest ring slot that is free, or has no pins and, without members_too, a tenant that no
  * current event demands; or SLOT_NONE. */

@@ -7,9 +7,9 @@
  * launched, so that the CPU need not wait for launches. The order of starts and launches never depends
  * on time; only how many there are does, and with a fixed share not even that.
  *
- * Inputs of the CPU are written to page-locked memory by the device: all tokens of a small call while their ids
- * are on the way, the rows of the misses that it may take for a larger one. Its outputs are brought into the row table by the device's gather, which does not queue behind
- * the copies of experts.
+ * Inputs of the CPU are written to page-locked memory by the device: all tokens of a small call while
+ * their ids are on the way, the rows of the misses that it may take for a larger one. Its outputs are
+ * brought into the row table by the device's gather, which does not queue behind the copies of experts.
  */
 #include <sched.h>
 #include <string.h>
@@ -32,7 +32,8 @@ typedef struct assisted {
 	uint32_t started;   /* the next miss to be copied; those before it, from at.streamed on, are not
 	                     * launched yet */
 	bool slots_busy;    /* the next copy waits for a launch to free a slot */
-	uint32_t candidate; /* demands from here on have their input in cpu->x */
+	uint32_t candidate; /* demands from here on may be the CPU's: their input is in cpu->x */
+	bool may_take;      /* there is one, or only its cost forbids it */
 	uint32_t
 		first_row; /* of the first candidate: row 0 of cpu->y, and of cpu->x after offered tokens */
 	uint64_t inputs; /* the mark that they are written */
@@ -118,7 +119,10 @@ static void choose_candidates(assisted *s)
 		uint64_t each_ns = cost_of(&s->cpu->cost, d->tokens);
 		rows += d->tokens;
 		cpu_ns += each_ns;
-		if (rows > s->cpu->rows_max || !is_worth_it(s, each_ns) || (n && !within_reach(s, cpu_ns)))
+		if (rows > s->cpu->rows_max)
+			break;
+		s->may_take = true;
+		if (!is_worth_it(s, each_ns) || (n && !within_reach(s, cpu_ns)))
 			break;
 		s->candidate--;
 	}
@@ -419,7 +423,7 @@ static void account(assisted *s)
 		double pace = (double)totals.busy_ns / (double)s->worked_ns;
 		s->cpu->pace = s->cpu->pace > 0 ? (7 * s->cpu->pace + pace) / 8 : pace;
 	}
-	if (totals.experts == 0)
+	if (totals.experts == 0 && s->may_take)
 		cost_doubt(&s->cpu->cost);
 }
 

@@ -70,12 +70,13 @@ static ufm_status copy_next(probe *p)
 	return status;
 }
 
-static void note_end(side *s, uint64_t now_ns)
+/* Of experts that overlap, a later one may have ended first. */
+static void note_end(side *s, uint64_t end_ns)
 {
 	s->ended++;
-	s->last_ns = now_ns;
+	s->last_ns = end_ns > s->last_ns ? end_ns : s->last_ns;
 	if (s->ended == 1)
-		s->first_ns = now_ns;
+		s->first_ns = end_ns;
 }
 
 /* The device's own times: this thread may see an end late, and the next one soon after. */

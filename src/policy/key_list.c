@@ -9,6 +9,7 @@
 ufm_status key_list_init(key_list *list, uint32_t keys)
 {
 	list->oldest = list->youngest = UFM_KEY_NONE;
+	list->count = 0;
 	list->older = alloc_zeroed(keys, sizeof *list->older);
 	list->younger = alloc_zeroed(keys, sizeof *list->younger);
 	list->linked = alloc_zeroed(keys, sizeof *list->linked);
@@ -37,6 +38,7 @@ void key_list_append(key_list *list, uint32_t key)
 		list->younger[list->youngest] = key;
 	list->youngest = key;
 	list->linked[key] = 1;
+	list->count++;
 }
 
 void key_list_unlink(key_list *list, uint32_t key)
@@ -53,4 +55,5 @@ void key_list_unlink(key_list *list, uint32_t key)
 	else
 		list->older[younger] = older;
 	list->linked[key] = 0;
+	list->count--;
 }

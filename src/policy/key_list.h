@@ -10,6 +10,7 @@
 
 typedef struct key_list {
 	uint32_t oldest, youngest; /* UFM_KEY_NONE: empty */
+	uint32_t count;
 	uint32_t *older, *younger; /* [keys]; neighbours of a linked key */
 	uint8_t *linked;           /* [keys] */
 } key_list;

@@ -2,7 +2,7 @@
 /* The offline bounds: whose next use is farthest leaves. `min` admits every newcomer; `min-bypass`
  * lets one pass whose own next use is farther still. */
 #include "base/alloc.h"
-#include "policy/key_set.h"
+#include "policy/key_heap.h"
 #include "policy/registry.h"
 
 /*
@@ -20,7 +20,7 @@
  * The cache locks no members for a bound, so min spares those of the current event itself.
  */
 typedef struct min_state {
-	key_set inserted;
+	key_heap inserted;    /* the farthest next use first */
 	uint64_t *next_event; /* [keys] */
 	uint64_t *used_at;    /* [keys]; 1 + number of the last event that demanded it */
 } min_state;
@@ -31,7 +31,7 @@ static void min_destroy(void *state)
 
 	if (!m)
 		return;
-	key_set_free(&m->inserted);
+	key_heap_free(&m->inserted);
 	alloc_free(m->next_event);
 	alloc_free(m->used_at);
 	alloc_free(m);
@@ -44,7 +44,7 @@ static ufm_status min_create(const ufm_policy_config *config, void **state)
 
 	if (!m)
 		return UFM_ENOMEM;
-	if (key_set_init(&m->inserted, config->places, keys) != UFM_OK)
+	if (key_heap_init(&m->inserted, config->places, keys) != UFM_OK)
 		goto fail;
 	m->next_event = alloc_zeroed(keys, sizeof *m->next_event);
 	m->used_at = alloc_zeroed(keys, sizeof *m->used_at);
@@ -63,49 +63,40 @@ static void min_event(void *state, uint32_t layer)
 	(void)layer;
 }
 
+static key_rank rank_of(const min_state *m, uint32_t key)
+{
+	return (key_rank){.rank = UFM_NEVER - m->next_event[key]};
+}
+
 static void min_use(void *state, uint32_t key, const ufm_policy_use *use)
 {
 	min_state *m = state;
 
 	m->next_event[key] = use->next_event;
 	m->used_at[key] = use->event + 1;
+	if (key_heap_has(&m->inserted, key))
+		key_heap_set(&m->inserted, key, rank_of(m, key));
 }
 
 static void min_insert(void *state, uint32_t key)
 {
 	min_state *m = state;
 
-	key_set_add(&m->inserted, key);
+	key_heap_add(&m->inserted, key, rank_of(m, key));
 }
 
 static void min_remove(void *state, uint32_t key)
 {
 	min_state *m = state;
 
-	key_set_drop(&m->inserted, key);
-}
-
-/* spared_at: keys used at that event do not count; 0: all count, as no key was used at 0. */
-static uint32_t farthest(const min_state *m, const uint8_t *locked, uint64_t spared_at)
-{
-	uint32_t victim = UFM_KEY_NONE;
-
-	for (uint32_t i = 0; i < m->inserted.count; i++) {
-		uint32_t key = m->inserted.members[i];
-
-		if (locked[key] || (spared_at && m->used_at[key] == spared_at))
-			continue;
-		if (victim == UFM_KEY_NONE || m->next_event[key] > m->next_event[victim])
-			victim = key;
-	}
-	return victim;
+	key_heap_drop(&m->inserted, key);
 }
 
 static uint32_t min_bypass_victim(void *state, uint32_t newcomer, const uint8_t *locked,
                                   bool lingering)
 {
 	const min_state *m = state;
-	uint32_t victim = farthest(m, locked, 0);
+	uint32_t victim = key_heap_least(&m->inserted, locked, NULL, 0);
 
 	(void)lingering;
 	if (victim == UFM_KEY_NONE || newcomer == UFM_KEY_NONE)
@@ -121,7 +112,7 @@ static uint32_t min_victim(void *state, uint32_t newcomer, const uint8_t *locked
 	uint32_t victim = UFM_KEY_NONE;
 
 	if (!lingering && newcomer != UFM_KEY_NONE)
-		victim = farthest(m, locked, m->used_at[newcomer]);
+		victim = key_heap_least(&m->inserted, locked, m->used_at, m->used_at[newcomer]);
 	return victim != UFM_KEY_NONE ? victim : min_bypass_victim(state, newcomer, locked, lingering);
 }
 

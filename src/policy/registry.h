@@ -7,14 +7,15 @@
 
 #define POLICY_DEFAULT_NAME "cycle"
 
-/* NULL or "default": the default. NULL for an unknown name. */
+/* NULL or "default": the default. "layer-cycle" is another name of cycle, by what it knows. NULL for an
+ * unknown name. */
 const ufm_policy *policy_find(const char *name);
 /* index from 0; NULL past the end. */
 const ufm_policy *policy_at(uint32_t index);
 /* "cycle, freq, lru, …" for messages: the policies without (offline: or with) UFM_POLICY_OFFLINE. */
 const char *policy_names(bool offline);
 
-extern const ufm_policy policy_cycle, policy_freq, policy_lru, policy_fifo, policy_min,
-	policy_min_bypass;
+extern const ufm_policy policy_cycle, policy_freq, policy_lru, policy_fifo, policy_lfu,
+	policy_s3fifo, policy_sieve, policy_cost, policy_min, policy_min_bypass;
 
 #endif

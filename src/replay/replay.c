@@ -12,7 +12,8 @@
 typedef struct replay {
 	const replay_config *config;
 	lanes lanes;
-	future future;
+	future own;
+	const future *future; /* NULL: the policy needs none */
 	event_scratch scratch;
 	cache **caches; /* [cache_count]: one a layer, or one */
 	uint32_t cache_count;
@@ -49,8 +50,11 @@ static ufm_status open_caches(replay *r)
 	ufm_status status = UFM_OK;
 
 	r->ring = config.ring;
-	for (uint32_t i = 0; i < r->cache_count && status == UFM_OK; i++)
+	for (uint32_t i = 0; i < r->cache_count && status == UFM_OK; i++) {
+		if (c->cost)
+			config.cost = c->cost + (uint64_t)i * c->trace->experts;
 		status = cache_open(&config, &r->caches[i]);
+	}
 	return status;
 }
 
@@ -64,19 +68,33 @@ static ufm_status empty_caches(replay *r)
 
 static void read_future(replay *r, uint32_t n)
 {
-	const uint32_t *next = r->future.next + r->read;
+	const uint32_t *next = r->future->next + r->read;
 
 	for (uint32_t i = 0; i < n; i++)
 		r->lanes.members[i].next_event = next[i] == UINT32_MAX ? UFM_NEVER : next[i];
 	r->read += n;
 }
 
-static ufm_status run_event(replay *r, uint32_t layer, uint32_t n, uint32_t *hits)
+static void observe(const replay *r, const replay_event *event)
+{
+	const replay_observer *observer = r->config->observer;
+
+	if (observer)
+		observer->event(observer->self, event);
+}
+
+static ufm_status run_event(replay *r, uint32_t layer, uint32_t n, bool counted, uint32_t *hits)
 {
 	bool own = by_layer(r->config);
 	cache *c = r->caches[own ? layer : 0];
 	uint32_t at = own ? 0 : layer, first = at * r->lanes.trace->experts;
 
+	observe(r, &(replay_event){.layer = layer,
+	                           .cache = c,
+	                           .first_key = first,
+	                           .members = r->lanes.members,
+	                           .count = n,
+	                           .counted = counted});
 	if (r->ring)
 		return event_run_as_engine(c, at, first, r->together, r->lanes.members, n, NULL,
 		                           &r->scratch, hits);
@@ -91,9 +109,9 @@ static ufm_status run_step(replay *r, bool counted)
 	for (uint32_t layer = 0; layer < r->lanes.trace->layers && status == UFM_OK; layer++) {
 		uint32_t n = lanes_members(&r->lanes, layer), hits = 0;
 
-		if (r->future.next)
+		if (r->future)
 			read_future(r, n);
-		status = run_event(r, layer, n, &hits);
+		status = run_event(r, layer, n, counted, &hits);
 		if (counted) {
 			r->layers[layer].uses += n;
 			r->layers[layer].hits += hits;
@@ -161,8 +179,10 @@ static ufm_status open_parts(replay *r, const replay_config *c)
 	status = r->layers && r->caches ? lanes_open(c, &r->lanes) : UFM_ENOMEM;
 	if (status == UFM_OK)
 		status = event_scratch_open(r->lanes.members_max, t->experts, &r->scratch);
-	if (status == UFM_OK && (c->policy->flags & UFM_POLICY_OFFLINE))
-		status = future_open(c, &r->future);
+	if (status == UFM_OK && (c->policy->flags & UFM_POLICY_OFFLINE)) {
+		r->future = c->future ? c->future : &r->own;
+		status = c->future ? UFM_OK : future_open(c, &r->own);
+	}
 	return status == UFM_OK ? open_caches(r) : status;
 }
 
@@ -171,7 +191,7 @@ static void close_parts(replay *r)
 	close_caches(r);
 	alloc_free(r->caches);
 	event_scratch_close(&r->scratch);
-	future_close(&r->future);
+	future_close(&r->own);
 	lanes_close(&r->lanes);
 	alloc_free(r->layers);
 }

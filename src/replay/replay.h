@@ -13,13 +13,31 @@
 #include <stdint.h>
 #include <ufm/policy.h>
 
+#include "cache/cache.h"
 #include "trace/trace.h"
+
+struct future;
 
 typedef enum replay_scope {
 	REPLAY_LAYER, /* each layer has a cache of `slots` */
 	REPLAY_POOL,  /* all layers share one of `slots`, as in the engine */
 	REPLAY_AUTO,  /* one of `slots`, divided among the layers by what a slot more would gain each */
 } replay_scope;
+
+/* Sees every event before the cache does. Members that are not resident will miss. */
+typedef struct replay_event {
+	uint32_t layer;
+	const cache *cache;
+	uint32_t first_key; /* of the layer's expert 0 in that cache */
+	const cache_member *members;
+	uint32_t count;
+	bool counted; /* not of the warm-up */
+} replay_event;
+
+typedef struct replay_observer {
+	void (*event)(void *self, const replay_event *event);
+	void *self;
+} replay_observer;
 
 typedef struct replay_config {
 	const trace *trace;
@@ -36,6 +54,10 @@ typedef struct replay_config {
 	uint32_t part, parts;         /* sequences part, part + parts, …; parts 0: all */
 	uint64_t warmup_steps, steps; /* first not counted; then counted at most (0: all) */
 	uint64_t seed;
+	const float *cost; /* [layers, experts], as ufm_policy_config.cost; NULL: all alike */
+	const struct future
+		*future; /* of this trace, part, batch and steps, to be shared; NULL: made for the run */
+	const replay_observer *observer; /* or NULL */
 } replay_config;
 
 typedef struct replay_count {

@@ -661,6 +661,6 @@ def test_arithmetic_that_the_backend_lacks_is_refused(ufm, tmp_path):
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 3
     assert {row["status"] for row in rows} == {"error"}
-    assert all("math: tf32, expected fp32: the cpu backend" in row["error"] for row in rows)
+    assert all("--math: tf32, expected fp32: the cpu backend" in row["error"] for row in rows)
     assert {row["math"] for row in rows} == {"tf32"}
     assert {row["tf32_rows"] for row in rows} == {None}

@@ -77,7 +77,7 @@ def test_every_choice(ufm, complete):
     (["bench", "--modes", "ufm,baseline,n"], ["ufm,baseline,naive_offload"]),
     (["bench", "--modes=ufm,b"], ["--modes=ufm,baseline"]),
     (["bench", "--vram-limit", "o"], ["off"]),
-    (["bench", "--policy", ""], ["cycle", "freq", "lru", "fifo"]),
+    (["bench", "--policy", ""], ["cycle", "freq", "lru", "fifo", "lfu", "s3fifo", "sieve", "cost"]),
     (["bench", "--steps", ""], []),
     (["bench", "--quick", "--no-f"], ["--no-figures"]),
     (["bench", ""], []),

@@ -202,12 +202,39 @@ static void small_calls_offer_their_tokens(void **state)
 	}
 }
 
+static uint64_t cost_after_a_step(uint32_t slots, uint64_t cost_ns)
+{
+	fixture f;
+	fixture_config c = {
+		.tokens = 1, .top_k = 6, .slots_max = slots, .cpu_assist = UFM_CPU_ON, .cpu_threads = 1};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	cost_learn(&pager_get_cpu(f.engine)->cost, 1, cost_ns);
+	assert_int_equal(fixture_run(&f, 1), UFM_OK);
+	assert_int_equal(fixture_counter(&f, "cpu_uses"), 0);
+	uint64_t after_ns = cost_of(&pager_get_cpu(f.engine)->cost, 1);
+	fixture_close(&f);
+	return after_ns;
+}
+
+/* A layer that fills empty slots leaves the CPU nothing, and says nothing of its costs. */
+static void only_costs_that_forbid_are_doubted(void **state)
+{
+	(void)state;
+	uint64_t dear_ns = 1000000000000u;
+	assert_int_equal(cost_after_a_step(7, dear_ns), dear_ns);
+	assert_true(cost_after_a_step(3, dear_ns) < dear_ns);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_asked_is_said),  cmocka_unit_test(wrong_configurations),
-		cmocka_unit_test(auto_says_why_not),      cmocka_unit_test(auto_measures),
-		cmocka_unit_test(probe_disturbs_nothing), cmocka_unit_test(small_calls_offer_their_tokens),
+		cmocka_unit_test(what_is_asked_is_said),
+		cmocka_unit_test(wrong_configurations),
+		cmocka_unit_test(auto_says_why_not),
+		cmocka_unit_test(auto_measures),
+		cmocka_unit_test(probe_disturbs_nothing),
+		cmocka_unit_test(small_calls_offer_their_tokens),
+		cmocka_unit_test(only_costs_that_forbid_are_doubted),
 	};
 	return cmocka_run_group_tests_name("cpu path", tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,11 +68,12 @@ static void test_registry(void **state)
 	(void)state;
 	assert_ptr_equal(policy_find(NULL), &policy_cycle);
 	assert_ptr_equal(policy_find("default"), &policy_cycle);
+	assert_ptr_equal(policy_find("layer-cycle"), &policy_cycle);
 	assert_ptr_equal(policy_find("lru"), &policy_lru);
 	assert_ptr_equal(policy_find("min-bypass"), &policy_min_bypass);
 	assert_null(policy_find(""));
 	assert_null(policy_find("LRU"));
-	assert_null(policy_at(6));
+	assert_null(policy_at(10));
 	assert_null(policy_at(UINT32_MAX));
 }
 
@@ -108,12 +110,16 @@ static bool refuse_after(void *ctx, size_t size_bytes)
 static void test_every_allocation_may_fail(void **state)
 {
 	ufm_policy_config config;
+	float cost[KEYS];
 
 	(void)state;
 	UFM_STRUCT_INIT(&config);
 	config.layers = LAYERS;
 	config.experts = EXPERTS;
 	config.places = 4;
+	config.cost = cost;
+	for (uint32_t key = 0; key < KEYS; key++)
+		cost[key] = 1.0f;
 	for (uint32_t i = 0; policy_at(i); i++) {
 		ufm_status status = UFM_ENOMEM;
 		int granted = 0;
@@ -213,6 +219,248 @@ static void test_fifo_order(void **state)
 	assert_int_equal(victim(&b, 9, false), 1);
 	assert_int_equal(victim(&b, 9, true), UFM_KEY_NONE);
 	close_bench(&b);
+}
+
+/* ------------------------------------------------------------------ sieve */
+
+static void replace(bench *b, uint32_t victim, uint32_t newcomer)
+{
+	b->policy->remove(b->state, victim);
+	use_and_insert(b, newcomer, 0);
+}
+
+/* Who was used stays where it is and is passed once; then the hand goes on, not back to the oldest. */
+static void test_sieve_hand(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_sieve, 3);
+	use_and_insert(&b, 1, 0);
+	use_and_insert(&b, 2, 0);
+	use_and_insert(&b, 3, 0);
+	use(&b, 2, 0);
+	assert_int_equal(victim(&b, 4, false), 1);
+	replace(&b, 1, 4);
+	assert_int_equal(victim(&b, 5, false), 3);
+	replace(&b, 3, 5);
+	/* 2 is the oldest and has lost its mark, but 4 is next */
+	assert_int_equal(victim(&b, 6, true), 4);
+	replace(&b, 4, 6);
+	use(&b, 5, 0);
+	use(&b, 6, 0);
+	assert_int_equal(victim(&b, 7, false), 2);
+	close_bench(&b);
+}
+
+/* A lock is no use: who is locked is passed with its mark as it is. */
+static void test_sieve_passes_the_locked(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_sieve, 3);
+	use_and_insert(&b, 1, 0);
+	use_and_insert(&b, 2, 0);
+	use_and_insert(&b, 3, 0);
+	use(&b, 1, 0);
+	b.locked[1] = b.locked[2] = 1;
+	assert_int_equal(victim(&b, 4, false), 3);
+	replace(&b, 3, 4);
+	b.locked[4] = 1;
+	assert_int_equal(victim(&b, 5, false), UFM_KEY_NONE);
+	memset(b.locked, 0, sizeof b.locked);
+	/* 3 was the youngest, so the hand begins again: 1 is still marked, 2 never was */
+	assert_int_equal(victim(&b, 5, false), 2);
+	replace(&b, 2, 5);
+	use(&b, 4, 0);
+	use(&b, 5, 0);
+	assert_int_equal(victim(&b, 6, false), 1);
+	close_bench(&b);
+}
+
+/* ------------------------------------------------------------------ s3fifo */
+
+static void test_s3fifo_queues(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_s3fifo, 3);
+	for (uint32_t key = 1; key <= 3; key++)
+		use_and_insert(&b, key, 0);
+	use(&b, 1, 0); /* one use proves nothing */
+	assert_int_equal(victim(&b, 4, false), 1);
+	replace(&b, 1, 4);
+	assert_int_equal(victim(&b, 1, false), 2);
+	replace(&b, 2, 1); /* remembered: into the main queue */
+	for (int i = 0; i < 2; i++) {
+		use(&b, 3, 0);
+		use(&b, 4, 0);
+	}
+	/* 3 and 4 prove themselves and follow 1 into the main queue */
+	assert_int_equal(victim(&b, 5, false), 1);
+	replace(&b, 1, 5);
+	/* who left the main queue is not remembered: 5 goes before 1 would, both from the small one */
+	assert_int_equal(victim(&b, 1, false), 5);
+	replace(&b, 5, 1);
+	assert_int_equal(victim(&b, 6, false), 1);
+	close_bench(&b);
+}
+
+/* The oldest of the main queue comes round once for each of its uses. */
+static void test_s3fifo_main_queue_comes_round(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_s3fifo, 3);
+	for (uint32_t key = 1; key <= 3; key++) {
+		use_and_insert(&b, key, 0);
+		use(&b, key, 0);
+		use(&b, key, 0);
+	}
+	assert_int_equal(victim(&b, 4, false), 1); /* all are in the main queue, with no uses */
+	use(&b, 1, 0);
+	use(&b, 2, 0);
+	use(&b, 2, 0);
+	use(&b, 3, 0);
+	assert_int_equal(victim(&b, 4, false), 1); /* 1 and 3 lost one, 2 has one left */
+	b.locked[1] = b.locked[3] = 1;
+	assert_int_equal(victim(&b, 4, false), 2);
+	close_bench(&b);
+}
+
+/* Where all of a queue are locked the other is asked, whatever its share. */
+static void test_s3fifo_asks_the_other_queue(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_s3fifo, 3);
+	for (uint32_t key = 1; key <= 2; key++) {
+		use_and_insert(&b, key, 0);
+		use(&b, key, 0);
+		use(&b, key, 0);
+	}
+	use_and_insert(&b, 3, 0);
+	assert_int_equal(victim(&b, 4, false), 3);
+	b.locked[3] = 1;
+	assert_int_equal(victim(&b, 4, false), 1);
+	b.locked[1] = b.locked[2] = 1;
+	assert_int_equal(victim(&b, 4, false), UFM_KEY_NONE);
+	b.locked[3] = 0;
+	use(&b, 3, 0);
+	use(&b, 3, 0);
+	/* it proves itself, and must go all the same */
+	assert_int_equal(victim(&b, 4, false), 3);
+	close_bench(&b);
+}
+
+/* ------------------------------------------------------------------ lfu and cost */
+
+/* What was used four times outlives what comes once, until four others have left. */
+static void test_lfu_ages(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_lfu, 2);
+	use_and_insert(&b, 1, 0);
+	for (int i = 0; i < 3; i++)
+		use(&b, 1, 0);
+	use_and_insert(&b, 2, 0);
+	for (uint32_t key = 2; key <= 4; key++) {
+		assert_int_equal(victim(&b, key + 1, false), key);
+		replace(&b, key, key + 1);
+	}
+	/* 5 is worth as much by now, and was used later */
+	assert_int_equal(victim(&b, 6, false), 1);
+	close_bench(&b);
+}
+
+/* The count goes with the place. */
+static void test_lfu_forgets(void **state)
+{
+	bench b;
+
+	(void)state;
+	open_bench(&b, &policy_lfu, 2);
+	use_and_insert(&b, 1, 0);
+	for (int i = 0; i < 5; i++)
+		use(&b, 1, 0);
+	b.policy->remove(b.state, 1);
+	use_and_insert(&b, 1, 0);
+	use_and_insert(&b, 2, 0);
+	use(&b, 2, 0);
+	assert_int_equal(victim(&b, 3, false), 1);
+	close_bench(&b);
+}
+
+static ufm_status open_costly(bench *b, const float *cost, size_t struct_size)
+{
+	ufm_policy_config config;
+
+	UFM_STRUCT_INIT(&config);
+	config.struct_size = struct_size;
+	config.layers = LAYERS;
+	config.experts = EXPERTS;
+	config.places = 2;
+	config.cost = cost;
+	*b = (bench){.policy = &policy_cost};
+	return b->policy->create(&config, &b->state);
+}
+
+static void test_cost_goes_by_frequency_and_cost(void **state)
+{
+	float cost[KEYS];
+	bench b;
+
+	(void)state;
+	for (uint32_t key = 0; key < KEYS; key++)
+		cost[key] = key == 1 ? 2.5f : 1.0f;
+	assert_int_equal(open_costly(&b, cost, sizeof(ufm_policy_config)), UFM_OK);
+	cost[1] = 0.0f; /* it was copied */
+	use_and_insert(&b, 1, 0);
+	use_and_insert(&b, 2, 0);
+	use(&b, 2, 0);
+	assert_int_equal(victim(&b, 3, false), 2);
+	use(&b, 2, 0);
+	use(&b, 2, 0);
+	assert_int_equal(victim(&b, 3, false), 1);
+	close_bench(&b);
+}
+
+/* A caller of an older header has no costs: all are alike, whatever lies behind its config. */
+static void test_cost_looks_at_the_size_of_its_config(void **state)
+{
+	float cost[KEYS] = {0};
+	bench b;
+
+	(void)state;
+	assert_int_equal(open_costly(&b, cost, offsetof(ufm_policy_config, cost)), UFM_OK);
+	use_and_insert(&b, 1, 0);
+	use_and_insert(&b, 2, 0);
+	use(&b, 1, 0);
+	assert_int_equal(victim(&b, 3, false), 2);
+	close_bench(&b);
+}
+
+static void test_cost_refuses_what_is_no_cost(void **state)
+{
+	const float bad[] = {0.0f, -1.0f, INFINITY, NAN};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		float cost[KEYS];
+		bench b;
+
+		for (uint32_t key = 0; key < KEYS; key++)
+			cost[key] = key == KEYS - 1 ? bad[i] : 1.0f;
+		assert_int_equal(open_costly(&b, cost, sizeof(ufm_policy_config)), UFM_EINVAL);
+		assert_non_null(strstr(ufm_last_error(), "cost[29]"));
+		assert_null(b.state);
+	}
 }
 
 /* ------------------------------------------------------------------ freq */
@@ -523,6 +771,16 @@ int main(void)
 		cmocka_unit_test(test_freq_withstands_a_scan),
 		cmocka_unit_test(test_freq_compares_layers_fairly),
 		cmocka_unit_test(test_freq_gives_up_the_unused_first),
+		cmocka_unit_test(test_sieve_hand),
+		cmocka_unit_test(test_sieve_passes_the_locked),
+		cmocka_unit_test(test_s3fifo_queues),
+		cmocka_unit_test(test_s3fifo_main_queue_comes_round),
+		cmocka_unit_test(test_s3fifo_asks_the_other_queue),
+		cmocka_unit_test(test_lfu_ages),
+		cmocka_unit_test(test_lfu_forgets),
+		cmocka_unit_test(test_cost_goes_by_frequency_and_cost),
+		cmocka_unit_test(test_cost_looks_at_the_size_of_its_config),
+		cmocka_unit_test(test_cost_refuses_what_is_no_cost),
 		cmocka_unit_test(test_min),
 		cmocka_unit_test(test_min_bypass),
 		cmocka_unit_test(test_min_and_its_own_event),

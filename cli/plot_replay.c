@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/* Hit rate against capacity. */
+#include "cli/plot_replay.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/status.h"
+#include "cli/gnuplot.h"
+#include "cli/json_field.h"
+#include "cli/plot_figures.h"
+
+#define NAME "hit_rate"
+#define PANELS_MAX 12
+#define CURVES_MAX 12 /* of a panel, bounds among them: as many as there are looks */
+#define POINTS_MAX 64
+#define PANEL_PX 610 /* with the space below it */
+#define SPACE_PX 190
+#define HEADER_PX 160
+
+typedef struct point {
+	double capacity_percent, hit_rate;
+} point;
+
+typedef struct curve {
+	char name[32];
+	bool bound;
+	uint32_t count;
+	point points[POINTS_MAX];
+} curve;
+
+typedef struct panel {
+	char trace[128], scope[16];
+	uint64_t batch;
+	uint32_t count;
+	curve curves[CURVES_MAX];
+} panel;
+
+typedef struct panels {
+	uint32_t count;
+	panel items[PANELS_MAX];
+} panels;
+
+/* ---- rows into panels and curves */
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+static panel *panel_of(panels *all, const json_t *row)
+{
+	const char *trace = base_name(field_string(row, "trace")), *scope = field_string(row, "scope");
+	uint64_t batch = field_whole(row, "batch");
+	for (uint32_t i = 0; i < all->count; i++) {
+		panel *p = &all->items[i];
+		if (strncmp(p->trace, trace, sizeof p->trace - 1) == 0 && strcmp(p->scope, scope) == 0 &&
+		    p->batch == batch)
+			return p;
+	}
+	if (all->count == PANELS_MAX)
+		return NULL;
+	panel *p = &all->items[all->count++];
+	snprintf(p->trace, sizeof p->trace, "%s", trace);
+	snprintf(p->scope, sizeof p->scope, "%.15s", scope);
+	p->batch = batch;
+	return p;
+}
+
+static curve *curve_of(panel *p, const char *name, bool bound)
+{
+	for (uint32_t i = 0; i < p->count; i++)
+		if (strcmp(p->curves[i].name, name) == 0)
+			return &p->curves[i];
+	if (p->count == CURVES_MAX)
+		return NULL;
+	curve *c = &p->curves[p->count++];
+	snprintf(c->name, sizeof c->name, "%.31s", name);
+	c->bound = bound;
+	return c;
+}
+
+/* A capacity once, in ascending order. false: there are too many. */
+static bool add_point(curve *c, double capacity_percent, double hit_rate)
+{
+	uint32_t at = c->count;
+	for (uint32_t i = 0; i < c->count; i++)
+		if (c->points[i].capacity_percent == capacity_percent)
+			return true;
+	if (c->count == POINTS_MAX)
+		return false;
+	for (; at && c->points[at - 1].capacity_percent > capacity_percent; at--)
+		c->points[at] = c->points[at - 1];
+	c->points[at] = (point){capacity_percent, hit_rate};
+	c->count++;
+	return true;
+}
+
+static bool is_bound(const char *policy)
+{
+	return strncmp(policy, "min", 3) == 0;
+}
+
+static bool add_row(panels *all, const json_t *row)
+{
+	const char *policy = field_string(row, "policy"), *bound = field_string(row, "bound");
+	double capacity_percent = field_number(row, "capacity_percent");
+	panel *p = panel_of(all, row);
+	curve *own = p ? curve_of(p, policy, is_bound(policy)) : NULL;
+	curve *above = own ? curve_of(p, bound, true) : NULL;
+	return above && add_point(own, capacity_percent, field_number(row, "hit_rate")) &&
+	       add_point(above, capacity_percent, field_number(row, "bound_hit_rate"));
+}
+
+static bool is_row(const json_t *row)
+{
+	return field_known(row, "trace") && field_known(row, "policy") && field_known(row, "bound") &&
+	       json_is_number(json_object_get(row, "capacity_percent")) &&
+	       json_is_number(json_object_get(row, "hit_rate")) &&
+	       json_is_number(json_object_get(row, "bound_hit_rate"));
+}
+
+static ufm_status add_line(panels *all, const char *path, unsigned number, const char *text)
+{
+	json_t *row;
+	ufm_status status = UFM_OK;
+	if (text[strspn(text, " \t\r\n")] == '\0')
+		return UFM_OK;
+	row = json_loads(text, 0, NULL);
+	if (!is_row(row))
+		status = status_fail(UFM_EFORMAT,
+		                     "%s: line %u: expected a row of ufm replay with trace, policy, "
+		                     "capacity_percent, hit_rate and bound_hit_rate",
+		                     path, number);
+	else if (!add_row(all, row))
+		status = status_fail(UFM_EFORMAT,
+		                     "%s: line %u: expected at most %d traces, scopes and batches of %d "
+		                     "policies at %d capacities",
+		                     path, number, PANELS_MAX, CURVES_MAX, POINTS_MAX);
+	json_decref(row);
+	return status;
+}
+
+static ufm_status read_panels(const char *folder, panels *all)
+{
+	char path[PATH_MAX], *line = NULL;
+	size_t size = 0;
+	unsigned number = 0;
+	ufm_status status = UFM_OK;
+	snprintf(path, sizeof path, "%.3900s/replay.jsonl", folder);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return status_fail(UFM_EFILE, "%s: cannot open: %s", path, strerror(errno));
+	while (!status && getline(&line, &size, file) != -1)
+		status = add_line(all, path, ++number, line);
+	if (!status && ferror(file))
+		status = status_fail(UFM_EFILE, "%s: cannot read: %s", path, strerror(errno));
+	free(line);
+	fclose(file);
+	if (!status && all->count == 0)
+		status = status_fail(UFM_EFORMAT, "%s: found no row, expected those of ufm replay", path);
+	return status;
+}
+
+/* ---- data and script */
+
+static void write_data(FILE *to, const panels *all)
+{
+	for (uint32_t i = 0; i < all->count; i++)
+		for (uint32_t j = 0; j < all->items[i].count; j++) {
+			const curve *c = &all->items[i].curves[j];
+			fprintf(to, "# panel %" PRIu32 ", %s: capacity in percent, hit rate\n", i + 1, c->name);
+			for (uint32_t k = 0; k < c->count; k++)
+				fprintf(to, "%.9g %.9g\n", c->points[k].capacity_percent, c->points[k].hit_rate);
+			fputs("\n\n", to);
+		}
+}
+
+/* Whole percents below the lowest point, so that curves that lie high are told apart. */
+static double lowest(const panel *p)
+{
+	double low = 1;
+	for (uint32_t j = 0; j < p->count; j++)
+		for (uint32_t k = 0; k < p->curves[j].count; k++)
+			low = p->curves[j].points[k].hit_rate < low ? p->curves[j].points[k].hit_rate : low;
+	return low > 0.05 ? low - 0.05 : 0;
+}
+
+static void write_panel(FILE *to, const panel *p, uint32_t *index)
+{
+	uint32_t look = 0;
+	fprintf(to, "set title '%s: ",
+	        strcmp(p->scope, "layer") == 0  ? "a cache for each layer"
+	        : strcmp(p->scope, "pool") == 0 ? "one pool for all layers"
+	                                        : "a pool divided among layers");
+	figure_quoted(to, p->trace);
+	fprintf(to, ", %" PRIu64 " sequence%s a step' noenhanced\n", p->batch,
+	        p->batch == 1 ? "" : "s");
+	fprintf(to, "set yrange [%.2f:1.01]\nplot ", lowest(p));
+	for (uint32_t j = 0; j < p->count; j++) {
+		const curve *c = &p->curves[j];
+		fprintf(to, "%s'" NAME ".dat' index %" PRIu32 " using 1:2 with ", j ? ", \\\n     " : "",
+		        (*index)++);
+		if (c->bound)
+			fprintf(to, "lines dt %d lw 4 lc rgb '#555555' title '%s (bound)'",
+			        strcmp(c->name, "min") == 0 ? 4 : 2, c->name);
+		else
+			fprintf(to, "linespoints lt %" PRIu32 " title '%s'", ++look, c->name);
+	}
+	fputc('\n', to);
+}
+
+static void write_script(FILE *to, const panels *all)
+{
+	unsigned height_px = HEADER_PX + PANEL_PX * all->count;
+	uint32_t index = 0;
+	figure_frame(to, NAME, "Hit rate against capacity",
+	             "of recorded routing; a use is one expert of one layer in one step", height_px);
+	fprintf(to,
+	        "set multiplot layout %" PRIu32 ",1 margins 0.09,0.76,%.4f,%.4f spacing 0,%.4f\n"
+	        "set ylabel 'hit rate' offset 1,0\nset xlabel 'capacity (%% of the experts)'\n"
+	        "set key outside right center Left reverse noenhanced samplen 3\nset xrange [0:*]\n",
+	        all->count, 110.0 / height_px, 1 - (double)HEADER_PX / height_px,
+	        (double)SPACE_PX / height_px);
+	for (uint32_t i = 0; i < all->count; i++) {
+		write_panel(to, &all->items[i], &index);
+		if (i == 0)
+			fputs("unset label\n", to);
+	}
+	fputs("unset multiplot\n", to);
+	figure_end(to);
+}
+
+ufm_status plot_replay(const char *folder)
+{
+	panels *all = alloc_zeroed(1, sizeof *all);
+	gnuplot_file o;
+	if (!all)
+		return UFM_ENOMEM;
+	ufm_status status = read_panels(folder, all);
+	if (!status)
+		status = gnuplot_open(&o, folder, NAME, "dat");
+	if (!status) {
+		write_data(o.file, all);
+		status = gnuplot_close(&o);
+	}
+	if (!status)
+		status = gnuplot_open(&o, folder, NAME, "gp");
+	if (!status) {
+		write_script(o.file, all);
+		status = gnuplot_close(&o);
+	}
+	alloc_free(all);
+	return status ? status : gnuplot_draw(folder, NAME);
+}

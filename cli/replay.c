@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* ufm replay: what policies would hit on recorded routing. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "cli/command.h"
+#include "cli/exit.h"
+#include "cli/message.h"
+#include "cli/plot.h"
+#include "cli/presets.h"
+#include "cli/replay/config.h"
+#include "cli/replay/report.h"
+#include "cli/replay/run.h"
+#include "cli/rows.h"
+
+static ufm_status use_preset(replay_options *o)
+{
+	const preset *p = preset_at(o->preset);
+	ufm_bank_info bank;
+	if (!p)
+		return UFM_OK;
+	ufm_status status = preset_bank(p, &bank);
+	if (!status && o->expert_bytes == 0)
+		o->expert_bytes = bank.desc.block_bytes;
+	if (o->experts == 0)
+		o->experts = p->experts;
+	return status;
+}
+
+static ufm_status check_options(const replay_options *o, const option_state *state)
+{
+	if (state->operand_count == 0)
+		return status_fail(UFM_EINVAL,
+		                   "found no TRACE, expected at least one: a .npy of expert ids "
+		                   "[token, layer, rank], or a .jsonl");
+	if (o->cold && !(o->batches.count == 1 && o->batches.items[0] == 1))
+		return status_fail(UFM_EINVAL,
+		                   "--cold: found it beside --batch, expected a batch of 1: with "
+		                   "more no sequence begins alone");
+	return UFM_OK;
+}
+
+static ufm_status run_trace(const replay_options *o, const char *path, json_t *rows)
+{
+	trace_source source = {.path = path, .sequences_path = o->sequences, .experts = o->experts};
+	trace t;
+	message_progress("reading %s", path);
+	ufm_status status = trace_read(&source, &t);
+	message_progress_clear();
+	if (status)
+		return status;
+	status =
+		o->predict.count ? replay_predictions(o, path, &t, rows) : replay_rows(o, path, &t, rows);
+	trace_close(&t);
+	return status;
+}
+
+/* ---- the results folder */
+
+static ufm_status cannot(const char *path)
+{
+	return status_fail(UFM_EBUSY, "--out: cannot write %s: %s", path, strerror(errno));
+}
+
+static ufm_status write_rows(const char *folder, const json_t *rows)
+{
+	char path[4096];
+	FILE *file;
+	if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+		return cannot(folder);
+	snprintf(path, sizeof path, "%.3900s/replay.jsonl", folder);
+	file = fopen(path, "we");
+	if (!file)
+		return cannot(path);
+	rows_write(file, ROWS_JSONL, rows);
+	errno = 0;
+	if (ferror(file) | (fclose(file) != 0))
+		return cannot(path);
+	return UFM_OK;
+}
+
+/* The rows are what counts: without gnuplot the command has done its work. */
+static int keep_rows(const replay_options *o, const json_t *rows)
+{
+	ufm_status status = write_rows(o->out, rows);
+	if (!status && !o->no_figures && !o->predict.count)
+		status = plot_folder(o->out);
+	if (status == UFM_EUNSUPPORTED)
+		fprintf(stderr, "ufm replay: no figure: %s\n", ufm_last_error());
+	else if (status) {
+		message_status("replay", status);
+		return CLI_FAILED;
+	}
+	return CLI_OK;
+}
+
+static int replay_run_command(int argc, char *argv[])
+{
+	replay_options o = {0};
+	option_state state;
+	int exit_code;
+	if (!command_read(&replay_options_table, argc, argv, SIZE_MAX, &o, &state, &exit_code))
+		return exit_code;
+	message_log(isatty(STDERR_FILENO) == 1);
+	ufm_status status = check_options(&o, &state);
+	if (!status)
+		status = use_preset(&o);
+	json_t *rows = json_array();
+	for (uint32_t i = 0; i < state.operand_count && !status; i++)
+		status = run_trace(&o, state.operands[i], rows);
+	exit_code = status ? message_status("replay", status) : CLI_OK;
+	if (!status && o.format == ROWS_MD)
+		replay_markdown(stdout, &o, rows);
+	else if (!status)
+		rows_write(stdout, (rows_format)o.format, rows);
+	if (!status && o.out)
+		exit_code = keep_rows(&o, rows);
+	json_decref(rows);
+	return command_finish(&replay_options_table, exit_code);
+}
+
+const command replay_command = {.options = &replay_options_table, .run = replay_run_command};
