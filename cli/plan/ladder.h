@@ -12,10 +12,12 @@ typedef struct ladder_change {
 	timing_bound bound;
 } ladder_change;
 
+#define LADDER_CHANGES_MAX 64u
+
 typedef struct plan_ladder {
 	uint32_t count, change_count;
 	plan_point points[BUDGETS_MAX];
-	ladder_change changes[BUDGETS_MAX];
+	ladder_change changes[LADDER_CHANGES_MAX]; /* ascending; also beyond the largest of the list */
 } plan_ladder;
 
 /* Progress is told on the way. */
