@@ -40,7 +40,7 @@ static void take(double given, double *rate)
 		*rate = given;
 }
 
-void machine_override(const machine_given *g, plan_machine *m)
+static void override(const machine_given *g, plan_machine *m)
 {
 	/* What was measured together says nothing of another link or memory. */
 	if (g->link_gbps > 0 || g->dram_gbps > 0)
@@ -66,9 +66,8 @@ static void derive_sum(plan_machine *m, const timing_costs *costs)
 	r->sum_link_gbps = costs->sum_link * r->link_gbps;
 	r->sum_cpu_gbps = costs->sum_cpu * r->dram_gbps;
 	say(m,
-	    " Link and CPU together were not measured: %.1f and %.1f GB/s are assumed, as little as "
-	    "was left of "
-	    "either on any machine so far.",
+	    " Link and CPU together were not measured: %.1f and %.1f GB/s are assumed, low among what "
+	    "was left of either on machines that were.",
 	    r->sum_link_gbps, r->sum_cpu_gbps);
 }
 
@@ -91,8 +90,25 @@ static void describe_rates(plan_machine *m)
 	    m->emulated_gbps > 0 ? " (emulated)" : "", r->hbm_gbps);
 	if (r->dram_gbps > 0)
 		say(m, ", host memory %.0f GB/s by %u threads", r->dram_gbps, r->cpu_threads);
+	if (r->sum_link_gbps > 0)
+		say(m, ", both together %.1f and %.1f GB/s", r->sum_link_gbps, r->sum_cpu_gbps);
 	if (r->peak_gflops > 0)
-		say(m, ", %.1f TFLOP/s", r->peak_gflops / 1e3);
+		say(m, ", %.*f TFLOP/s", r->peak_gflops < 1e4 ? 2 : 0, r->peak_gflops / 1e3);
+}
+
+static bool says_a_rate(const machine_given *g)
+{
+	return g->link_gbps > 0 || g->dram_gbps > 0 || g->hbm_gbps > 0 || g->gflops > 0 || g->cores;
+}
+
+void machine_describe(const machine_given *given, plan_machine *m)
+{
+	if (given->link_gbps > 0)
+		m->emulated_gbps = 0;
+	override(given, m);
+	say(m, "%s", says_a_rate(given) ? ", but for what was given: " : ": ");
+	describe_rates(m);
+	say(m, ".");
 }
 
 /* ---- given */
@@ -107,7 +123,7 @@ ufm_status machine_of_given(const machine_given *g, plan_machine *out)
 	plan_machine m = {.rates.cpu_threads = CORES_ASSUMED - 1};
 	bool assumed = strcmp(g->backend, "auto") == 0;
 	snprintf(m.backend, sizeof m.backend, "%s", assumed ? "cuda" : g->backend);
-	machine_override(g, &m);
+	override(g, &m);
 	say(&m, "a machine as given (backend %s): ", m.backend);
 	describe_rates(&m);
 	say(&m, ".");
@@ -202,9 +218,7 @@ static ufm_status from_rows(const char *path, const json_t *rows, plan_machine *
 	ufm_status status = take_medians(rows, m);
 	if (status)
 		return status;
-	say(m, " as %zu row%s of %s probed it: ", probed, probed == 1 ? "" : "s", path);
-	describe_rates(m);
-	say(m, ".");
+	say(m, " as %zu row%s of %s probed it", probed, probed == 1 ? "" : "s", path);
 	return UFM_OK;
 }
 
@@ -219,7 +233,7 @@ ufm_status machine_of_file(const char *path, const machine_given *given, plan_ma
 	json_decref(rows);
 	if (status)
 		return status;
-	machine_override(given, &m);
+	machine_describe(given, &m);
 	status = machine_finish(&m);
 	if (!status)
 		*out = m;

@@ -42,9 +42,9 @@ bool machine_of_row(const json_t *row, plan_machine *out);
 ufm_status machine_probe(const ufm_expert_desc *desc, uint32_t top_k, const machine_given *given,
                          plan_machine *out);
 
-/* Shared by the ways above: what is said replaces what was found, and what link and CPU reach together is derived
- * where it is not known. */
-void machine_override(const machine_given *given, plan_machine *m);
+/* Shared by the ways above: what is said replaces what was found, and the rates are told; then what link and CPU reach
+ * together is derived where it is not known. */
+void machine_describe(const machine_given *given, plan_machine *m);
 ufm_status machine_finish(plan_machine *m);
 
 /* Device memory that an experts call wants for its hidden rows: the same on every backend there is. */

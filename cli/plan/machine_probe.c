@@ -101,13 +101,8 @@ static void describe(const prober *p, const probe_rates *found, plan_machine *m)
 	m->emulated_gbps = info.link_gbps;
 	m->ram_bytes = limits_lockable_bytes(&here);
 	snprintf(m->backend, sizeof m->backend, "%s", info.backend);
-	snprintf(m->words, sizeof m->words,
-	         "this machine, %s, probed now with blocks of that size: link %.1f GB/s%s, device "
-	         "memory %.0f GB/s, "
-	         "host memory %.0f GB/s by %u threads, link and CPU together %.1f and %.1f GB/s.",
-	         info.device, found->link_gbps, info.link_gbps > 0 ? " (emulated)" : "",
-	         found->hbm_gbps, found->dram_gbps, found->threads, found->sum_link_gbps,
-	         found->sum_cpu_gbps);
+	snprintf(m->words, sizeof m->words, "this machine, %s, probed now with blocks of that size",
+	         info.device);
 }
 
 ufm_status machine_probe(const ufm_expert_desc *desc, uint32_t top_k, const machine_given *given,
@@ -127,7 +122,7 @@ ufm_status machine_probe(const ufm_expert_desc *desc, uint32_t top_k, const mach
 		if (p.backend == &cpu_backend)
 			said.link_gbps = 0;
 		describe(&p, &rates, &m);
-		machine_override(&said, &m);
+		machine_describe(&said, &m);
 		status = machine_finish(&m);
 	}
 	message_progress_clear();

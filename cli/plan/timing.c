@@ -60,12 +60,12 @@ const char *timing_bound_name(timing_bound bound)
 	return names[bound];
 }
 
-/* With the CPU path on both sides share the host's memory, so each has its rate of that. */
 double timing_copy_ns(const timing_terms *t)
 {
 	return (double)t->expert_bytes / t->rates.link_gbps;
 }
 
+/* Both sides share the host's memory, so each has its rate of that. */
 double timing_shared_copy_ns(const timing_terms *t)
 {
 	return (double)t->expert_bytes / t->rates.sum_link_gbps;
