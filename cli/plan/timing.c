@@ -107,13 +107,19 @@ static double miss_ns(const timing_terms *t, const timing_layer *l, timing_bound
 	return fmax(link_ns, l->cpu_ns);
 }
 
+/* Where the ids are known ahead the host waits only to share misses with the CPU. */
+static bool goes_ahead(const timing_terms *t, const timing_layer *l)
+{
+	return t->given && (!t->cpu || l->on_cpu + l->streamed == 0);
+}
+
 static double fixed_ns(const timing_terms *t, const timing_layer *l)
 {
 	const timing_costs *c = t->costs;
-	double layer_ns = l->whole              ? c->resident_layer_ns
-	                  : l->on_cpu           ? c->shared_layer_ns
-	                  : t->given && !t->cpu ? c->given_layer_ns
-	                                        : c->wait_layer_ns;
+	double layer_ns = l->whole           ? c->resident_layer_ns
+	                  : l->on_cpu        ? c->shared_layer_ns
+	                  : goes_ahead(t, l) ? c->given_layer_ns
+	                                     : c->wait_layer_ns;
 	return layer_ns + l->tokens * c->token_ns;
 }
 

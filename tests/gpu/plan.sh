@@ -16,9 +16,10 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 3
 
-stages=(machine fine_quarter fine_half fine_whole fine_cpu fine_batch coarse_third coarse_half coarse_cpu coarse_batch
-	coarse_uniform small_third small_cpu small_batch)
+stages=(machine fine_quarter fine_half fine_whole fine_cpu fine_batch fine_sticky fine_sticky_cpu coarse_third
+	coarse_half coarse_cpu coarse_batch coarse_uniform small_third small_cpu small_batch)
 declare -A limit_s=([machine]=30 [fine_quarter]=60 [fine_half]=60 [fine_whole]=60 [fine_cpu]=60 [fine_batch]=60
+	[fine_sticky]=60 [fine_sticky_cpu]=60
 	[coarse_third]=60 [coarse_half]=60 [coarse_cpu]=60 [coarse_batch]=60 [coarse_uniform]=60 [small_third]=40
 	[small_cpu]=40 [small_batch]=40)
 build=build-portable-gpu results=build-gpu-plan archive=plan-results.tar.gz
@@ -98,6 +99,8 @@ run_fine_half() { both_phases "$1" "$fine_half" off "${fine[@]}" "${fine_router[
 run_fine_whole() { both_phases "$1" "$fine_whole" off "${fine[@]}" "${fine_router[@]}"; }
 run_fine_cpu() { both_phases "$1" "$fine_quarter" auto "${fine[@]}" "${fine_router[@]}"; }
 run_fine_batch() { decode "$1" "$fine_half" off 4 "${fine[@]}" "${fine_router[@]}"; }
+run_fine_sticky() { decode "$1" "$fine_half" off 1 "${fine[@]}" --workload sticky:qwen3-30b-a3b; }
+run_fine_sticky_cpu() { decode "$1" "$fine_half" auto 1 "${fine[@]}" --workload sticky:qwen3-30b-a3b; }
 run_coarse_third() { recorded "$1" "$coarse_third" off 1; }
 run_coarse_half() { recorded "$1" "$coarse_half" off 1; }
 run_coarse_cpu() { recorded "$1" "$coarse_third" auto 1; }
