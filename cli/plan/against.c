@@ -268,7 +268,7 @@ static void fill_line(text_table *t, uint32_t line, const json_t *row)
 	text_cell(t, line, 12, "%s", field_string(row, "bound_by"));
 }
 
-static void print_counts(json_t *rows)
+static void print_counts(json_t *rows, uint32_t left_out)
 {
 	size_t i, speed = 0, hits = 0, slots = 0;
 	json_t *row;
@@ -282,9 +282,11 @@ static void print_counts(json_t *rows)
 	       "slots exact in "
 	       "%zu.\n",
 	       json_array_size(rows), speed, hits, slots);
+	if (left_out)
+		printf("%u rows are left out: they could not be predicted.\n", left_out);
 }
 
-static void print_table(json_t *rows)
+static void print_table(json_t *rows, uint32_t left_out)
 {
 	text_table t;
 	size_t i;
@@ -297,7 +299,7 @@ static void print_table(json_t *rows)
 	}
 	text_table_print(stdout, &t);
 	text_table_close(&t);
-	print_counts(rows);
+	print_counts(rows, left_out);
 }
 
 /* ------------------------------------------------------------------ files */
@@ -308,26 +310,27 @@ static bool is_case(const json_t *row)
 	       strcmp(field_string(row, "status"), "ok") == 0;
 }
 
-/* A row that cannot be predicted is said and left out. */
-static void add_row(const plan_config *c, const char *file, size_t number, const json_t *row,
+/* false: a row that cannot be predicted, which is said. */
+static bool add_row(const plan_config *c, const char *file, size_t number, const json_t *row,
                     json_t *rows)
 {
 	row_case k;
 	row_outcome outcome;
 	if (!is_case(row))
-		return;
+		return true;
 	message_progress("%s: row %zu", file, number + 1);
 	ufm_status status = read_case(c, row, &k);
 	if (!status)
 		status = predict_case(&k, &outcome);
 	if (status) {
 		message_error("plan", "%s: row %zu is left out: %s", file, number + 1, ufm_last_error());
-		return;
+		return false;
 	}
 	json_array_append_new(rows, compare(file, &k, &outcome));
+	return true;
 }
 
-static ufm_status add_file(const plan_config *c, const char *file, json_t *rows)
+static ufm_status add_file(const plan_config *c, const char *file, json_t *rows, uint32_t *left_out)
 {
 	json_t *found, *row;
 	size_t i;
@@ -336,7 +339,7 @@ static ufm_status add_file(const plan_config *c, const char *file, json_t *rows)
 		return status;
 	json_array_foreach(found, i, row)
 	{
-		add_row(c, file, i, row, rows);
+		*left_out += !add_row(c, file, i, row, rows);
 	}
 	json_decref(found);
 	return UFM_OK;
@@ -345,16 +348,19 @@ static ufm_status add_file(const plan_config *c, const char *file, json_t *rows)
 int against_run(const plan_config *c, const char *const *files, uint32_t count)
 {
 	json_t *rows = json_array();
+	uint32_t left_out = 0;
 	ufm_status status = UFM_OK;
 	for (uint32_t i = 0; i < count && !status; i++)
-		status = add_file(c, files[i], rows);
+		status = add_file(c, files[i], rows, &left_out);
 	message_progress_clear();
 	if (!status && json_array_size(rows) == 0)
 		status = status_fail(UFM_EFORMAT, "no row of mode ufm could be predicted");
 	if (!status && c->format == ROWS_MD)
-		print_table(rows);
+		print_table(rows, left_out);
 	else if (!status)
 		rows_write(stdout, (rows_format)c->format, rows);
 	json_decref(rows);
-	return status ? message_status("plan", status) : CLI_OK;
+	if (status)
+		return message_status("plan", status);
+	return left_out ? CLI_DATA : CLI_OK;
 }

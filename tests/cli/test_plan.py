@@ -271,6 +271,11 @@ def test_against_the_same_recorded_routing(ufm, tmp_path):
     assert 0 < found["hit_rate"] < 1
     ended = ufm("plan", "--against", "results/runs.jsonl")
     assert ended.returncode == 4 and "left out" in ended.stderr and "ids.npy" in ended.stderr
+    row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
+    (tmp_path / "some.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"seq": None}) + "\n")
+    ended = ufm("plan", "--against", "some.jsonl", "--workload", "trace:elsewhere.npy")
+    assert ended.returncode == 4 and "row 2 is left out" in ended.stderr
+    assert "1 cases: " in ended.stdout and "1 rows are left out" in ended.stdout
 
 
 def test_a_machine_from_rows_of_bench(ufm):
