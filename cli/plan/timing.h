@@ -20,9 +20,11 @@ typedef struct timing_costs {
 		resident_layer_ns;  /* kernels of a call without a wait of the host, one after the other */
 	double wait_layer_ns;   /* of one with a wait: ids to the host, first copy, last expert */
 	double shared_layer_ns; /* of one whose misses the CPU shares; instead */
+	bool given_overlap;     /* whether such calls overlap */
 	double given_layer_ns;  /* of one whose ids the caller brings, so that calls overlap; instead */
 	double token_ns;        /* of each token in a layer: routing, row table, combination */
 	double copy_ns;         /* the least a copy of a layer takes, with its launch */
+	double copy_gap_ns;     /* after each copy, beyond what a probe of many in flight shows */
 	double overlap; /* of the shorter of reading and computing, the part that is not hidden */
 	double cpu_thread_gflops; /* of a thread of the CPU path in experts with many rows */
 	double

@@ -29,6 +29,7 @@ static const timing_costs costs = {.backend = "test",
                                    .wait_layer_ns = 100,
                                    .shared_layer_ns = 200,
                                    .given_layer_ns = 20,
+                                   .given_overlap = true,
                                    .token_ns = 1,
                                    .copy_ns = 50,
                                    .overlap = 0.5,
@@ -87,6 +88,12 @@ static void misses_come_over_the_link(void **state)
 	t.expert_bytes = 10;
 	step = one_layer(&t, &l);
 	near(step.parts_ns[TIMING_LINK], 3 * 50);
+	/* A gap after each of them. */
+	timing_costs gaps = costs;
+	gaps.copy_gap_ns = 7;
+	t = terms();
+	t.costs = &gaps;
+	near(one_layer(&t, &l).parts_ns[TIMING_LINK], 3000 + 3 * 7);
 }
 
 /* 2 copies at half the rate are 4000 ns; the CPU's 3 experts take longer where that is said. */
