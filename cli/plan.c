@@ -283,6 +283,9 @@ static int report(const plan *p)
 	                 .host_bytes = p->host_bytes};
 	const routing_config routing = {.spec = p->config.workload, .shape = &p->shape};
 	routing_words(&routing, r.workload, sizeof r.workload);
+	if (p->decode_routing.tokens < (uint64_t)p->config.batch * point_decode_steps())
+		strncat(r.workload, ", which is short and read more than once",
+		        sizeof r.workload - strlen(r.workload) - 1);
 	json_t *rows = report_rows(&r);
 	if (p->config.format == ROWS_MD)
 		report_plan(stdout, &r);

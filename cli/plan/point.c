@@ -90,9 +90,12 @@ ufm_status point_bound(const point_config *c, plan_point *p)
 	                        .batch = c->batch,
 	                        .warmup_steps = DECODE_WARMUP,
 	                        .steps = DECODE_STEPS};
+	uint64_t there = t->tokens / c->batch; /* replay reads a trace once */
 	replay_count total;
+	if (there < DECODE_WARMUP + DECODE_STEPS)
+		replay.warmup_steps = there / 4;
 	if (p->refused || t->layers != c->shape->bank.layers || t->experts != c->shape->bank.experts ||
-	    t->tokens < c->batch)
+	    t->tokens < c->batch || (t->sequences > 1 && t->sequences < c->batch))
 		return UFM_OK;
 	replay.policy = replay_bound_of(&replay);
 	ufm_status status = replay_run(&replay, &total, NULL);

@@ -106,11 +106,13 @@ static ufm_status read_recorded(const routing_config *c, const char *path, trace
 	if (status)
 		return status;
 	status = check_suits(c, path, &t);
-	if (status)
+	if (status) {
 		trace_close(&t);
-	else
-		*out = t;
-	return status;
+		return status;
+	}
+	t.experts = c->shape->bank.experts; /* some may never be chosen */
+	*out = t;
+	return UFM_OK;
 }
 
 ufm_status routing_open(const routing_config *c, trace *out)

@@ -146,8 +146,27 @@ def test_recorded_routing(ufm, tmp_path):
     write_trace(tmp_path / "hot.npy", hot=4)
     found, = rows(ufm, *SHAPE, *MACHINE, "--vram-target", "50%", "--workload", "trace:hot.npy")
     assert found["decode_hit_rate"] == 1  # four experts a layer are ever used, eight have a slot
+    assert found["bound_hit_rate"] == 1
     uniform, = rows(ufm, *SHAPE, *MACHINE, "--vram-target", "50%")
     assert uniform["decode_hit_rate"] < 0.8
+    text = ufm("plan", *SHAPE, *MACHINE, "--vram-target", "50%", "--workload", "trace:hot.npy").stdout
+    assert "recorded in hot.npy, which is short and read more than once" in text
+
+
+def test_recorded_sequences(ufm, tmp_path):
+    """Fewer sequences than the batch: hits are planned, the bound is not known."""
+    random = np.random.default_rng(4)
+    with open(tmp_path / "two.jsonl", "w", encoding="utf-8") as lines:
+        for token in range(60):
+            for layer in range(3):
+                ids = random.permutation(16)[:2].tolist()
+                lines.write(json.dumps({"sequence": token // 30, "token": token, "layer": layer,
+                                        "experts": ids}) + "\n")
+    half = [*SHAPE, *MACHINE, "--vram-target", "50%", "--workload", "trace:two.jsonl"]
+    alone, = rows(ufm, *half)
+    batch, = rows(ufm, *half, "--batch", "4")
+    assert alone["bound_hit_rate"] > alone["decode_hit_rate"] > 0
+    assert batch["bound_hit_rate"] is None and batch["decode_hit_rate"] > 0
 
 
 def test_made_routing(ufm):
