@@ -2,6 +2,7 @@
 /* Prompts are prefilled, then decoded, on one engine: so decode begins with full slots. */
 #include "cli/plan/point.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -79,29 +80,50 @@ static ufm_status run_ways(const point_config *c, plan_point *p, bool cpu)
 
 /* ------------------------------------------------------------------ its bound */
 
-/* The bound keeps what it likes of the slots, ring included. A trace of more layers than the model is no bound of it. */
-ufm_status point_bound(const point_config *c, plan_point *p)
+/* Where the trace has fewer layers or experts than the model, or fewer sequences than the batch, replay knows none. */
+static bool has_bound(const point_config *c)
 {
 	const trace *t = c->decode_routing;
-	replay_config replay = {.trace = t,
-	                        .policy = c->policy,
+	const ufm_bank_info *bank = &c->shape->bank;
+	return t->layers == bank->layers && t->experts == bank->experts && t->tokens >= c->batch &&
+	       (t->sequences == 1 || t->sequences >= c->batch);
+}
+
+/* The bound keeps what it likes of the slots, ring included. */
+static ufm_status replay_slots(const point_config *c, const ufm_policy *policy, uint32_t slots,
+                               replay_count *out)
+{
+	replay_config replay = {.trace = c->decode_routing,
+	                        .policy = policy,
 	                        .scope = REPLAY_POOL,
-	                        .slots = p->budget.slots,
+	                        .slots = slots,
 	                        .batch = c->batch,
 	                        .warmup_steps = DECODE_WARMUP,
 	                        .steps = DECODE_STEPS};
-	uint64_t there = t->tokens / c->batch; /* replay reads a trace once */
-	replay_count total;
+	uint64_t there = c->decode_routing->tokens / c->batch; /* replay reads a trace once */
 	if (there < DECODE_WARMUP + DECODE_STEPS)
 		replay.warmup_steps = there / 4;
-	if (p->refused || t->layers != c->shape->bank.layers || t->experts != c->shape->bank.experts ||
-	    t->tokens < c->batch || (t->sequences > 1 && t->sequences < c->batch))
+	return replay_run(&replay, out, NULL);
+}
+
+/* Replay begins with empty slots, decode with what prefill left: a cache that began full hits no more than one that
+ * began empty and was given every first use, which even one of all experts misses. */
+ufm_status point_bound(const point_config *c, plan_point *p)
+{
+	uint32_t keys = c->shape->bank.layers * c->shape->bank.experts;
+	const replay_config online = {
+		.trace = c->decode_routing, .policy = c->policy, .ring = p->budget.ring};
+	replay_count bound, all;
+	if (p->refused || !has_bound(c))
 		return UFM_OK;
-	replay.policy = replay_bound_of(&replay);
-	ufm_status status = replay_run(&replay, &total, NULL);
-	if (!status && total.uses)
-		p->bound_hit_rate = (double)total.hits / (double)total.uses;
-	return status;
+	ufm_status status = replay_slots(c, replay_bound_of(&online), p->budget.slots, &bound);
+	if (!status)
+		status = replay_slots(c, c->policy, keys, &all);
+	if (status || !bound.uses)
+		return status;
+	double hits = (double)bound.hits + (double)(all.uses - all.hits);
+	p->bound_hit_rate = fmin(1, hits / (double)bound.uses);
+	return UFM_OK;
 }
 
 /* ------------------------------------------------------------------ a point */
