@@ -33,7 +33,7 @@ ufm_status predict_run(const predict_config *c, const walk_phase *phases, uint32
 	                      .d_model = c->shape->bank.desc.d_model,
 	                      .top_k = c->shape->top_k,
 	                      .piece_rows = division_piece_rows(c->division),
-	                      .preload = true};
+	                      .preload = count && phases[0].warmup};
 	walk *w = NULL;
 	ufm_status status = walk_open(&config, &w);
 	for (uint32_t i = 0; i < count && !status; i++)

@@ -190,7 +190,7 @@ static uint32_t cpu_share(void *ctx, const schedule_demand *misses, uint32_t n, 
 static bool holds_layer(const walk *w, uint32_t layer)
 {
 	uint32_t first = layer * w->config.experts;
-	for (uint32_t e = 0; e < w->config.experts && !w->all_fit; e++)
+	for (uint32_t e = 0; e < w->config.experts; e++)
 		if (cache_find(w->cache, first + e) == SLOT_NONE)
 			return false;
 	return true;
