@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The smallest chance of a hit for the time that a place is held leaves: the default. */
+/* The smallest prospect of a hit for the time that a place is held leaves: the default. */
 #include "base/alloc.h"
 #include "policy/chances.h"
 #include "policy/key_tree.h"
+#include "policy/links.h"
 #include "policy/registry.h"
 
 /*
- * What an expert is worth: the chance that its layer's next event demands it (chances.h), divided by
- * how long that event is away. An expert of a layer that comes soon holds its place for a short time,
+ * What an expert is worth: the chance that its layer's next event demands it, divided by how long that
+ * event is away. The chance is what its own uses promise (chances.h), corrected by whom its layer has
+ * just used (links.h). An expert of a layer that comes soon holds its place for a short time,
  * and can be given up when the chance has passed; one of the layer that has just been computed holds
  * it for a whole round. So among equals the farthest leaves, newcomers displace their own layer's
  * first, and where chances differ a place goes where it yields the most hits in time. Nobody
@@ -28,7 +30,9 @@ typedef struct visits {
 
 typedef struct cycle {
 	chances chances;
-	key_tree tree;     /* chances of the inserted keys */
+	links links;
+	float *prospect;   /* [keys]; the steady chance that makes a next use as near as it is */
+	key_tree tree;     /* prospects of the inserted keys */
 	uint8_t *inserted; /* [keys] */
 	visits *visits;    /* [layers] */
 	float *wait;       /* [layers]; events until the next one */
@@ -43,6 +47,8 @@ static void cycle_destroy(void *state)
 	if (!c)
 		return;
 	chances_free(&c->chances);
+	links_free(&c->links);
+	alloc_free(c->prospect);
 	key_tree_free(&c->tree);
 	alloc_free(c->inserted);
 	alloc_free(c->visits);
@@ -55,13 +61,16 @@ static ufm_status take_memory(cycle *c, uint32_t layers, uint32_t experts)
 	ufm_status status = chances_init(&c->chances, layers, experts);
 
 	if (status == UFM_OK)
+		status = links_init(&c->links, layers, experts);
+	if (status == UFM_OK)
 		status = key_tree_init(&c->tree, layers, experts);
 	if (status != UFM_OK)
 		return status;
+	c->prospect = alloc_zeroed((size_t)layers * experts, sizeof *c->prospect);
 	c->inserted = alloc_zeroed((size_t)layers * experts, sizeof *c->inserted);
 	c->visits = alloc_zeroed(layers, sizeof *c->visits);
 	c->wait = alloc_zeroed(layers, sizeof *c->wait);
-	return c->inserted && c->visits && c->wait ? UFM_OK : UFM_ENOMEM;
+	return c->prospect && c->inserted && c->visits && c->wait ? UFM_OK : UFM_ENOMEM;
 }
 
 /* Events until the layer's next one. A layer that is overdue broke its rhythm: it is expected to stay
@@ -95,18 +104,20 @@ static ufm_status cycle_create(const ufm_policy_config *config, void **state)
 /* The uses of an event are complete when somebody asks for a victim, or the next event begins. */
 static void update(cycle *c)
 {
-	uint32_t layer = c->pending, experts = c->tree.experts;
+	uint32_t layer = c->pending, experts = c->tree.experts, first;
 	float *leaves;
 
 	if (layer == UFM_KEY_NONE)
 		return;
 	c->pending = UFM_KEY_NONE;
+	first = layer * experts;
 	chances_update(&c->chances, layer);
+	links_update(&c->links, layer, c->chances.chance + first, c->prospect + first);
 	leaves = key_tree_leaves(&c->tree, layer);
 	for (uint32_t i = 0; i < experts; i++) {
-		uint32_t key = layer * experts + i;
+		uint32_t key = first + i;
 
-		leaves[i] = c->inserted[key] ? c->chances.chance[key] : KEY_TREE_ABSENT;
+		leaves[i] = c->inserted[key] ? c->prospect[key] : KEY_TREE_ABSENT;
 	}
 	key_tree_rebuild(&c->tree, layer);
 }
@@ -133,6 +144,7 @@ static void cycle_use(void *state, uint32_t key, const ufm_policy_use *use)
 
 	(void)use;
 	chances_use(&c->chances, key);
+	links_use(&c->links, key % c->tree.experts);
 }
 
 static void cycle_insert(void *state, uint32_t key)
@@ -140,7 +152,7 @@ static void cycle_insert(void *state, uint32_t key)
 	cycle *c = state;
 
 	c->inserted[key] = 1;
-	key_tree_set(&c->tree, key, c->chances.chance[key]);
+	key_tree_set(&c->tree, key, c->prospect[key]);
 }
 
 static void cycle_remove(void *state, uint32_t key)
@@ -151,9 +163,17 @@ static void cycle_remove(void *state, uint32_t key)
 	key_tree_set(&c->tree, key, KEY_TREE_ABSENT);
 }
 
+const float *policy_cycle_worths(void *state, uint32_t layer)
+{
+	cycle *c = state;
+
+	update(c);
+	return c->prospect + (size_t)layer * c->tree.experts;
+}
+
 static float worth_of(const cycle *c, uint32_t key)
 {
-	return c->chances.chance[key] / c->wait[key / c->tree.experts];
+	return c->prospect[key] / c->wait[key / c->tree.experts];
 }
 
 static uint32_t cycle_victim(void *state, uint32_t newcomer, const uint8_t *locked, bool lingering)
@@ -187,7 +207,7 @@ const ufm_policy policy_cycle = {
 	.source =
 		"Belady's next use (1966) where a layer's turn is known and its experts only by chance; "
 		"the chance from decayed counts (LRFU, Lee et al., 2001) corrected by age as in hit "
-		"density (LHD, Beckmann et al., 2018)",
+		"density (LHD, Beckmann et al., 2018) and by company (TD(0), Sutton, 1988)",
 	.create = cycle_create,
 	.destroy = cycle_destroy,
 	.event = cycle_event,

@@ -86,6 +86,13 @@ static void freq_remove(void *state, uint32_t key)
 	key_tree_set(&f->scores, key, KEY_TREE_ABSENT);
 }
 
+const float *policy_freq_worths(void *state, uint32_t layer)
+{
+	const freq *f = state;
+
+	return f->shares.score + (size_t)layer * f->shares.experts;
+}
+
 /* Without an event all scores of a layer are 0, and 1 is as good a divisor as any. */
 static float total_of(const freq *f, uint32_t layer)
 {

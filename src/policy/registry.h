@@ -15,6 +15,11 @@ const ufm_policy *policy_at(uint32_t index);
 /* "cycle, freq, lru, …" for messages: the policies without (offline: or with) UFM_POLICY_OFFLINE. */
 const char *policy_names(bool offline);
 
+/* What these two think of a layer's experts: [experts], comparable within the layer, the larger the longer
+ * they are kept. Up to date between cache events, until the next one begins. */
+const float *policy_cycle_worths(void *state, uint32_t layer);
+const float *policy_freq_worths(void *state, uint32_t layer);
+
 extern const ufm_policy policy_cycle, policy_freq, policy_lru, policy_fifo, policy_lfu,
 	policy_s3fifo, policy_sieve, policy_cost, policy_min, policy_min_bypass;
 

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "policy/divided.h"
 #include "policy/registry.h"
 #include "replay/event.h"
 #include "replay/future.h"
@@ -29,6 +30,14 @@ static bool by_layer(const replay_config *config)
 	return config->scope == REPLAY_LAYER;
 }
 
+/* A bound is not divided: it says what any division can reach. */
+static const ufm_policy *policy_of(const replay_config *config)
+{
+	bool divided = config->scope == REPLAY_AUTO && !(config->policy->flags & UFM_POLICY_OFFLINE);
+
+	return divided ? policy_divided(config->policy) : config->policy;
+}
+
 static void close_caches(replay *r)
 {
 	for (uint32_t i = 0; r->caches && i < r->cache_count; i++) {
@@ -45,7 +54,7 @@ static ufm_status open_caches(replay *r)
 	                       .ring = c->slots < keys ? c->ring : 0,
 	                       .layers = layers,
 	                       .experts = c->trace->experts,
-	                       .policy = c->policy,
+	                       .policy = policy_of(c),
 	                       .seed = c->seed};
 	ufm_status status = UFM_OK;
 
@@ -142,6 +151,9 @@ static ufm_status check(const replay_config *c)
 {
 	uint64_t keys = (uint64_t)c->trace->layers * c->trace->experts;
 
+	if (c->scope == REPLAY_AUTO && !policy_of(c))
+		return status_fail(UFM_EINVAL, "policy: %s has none that divides a cache among layers",
+		                   c->policy->name);
 	if (c->slots < 1)
 		return status_fail(UFM_EINVAL, "slots: 0, expected at least 1");
 	if (c->batch < 1)
@@ -219,7 +231,7 @@ ufm_status replay_run(const replay_config *config, replay_count *total, replay_c
 /* What passes through a ring was not admitted. */
 const ufm_policy *replay_bound_of(const replay_config *config)
 {
-	bool admits = !(config->policy->flags & UFM_POLICY_MAY_BYPASS) && config->ring == 0;
+	bool admits = !(policy_of(config)->flags & UFM_POLICY_MAY_BYPASS) && config->ring == 0;
 
 	return admits ? &policy_min : &policy_min_bypass;
 }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "policy/divided.h"
 #include "policy/registry.h"
 #include "support/replay.h"
 
@@ -366,6 +367,24 @@ static machine run_machine(const ufm_policy *policy, uint32_t slots, uint32_t ri
 	return m;
 }
 
+/* All policies of the registry, then those of them that can divide a cache; NULL past the end. */
+static const ufm_policy *subject(uint32_t index)
+{
+	uint32_t count = 0;
+
+	while (policy_at(count))
+		count++;
+	if (index < count)
+		return policy_at(index);
+	for (uint32_t p = 0; p < count; p++) {
+		const ufm_policy *divided = policy_divided(policy_at(p));
+
+		if (divided && index-- == count)
+			return divided;
+	}
+	return NULL;
+}
+
 static void test_random_operations(void **state)
 {
 	const uint32_t shapes[][2] = {{1, 0}, {1, 1}, {2, 1}, {2, 2}, {3, 2},
@@ -373,10 +392,10 @@ static void test_random_operations(void **state)
 	uint32_t busy = 0;
 
 	(void)state;
-	for (uint32_t p = 0; policy_at(p); p++) {
+	for (uint32_t p = 0; subject(p); p++) {
 		for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
 			for (uint64_t seed = 1; seed <= 12; seed++)
-				busy += run_machine(policy_at(p), shapes[i][0], shapes[i][1], 0, seed).busy;
+				busy += run_machine(subject(p), shapes[i][0], shapes[i][1], 0, seed).busy;
 		}
 	}
 	assert_true(busy > 0);
@@ -390,11 +409,11 @@ static void test_random_operations_and_sizes(void **state)
 
 	(void)state;
 	print_message("seeds from %llu\n", (unsigned long long)first);
-	for (uint32_t p = 0; policy_at(p); p++) {
+	for (uint32_t p = 0; subject(p); p++) {
 		for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
 			for (uint64_t seed = 0; seed < 20; seed++) {
 				machine m =
-					run_machine(policy_at(p), shapes[i][0], shapes[i][1], SLOTS_MAX, first + seed);
+					run_machine(subject(p), shapes[i][0], shapes[i][1], SLOTS_MAX, first + seed);
 
 				moves += m.moves;
 				evictions += m.evictions;

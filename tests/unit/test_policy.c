@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/rng.h"
 #include "policy/registry.h"
 
 #define LAYERS 3
@@ -638,6 +639,33 @@ static void test_cycle_learns_that_experts_come_in_runs(void **state)
 	close_bench(&b);
 }
 
+/* Expert 1 always follows 0, all others come at random: after 0 it is worth more than one that is used as
+ * often, and was more lately. */
+static void test_cycle_learns_who_keeps_company(void **state)
+{
+	bench b;
+	rng r;
+
+	(void)state;
+	rng_seed(&r, 1);
+	open_bench(&b, &policy_cycle, 1);
+	for (uint32_t i = 0; i < 2000; i++) {
+		uint32_t expert = rng_below(&r, EXPERTS - 1);
+
+		use(&b, expert ? expert + 1 : 0, 0);
+		if (!expert)
+			use(&b, 1, 0);
+	}
+	use(&b, 2, 0);
+	use(&b, 0, 0);
+	b.policy->insert(b.state, 2);
+	assert_int_equal(victim(&b, 1, false), 2);
+	b.policy->remove(b.state, 2);
+	b.policy->insert(b.state, 1);
+	assert_int_equal(victim(&b, 2, false), UFM_KEY_NONE);
+	close_bench(&b);
+}
+
 /* A layer that is not visited any more gives up its places, however often it was. */
 static void test_cycle_forgets_a_layer_that_stays_away(void **state)
 {
@@ -762,6 +790,7 @@ int main(void)
 		cmocka_unit_test(test_cycle_gives_up_the_farthest),
 		cmocka_unit_test(test_cycle_withstands_a_sweep),
 		cmocka_unit_test(test_cycle_learns_that_experts_come_in_runs),
+		cmocka_unit_test(test_cycle_learns_who_keeps_company),
 		cmocka_unit_test(test_cycle_forgets_a_layer_that_stays_away),
 		cmocka_unit_test(test_lru_order),
 		cmocka_unit_test(test_lru_goes_by_use_not_by_insertion),

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "policy/divided.h"
 #include "policy/registry.h"
 #include "replay/future.h"
 #include "replay/lanes.h"
@@ -316,6 +317,41 @@ static void no_policy_passes_its_bound(void **state)
 	}
 }
 
+/* A cache that is divided is one pool under the policy's divided table; a bound is not divided. */
+static void auto_divides_one_pool(void **state)
+{
+	(void)state;
+	made m;
+	draw(&m, 3, 3, 3, 9, 100);
+	for (uint32_t i = 0; policy_at(i); i++) {
+		bool offline = policy_at(i)->flags & UFM_POLICY_OFFLINE;
+		replay_config c = basic(&m.t, policy_at(i), 11);
+		c.scope = REPLAY_AUTO;
+		uint64_t hits = run(&c).hits;
+		assert_ptr_equal(replay_bound_of(&c),
+		                 offline && policy_at(i) == &policy_min ? &policy_min : &policy_min_bypass);
+		c.scope = REPLAY_POOL;
+		c.policy = offline ? policy_at(i) : policy_divided(policy_at(i));
+		assert_int_equal(run(&c).hits, hits);
+	}
+}
+
+static void auto_refuses_a_policy_that_cannot_be_divided(void **state)
+{
+	(void)state;
+	made m;
+	draw(&m, 3, 2, 2, 9, 10);
+	ufm_policy stranger = policy_lru;
+	stranger.name = "stranger";
+	replay_config c = basic(&m.t, &stranger, 4);
+	c.scope = REPLAY_POOL;
+	assert_true(run(&c).uses > 0);
+	c.scope = REPLAY_AUTO;
+	replay_count total;
+	assert_int_equal(replay_run(&c, &total, NULL), UFM_EINVAL);
+	assert_non_null(strstr(ufm_last_error(), "stranger"));
+}
+
 static void a_ring_never_passes_the_bound_without_one(void **state)
 {
 	(void)state;
@@ -498,6 +534,8 @@ int main(void)
 		cmocka_unit_test(next_uses_are_the_next_events),
 		cmocka_unit_test(a_shared_future_gives_the_same),
 		cmocka_unit_test(no_policy_passes_its_bound),
+		cmocka_unit_test(auto_divides_one_pool),
+		cmocka_unit_test(auto_refuses_a_policy_that_cannot_be_divided),
 		cmocka_unit_test(a_ring_never_passes_the_bound_without_one),
 		cmocka_unit_test(guesses_follow_what_was_popular_or_came_along),
 		cmocka_unit_test(wrong_guesses_are_refused),
