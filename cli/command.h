@@ -10,8 +10,8 @@ typedef struct command {
 	int (*run)(int argc, char *argv[]); /* argv[0] is the command's name; returns an exit code */
 } command;
 
-extern const command bench_command, forward_command, replay_command, plot_command, info_command,
-	doctor_command, completion_command;
+extern const command bench_command, forward_command, plan_command, replay_command, plot_command,
+	info_command, doctor_command, completion_command;
 
 /* Every command, in the order of --help. Manual pages and shell completion follow from it. */
 extern const command *const commands[];

@@ -5,9 +5,9 @@
 
 #include "cli/command.h"
 
-const command *const commands[] = {&bench_command,     &forward_command, &replay_command,
-                                   &plot_command,      &info_command,    &doctor_command,
-                                   &completion_command};
+const command *const commands[] = {&bench_command,  &forward_command,   &plan_command,
+                                   &replay_command, &plot_command,      &info_command,
+                                   &doctor_command, &completion_command};
 const uint32_t command_count = sizeof commands / sizeof commands[0];
 static_assert(sizeof commands / sizeof commands[0] <= COMMANDS_MAX, "COMMANDS_MAX holds them all");
 

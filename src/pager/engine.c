@@ -81,10 +81,29 @@ static ufm_status open_device(ufm_engine *e)
 	return status == UFM_OK ? e->b->stream_open(e->device, NULL, &e->copy) : status;
 }
 
+budget_terms engine_terms(const ufm_engine *e)
+{
+	return (budget_terms){.config = &e->config,
+	                      .desc = &e->desc,
+	                      .layers = e->layers,
+	                      .experts = e->experts,
+	                      .hidden_bytes = e->b->hidden_bytes,
+	                      .granularity_bytes = e->device_info.map_granularity_bytes,
+	                      .memory_bytes = e->device_info.memory_total_bytes,
+	                      .unusable_bytes = e->device_info.unusable_bytes};
+}
+
+static ufm_status divide_memory(ufm_engine *e)
+{
+	budget_terms terms = engine_terms(e);
+	return budget_plan(&terms, e->config.vram_target_bytes, e->free_at_open_bytes, &e->plan);
+}
+
 static ufm_status map_memory(ufm_engine *e)
 {
-	e->slots_max = budget_slots_max(e, &e->plan);
-	uint64_t most_bytes = budget_total(e, &e->plan, e->slots_max);
+	budget_terms terms = engine_terms(e);
+	e->slots_max = budget_slots_max(&terms, &e->plan);
+	uint64_t most_bytes = budget_total(&terms, &e->plan, e->slots_max);
 	ufm_status status = e->b->mem_reserve(e->device, most_bytes, &e->base);
 	if (status != UFM_OK)
 		return status;
@@ -94,7 +113,7 @@ static ufm_status map_memory(ufm_engine *e)
 		return status_prefix(status, "%u expert slots", e->plan.slots);
 	e->mapped_bytes = e->plan.total_bytes;
 	e->slab = e->base + e->plan.workspace_bytes + e->plan.arena_bytes;
-	(void)budget_workspace(e, e->base, &e->ws);
+	(void)budget_workspace(&terms, e->base, &e->ws);
 	return UFM_OK;
 }
 
@@ -145,7 +164,7 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 	if (status == UFM_OK)
 		status = open_device(e);
 	if (status == UFM_OK)
-		status = budget_plan(e, e->config.vram_target_bytes, e->free_at_open_bytes, &e->plan);
+		status = divide_memory(e);
 	if (status == UFM_OK)
 		status = map_memory(e);
 	if (status == UFM_OK)

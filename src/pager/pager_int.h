@@ -8,6 +8,7 @@
 
 #include "base/lock.h"
 #include "cache/cache.h"
+#include "pager/budget.h"
 #include "pager/host.h"
 #include "pager/pager.h"
 #include "pager/pinned.h"
@@ -18,7 +19,6 @@
 #define PAGER_CALLS 4
 #define PAGER_WATCHED 2 /* copies of a layer call that it can ask for */
 #define PAGER_LEASES 64
-#define PAGER_ALIGN 256u
 
 /* An expert on its way into a slot. */
 typedef struct load_item {
@@ -53,15 +53,6 @@ struct ufm_lease {
 	uint32_t n;
 	uint32_t *slots; /* [experts] */
 };
-
-/* How device memory is divided: workspace, arena, slab. Computed before anything is allocated. */
-typedef struct budget {
-	uint64_t workspace_bytes, arena_bytes; /* the same as long as the engine lives */
-	uint64_t target_bytes;                 /* what was asked, or all that there is */
-	uint64_t slab_bytes, total_bytes;      /* total: of all three, in whole granules */
-	uint32_t slots, ring;
-	uint32_t together; /* experts that a copy should bring */
-} budget;
 
 /* Work of the compute stream that may not have ended. */
 #define PAGER_LAYER_SPANS 64
@@ -152,17 +143,9 @@ struct ufm_engine {
 	counters counters;
 };
 
-/* budget.c */
-/* The division of target_bytes, or with 0 of what can be had of free_bytes. UFM_EBUDGET. */
-ufm_status budget_plan(const ufm_engine *e, uint64_t target_bytes, uint64_t free_bytes,
-                       budget *out);
-/* Bytes of workspace, arena and a number of slots, in whole granules. */
-uint64_t budget_total(const ufm_engine *e, const budget *plan, uint32_t slots);
-/* The most slots that any budget could have on this device; at least the plan's. */
-uint32_t budget_slots_max(const ufm_engine *e, const budget *plan);
-/* Gives every workspace buffer its address from `base`, or only measures with base 0; returns the
- * bytes. */
-uint64_t budget_workspace(const ufm_engine *e, ufm_devptr base, pager_workspace *ws);
+/* engine.c */
+/* What the engine's budget is divided by. */
+budget_terms engine_terms(const ufm_engine *e);
 
 /* calls.c */
 ufm_status calls_open(ufm_engine *e);

@@ -11,7 +11,8 @@ static ufm_status plan_resize(ufm_engine *e, uint64_t target_bytes, budget *next
 {
 	ufm_device_memory now;
 	e->b->device_get_memory(e->device, &now);
-	ufm_status status = budget_plan(e, target_bytes, now.free_bytes + e->mapped_bytes, next);
+	budget_terms terms = engine_terms(e);
+	ufm_status status = budget_plan(&terms, target_bytes, now.free_bytes + e->mapped_bytes, next);
 	/* More slots than the device has room for were never reserved. */
 	if (status == UFM_OK && next->slots > e->slots_max)
 		return status_fail(UFM_EDEVMEM,

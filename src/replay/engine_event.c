@@ -140,9 +140,17 @@ static ufm_status launch_all(layer_run *r, uint32_t resident_end)
 	return status;
 }
 
+static uint32_t cpu_share(const layer_run *r, uint32_t hits, const event_cpu *cpu)
+{
+	cache_stats stats;
+
+	cache_get_stats(r->c, &stats);
+	return cpu->share(cpu->ctx, r->demands + hits, r->n - hits, stats.free);
+}
+
 ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, uint32_t together,
-                               const cache_member *members, uint32_t n, event_scratch *scratch,
-                               uint32_t *hits)
+                               const cache_member *members, uint32_t n, const event_cpu *cpu,
+                               event_scratch *scratch, uint32_t *hits)
 {
 	layer_run r = {.c = c,
 	               .first = first,
@@ -156,6 +164,7 @@ ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, uint32_
 	*hits = find_residents(&r, members);
 	free_one_early(&r);
 	schedule_layer(r.demands, n, together);
+	r.n -= cpu ? cpu_share(&r, *hits, cpu) : 0;
 	status = launch_all(&r, *hits);
 	cache_event_end(c, layer, members, n);
 	return status;

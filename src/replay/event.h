@@ -20,11 +20,19 @@ void event_scratch_close(event_scratch *s); /* a zeroed one is allowed */
 uint32_t event_run(cache *c, uint32_t layer, uint32_t first, const cache_member *members,
                    uint32_t n, event_scratch *scratch);
 
-/* The same as an engine does it without the CPU path (moe/launch.c, pager/layer.c): residents are pinned
- * until they were launched, copies of `together` misses are started up to two ahead of the launch that reads
- * them, in the order of schedule_layer. UFM_EBUSY cannot happen with a ring of two and more. */
+/* How many of n misses, in the order of schedule_layer, the CPU computes: the last ones, which then get no
+ * slot. `free`: slots that hold nothing. */
+typedef struct event_cpu {
+	uint32_t (*share)(void *ctx, const schedule_demand *misses, uint32_t n, uint32_t free);
+	void *ctx;
+} event_cpu;
+
+/* The same as an engine does it (moe/launch.c, pager/layer.c): residents are pinned until they were launched,
+ * copies of `together` misses are started up to two ahead of the launch that reads them, in the order of
+ * schedule_layer. cpu NULL: its CPU path is off. UFM_EBUSY cannot happen with a ring of two and more. On return
+ * scratch->demands holds the members in the order of schedule_layer. */
 ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, uint32_t together,
-                               const cache_member *members, uint32_t n, event_scratch *scratch,
-                               uint32_t *hits);
+                               const cache_member *members, uint32_t n, const event_cpu *cpu,
+                               event_scratch *scratch, uint32_t *hits);
 
 #endif

@@ -105,8 +105,8 @@ static ufm_status run_event(replay *r, uint32_t layer, uint32_t n, bool counted,
 	                           .count = n,
 	                           .counted = counted});
 	if (r->ring)
-		return event_run_as_engine(c, at, first, r->together, r->lanes.members, n, &r->scratch,
-		                           hits);
+		return event_run_as_engine(c, at, first, r->together, r->lanes.members, n, NULL,
+		                           &r->scratch, hits);
 	*hits = event_run(c, at, first, r->lanes.members, n, &r->scratch);
 	return UFM_OK;
 }

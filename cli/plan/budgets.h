@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Budgets as people list them. */
+#ifndef CLI_PLAN_BUDGETS_H
+#define CLI_PLAN_BUDGETS_H
+
+#include "cli/plan/division.h"
+
+#define BUDGETS_MAX 64
+
+typedef struct budget_list {
+	uint32_t count;
+	uint64_t target_bytes[BUDGETS_MAX]; /* ascending where they were chosen, else as listed */
+} budget_list;
+
+/* UFM_EINVAL unless it is auto, or sizes and percentages above 0 up to 100, separated by commas. */
+ufm_status budgets_check(const char *text);
+/* auto: from the smallest that runs, by tenths of the experts, to the one that holds all. */
+void budgets_of(const char *text, const division *d, budget_list *out);
+
+#endif

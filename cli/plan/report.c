@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/* A plan as people read it. */
+#include "cli/plan/report.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "cli/text_table.h"
+
+#define CPU_WORSE 1.03
+
+static const char *gib(uint64_t bytes, char text[32])
+{
+	return size_format(bytes, text, 32);
+}
+
+/* ------------------------------------------------------------------ what was assumed */
+
+static void print_model(FILE *to, const plan_report *r)
+{
+	const ufm_bank_info *bank = &r->shape->bank;
+	char each[32], all[32];
+	fprintf(to, "**%s**: %u layers of %u experts, %u a token, %s each: %s of experts.",
+	        r->shape->name, bank->layers, bank->experts, r->shape->top_k,
+	        gib(bank->desc.expert_bytes, each), gib(bank->bank_bytes, all));
+	if (*r->shape->notes)
+		fprintf(to, " %s", r->shape->notes);
+	fputc('\n', to);
+}
+
+static void print_workload(FILE *to, const plan_report *r)
+{
+	const plan_config *c = r->config;
+	if (c->batch == 1)
+		fprintf(to, "Workload: one sequence, a prompt of %u tokens, then decode;", c->prompt);
+	else
+		fprintf(to, "Workload: %u sequences at once, prompts of %u tokens, then decode;", c->batch,
+		        c->prompt);
+	fprintf(to, " %s. Policy: %s.\n", r->workload, r->policy);
+}
+
+static void print_memory(FILE *to, const plan_report *r)
+{
+	char host[32], ram[32], fixed[32], headroom[32];
+	const plan_point *p = &r->ladder->points[r->ladder->count - 1];
+	fprintf(to, "All experts stay in host memory, page-locked: %s", gib(r->host_bytes, host));
+	if (r->machine->ram_bytes)
+		fprintf(to, " of %s that there are for it", gib(r->machine->ram_bytes, ram));
+	if (r->machine->disk_gbps > 0)
+		fprintf(to, ", read in %.0f s from a disk of %g GB/s",
+		        (double)r->shape->bank.bank_bytes / r->machine->disk_gbps / 1e9,
+		        r->machine->disk_gbps);
+	fprintf(to,
+	        ". A budget is slots for experts, %s for the layers and their workspace, and %s of "
+	        "headroom. ",
+	        gib(p->budget.workspace_bytes + p->budget.arena_bytes, fixed),
+	        gib(r->config->headroom_bytes, headroom));
+	fputs("Attention, other weights and the KV cache are not counted.\n", to);
+}
+
+static void print_assumptions(FILE *to, const plan_report *r)
+{
+	print_model(to, r);
+	fprintf(to, "Machine: %s\n", r->machine->words);
+	print_workload(to, r);
+	print_memory(to, r);
+	fputc('\n', to);
+}
+
+/* ------------------------------------------------------------------ the table */
+
+static const text_column columns[] = {
+	{"budget", false},          {"slots", false},         {"of experts", false},
+	{"hit rate", false},        {"best possible", false}, {"to device MB/token", false},
+	{"by CPU MB/token", false}, {"decode tok/s", false},  {"link alone", false},
+	{"prefill tok/s", false},   {"link alone", false},    {"decode is bound by", true},
+};
+#define COLUMNS (sizeof columns / sizeof columns[0])
+
+static void speed_cell(text_table *t, uint32_t line, uint32_t column, const point_way *way)
+{
+	double speed = way->tokens_per_s;
+	if (way->known)
+		text_cell(t, line, column, "%.*f", speed < 10 ? 2 : speed < 100 ? 1 : 0, speed);
+}
+
+static void point_line(text_table *t, uint32_t line, const plan_report *r, const plan_point *p)
+{
+	char size[32];
+	const point_way *decode = point_decode(p);
+	double keys = (double)r->shape->bank.layers * r->shape->bank.experts;
+	text_cell(t, line, 0, "%s", gib(p->target_bytes, size));
+	if (p->refused) {
+		text_cell(t, line, 11, "does not run");
+		return;
+	}
+	text_cell(t, line, 1, "%u", p->budget.slots);
+	text_cell(t, line, 2, "%.0f %%", 100 * p->budget.slots / keys);
+	text_cell(t, line, 3, "%.3f", decode->hit_rate);
+	if (p->bound_hit_rate >= 0)
+		text_cell(t, line, 4, "%.3f", p->bound_hit_rate);
+	text_cell(t, line, 5, "%.0f", decode->link_bytes / 1e6);
+	text_cell(t, line, 6, "%.0f", decode->cpu_bytes / 1e6);
+	speed_cell(t, line, 7, decode);
+	speed_cell(t, line, 8, &p->decode);
+	speed_cell(t, line, 9, point_prefill(p));
+	speed_cell(t, line, 10, &p->prefill);
+	text_cell(t, line, 11, "%s", timing_bound_name(decode->bound));
+}
+
+static void print_table(FILE *to, const plan_report *r)
+{
+	text_table t;
+	if (!text_table_open(&t, columns, COLUMNS, r->ladder->count))
+		return;
+	for (uint32_t i = 0; i < r->ladder->count; i++)
+		point_line(&t, i, r, &r->ladder->points[i]);
+	text_table_print(to, &t);
+	text_table_close(&t);
+	fputc('\n', to);
+}
+
+/* ------------------------------------------------------------------ what it means */
+
+static void print_refused(FILE *to, const plan_ladder *l)
+{
+	for (uint32_t i = 0; i < l->count; i++)
+		if (l->points[i].refused)
+			fprintf(to, "- Does not run: %s.\n", l->points[i].why);
+}
+
+static const char *advice(timing_bound bound)
+{
+	static const char *const words[TIMING_BOUNDS] = {
+		"faster device memory, or narrower weights",
+		"a device with more arithmetic, or shorter prompts at once",
+		"more device memory, routing that repeats itself, a faster link, or the CPU path",
+		"more device memory, faster host memory or link",
+		"holding everything, so that no layer waits for the host, or larger batches"};
+	return words[bound];
+}
+
+static void print_binding(FILE *to, const plan_report *r)
+{
+	const plan_ladder *l = r->ladder;
+	const plan_point *first = NULL;
+	char text[32];
+	for (uint32_t i = 0; i < l->count && !first; i++)
+		first = l->points[i].refused ? NULL : &l->points[i];
+	if (!first)
+		return;
+	timing_bound bound = point_decode(first)->bound;
+	fprintf(to, "- From %s on decode is bound by %s; what would help: %s.\n",
+	        gib(first->target_bytes, text), timing_bound_name(bound), advice(bound));
+	for (uint32_t i = 0; i < l->change_count; i++)
+		fprintf(to, "- From about %s on it is bound by %s; what would help: %s.\n",
+		        gib(l->changes[i].target_bytes, text), timing_bound_name(l->changes[i].bound),
+		        advice(l->changes[i].bound));
+}
+
+static void print_whole(FILE *to, const plan_report *r)
+{
+	char text[32];
+	uint32_t keys = r->shape->bank.layers * r->shape->bank.experts;
+	fprintf(to,
+	        "- At %s everything is resident: no expert moves, and more memory brings nothing.\n",
+	        gib(division_target(r->division, keys), text));
+}
+
+/* Where a step of the largest budget with misses goes. */
+static void print_step(FILE *to, const plan_report *r)
+{
+	char text[32];
+	const plan_point *p = NULL;
+	for (uint32_t i = 0; i < r->ladder->count; i++) {
+		const plan_point *at = &r->ladder->points[i];
+		if (!at->refused && point_decode(at)->link_bytes + point_decode(at)->cpu_bytes > 0)
+			p = at;
+	}
+	if (!p)
+		return;
+	const point_way *way = point_decode(p);
+	fprintf(to, "- A decode step at %s takes %.2f ms:", gib(p->target_bytes, text),
+	        way->step_ns / 1e6);
+	const char *comma = "";
+	for (uint32_t i = 0; i < TIMING_BOUNDS; i++) {
+		if (way->parts_ns[i] < 0.005 * way->step_ns)
+			continue;
+		fprintf(to, "%s %.2f %s", comma, way->parts_ns[i] / 1e6,
+		        timing_bound_name((timing_bound)i));
+		comma = ",";
+	}
+	fprintf(to, "; the link idles %.0f %% of it.\n",
+	        100 * fmax(0, 1 - way->link_ns / way->step_ns));
+}
+
+/* What the CPU computes gets no slot, so with many hits it may cost more than it brings. */
+static void print_cpu(FILE *to, const plan_report *r)
+{
+	char text[32];
+	for (uint32_t i = 0; i < r->ladder->count; i++) {
+		const plan_point *p = &r->ladder->points[i];
+		if (!p->decode_cpu.known || p->decode.tokens_per_s < CPU_WORSE * p->decode_cpu.tokens_per_s)
+			continue;
+		fprintf(to,
+		        "- From %s on decode is faster with --cpu-assist off (%.0f instead of %.0f tok/s "
+		        "there): what the "
+		        "CPU computes gets no slot, and hits fall from %.3f to %.3f.\n",
+		        gib(p->target_bytes, text), p->decode.tokens_per_s, p->decode_cpu.tokens_per_s,
+		        p->decode.hit_rate, p->decode_cpu.hit_rate);
+		return;
+	}
+}
+
+double report_prefetch_ns(const point_way *way, uint32_t layers, double miss_ns, double recall,
+                          double guesses)
+{
+	double idle_ns = fmax(0, way->step_ns - way->link_ns);
+	double loads_ns = layers * guesses * miss_ns, useful_ns = recall * way->link_ns;
+	double fits = loads_ns > 0 ? fmin(1, idle_ns / loads_ns) : 0;
+	return fits * fmin(useful_ns, loads_ns);
+}
+
+/* Where it saves most; on a link that is busy all the time bytes are the limit, and it saves nothing. */
+static void print_prefetch(FILE *to, const plan_report *r)
+{
+	const plan_config *c = r->config;
+	const plan_point *best = NULL;
+	double copy_ns = (double)r->shape->bank.desc.expert_bytes / r->machine->rates.link_gbps;
+	double best_share = 0, best_ns = 0;
+	char text[32];
+	for (uint32_t i = 0; i < r->ladder->count && c->prefetch_recall > 0; i++) {
+		const plan_point *p = &r->ladder->points[i];
+		if (p->refused)
+			continue;
+		double ns = report_prefetch_ns(&p->decode, r->shape->bank.layers, copy_ns,
+		                               c->prefetch_recall, c->prefetch_guesses);
+		if (best && ns <= best_share * p->decode.step_ns)
+			continue;
+		best = p;
+		best_ns = ns;
+		best_share = ns / p->decode.step_ns;
+	}
+	if (!best)
+		return;
+	fprintf(to,
+	        "- A prefetcher that guesses %.0f %% of a layer's misses with %g loads would save at "
+	        "most %.2f of %.2f ms "
+	        "of a decode step over the link alone (%.1f %%) at %s%s. It can hide no more than the "
+	        "time in which the "
+	        "link idles.\n",
+	        100 * c->prefetch_recall, c->prefetch_guesses, best_ns / 1e6,
+	        best->decode.step_ns / 1e6, 100 * best_share, gib(best->target_bytes, text),
+	        r->ladder->count > 1 ? ", and less at the other budgets" : "");
+}
+
+void report_plan(FILE *to, const plan_report *r)
+{
+	print_assumptions(to, r);
+	print_table(to, r);
+	print_refused(to, r->ladder);
+	print_binding(to, r);
+	print_whole(to, r);
+	print_step(to, r);
+	print_cpu(to, r);
+	print_prefetch(to, r);
+}

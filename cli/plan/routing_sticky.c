@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* The router of `ufm bench --workload sticky:…`, or the one of those that suits a shape. */
+#include "cli/plan/routing_sticky.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "cli/bench/workload_int.h"
+
+static const char *const presets[] = {"gpt-oss-20b", "olmoe-1b-7b", "qwen3-30b-a3b", "512-top-10"};
+#define PRESETS (sizeof presets / sizeof presets[0])
+
+ufm_status routing_sticky_check(const char *text)
+{
+	sticky_config router;
+	return *text ? workload_parse_sticky(text, &router) : UFM_OK;
+}
+
+/* Of the same name, or with as many experts, as nearly as there is one. */
+static const char *nearest(const plan_shape *shape)
+{
+	const char *best = presets[0];
+	double best_distance = INFINITY;
+	for (size_t i = 0; i < PRESETS; i++) {
+		sticky_config router;
+		if (strcmp(presets[i], shape->name) == 0)
+			return presets[i];
+		if (!sticky_preset(presets[i], &router))
+			continue;
+		double distance = fabs(log((double)router.experts / shape->bank.experts));
+		if (distance < best_distance) {
+			best = presets[i];
+			best_distance = distance;
+		}
+	}
+	return best;
+}
+
+/* Of its overlap the part above chance, which is more where a token chooses a larger share of the experts. */
+static void keep_excess(const plan_shape *shape, sticky_config *router)
+{
+	double theirs = (double)router->top_k / router->experts;
+	double here = (double)shape->top_k / shape->bank.experts;
+	router->overlap = here + (router->overlap - theirs) / (1 - theirs) * (1 - here);
+}
+
+ufm_status routing_sticky_make(const routing_config *c, const char *text, trace *out)
+{
+	sticky_config router;
+	const ufm_bank_info *bank = &c->shape->bank;
+	const workload_config load = {.seed = c->seed,
+	                              .layers = bank->layers,
+	                              .tokens = c->step_tokens,
+	                              .sequences = c->side_by_side ? c->step_tokens : 0,
+	                              .top_k = c->shape->top_k,
+	                              .experts_min = bank->experts};
+	ufm_status status = workload_parse_sticky(*text ? text : nearest(c->shape), &router);
+	if (status)
+		return status;
+	if (!*text)
+		keep_excess(c->shape, &router);
+	return workload_make_sticky(&load, &router, bank->experts, out);
+}
+
+void routing_sticky_words(const routing_config *c, const char *text, char *words, size_t size)
+{
+	sticky_config router = {.experts = 0};
+	const char *name = *text ? text : nearest(c->shape);
+	if (workload_parse_sticky(name, &router) == UFM_OK && router.experts == 0)
+		snprintf(words, size, "made routing of overlap %g, skew %g and drift %g", router.overlap,
+		         router.skew, router.drift);
+	else if (strcmp(name, c->shape->name) == 0)
+		snprintf(words, size,
+		         "made routing, calibrated to the recorded or published routing of this model");
+	else
+		snprintf(words, size, "made routing that repeats itself as that of %s does%s", name,
+		         *text ? "" : ", of those that were recorded or published the nearest in size");
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows of a plan: docs/formats.md names their fields. */
+#include "cli/json_text.h"
+#include "cli/plan/report.h"
+
+static void set(json_t *row, const char *name, json_t *value)
+{
+	json_object_set_new(row, name, value ? value : json_null());
+}
+
+static void set_whole(json_t *row, const char *name, uint64_t value)
+{
+	set(row, name, json_integer((json_int_t)value));
+}
+
+static void add_way(json_t *row, const char *prefix, const char *suffix, const point_way *way)
+{
+	const struct {
+		const char *name;
+		double value;
+	} figures[] = {{"tokens_per_s", way->tokens_per_s},
+	               {"hit_rate", way->hit_rate},
+	               {"device_bytes_per_token", way->device_bytes},
+	               {"link_bytes_per_token", way->link_bytes},
+	               {"cpu_bytes_per_token", way->cpu_bytes},
+	               {"step_ms", way->step_ns / 1e6},
+	               {"overhead_share", way->parts_ns[TIMING_HOST] / way->step_ns},
+	               {"link_idle_share", 1 - way->link_ns / way->step_ns}};
+	char name[64];
+	for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
+		snprintf(name, sizeof name, "%s%s_%s", prefix, suffix, figures[i].name);
+		set(row, name, way->known ? json_real(figures[i].value) : NULL);
+	}
+	snprintf(name, sizeof name, "%s%s_bound_by", prefix, suffix);
+	set(row, name, way->known ? json_string(timing_bound_name(way->bound)) : NULL);
+}
+
+static void add_model(json_t *row, const plan_report *r)
+{
+	const ufm_bank_info *bank = &r->shape->bank;
+	set(row, "model", json_string(r->shape->name));
+	set_whole(row, "layers", bank->layers);
+	set_whole(row, "experts", bank->experts);
+	set_whole(row, "top_k", r->shape->top_k);
+	set_whole(row, "expert_bytes", bank->desc.expert_bytes);
+	set_whole(row, "bank_bytes", bank->bank_bytes);
+	set_whole(row, "host_bytes", r->host_bytes);
+	set_whole(row, "batch", r->config->batch);
+	set_whole(row, "prompt", r->config->prompt);
+	set(row, "workload", json_string(r->config->workload));
+	set(row, "policy", json_string(r->policy));
+}
+
+static void add_machine(json_t *row, const plan_machine *m)
+{
+	const timing_rates *rates = &m->rates;
+	set(row, "backend", json_string(m->backend));
+	set(row, "link_gbps", json_real(rates->link_gbps));
+	set(row, "hbm_gbps", json_real(rates->hbm_gbps));
+	set(row, "dram_gbps", rates->dram_gbps > 0 ? json_real(rates->dram_gbps) : NULL);
+	set(row, "sum_link_gbps", rates->sum_link_gbps > 0 ? json_real(rates->sum_link_gbps) : NULL);
+	set(row, "sum_cpu_gbps", rates->sum_cpu_gbps > 0 ? json_real(rates->sum_cpu_gbps) : NULL);
+	set(row, "gflops", rates->peak_gflops > 0 ? json_real(rates->peak_gflops) : NULL);
+}
+
+static json_t *row_of(const plan_report *r, const plan_point *p)
+{
+	json_t *row = json_object();
+	bool bound = !p->refused && p->bound_hit_rate >= 0;
+	double keys = (double)r->shape->bank.layers * r->shape->bank.experts;
+	set_whole(row, "vram_target_bytes", p->target_bytes);
+	set(row, "refused", json_text(p->why));
+	set_whole(row, "slots", p->budget.slots);
+	set_whole(row, "ring_slots", p->budget.ring);
+	set(row, "share", json_real(p->budget.slots / keys));
+	set_whole(row, "workspace_bytes", p->budget.workspace_bytes + p->budget.arena_bytes);
+	set_whole(row, "headroom_bytes", r->config->headroom_bytes);
+	set(row, "bound_hit_rate", bound ? json_real(p->bound_hit_rate) : NULL);
+	add_way(row, "decode", "", &p->decode);
+	add_way(row, "decode", "_cpu", &p->decode_cpu);
+	add_way(row, "prefill", "", &p->prefill);
+	add_way(row, "prefill", "_cpu", &p->prefill_cpu);
+	add_model(row, r);
+	add_machine(row, r->machine);
+	return row;
+}
+
+json_t *report_rows(const plan_report *r)
+{
+	json_t *rows = json_array();
+	for (uint32_t i = 0; i < r->ladder->count; i++)
+		json_array_append_new(rows, row_of(r, &r->ladder->points[i]));
+	return rows;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The routed experts that a plan is for: of a preset, a checkpoint, a config.json, or given. */
+#ifndef CLI_PLAN_SHAPE_H
+#define CLI_PLAN_SHAPE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <ufm/ufm.h>
+
+#include "cli/presets.h"
+
+typedef struct plan_shape {
+	char name[160];  /* as people call it, or "the given shape" */
+	char notes[512]; /* whole sentences on what was taken for what; "" : nothing */
+	ufm_bank_info bank;
+	uint32_t top_k;
+	bool norm_topk;
+	ufm_scoring scoring;
+} plan_shape;
+
+ufm_status shape_of_preset(const preset *p, plan_shape *out);
+
+/* A checkpoint (file, index or folder with weights), or a config.json or a folder that holds one: what is not
+ * downloaded yet can be planned. UFM_EFILE, UFM_EFORMAT name the file and what is missing. */
+ufm_status shape_of_path(const char *path, plan_shape *out);
+
+typedef struct shape_given {
+	uint32_t layers, experts, top_k, d_model, d_hidden;
+	ufm_expert_kind kind;
+	ufm_dtype dtype;
+} shape_given;
+/* UFM_EINVAL in the words of the options. */
+ufm_status shape_of_given(const shape_given *given, plan_shape *out);
+
+/* Weights of one expert, which a token multiplies once each. */
+double shape_parameters(const plan_shape *s);
+
+#endif

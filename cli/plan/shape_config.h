@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* The routed experts that a model's config.json alone describes, before its weights are there. */
+#ifndef CLI_PLAN_SHAPE_CONFIG_H
+#define CLI_PLAN_SHAPE_CONFIG_H
+
+#include "cli/plan/shape.h"
+
+/* UFM_EFILE, UFM_EFORMAT: the file, the key, and what was expected. What had to be guessed is in out->notes. */
+ufm_status shape_of_config(const char *path, plan_shape *out);
+
+#endif

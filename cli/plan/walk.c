@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* Steps, layers, and which of their misses the CPU takes. */
+#include "cli/plan/walk.h"
+
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "replay/event.h"
+#include "schedule/schedule.h"
+
+/* As pager/cpu_path.c and moe/assisted.c decide. */
+#define CPU_BUFFER_BYTES (64ull << 20)
+#define CPU_COPIES_WORTH 8
+#define STRAY_KEY 1u
+
+struct walk {
+	walk_config config;
+	cache *cache;
+	event_scratch scratch;
+	uint32_t *counts;         /* [experts], scratch */
+	schedule_demand *demands; /* [experts], in order of first appearance */
+	cache_member *members;    /* [experts] */
+	uint64_t *costs;          /* [experts], scratch of the split */
+	int32_t *ids;             /* [ids_room] */
+	uint64_t ids_room;
+	/* of the event in progress: what the CPU takes */
+	uint32_t taken;
+	double cpu_ns;
+	uint32_t event; /* with misses that the CPU could share */
+	bool all_fit;
+};
+
+/* ------------------------------------------------------------------ open and close */
+
+static ufm_status open_scratch(walk *w)
+{
+	uint32_t experts = w->config.experts;
+	w->counts = alloc_zeroed(experts, sizeof *w->counts);
+	w->demands = alloc_zeroed(experts, sizeof *w->demands);
+	w->members = alloc_zeroed(experts, sizeof *w->members);
+	w->costs = alloc_zeroed(experts, sizeof *w->costs);
+	if (!w->counts || !w->demands || !w->members || !w->costs)
+		return UFM_ENOMEM;
+	return event_scratch_open(experts, experts, &w->scratch);
+}
+
+static ufm_status load_all(walk *w)
+{
+	ufm_status status = UFM_OK;
+	for (uint32_t key = 0; key < w->config.layers * w->config.experts && !status; key++) {
+		cache_placement place;
+		status = cache_place_free(w->cache, key, &place);
+		if (!status)
+			cache_loaded(w->cache, place.slot, place.generation);
+	}
+	return status;
+}
+
+static ufm_status open_all(walk *w)
+{
+	const walk_config *c = &w->config;
+	cache_config config = {.slots = c->division->slots,
+	                       .ring = c->division->ring,
+	                       .layers = c->layers,
+	                       .experts = c->experts,
+	                       .policy = c->policy};
+	ufm_status status = cache_open(&config, &w->cache);
+	if (!status)
+		status = open_scratch(w);
+	w->all_fit = c->division->slots == c->layers * c->experts;
+	return status || !w->all_fit || !c->preload ? status : load_all(w);
+}
+
+ufm_status walk_open(const walk_config *config, walk **out)
+{
+	walk *w = alloc_zeroed(1, sizeof *w);
+	if (!w)
+		return UFM_ENOMEM;
+	w->config = *config;
+	ufm_status status = open_all(w);
+	if (status) {
+		walk_close(w);
+		return status;
+	}
+	*out = w;
+	return UFM_OK;
+}
+
+void walk_close(walk *w)
+{
+	if (!w)
+		return;
+	cache_close(w->cache);
+	event_scratch_close(&w->scratch);
+	alloc_free(w->counts);
+	alloc_free(w->demands);
+	alloc_free(w->members);
+	alloc_free(w->costs);
+	alloc_free(w->ids);
+	alloc_free(w);
+}
+
+/* ------------------------------------------------------------------ the demand of a layer */
+
+/* As the workloads of ufm bench number their tokens. */
+static uint64_t token_of(const walk_phase *p, uint64_t step, uint32_t i)
+{
+	uint64_t count = p->routing->tokens, at = step * p->tokens + i;
+	if (p->side_by_side && p->tokens > 1)
+		at = i * count / p->tokens + step;
+	return (at + at / count) % count;
+}
+
+static void read_ids(walk *w, const walk_phase *p, uint64_t step, uint32_t layer)
+{
+	const trace *t = p->routing;
+	uint32_t top_k = w->config.top_k;
+	for (uint32_t i = 0; i < p->tokens; i++) {
+		const uint16_t *event = trace_event(t, token_of(p, step, i), layer);
+		for (uint32_t k = 0; k < top_k; k++)
+			w->ids[(uint64_t)i * top_k + k] =
+				k < t->ranks && event[k] != TRACE_NONE ? (int32_t)event[k] : -1;
+	}
+}
+
+static uint32_t read_demand(walk *w, const walk_phase *p, uint64_t step, uint32_t layer)
+{
+	read_ids(w, p, step, layer);
+	uint32_t n = schedule_demands(w->ids, (uint64_t)p->tokens * w->config.top_k, w->config.experts,
+	                              w->counts, w->demands);
+	for (uint32_t i = 0; i < n; i++)
+		w->members[i] = (cache_member){.expert = w->demands[i].expert,
+		                               .tokens = w->demands[i].tokens,
+		                               .next_event = UFM_NEVER};
+	return n;
+}
+
+/* ------------------------------------------------------------------ the CPU's share */
+
+/* The lightest misses that fit its buffers and are worth it. */
+static uint32_t candidates(walk *w, const schedule_demand *misses, uint32_t n, uint32_t most)
+{
+	const timing_terms *t = w->config.timing;
+	uint64_t rows = 0, rows_max = CPU_BUFFER_BYTES / (4ull * w->config.d_model);
+	double worth_ns = CPU_COPIES_WORTH * timing_shared_copy_ns(t);
+	uint32_t taken = 0;
+	while (taken < most) {
+		uint32_t tokens = misses[n - 1 - taken].tokens;
+		double cost_ns = timing_cpu_ns(t, tokens);
+		rows += tokens;
+		if (rows > rows_max || cost_ns > worth_ns)
+			break;
+		w->costs[taken++] = cost_ns < 1 ? 1 : (uint64_t)cost_ns;
+	}
+	return taken;
+}
+
+/* All of them by the CPU, which has the host's memory to itself then. */
+static double alone_ns(const walk *w, const schedule_demand *misses, uint32_t n)
+{
+	double sum_ns = 0;
+	for (uint32_t i = 0; i < n; i++)
+		sum_ns += timing_cpu_alone_ns(w->config.timing, misses[i].tokens);
+	return sum_ns;
+}
+
+/* The engine learns what experts cost lately, with the link and without, and what it has learned strays; here the
+ * better of both ways is taken after it has strayed as much. */
+static uint32_t cpu_share(void *ctx, const schedule_demand *misses, uint32_t n, uint32_t free)
+{
+	walk *w = ctx;
+	uint32_t can = candidates(w, misses, n, n > free ? n - free : 0);
+	double copy_ns = timing_shared_copy_ns(w->config.timing);
+	schedule_rates rates = {.link_ns = (uint64_t)copy_ns + 1, .link_only = n - can};
+	w->taken = schedule_split(&rates, w->costs, can);
+	for (uint32_t i = 0; i < w->taken; i++)
+		w->cpu_ns += (double)w->costs[i];
+	double stray = 1 + w->config.timing->costs->cpu_stray * (double)rng_at(STRAY_KEY, w->event++);
+	double alone = alone_ns(w, misses, n);
+	if (can == n && alone * stray <= fmax(w->cpu_ns, (n - w->taken) * copy_ns)) {
+		w->taken = n;
+		w->cpu_ns = alone;
+	}
+	return w->taken;
+}
+
+/* ------------------------------------------------------------------ a layer call */
+
+static bool holds_layer(const walk *w, uint32_t layer)
+{
+	uint32_t first = layer * w->config.experts;
+	for (uint32_t e = 0; e < w->config.experts; e++)
+		if (cache_find(w->cache, first + e) == SLOT_NONE)
+			return false;
+	return true;
+}
+
+static bool needs_no_host(const walk *w, const walk_phase *p)
+{
+	return !w->config.timing->given &&
+	       (uint64_t)p->tokens * w->config.top_k <= w->config.piece_rows;
+}
+
+/* Rows of the demands first … first + n - 1. */
+static uint64_t rows_of(const walk *w, uint32_t first, uint32_t n)
+{
+	uint64_t rows = 0;
+	for (uint32_t i = first; i < first + n; i++)
+		rows += w->scratch.demands[i].tokens;
+	return rows;
+}
+
+static ufm_status run_layer(walk *w, const walk_phase *p, uint64_t step, uint32_t layer,
+                            timing_step *time, walk_result *count)
+{
+	const walk_config *c = &w->config;
+	event_cpu cpu = {.share = cpu_share, .ctx = w};
+	bool cpu_on = c->timing->cpu && !w->all_fit;
+	timing_layer call = {.tokens = p->tokens};
+	uint32_t hits = 0, n = read_demand(w, p, step, layer);
+	call.whole = needs_no_host(w, p) && holds_layer(w, layer);
+	w->cpu_ns = 0;
+	w->taken = 0;
+	ufm_status status =
+		event_run_as_engine(w->cache, layer, layer * c->experts, c->division->together, w->members,
+	                        n, cpu_on ? &cpu : NULL, &w->scratch, &hits);
+	if (status)
+		return status;
+	call.on_cpu = w->taken;
+	call.cpu_ns = w->cpu_ns;
+	call.streamed = n - hits - call.on_cpu;
+	call.on_device = n - call.on_cpu;
+	call.device_rows = rows_of(w, 0, call.on_device);
+	call.copies = (call.streamed + c->division->together - 1) / c->division->together;
+	timing_add(c->timing, &call, time);
+	count->uses += n;
+	count->hits += hits;
+	count->streamed += call.streamed;
+	count->on_cpu += call.on_cpu;
+	count->whole_calls += call.whole;
+	return UFM_OK;
+}
+
+/* ------------------------------------------------------------------ a phase */
+
+static ufm_status run_step(walk *w, const walk_phase *p, uint64_t step, timing_step *time,
+                           walk_result *count)
+{
+	ufm_status status = UFM_OK;
+	for (uint32_t layer = 0; layer < w->config.layers && !status; layer++)
+		status = run_layer(w, p, step, layer, time, count);
+	timing_end(w->config.timing, time);
+	count->steps++;
+	return status;
+}
+
+static ufm_status make_room(walk *w, const walk_phase *p)
+{
+	uint64_t room = (uint64_t)p->tokens * w->config.top_k;
+	if (room <= w->ids_room)
+		return UFM_OK;
+	alloc_free(w->ids);
+	w->ids = alloc_zeroed(room, sizeof *w->ids);
+	w->ids_room = w->ids ? room : 0;
+	return w->ids ? UFM_OK : UFM_ENOMEM;
+}
+
+static void add_step(timing_step *sum, const timing_step *step)
+{
+	sum->ns += step->ns;
+	sum->link_ns += step->link_ns;
+	sum->device_ns += step->device_ns;
+	for (uint32_t i = 0; i < TIMING_BOUNDS; i++)
+		sum->parts_ns[i] += step->parts_ns[i];
+}
+
+ufm_status walk_run(walk *w, const walk_phase *p, walk_result *out)
+{
+	walk_result result = {0}, uncounted = {0};
+	ufm_status status = make_room(w, p);
+	for (uint64_t step = 0; step < (uint64_t)p->warmup + p->steps && !status; step++) {
+		timing_step time = {0};
+		bool counted = step >= p->warmup;
+		status = run_step(w, p, step, &time, counted ? &result : &uncounted);
+		if (!counted)
+			continue;
+		add_step(&result.sum, &time);
+		if (p->step_ns)
+			p->step_ns[step - p->warmup] = time.ns;
+	}
+	if (!status)
+		*out = result;
+	return status;
+}

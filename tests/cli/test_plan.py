@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: MIT
+"""ufm plan: what it assumes, predicts and refuses."""
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from support import checkpoints
+
+SHAPE = ["--layers", "3", "--experts", "16", "--top-k", "2", "--d-model", "256", "--d-hidden", "512",
+         "--prompt", "32", "--headroom", "0", "--workload", "uniform"]
+MACHINE = ["--link-gbps", "50", "--hbm-gbps", "3000", "--dram-gbps", "100", "--gflops", "100000"]
+# The smallest of SHAPE's experts, gated and bf16.
+BLOCK = 3 * 256 * 512 * 2
+
+
+def rows(ufm, *arguments):
+    ended = ufm("plan", *arguments, "-o", "json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return json.loads(ended.stdout)
+
+
+def test_a_ladder_from_the_smallest_to_all(ufm):
+    found = rows(ufm, *SHAPE, *MACHINE)
+    assert len(found) == 11 and not any(r["refused"] for r in found)
+    assert [r["slots"] for r in (found[0], found[-1])] == [2, 48]
+    for before, after in zip(found, found[1:]):
+        assert before["vram_target_bytes"] < after["vram_target_bytes"]
+        assert before["decode_hit_rate"] <= after["decode_hit_rate"] + 0.02
+        assert before["decode_tokens_per_s"] < after["decode_tokens_per_s"] * 1.02
+    last = found[-1]
+    assert last["decode_hit_rate"] == last["prefill_hit_rate"] == last["share"] == 1
+    assert last["decode_link_bytes_per_token"] == 0
+    assert last["decode_cpu_tokens_per_s"] is None  # nothing misses
+    for row in found:
+        assert row["expert_bytes"] == BLOCK and row["bank_bytes"] == 48 * BLOCK
+        uses = 3 * 2 * BLOCK
+        assert row["decode_device_bytes_per_token"] == pytest.approx(uses)
+        missed = (1 - row["decode_hit_rate"]) * uses
+        assert row["decode_link_bytes_per_token"] == pytest.approx(missed)
+        assert row["decode_hit_rate"] <= row["bound_hit_rate"] + 1e-9
+
+
+def test_equal_seeds_plan_alike(ufm):
+    ended = [ufm("plan", *SHAPE, *MACHINE, "--seed", seed, "-o", "csv").stdout for seed in (1, 1, 2)]
+    assert ended[0] == ended[1] != ended[2]
+    assert len(list(csv.DictReader(ended[0].splitlines()))) == 11
+
+
+def test_the_cpu_helps_where_host_memory_is_known(ufm):
+    half = [*SHAPE, "--vram-target", "50%"]
+    row, = rows(ufm, *half, *MACHINE, "--link-gbps", "5")
+    assert row["decode_cpu_cpu_bytes_per_token"] > 0
+    assert row["decode_cpu_tokens_per_s"] > row["decode_tokens_per_s"]
+    alone, = rows(ufm, *half, "--link-gbps", "5", "--hbm-gbps", "3000")
+    assert alone["decode_cpu_tokens_per_s"] is None and alone["dram_gbps"] is None
+
+
+def test_a_faster_link_is_faster_by_as_much_at_most(ufm):
+    slow, = rows(ufm, *SHAPE, "--vram-target", "25%", "--link-gbps", "1", "--hbm-gbps", "3000")
+    fast, = rows(ufm, *SHAPE, "--vram-target", "25%", "--link-gbps", "2", "--hbm-gbps", "3000")
+    assert slow["decode_bound_by"] == fast["decode_bound_by"] == "link"
+    assert 1.5 < fast["decode_tokens_per_s"] / slow["decode_tokens_per_s"] < 2
+    assert slow["decode_hit_rate"] == fast["decode_hit_rate"]
+
+
+def test_people_are_told_what_was_assumed(ufm):
+    ended = ufm("plan", *SHAPE, *MACHINE, "--disk-gbps", "2", "--batch", "2")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    text = ended.stdout
+    for words in ("3 layers of 16 experts", "link 50.0 GB/s", "were not measured", "16 cores are assumed",
+                  "uniform routing", "2 sequences at once", "from a disk of 2 GB/s", "Policy: ",
+                  "everything is resident", "decode is bound by"):
+        assert words in text
+    assert "arithmetic is taken for free" not in text
+    free = ufm("plan", *SHAPE, "--link-gbps", "50", "--hbm-gbps", "3000").stdout
+    assert "arithmetic is taken for free" in free
+
+
+def test_what_a_prefetcher_could_save(ufm):
+    told = ["--prefetch-recall", "0.5", "--prefetch-guesses", "2"]
+    text = ufm("plan", *SHAPE, *MACHINE, *told).stdout
+    assert "A prefetcher that guesses 50 %" in text
+    assert "prefetcher" not in ufm("plan", *SHAPE, *MACHINE).stdout
+
+
+# ---- models
+
+def test_a_preset_and_its_checkpoint_agree(ufm, tmp_path):
+    random = np.random.default_rng(5)
+    tensors = {}
+    for layer in range(2):
+        tensors |= checkpoints.layer(random, "gated", f"model.layers.{layer}.mlp", 4, 16, 8)[0]
+    checkpoints.write(tmp_path / "model.safetensors", tensors, "BF16")
+    checkpoints.write_config(tmp_path, model_type="qwen3_moe", hidden_act="silu", num_experts_per_tok=2)
+    found = rows(ufm, "--model", tmp_path, *MACHINE, "--prompt", "8", "--headroom", "0")
+    assert (found[0]["layers"], found[0]["experts"], found[0]["top_k"]) == (2, 4, 2)
+    assert found[0]["expert_bytes"] == 3 * 16 * 8 * 2
+
+
+CONFIG = {"num_hidden_layers": 5, "first_k_dense_replace": 1, "n_routed_experts": 8,
+          "num_experts_per_tok": 2, "hidden_size": 32, "moe_intermediate_size": 16,
+          "intermediate_size": 999, "torch_dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_config_without_weights(ufm, tmp_path, named):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(CONFIG))
+    arguments = ["--prompt", "8", "--headroom", "0", *MACHINE]
+    row = rows(ufm, "--model", path if named else tmp_path, *arguments)[0]
+    assert (row["layers"], row["experts"], row["top_k"]) == (4, 8, 2)
+    assert row["expert_bytes"] == 3 * 32 * 16 * 2
+    assert "config.json" in ufm("plan", "--model", path, *arguments).stdout
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"num_experts_per_tok": None}, "num_experts_per_tok"), ({"hidden_size": "x"}, "hidden_size"),
+    ({"n_routed_experts": None}, "num_experts"), ({"num_hidden_layers": -1}, "num_hidden_layers"),
+    ({"first_k_dense_replace": 5}, "no routed layer"), ({"num_experts_per_tok": 9}, "top-k")])
+def test_a_config_that_does_not_say(ufm, tmp_path, change, words):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(CONFIG | change))
+    ended = ufm("plan", "--model", path, *MACHINE)
+    assert ended.returncode == 4 and ended.stdout == ""
+    assert "config.json" in ended.stderr and words in ended.stderr
+
+
+def test_a_config_that_is_none(ufm, tmp_path):
+    (tmp_path / "config.json").write_text('{"a": ')
+    ended = ufm("plan", "--model", tmp_path, *MACHINE)
+    assert ended.returncode == 4 and "config.json:1" in ended.stderr
+    assert ufm("plan", "--model", tmp_path / "none", *MACHINE).returncode == 4
+
+
+# ---- workloads
+
+def write_trace(path, tokens=400, layers=3, experts=16, top_k=2, hot=None):
+    random = np.random.default_rng(3)
+    ids = np.argsort(random.random((tokens, layers, hot or experts)), axis=2)[:, :, :top_k]
+    np.save(path, ids.astype(np.uint8))
+
+
+def test_recorded_routing(ufm, tmp_path):
+    write_trace(tmp_path / "hot.npy", hot=4)
+    found, = rows(ufm, *SHAPE, *MACHINE, "--vram-target", "50%", "--workload", "trace:hot.npy")
+    assert found["decode_hit_rate"] == 1  # four experts a layer are ever used, eight have a slot
+    assert found["bound_hit_rate"] == 1
+    uniform, = rows(ufm, *SHAPE, *MACHINE, "--vram-target", "50%")
+    assert uniform["decode_hit_rate"] < 0.8
+    text = ufm("plan", *SHAPE, *MACHINE, "--vram-target", "50%", "--workload", "trace:hot.npy").stdout
+    assert "recorded in hot.npy, which is short and read more than once" in text
+
+
+def test_recorded_sequences(ufm, tmp_path):
+    """Fewer sequences than the batch: hits are planned, the bound is not known."""
+    random = np.random.default_rng(4)
+    with open(tmp_path / "two.jsonl", "w", encoding="utf-8") as lines:
+        for token in range(60):
+            for layer in range(3):
+                ids = random.permutation(16)[:2].tolist()
+                lines.write(json.dumps({"sequence": token // 30, "token": token, "layer": layer,
+                                        "experts": ids}) + "\n")
+    half = [*SHAPE, *MACHINE, "--vram-target", "50%", "--workload", "trace:two.jsonl"]
+    alone, = rows(ufm, *half)
+    batch, = rows(ufm, *half, "--batch", "4")
+    assert alone["bound_hit_rate"] > alone["decode_hit_rate"] > 0
+    assert batch["bound_hit_rate"] is None and batch["decode_hit_rate"] > 0
+
+
+def test_made_routing(ufm):
+    half = [*SHAPE, *MACHINE, "--vram-target", "50%"]
+    uniform, = rows(ufm, *half)
+    sticky, = rows(ufm, *half, "--workload", "sticky")
+    assert sticky["decode_hit_rate"] > uniform["decode_hit_rate"] + 0.05
+    named, = rows(ufm, *half, "--workload", "sticky:0.3,1,0.05")
+    assert sticky["decode_hit_rate"] != named["decode_hit_rate"] > uniform["decode_hit_rate"]
+    for workload, words in (("sticky", "as that of gpt-oss-20b does"),
+                            ("sticky:qwen3-30b-a3b", "as that of qwen3-30b-a3b does"),
+                            ("sticky:0.3,1,0.05", "overlap 0.3, skew 1 and drift 0.05")):
+        assert words in ufm("plan", *half, "--workload", workload).stdout
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"top_k": 3}, "ranks"), ({"layers": 2}, "layers"), ({"experts": 32}, "expert id")])
+def test_recorded_routing_that_does_not_suit(ufm, tmp_path, change, words):
+    write_trace(tmp_path / "other.npy", **change)
+    ended = ufm("plan", *SHAPE, *MACHINE, "--workload", "trace:other.npy")
+    assert ended.returncode == 4 and "other.npy" in ended.stderr and words in ended.stderr
+
+
+# ---- what cannot run
+
+def test_a_budget_that_is_too_small(ufm):
+    ended = ufm("plan", *SHAPE, *MACHINE, "--vram-target", "1MiB")
+    assert ended.returncode == 2 and ended.stdout == ""
+    assert "--vram-target" in ended.stderr and "must be at least" in ended.stderr
+    ended = ufm("plan", *SHAPE, *MACHINE, "--vram-target", "1MiB,1GiB")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "does not run" in ended.stdout and "must be at least" in ended.stdout
+    small, large = rows(ufm, *SHAPE, *MACHINE, "--vram-target", "1MiB,1GiB")
+    assert "must be at least" in small["refused"] and small["decode_tokens_per_s"] is None
+    assert large["refused"] is None and large["slots"] == 48
+
+
+def test_a_bank_beyond_host_memory(ufm):
+    ended = ufm("plan", *SHAPE, *MACHINE, "--ram", "16MiB")
+    assert ended.returncode == 2 and ended.stdout == ""
+    for words in ("36.00 MiB", "16.00 MiB", "no disk tier", "what would run"):
+        assert words in ended.stderr
+    assert ufm("plan", *SHAPE, *MACHINE, "--ram", "64MiB").returncode == 0
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([], "found no model"),
+    (["--preset", "olmoe-1b-7b", "--layers", "3"], "more than one"),
+    (["--layers", "3"], "--experts"),
+    ([*SHAPE, "--top-k", "17"], "--top-k"),
+    ([*SHAPE, "--vram-target", "10GB"], "--vram-target"),
+    ([*SHAPE, "--workload", "sometimes"], "--workload"),
+    ([*SHAPE, "--workload", "sticky:nobody"], "--workload"),
+    ([*SHAPE, "--workload", "sticky:2,1,0"], "--workload"),
+    ([*SHAPE, "--policy", "min"], "--policy"),
+    ([*SHAPE, "--batch", "4096", "--prompt", "65536"], "--batch x --prompt"),
+    ([*SHAPE, "--prefetch-recall", "0.5"], "--prefetch-guesses"),
+    ([*SHAPE, "rows.jsonl"], "--against"),
+    (["--against"], "no FILE"),
+    ([*SHAPE, "--ring", "40", "--vram-target", "50%"], "ring")])
+def test_wrong_usage(ufm, arguments, words):
+    ended = ufm("plan", *arguments, *MACHINE)
+    assert ended.returncode == 2 and ended.stdout == "" and words in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_machine_that_is_no_file_of_rows(ufm, tmp_path):
+    assert ufm("plan", *SHAPE, "--machine", "nothing.jsonl").returncode == 4
+    (tmp_path / "rows.jsonl").write_text('{"mode": "ufm"}\n')
+    ended = ufm("plan", *SHAPE, "--machine", "rows.jsonl")
+    assert ended.returncode == 4 and "probe_link_gbps" in ended.stderr
+    (tmp_path / "rows.jsonl").write_text('{"mode": "ufm"}\n{')
+    ended = ufm("plan", *SHAPE, "--machine", "rows.jsonl")
+    assert ended.returncode == 4 and "line 2" in ended.stderr
+
+
+# ---- measured
+
+BENCH = ["--backend", "cpu", "--modes", "ufm", "--layers", "2", "--experts", "8", "--top-k", "2",
+         "--d-model", "64", "--d-hidden", "64", "--kind", "gated", "--dtype", "bf16", "--batch", "2",
+         "--warmup", "6", "--steps", "12", "--headroom", "0", "--vram-target", "1MiB",
+         "--link-gbps", "1", "--cpu-assist", "off", "--no-figures"]
+
+
+@pytest.mark.parametrize("phase, seq", [("decode", []), ("prefill", ["--seq", "4"]),
+                                        ("steps", ["--seq", "3"])])
+def test_against_rows_of_bench(ufm, phase, seq):
+    """The number of slots is exact; speeds of so small a case mean nothing."""
+    ended = ufm("bench", *BENCH, "--vram-target", "300KiB", "--phase", phase, *seq)
+    assert ended.returncode == 0, ended.stderr
+    found = rows(ufm, "--against", "results/runs.jsonl")
+    assert len(found) == 1
+    assert found[0]["slots"] == found[0]["slots_measured"] < 16
+    assert abs(found[0]["hit_rate_error"]) < 0.15
+    assert found[0]["tokens_per_s"] > 0 and found[0]["phase"] == phase
+    text = ufm("plan", "--against", "results/runs.jsonl", "results/summary.json").stdout
+    assert "2 cases: " in text and "the number of slots exact in 2" in text
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_against_the_same_made_routing(ufm, batch):
+    """The router of the benchmark is made again from its seed: every hit."""
+    ended = ufm("bench", *BENCH, "--vram-target", "200KiB", "--phase", "decode", "--batch", batch,
+                "--workload", "sticky:0.5,1,0.05")
+    assert ended.returncode == 0, ended.stderr
+    found, = rows(ufm, "--against", "results/runs.jsonl")
+    assert found["hit_rate"] == pytest.approx(found["hit_rate_measured"])
+    assert 0 < found["hit_rate"] < 1
+
+
+def test_against_the_same_recorded_routing(ufm, tmp_path):
+    """What is recorded is replayed as the engine ran it: every hit."""
+    write_trace(tmp_path / "ids.npy", layers=2, experts=8)
+    ended = ufm("bench", *BENCH, "--vram-target", "200KiB", "--phase", "decode", "--workload",
+                "trace:ids.npy")
+    assert ended.returncode == 0, ended.stderr
+    shutil.move(tmp_path / "ids.npy", tmp_path / "elsewhere.npy")
+    found, = rows(ufm, "--against", "results/runs.jsonl", "--workload", "trace:elsewhere.npy")
+    assert found["slots"] == found["slots_measured"] < 16
+    assert found["hit_rate"] == pytest.approx(found["hit_rate_measured"])
+    assert 0 < found["hit_rate"] < 1
+    ended = ufm("plan", "--against", "results/runs.jsonl")
+    assert ended.returncode == 4 and "left out" in ended.stderr and "ids.npy" in ended.stderr
+    row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
+    (tmp_path / "some.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"seq": None}) + "\n")
+    ended = ufm("plan", "--against", "some.jsonl", "--workload", "trace:elsewhere.npy")
+    assert ended.returncode == 4 and "row 2 is left out" in ended.stderr
+    assert "1 cases: " in ended.stdout and "1 rows are left out" in ended.stdout
+
+
+def test_a_machine_from_rows_of_bench(ufm):
+    assert ufm("bench", *BENCH, "--phase", "decode").returncode == 0
+    ended = ufm("plan", *SHAPE, "--machine", "results/runs.jsonl")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "results/runs.jsonl probed it" in ended.stdout and "(emulated)" in ended.stdout
+    row = rows(ufm, *SHAPE, "--machine", "results/runs.jsonl", "--link-gbps", "7")[0]
+    assert row["link_gbps"] == 7 and row["backend"] == "cpu"
+
+
+def test_this_machine_is_probed(ufm):
+    ended = ufm("plan", *SHAPE, "--backend", "cpu", "--link-gbps", "2")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "this machine" in ended.stdout and "(emulated)" in ended.stdout
+
+
+# ---- files
+
+def test_a_folder_of_everything(ufm, tmp_path):
+    ended = ufm("plan", *SHAPE, *MACHINE, "--out", "plan")
+    assert ended.returncode == 0
+    assert (tmp_path / "plan" / "plan.md").read_text() == ended.stdout
+    written = [json.loads(line) for line in open(tmp_path / "plan" / "plan.jsonl", encoding="utf-8")]
+    assert written == rows(ufm, *SHAPE, *MACHINE)
+    if shutil.which("gnuplot"):
+        assert ended.stderr == ""
+        assert (tmp_path / "plan" / "plan.png").read_bytes()[:4] == b"\x89PNG"
+        assert "decode, tokens/s" in (tmp_path / "plan" / "plan.svg").read_text()
+    ended = ufm("plan", *SHAPE, *MACHINE, "--out", "none/plan")
+    assert ended.returncode == 1 and "none/plan" in ended.stderr

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/* ufm plan's arithmetic against figures computed by hand. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/plan/budgets.h"
+#include "cli/plan/report.h"
+#include "cli/plan/routing.h"
+#include "cli/plan/walk.h"
+#include "policy/registry.h"
+
+static void near(double found, double expected)
+{
+	if (!(fabs(found - expected) <= 1e-9 * fabs(expected)))
+		fail_msg("%.12g, expected %.12g", found, expected);
+}
+
+/* ---- time */
+
+/* Costs and rates that are easy to add up: a byte is a nanosecond on the link, a tenth in device memory. */
+static const timing_costs costs = {.backend = "test",
+                                   .resident_layer_ns = 10,
+                                   .wait_layer_ns = 100,
+                                   .shared_layer_ns = 200,
+                                   .given_layer_ns = 20,
+                                   .given_overlap = true,
+                                   .token_ns = 1,
+                                   .copy_ns = 50,
+                                   .overlap = 0.5,
+                                   .cpu_thread_gflops = 2};
+
+static timing_terms terms(void)
+{
+	return (timing_terms){.rates = {.link_gbps = 1,
+	                                .hbm_gbps = 10,
+	                                .dram_gbps = 4,
+	                                .sum_link_gbps = 0.5,
+	                                .sum_cpu_gbps = 2,
+	                                .peak_gflops = 100,
+	                                .cpu_threads = 3},
+	                      .costs = &costs,
+	                      .expert_bytes = 1000,
+	                      .row_operations = 600};
+}
+
+static timing_step one_layer(const timing_terms *t, const timing_layer *l)
+{
+	timing_step step = {0};
+	timing_add(t, l, &step);
+	timing_end(t, &step);
+	return step;
+}
+
+/* 4 experts of 100 ns to read, 40 rows of 6 ns to compute: 400 + 240 / 2, and 10 + 4 tokens. */
+static void a_resident_layer_is_read_and_computed(void **state)
+{
+	(void)state;
+	timing_terms t = terms();
+	timing_layer l = {.tokens = 4, .device_rows = 40, .on_device = 4, .whole = true};
+	timing_step step = one_layer(&t, &l);
+	near(step.ns, 400 + 120 + 14);
+	near(step.parts_ns[TIMING_HOST], 14);
+	near(step.parts_ns[TIMING_HBM], 520);
+	assert_int_equal(timing_binds(&step), TIMING_HBM);
+	l.device_rows = 400; /* 2400 ns of arithmetic */
+	step = one_layer(&t, &l);
+	near(step.parts_ns[TIMING_COMPUTE], 2400 + 200);
+	assert_int_equal(timing_binds(&step), TIMING_COMPUTE);
+}
+
+/* 3 of 4 are copied, 1000 ns each; the last of the four, 100 ns, is computed after them. */
+static void misses_come_over_the_link(void **state)
+{
+	(void)state;
+	timing_terms t = terms();
+	timing_layer l = {.tokens = 1, .device_rows = 0, .on_device = 4, .streamed = 3, .copies = 3};
+	timing_step step = one_layer(&t, &l);
+	near(step.ns, 101 + 3000 + 100);
+	near(step.parts_ns[TIMING_LINK], 3000);
+	assert_int_equal(timing_binds(&step), TIMING_LINK);
+	/* Small blocks: a copy takes its least. */
+	t.expert_bytes = 10;
+	step = one_layer(&t, &l);
+	near(step.parts_ns[TIMING_LINK], 3 * 50);
+	/* A gap after each of them. */
+	timing_costs gaps = costs;
+	gaps.copy_gap_ns = 7;
+	t = terms();
+	t.costs = &gaps;
+	near(one_layer(&t, &l).parts_ns[TIMING_LINK], 3000 + 3 * 7);
+}
+
+/* 2 copies at half the rate are 4000 ns; the CPU's 3 experts take longer where that is said. */
+static void link_and_cpu_share(void **state)
+{
+	(void)state;
+	timing_terms t = terms();
+	t.cpu = true;
+	timing_layer l = {
+		.tokens = 1, .on_device = 2, .streamed = 2, .copies = 2, .on_cpu = 3, .cpu_ns = 1500};
+	timing_step step = one_layer(&t, &l);
+	near(step.ns, 201 + 4000 + 100);
+	assert_int_equal(timing_binds(&step), TIMING_SHARED);
+	l.cpu_ns = 5000;
+	near(one_layer(&t, &l).ns, 201 + 5000 + 100);
+	/* 500 ns to read, or 4 rows of 600 operations by three threads of 2 a nanosecond each. */
+	near(timing_cpu_ns(&t, 1), 500);
+	near(timing_cpu_ns(&t, 40), 4000);
+	near(timing_cpu_alone_ns(&t, 1), 250);
+	near(timing_shared_copy_ns(&t), 2000);
+}
+
+/* Two layers, one all link, one all device: when the ids are known ahead, they overlap. */
+static void known_ids_let_calls_overlap(void **state)
+{
+	(void)state;
+	timing_terms t = terms();
+	timing_layer link = {.on_device = 1, .streamed = 1, .copies = 1}, device = {.on_device = 8};
+	timing_step step = {0};
+	t.given = true;
+	timing_add(&t, &link, &step);
+	timing_add(&t, &device, &step);
+	near(step.ns, 2 * 20 + 1000 + 100 + 800);
+	timing_end(&t, &step);
+	near(step.ns, 2 * 20 + 1000);
+	t.given = false;
+	step = (timing_step){0};
+	timing_add(&t, &link, &step);
+	timing_add(&t, &device, &step);
+	timing_end(&t, &step);
+	near(step.ns, 2 * 100 + 1000 + 100 + 800);
+}
+
+static void every_backend_has_costs(void **state)
+{
+	(void)state;
+	assert_non_null(timing_costs_of("cuda"));
+	assert_non_null(timing_costs_of("cpu"));
+	assert_null(timing_costs_of("vulkan"));
+	assert_string_equal(timing_bound_name(TIMING_SHARED), "cpu+link");
+	assert_string_equal(timing_bound_name(TIMING_HOST), "host overhead");
+}
+
+/* 10 layers of 2 loads of 100 ns; half of 1000 ns of misses are guessed. */
+static void a_prefetcher_hides_what_idles(void **state)
+{
+	(void)state;
+	point_way way = {.step_ns = 3000, .link_ns = 1000};
+	near(report_prefetch_ns(&way, 10, 100, 0.5, 2), 500);
+	way.step_ns = 1500; /* a quarter of the loads fit */
+	near(report_prefetch_ns(&way, 10, 100, 0.5, 2), 125);
+	way.step_ns = 1000;
+	assert_true(report_prefetch_ns(&way, 10, 100, 0.5, 2) <= 0);
+	way.step_ns = 900; /* sums without overlap are longer than the step */
+	assert_true(report_prefetch_ns(&way, 10, 100, 0.5, 2) <= 0);
+}
+
+/* ---- budgets */
+
+#define LAYERS 3u
+#define EXPERTS 8u
+
+static void make_shape(plan_shape *shape)
+{
+	const shape_given given = {.layers = LAYERS,
+	                           .experts = EXPERTS,
+	                           .top_k = 2,
+	                           .d_model = 64,
+	                           .d_hidden = 96,
+	                           .kind = UFM_EXPERT_GATED,
+	                           .dtype = UFM_BF16};
+	assert_int_equal(shape_of_given(&given, shape), UFM_OK);
+}
+
+static void make_division(const plan_shape *shape, division *out)
+{
+	const division_config config = {
+		.shape = shape, .granularity_bytes = 65536, .headroom_bytes = 1000, .tokens = 16};
+	division_open(&config, out);
+}
+
+static void a_budget_gives_the_slots_it_was_made_for(void **state)
+{
+	(void)state;
+	plan_shape shape;
+	division d;
+	budget b;
+	make_shape(&shape);
+	make_division(&shape, &d);
+	for (uint32_t slots = 2; slots <= LAYERS * EXPERTS; slots++) {
+		assert_int_equal(division_of(&d, division_target(&d, slots), &b), UFM_OK);
+		assert_true(b.slots >= slots);
+		assert_true(b.total_bytes + 1000 <= division_target(&d, slots));
+	}
+	assert_int_equal(b.ring, 0);
+	assert_int_equal(division_of(&d, division_target_min(&d) - 65536, &b), UFM_EBUDGET);
+	assert_int_equal(division_host_bytes(&d), LAYERS * EXPERTS * shape.bank.desc.block_bytes);
+}
+
+static void budgets_are_listed_or_chosen(void **state)
+{
+	(void)state;
+	plan_shape shape;
+	division d;
+	budget_list list;
+	make_shape(&shape);
+	make_division(&shape, &d);
+	budgets_of("auto", &d, &list);
+	assert_true(list.count >= 2);
+	assert_int_equal(list.target_bytes[0], division_target_min(&d));
+	assert_int_equal(list.target_bytes[list.count - 1], division_target(&d, LAYERS * EXPERTS));
+	budgets_of("1GiB,50%,3MiB", &d, &list);
+	assert_int_equal(list.count, 3);
+	assert_int_equal(list.target_bytes[0], 1ull << 30);
+	assert_int_equal(list.target_bytes[1], division_target(&d, 12));
+	assert_int_equal(list.target_bytes[2], 3ull << 20);
+	const char *const good[] = {"auto", "1", "100%", "0.5%", "1GiB,2GiB", "33.3%,1MiB"};
+	const char *const bad[] = {"",    ",", "1,",  "0",  "0%",         "101%",
+	                           "5%%", "%", "1GB", "-1", "1GiB,,2GiB", "x"};
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+		assert_int_equal(budgets_check(good[i]), UFM_OK);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(budgets_check(bad[i]), UFM_EINVAL);
+}
+
+/* ---- the walk */
+
+#define STEPS 100
+
+static void make_routing(const plan_shape *shape, uint64_t tokens, trace *out)
+{
+	const routing_config config = {
+		.spec = "uniform", .seed = 7, .step_tokens = 1, .steps = (uint32_t)tokens, .shape = shape};
+	assert_int_equal(routing_open(&config, out), UFM_OK);
+	assert_int_equal(out->tokens, tokens);
+}
+
+/* Its steps add up to the sum. */
+static walk_result walk_slots(uint32_t slots, uint32_t tokens, bool cpu)
+{
+	double step_ns[STEPS], sum_ns = 0;
+	plan_shape shape;
+	division d;
+	budget b;
+	trace routing;
+	walk *w;
+	walk_result result;
+	timing_terms t = terms();
+	t.cpu = cpu;
+	make_shape(&shape);
+	make_division(&shape, &d);
+	make_routing(&shape, 200ull * tokens, &routing);
+	assert_int_equal(division_of(&d, division_target(&d, slots), &b), UFM_OK);
+	const walk_config config = {.policy = policy_find(NULL),
+	                            .division = &b,
+	                            .timing = &t,
+	                            .layers = LAYERS,
+	                            .experts = EXPERTS,
+	                            .d_model = 64,
+	                            .top_k = 2,
+	                            .piece_rows = division_piece_rows(&d),
+	                            .preload = true};
+	const walk_phase phase = {
+		.routing = &routing, .tokens = tokens, .warmup = 50, .steps = STEPS, .step_ns = step_ns};
+	assert_int_equal(walk_open(&config, &w), UFM_OK);
+	assert_int_equal(walk_run(w, &phase, &result), UFM_OK);
+	walk_close(w);
+	trace_close(&routing);
+	for (int i = 0; i < STEPS; i++)
+		sum_ns += step_ns[i];
+	near(result.sum.ns, sum_ns);
+	return result;
+}
+
+static void all_that_is_demanded_gets_a_path(void **state)
+{
+	(void)state;
+	for (uint32_t slots = 2; slots <= LAYERS * EXPERTS; slots += 5) {
+		walk_result off = walk_slots(slots, 1, false), on = walk_slots(slots, 1, true);
+		assert_int_equal(off.steps, STEPS);
+		assert_int_equal(off.uses, STEPS * LAYERS * 2);
+		assert_int_equal(off.hits + off.streamed, off.uses);
+		assert_int_equal(off.on_cpu, 0);
+		assert_int_equal(on.hits + on.streamed + on.on_cpu, on.uses);
+		assert_true(slots > 12 || on.on_cpu > 0);
+	}
+}
+
+static void everything_resident_misses_nothing(void **state)
+{
+	(void)state;
+	walk_result r = walk_slots(LAYERS * EXPERTS, 3, true);
+	assert_int_equal(r.hits, r.uses);
+	assert_int_equal(r.whole_calls, STEPS * LAYERS);
+	assert_true(r.sum.link_ns <= 0);
+}
+
+/* Layers whose tokens demand nearly all experts in turn: the default policy keeps what fits. */
+static void a_sweep_keeps_its_slots(void **state)
+{
+	(void)state;
+	walk_result r = walk_slots(12, 16, false);
+	double hits = (double)r.hits / (double)r.steps;
+	assert_true(hits > 6 && hits <= 14); /* a granule has room for up to two more */
+}
+
+/* ---- shapes and routing */
+
+static void shapes_are_checked(void **state)
+{
+	(void)state;
+	plan_shape shape;
+	shape_given given = {.layers = 1,
+	                     .experts = 4,
+	                     .top_k = 5,
+	                     .d_model = 8,
+	                     .d_hidden = 8,
+	                     .kind = UFM_EXPERT_GATED,
+	                     .dtype = UFM_F32};
+	assert_int_equal(shape_of_given(&given, &shape), UFM_EINVAL);
+	given.top_k = 4;
+	assert_int_equal(shape_of_given(&given, &shape), UFM_OK);
+	near(shape_parameters(&shape), 3 * 64);
+	given.layers = 4096;
+	given.experts = 65536;
+	assert_int_equal(shape_of_given(&given, &shape), UFM_EINVAL);
+	assert_int_equal(shape_of_path("/nowhere/at-all", &shape), UFM_EFILE);
+}
+
+static void routing_is_named(void **state)
+{
+	(void)state;
+	assert_int_equal(routing_check("uniform"), UFM_OK);
+	assert_int_equal(routing_check("trace:x.npy"), UFM_OK);
+	assert_int_equal(routing_check("sticky"), UFM_OK);
+	assert_int_equal(routing_check("sticky:0.4,1,0"), UFM_OK);
+	assert_int_equal(routing_check("sticky:"), UFM_EINVAL);
+	assert_int_equal(routing_check("trace:"), UFM_EINVAL);
+	assert_true(routing_is_given("trace:x") && routing_is_given("sticky:olmoe-1b-7b"));
+	assert_false(routing_is_given("uniform"));
+	assert_int_equal(routing_check("zipf:1"), UFM_EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_resident_layer_is_read_and_computed),
+		cmocka_unit_test(misses_come_over_the_link),
+		cmocka_unit_test(link_and_cpu_share),
+		cmocka_unit_test(known_ids_let_calls_overlap),
+		cmocka_unit_test(every_backend_has_costs),
+		cmocka_unit_test(a_prefetcher_hides_what_idles),
+		cmocka_unit_test(a_budget_gives_the_slots_it_was_made_for),
+		cmocka_unit_test(budgets_are_listed_or_chosen),
+		cmocka_unit_test(all_that_is_demanded_gets_a_path),
+		cmocka_unit_test(everything_resident_misses_nothing),
+		cmocka_unit_test(a_sweep_keeps_its_slots),
+		cmocka_unit_test(shapes_are_checked),
+		cmocka_unit_test(routing_is_named),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
