@@ -148,13 +148,13 @@ static int check_any(const plan *p)
 static ufm_status open_routing(const plan *p, uint32_t tokens, uint32_t steps, bool side_by_side,
                                trace *out)
 {
-	routing_config config = {.spec = p->config.workload,
-	                         .seed = p->config.seed,
-	                         .step_tokens = tokens,
-	                         .steps = steps,
-	                         .side_by_side = side_by_side,
-	                         .shape = &p->shape};
-	return routing_open(&config, out);
+	plan_routing_config config = {.spec = p->config.workload,
+	                              .seed = p->config.seed,
+	                              .step_tokens = tokens,
+	                              .steps = steps,
+	                              .side_by_side = side_by_side,
+	                              .shape = &p->shape};
+	return plan_routing_open(&config, out);
 }
 
 /* Made prompts and answers are of different tokens; recorded ones are what there is. */
@@ -281,8 +281,8 @@ static int report(const plan *p)
 	                 .ladder = p->ladder,
 	                 .policy = policy_find(p->config.policy)->name,
 	                 .host_bytes = p->host_bytes};
-	const routing_config routing = {.spec = p->config.workload, .shape = &p->shape};
-	routing_words(&routing, r.workload, sizeof r.workload);
+	const plan_routing_config routing = {.spec = p->config.workload, .shape = &p->shape};
+	plan_routing_words(&routing, r.workload, sizeof r.workload);
 	if (p->decode_routing.tokens < (uint64_t)p->config.batch * point_decode_steps())
 		strncat(r.workload, ", which is short and read more than once",
 		        sizeof r.workload - strlen(r.workload) - 1);

@@ -70,7 +70,7 @@ static ufm_status read_shape(const json_t *row, plan_shape *out)
 static void read_workload(const plan_config *c, const json_t *row, row_case *out)
 {
 	const char *text = field_string(row, "workload");
-	out->given = routing_is_given(text);
+	out->given = plan_routing_is_given(text);
 	if (strncmp(text, "trace:", 6) == 0 && strncmp(c->workload, "trace:", 6) == 0)
 		text = c->workload;
 	snprintf(out->workload, sizeof out->workload, "%s", text);
@@ -108,7 +108,7 @@ static ufm_status read_case(const plan_config *c, const json_t *row, row_case *o
 	if (!out->policy || !out->tokens || !out->steps)
 		return status_fail(UFM_EFORMAT,
 		                   "no policy, batch, seq or step_ms, expected a row of ufm bench");
-	return routing_check(out->workload);
+	return plan_routing_check(out->workload);
 }
 
 /* ------------------------------------------------------------------ its prediction */
@@ -135,13 +135,13 @@ static ufm_status divide(row_case *k, division *d, budget *out)
 
 static ufm_status open_routing(const row_case *k, trace *out)
 {
-	routing_config routing = {.spec = k->workload,
-	                          .seed = field_whole(k->row, "seed"),
-	                          .step_tokens = k->tokens,
-	                          .steps = k->warmup + k->steps,
-	                          .side_by_side = k->decode,
-	                          .shape = &k->shape};
-	return routing_open(&routing, out);
+	plan_routing_config routing = {.spec = k->workload,
+	                               .seed = field_whole(k->row, "seed"),
+	                               .step_tokens = k->tokens,
+	                               .steps = k->warmup + k->steps,
+	                               .side_by_side = k->decode,
+	                               .shape = &k->shape};
+	return plan_routing_open(&routing, out);
 }
 
 static ufm_status walk_case(const row_case *k, const division *d, const trace *routing,

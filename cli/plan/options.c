@@ -98,7 +98,7 @@ static const option_spec specs[] = {
      .fallback = "sticky",
      .suggest = "sticky uniform trace: sticky:gpt-oss-20b sticky:olmoe-1b-7b "
                 "sticky:qwen3-30b-a3b sticky:512-top-10",
-     .check = routing_check,
+     .check = plan_routing_check,
      .help = "Routing: sticky (made as a recorded or published router of the model's name or "
              "nearest in size "
              "does), sticky:" STICKY_PRESETS

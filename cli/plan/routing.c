@@ -23,12 +23,12 @@ static const char *sticky_of(const char *text)
 	return strcmp(text, "sticky") == 0 ? "" : after(text, "sticky:");
 }
 
-bool routing_is_given(const char *text)
+bool plan_routing_is_given(const char *text)
 {
 	return after(text, "trace:") || sticky_of(text);
 }
 
-ufm_status routing_check(const char *text)
+ufm_status plan_routing_check(const char *text)
 {
 	const char *sticky = sticky_of(text);
 	if (strcmp(text, "uniform") == 0 || after(text, "trace:"))
@@ -55,7 +55,7 @@ static void draw_set(rng *r, uint16_t *ids, uint32_t top_k, uint32_t experts)
 	}
 }
 
-static ufm_status make_uniform(const routing_config *c, trace *out)
+static ufm_status make_uniform(const plan_routing_config *c, trace *out)
 {
 	const ufm_bank_info *bank = &c->shape->bank;
 	uint32_t top_k = c->shape->top_k;
@@ -82,7 +82,7 @@ static ufm_status make_uniform(const routing_config *c, trace *out)
 
 /* ---- recorded */
 
-static ufm_status check_suits(const routing_config *c, const char *path, const trace *t)
+static ufm_status check_suits(const plan_routing_config *c, const char *path, const trace *t)
 {
 	const ufm_bank_info *bank = &c->shape->bank;
 	if (t->ranks != c->shape->top_k)
@@ -98,7 +98,7 @@ static ufm_status check_suits(const routing_config *c, const char *path, const t
 	return UFM_OK;
 }
 
-static ufm_status read_recorded(const routing_config *c, const char *path, trace *out)
+static ufm_status read_recorded(const plan_routing_config *c, const char *path, trace *out)
 {
 	trace_source source = {.path = path};
 	trace t;
@@ -115,7 +115,7 @@ static ufm_status read_recorded(const routing_config *c, const char *path, trace
 	return UFM_OK;
 }
 
-ufm_status routing_open(const routing_config *c, trace *out)
+ufm_status plan_routing_open(const plan_routing_config *c, trace *out)
 {
 	const char *path = after(c->spec, "trace:"), *sticky = sticky_of(c->spec);
 	if (path)
@@ -123,7 +123,7 @@ ufm_status routing_open(const routing_config *c, trace *out)
 	return sticky ? routing_sticky_make(c, sticky, out) : make_uniform(c, out);
 }
 
-void routing_words(const routing_config *c, char *words, size_t size)
+void plan_routing_words(const plan_routing_config *c, char *words, size_t size)
 {
 	const char *path = after(c->spec, "trace:"), *sticky = sticky_of(c->spec);
 	if (path)

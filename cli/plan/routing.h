@@ -7,9 +7,9 @@
 #include "trace/trace.h"
 
 /* UFM_EINVAL unless `text` is uniform, trace:FILE, sticky:PRESET or sticky:OVERLAP,SKEW,DRIFT. Opens nothing. */
-ufm_status routing_check(const char *text);
+ufm_status plan_routing_check(const char *text);
 
-typedef struct routing_config {
+typedef struct plan_routing_config {
 	const char *spec;
 	uint64_t seed;
 	/* What will be walked: steps of so many tokens, each of a sequence of its own or following each other. A
@@ -17,15 +17,15 @@ typedef struct routing_config {
 	uint32_t step_tokens, steps;
 	bool side_by_side;
 	const plan_shape *shape;
-} routing_config;
+} plan_routing_config;
 
 /* Whether ufm bench brings the ids of such routing to the calls, so that the host knows them ahead. */
-bool routing_is_given(const char *text);
+bool plan_routing_is_given(const char *text);
 
 /* UFM_EFILE, UFM_EFORMAT: what of the file does not suit the shape. */
-ufm_status routing_open(const routing_config *config, trace *out);
+ufm_status plan_routing_open(const plan_routing_config *config, trace *out);
 
 /* For people: "uniform routing", "the recorded routing of FILE", … */
-void routing_words(const routing_config *config, char *words, size_t size);
+void plan_routing_words(const plan_routing_config *config, char *words, size_t size);
 
 #endif

@@ -46,7 +46,7 @@ static void keep_excess(const plan_shape *shape, sticky_config *router)
 	router->overlap = here + (router->overlap - theirs) / (1 - theirs) * (1 - here);
 }
 
-ufm_status routing_sticky_make(const routing_config *c, const char *text, trace *out)
+ufm_status routing_sticky_make(const plan_routing_config *c, const char *text, trace *out)
 {
 	sticky_config router;
 	const ufm_bank_info *bank = &c->shape->bank;
@@ -64,7 +64,7 @@ ufm_status routing_sticky_make(const routing_config *c, const char *text, trace 
 	return workload_make_sticky(&load, &router, bank->experts, out);
 }
 
-void routing_sticky_words(const routing_config *c, const char *text, char *words, size_t size)
+void routing_sticky_words(const plan_routing_config *c, const char *text, char *words, size_t size)
 {
 	sticky_config router = {.experts = 0};
 	const char *name = *text ? text : nearest(c->shape);

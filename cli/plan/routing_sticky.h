@@ -8,7 +8,8 @@
 /* `text`: what follows "sticky:", a preset's name or OVERLAP,SKEW,DRIFT; "" : the preset that suits the shape, by its
  * name or else by its number of experts. UFM_EINVAL. */
 ufm_status routing_sticky_check(const char *text);
-ufm_status routing_sticky_make(const routing_config *config, const char *text, trace *out);
-void routing_sticky_words(const routing_config *config, const char *text, char *words, size_t size);
+ufm_status routing_sticky_make(const plan_routing_config *config, const char *text, trace *out);
+void routing_sticky_words(const plan_routing_config *config, const char *text, char *words,
+                          size_t size);
 
 #endif

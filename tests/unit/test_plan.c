@@ -235,9 +235,9 @@ static void budgets_are_listed_or_chosen(void **state)
 
 static void make_routing(const plan_shape *shape, uint64_t tokens, trace *out)
 {
-	const routing_config config = {
+	const plan_routing_config config = {
 		.spec = "uniform", .seed = 7, .step_tokens = 1, .steps = (uint32_t)tokens, .shape = shape};
-	assert_int_equal(routing_open(&config, out), UFM_OK);
+	assert_int_equal(plan_routing_open(&config, out), UFM_OK);
 	assert_int_equal(out->tokens, tokens);
 }
 
@@ -333,18 +333,18 @@ static void shapes_are_checked(void **state)
 	assert_int_equal(shape_of_path("/nowhere/at-all", &shape), UFM_EFILE);
 }
 
-static void routing_is_named(void **state)
+static void plan_routing_is_named(void **state)
 {
 	(void)state;
-	assert_int_equal(routing_check("uniform"), UFM_OK);
-	assert_int_equal(routing_check("trace:x.npy"), UFM_OK);
-	assert_int_equal(routing_check("sticky"), UFM_OK);
-	assert_int_equal(routing_check("sticky:0.4,1,0"), UFM_OK);
-	assert_int_equal(routing_check("sticky:"), UFM_EINVAL);
-	assert_int_equal(routing_check("trace:"), UFM_EINVAL);
-	assert_true(routing_is_given("trace:x") && routing_is_given("sticky:olmoe-1b-7b"));
-	assert_false(routing_is_given("uniform"));
-	assert_int_equal(routing_check("zipf:1"), UFM_EINVAL);
+	assert_int_equal(plan_routing_check("uniform"), UFM_OK);
+	assert_int_equal(plan_routing_check("trace:x.npy"), UFM_OK);
+	assert_int_equal(plan_routing_check("sticky"), UFM_OK);
+	assert_int_equal(plan_routing_check("sticky:0.4,1,0"), UFM_OK);
+	assert_int_equal(plan_routing_check("sticky:"), UFM_EINVAL);
+	assert_int_equal(plan_routing_check("trace:"), UFM_EINVAL);
+	assert_true(plan_routing_is_given("trace:x") && plan_routing_is_given("sticky:olmoe-1b-7b"));
+	assert_false(plan_routing_is_given("uniform"));
+	assert_int_equal(plan_routing_check("zipf:1"), UFM_EINVAL);
 }
 
 int main(void)
@@ -362,7 +362,7 @@ int main(void)
 		cmocka_unit_test(everything_resident_misses_nothing),
 		cmocka_unit_test(a_sweep_keeps_its_slots),
 		cmocka_unit_test(shapes_are_checked),
-		cmocka_unit_test(routing_is_named),
+		cmocka_unit_test(plan_routing_is_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
