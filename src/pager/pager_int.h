@@ -43,8 +43,9 @@ typedef struct slot_use {
 
 /* A layer whose every expert was in a slot when the device got the table of their addresses. */
 typedef struct resident_layer {
-	bool listed;   /* the table holds */
-	uint64_t mark; /* last work that may read the table or the experts that it lists */
+	bool listed;    /* the table holds */
+	uint64_t mark;  /* last work that may read the table or the experts that it lists */
+	uint32_t calls; /* whose uses were read */
 } resident_layer;
 
 struct ufm_lease {

@@ -151,6 +151,16 @@ static pager_call *oldest_unread(ufm_engine *e)
 	return oldest;
 }
 
+/* Where every expert has a slot nobody leaves until the budget falls, and a share of the calls is enough to know
+ * who should then. A layer among others that are not whole competes with them: there all calls tell. */
+#define TOLD_OF 8u
+
+static bool policy_hears(ufm_engine *e, uint32_t layer)
+{
+	uint32_t calls = e->residents[layer].calls++;
+	return e->plan.slots < e->layers * e->experts || calls % TOLD_OF == 0;
+}
+
 static void read_uses(ufm_engine *e, pager_call *call)
 {
 	cache_member *members = e->lease_members;
@@ -168,6 +178,8 @@ static void read_uses(ufm_engine *e, pager_call *call)
 	counter_add(&e->counters, counter_of_math(call->math), rows);
 	counter_add(&e->counters, COUNTER_uses, n);
 	counter_add(&e->counters, COUNTER_resident_uses, n);
+	if (!policy_hears(e, call->layer))
+		return;
 	cache_event_begin(e->cache, call->layer, members, n);
 	cache_event_end(e->cache, call->layer, members, n);
 }

@@ -404,6 +404,39 @@ static void a_resize_waits_for_the_call(void **state)
 	fixture_close(&f);
 }
 
+/* While all fit the policy hears of some calls only; it knows all the same who is used when the budget falls. */
+static void a_smaller_budget_keeps_who_was_used(void **state)
+{
+	(void)state;
+	enum { EXPERTS = 12, CALLS = 40 };
+	/* Blocks larger than what a GPU maps at once. */
+	fixture_config c = {.experts = EXPERTS,
+	                    .d_model = 512,
+	                    .d_hidden = 1024,
+	                    .tokens = 2,
+	                    .vram_target_bytes = 96 << 20};
+	fixture f;
+	ufm_engine_info info;
+	must_open(&f, &c);
+	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
+	fixture_fill_x(&f, 1);
+	ufm_moe_call call = call_of(&f);
+	for (uint32_t i = 0; i < CALLS; i++)
+		run_call(&f, &call);
+	uint64_t used = fixture_counter(&f, "uses") / CALLS;
+	assert_int_equal(fixture_counter(&f, "resident_calls"), CALLS);
+	assert_in_range(used, 2, 4);
+	ufm_engine_get_info(f.engine, &info);
+	uint64_t fixed = info.workspace_bytes + info.arena_bytes + 2 * fixture_granule();
+	assert_int_equal(ufm_engine_resize(f.engine, fixed + 6 * info.block_bytes), UFM_OK);
+	ufm_engine_get_info(f.engine, &info);
+	assert_in_range(info.slots, 6, EXPERTS - 1);
+	run_call(&f, &call);
+	assert_int_equal(fixture_counter(&f, "resident_calls"), CALLS);
+	assert_int_equal(fixture_counter(&f, "streamed_uses"), 0);
+	fixture_close(&f);
+}
+
 /* Calls that need the host go another way, in turn with others, and policies hear all of them. */
 static void other_calls_in_between(void **state)
 {
@@ -471,6 +504,7 @@ int main(void)
 		cmocka_unit_test(an_evicted_expert_ends_residency),
 		cmocka_unit_test(a_refill_waits_for_the_call),
 		cmocka_unit_test(a_resize_waits_for_the_call),
+		cmocka_unit_test(a_smaller_budget_keeps_who_was_used),
 		cmocka_unit_test(other_calls_in_between),
 		cmocka_unit_test(long_calls),
 	};
