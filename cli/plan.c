@@ -10,12 +10,12 @@
 #include "base/status.h"
 #include "cli/command.h"
 #include "cli/exit.h"
-#include "cli/gnuplot.h"
 #include "cli/message.h"
 #include "cli/plan/against.h"
 #include "cli/plan/config.h"
 #include "cli/plan/report.h"
 #include "cli/plan/routing.h"
+#include "cli/plot/gnuplot.h"
 #include "cli/rows.h"
 #include "policy/registry.h"
 

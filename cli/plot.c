@@ -10,10 +10,10 @@
 #include "base/status.h"
 #include "cli/command.h"
 #include "cli/exit.h"
-#include "cli/gnuplot.h"
 #include "cli/message.h"
-#include "cli/plot_figures.h"
-#include "cli/plot_replay.h"
+#include "cli/plot/figures.h"
+#include "cli/plot/gnuplot.h"
+#include "cli/plot/replay.h"
 
 static const figure *const figures[] = {&figure_throughput, &figure_memory, &figure_timeline};
 #define FIGURE_COUNT (sizeof figures / sizeof figures[0])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Speed of decode and prefill and the hit rate against the budget. */
-#include "cli/gnuplot.h"
 #include "cli/plan/report.h"
+#include "cli/plot/gnuplot.h"
 
 #define GIB 1073741824.0
 #define NAME "plan"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads runs.jsonl line by line. */
-#include "cli/plot_rows.h"
+#include "cli/plot/rows.h"
 
 #include <errno.h>
 #include <jansson.h>

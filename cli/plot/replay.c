@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Hit rate against capacity. */
-#include "cli/plot_replay.h"
+#include "cli/plot/replay.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,9 +12,9 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
-#include "cli/gnuplot.h"
 #include "cli/json_field.h"
-#include "cli/plot_figures.h"
+#include "cli/plot/figures.h"
+#include "cli/plot/gnuplot.h"
 
 #define NAME "hit_rate"
 #define PANELS_MAX 12

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "cli/plot_figures.h"
+#include "cli/plot/figures.h"
 
 #define PANEL_PX 340
 #define HEADER_PX 145 /* above the first panel */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <ufm/ufm.h>
 
-#include "cli/plot_telemetry.h"
+#include "cli/plot/telemetry.h"
 
 #define PLOT_ROWS_MAX 1024
 #define PLOT_MODES_MAX 12

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include "cli/plot_figures.h"
+#include "cli/plot/figures.h"
 
 #define GIB 1073741824.0
 #define MARK_STEP 1.3 /* from a mark to the one above, on the log scale */

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "cli/plot_figures.h"
+#include "cli/plot/figures.h"
 
 #define KIB 1024.0
 #define MIB 1048576.0

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads telemetry_MODE_EXPERTS.csv, of which a killed run may have left a part. */
-#include "cli/plot_telemetry.h"
+#include "cli/plot/telemetry.h"
 
 #include <errno.h>
 #include <math.h>

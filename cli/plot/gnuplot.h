@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A figure NAME is a script NAME.gp and what it reads, NAME.dat; gnuplot makes NAME.png and NAME.svg of it. */
-#ifndef CLI_GNUPLOT_H
-#define CLI_GNUPLOT_H
+#ifndef CLI_PLOT_GNUPLOT_H
+#define CLI_PLOT_GNUPLOT_H
 
 #include <limits.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "cli/plot_rows.h"
+#include "cli/plot/rows.h"
 
 typedef struct figure {
 	const char *name; /* of NAME.gp, NAME.dat, NAME.png, NAME.svg */

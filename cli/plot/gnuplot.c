@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Files for gnuplot, and gnuplot itself. */
-#include "cli/gnuplot.h"
+#include "cli/plot/gnuplot.h"
 
 #include <errno.h>
 #include <spawn.h>
