@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* How near to the offline bound each policy comes: policy and cache alone, one JSON line for each
  * workload, budget and policy. event_ns is the processor time of an event with its placements, cache
- * included.
- *
- *   policies [FILE.npy EXPERTS FIRST TOKENS [SLOTS]]
- *
- * With a file: recorded routing, ids [token, layer, rank] of u8; SLOTS: that budget alone. */
+ * included. Recorded routing is what `ufm replay` is for. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#include "base/npy.h"
 #include "policy/registry.h"
 #include "support/workloads.h"
 
@@ -61,37 +54,8 @@ static void compare(const char *name, const trace *t)
 		compare_at(name, t, workload_slots(t->layers * t->experts, workload_percent[b]));
 }
 
-static int recorded(char **argv)
+int main(void)
 {
-	uint32_t experts = (uint32_t)strtoul(argv[2], NULL, 10);
-	uint64_t first = strtoull(argv[3], NULL, 10), tokens = strtoull(argv[4], NULL, 10);
-	npy_array a;
-	trace t;
-
-	if (npy_open(argv[1], &a) != UFM_OK || a.dims != 3 || a.type != NPY_U8 ||
-	    first + tokens > a.shape[0]) {
-		fprintf(stderr, "policies: %s: expected u8 ids [token, layer, rank]\n", argv[1]);
-		return 1;
-	}
-	trace_from_ids(&t, (const uint8_t *)a.data + first * a.shape[1] * a.shape[2], tokens,
-	               (uint32_t)a.shape[1], (uint32_t)a.shape[2], experts, UINT32_MAX);
-	if (argv[5])
-		compare_at("recorded", &t, (uint32_t)strtoul(argv[5], NULL, 10));
-	else
-		compare("recorded", &t);
-	trace_free(&t);
-	npy_close(&a);
-	return 0;
-}
-
-int main(int argc, char **argv)
-{
-	if (argc == 5 || argc == 6)
-		return recorded(argv);
-	if (argc != 1) {
-		fprintf(stderr, "policies [FILE.npy EXPERTS FIRST TOKENS [SLOTS]]\n");
-		return 2;
-	}
 	for (uint32_t i = 0; workload_at(i); i++) {
 		trace t;
 

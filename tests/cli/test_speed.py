@@ -27,6 +27,7 @@ case "$1 $*" in
 --version*) echo "0.0 (${FAKE_VERSION:-a})" ;;
 doctor*) echo '{}' ;;
 plot* | *--no-out*) ;;
+replay*) echo '{"policy":"freq","capacity":9,"uses":30,"hits":15,"hit_rate":0.5}' ;;
 *)
 	echo "$*" >>"$(dirname "$0")/asked.txt"
 	[[ " $* " != *" ${FAKE_FAILS:-nothing} "* ]] || exit 1
@@ -48,7 +49,7 @@ with open(os.path.join(given["--out"], "runs.jsonl"), "w") as rows:
             for mode in given["--modes"].split(","):
                 rows.write(json.dumps({
                         "mode": mode, "num_experts": experts, "status": "ok", "error": None, "layers": 2,
-                        "phase": phase, "seq": int(given.get("--seq", 1)), "batch": 1, "slots": 9,
+                        "phase": phase, "seq": int(given.get("--seq", 1)), "batch": 1, "slots": 9, "ring_slots": 2,
                         "tokens_per_s": 1000.0, "step_ms": [1.0 + experts] * 3, "step_ms_median": 1.0 + experts,
                         "fraction_of_floor": 0.99, "bound_by": "link", "h2d_weight_bytes": 3000 * experts,
                         "uses": 3 * 2 * 5, "resident_uses": 15, "cpu_uses": 0 if assist == "off" else 3,
@@ -61,9 +62,6 @@ while [ $# -gt 0 ]; do [ "$1" = --dtype ] && dtype=$2; shift; done
 for tokens in 1 9 32; do
 	echo "{\\"dtype\\":\\"$dtype\\",\\"tokens\\":$tokens,\\"ms\\":1.0,\\"weights_gbps\\":3600.0,\\"tflops\\":30.0,\\"steps\\":20}"
 done
-"""
-FAKE_POLICIES = """#!/usr/bin/env bash
-echo "{\\"policy\\":\\"freq\\",\\"slots\\":$5,\\"uses\\":$(($4 * 10)),\\"hits\\":$(($4 * 5))}"
 """
 NO_PEERS = ["machine", "reference", "reference_cpu", "bf16", "bf16_cpu", "skinny", "qwen3", "qwen3_cpu", "prefill",
             "prefill_cpu", "gptoss", "gptoss_cpu", "resident", "growth", "timeline"]
@@ -81,7 +79,6 @@ def speed(tmp_path):
     program(build / "ufm", FAKE_UFM)
     program(build / "write_rows.py", WRITE_ROWS)
     program(build / "bench" / "experts", FAKE_KERNELS)
-    program(build / "bench" / "policies", FAKE_POLICIES)
     (tmp_path / "trace.npy").write_bytes(b"")
     (tmp_path / "out").mkdir()
 
@@ -104,7 +101,7 @@ def test_every_stage_leaves_rows_and_the_archive_holds_them(speed):
             assert (speed.results / stage / "rows" / "command.txt").read_text().startswith("tools/record rows")
     with tarfile.open(speed.out / "speed-results.tar.gz") as archive:
         held = archive.getnames()
-    assert "results/report.md" in held and "results/gptoss/rows/replay_500.jsonl" in held
+    assert "results/report.md" in held and "results/gptoss/rows/replay.jsonl" in held
     assert "results/timeline/timeline.json.gz" in held
     asked = speed.asked.read_text()
     for words in ("--experts 96,144,192", "--preset qwen3-30b-a3b --vram-target 16GiB", "--cpu-assist auto",
@@ -225,11 +222,10 @@ def test_hit_rate_is_compared_over_the_measured_tokens(tmp_path):
     measured = row(phase="decode", uses=960, resident_uses=700, slots=237, policy="freq", warmup=5)
     write(tmp_path, "gptoss", measured)
     assert verdicts(tmp_path)[case] == "no figure"
-    replay = {"policy": "freq", "slots": 237}
-    write(tmp_path, "gptoss", replay | {"uses": 480, "hits": 100}, file="replay_5.jsonl")
-    for hits, verdict in ((800, "met"), (840, "short")):
-        write(tmp_path, "gptoss", {"policy": "lru", "slots": 237, "uses": 1440, "hits": 0},
-              replay | {"uses": 1440, "hits": hits}, file="replay_15.jsonl")
+    other = {"policy": "lru", "capacity": 237, "hit_rate": 0.0}
+    for hit_rate, verdict in ((700 / 960, "met"), (740 / 960, "short")):
+        write(tmp_path, "gptoss", other, {"policy": "freq", "capacity": 237, "hit_rate": hit_rate},
+              file="replay.jsonl")
         assert verdicts(tmp_path)[case] == verdict
 
 

@@ -152,13 +152,14 @@ recorded() {
 		--steps "$trace_steps" --warmup "$trace_warmup"
 }
 
-# The same policies on the same tokens without a device: as far as the warm-up, and to the end.
+# The same tokens without a device: the engine's pool, ring and order of copies.
 replay() {
-	local program=$build/bench/policies slots tokens
-	slots=$(grep -o '"slots":[0-9]*' "$1/rows/runs.jsonl" | head -n 1 | cut -d: -f2)
-	for tokens in "$trace_warmup" $((trace_warmup + trace_steps)); do
-		"$program" "$trace" 32 0 "$tokens" "$slots" >"$1/rows/replay_$tokens.jsonl" || return 1
-	done
+	local row=$1/rows/runs.jsonl slots ring policy
+	slots=$(grep -o '"slots":[0-9]*' "$row" | head -n 1 | cut -d: -f2)
+	ring=$(grep -o '"ring_slots":[0-9]*' "$row" | head -n 1 | cut -d: -f2)
+	policy=$(grep -o '"policy":"[^"]*"' "$row" | head -n 1 | cut -d'"' -f4)
+	"$ufm" replay "$trace" --scope pool --capacity "$slots" --ring "$ring" --policy "$policy" \
+		--warmup "$trace_warmup" --steps "$trace_steps" -o jsonl >"$1/rows/replay.jsonl"
 }
 run_gptoss() { recorded "$1" off && replay "$1"; }
 run_gptoss_cpu() { recorded "$1" auto; }

@@ -204,21 +204,14 @@ def hit_rate(results):
         return line
     mine = row["resident_uses"] / row["uses"]
     line.measured = f"{mine:.4f} (n={steps(row)})"
-    ends = [replayed(results, row, tokens) for tokens in (row["warmup"], row["warmup"] + steps(row))]
-    if None in ends or ends[1]["uses"] == ends[0]["uses"]:
+    replayed = [found for found in results.rows("gptoss", "replay.jsonl")
+                if (found["policy"], found["capacity"]) == (row["policy"], row["slots"])]
+    if not replayed:
         line.verdict = NO_FIGURE
         return line
-    theirs = (ends[1]["hits"] - ends[0]["hits"]) / (ends[1]["uses"] - ends[0]["uses"])
-    line.measured += f", replay {theirs:.4f} of {row['slots']} slots, {row['policy']}"
-    line.verdict = MET if abs(mine - theirs) <= 0.02 else SHORT
+    line.measured += f", replay {replayed[0]['hit_rate']:.4f} of {row['slots']} slots, {row['policy']}"
+    line.verdict = MET if abs(mine - replayed[0]["hit_rate"]) <= 0.02 else SHORT
     return line
-
-
-def replayed(results, row, tokens):
-    for found in results.rows("gptoss", f"replay_{tokens}.jsonl"):
-        if found["policy"] == row["policy"] and found["slots"] == row["slots"]:
-            return found
-    return None
 
 
 def everything_resident(results):
