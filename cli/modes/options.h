@@ -26,7 +26,7 @@ ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint
 		.fallback = POLICY_DEFAULT_NAME, .suggest = "cycle freq lru fifo lfu s3fifo sieve cost", \
 		.check = mode_check_policy, \
 		.help = "Who leaves when ufm needs a slot: cycle, freq, lru, fifo, lfu, s3fifo, sieve or " \
-		        "cost." \
+				"cost." \
 	}
 
 #define MODE_OPTION_BACKEND(at) \
