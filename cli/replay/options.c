@@ -133,8 +133,7 @@ static const option_spec specs[] = {
      .fallback = "1",
      .min = 1,
      .max = 64,
-     .help =
-         "With --ring: blocks that a copy brings (copies of ufm bench: more than 1 below 4 MiB)."},
+     .help = "With --ring: blocks that a copy brings (more than 1 for blocks of up to 2 MiB)."},
 	{.name = "predict",
      .type = OPTION_CHOICES,
      AT(predict),
