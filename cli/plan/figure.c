@@ -113,7 +113,8 @@ static void write_script(FILE *to, const plan_report *r)
 	      "'plan.dat' using 1:4 with linespoints lt 1 title 'as the engine decides', '' using 1:5 "
 	      "with linespoints "
 	      "lt 2 title 'link alone'");
-	fputs("set xlabel 'budget of device memory (GiB)'\nunset logscale y\nset yrange [0:1.02]\n",
+	fputs("set xlabel 'budget of device memory (GiB)'\nunset logscale y\nset yrange [0:1.02]\n"
+	      "set key bottom right\n",
 	      to);
 	change_words(to, r->ladder);
 	panel(to, "hit rate, decode",
