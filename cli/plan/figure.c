@@ -114,7 +114,7 @@ static void write_script(FILE *to, const plan_report *r)
 	      "with linespoints "
 	      "lt 2 title 'link alone'");
 	fputs("set xlabel 'budget of device memory (GiB)'\nunset logscale y\nset yrange [0:1.02]\n"
-	      "set key at graph 0.65,graph 0.2\n",
+	      "set key at graph 0.6,graph 0.2\n",
 	      to);
 	change_words(to, r->ladder);
 	panel(to, "hit rate, decode",
