@@ -9,38 +9,47 @@
 static const timing_costs table[] = {
 	{.backend = "cuda",
      /* h100-speed/resident: 47.9 us a layer, of which 24.6 are 75.5 MB at the probed rate. */
-     .resident_layer_ns = 23e3,
-     /* h100-speed/qwen3, decode, CPU off: 1,090 us a layer, of which 1,000 are copies. */
-     .wait_layer_ns = 90e3,
-     /* h100-speed/qwen3_cpu, decode: 512 us a layer, of which 410 are the best split. */
-     .shared_layer_ns = 102e3,
-     /* h100-speed/gptoss: 804 us a layer, of which 778 are copies. */
-     .given_layer_ns = 20e3,
-     .given_overlap = true,
+     .resident_ns = 23e3,
+     /* plan-h100/coarse_half, steps of one miss: in layers 0 to 2 each layer before hides 50 us of its copy. */
+     .call_ns = 29e3,
+     /* h100-speed/small, alone_192 and alone_768, prefill: 12 and 18 us for each launch of a layer. */
+     .launch_ns = 16e3,
+     /* PAGER_CALLS; in the same steps, a miss in any layer from 4 on hides 0.31 ms of its copy. */
+     .calls_ahead = 4,
+     /* plan-h100/fine_half and fine_quarter, decode: 73 and 92 us a layer beside 4 and 6 copies and the last expert. */
+     .ids_ns = 23e3,
+     /* plan-h100/coarse_half: 95 us a layer that misses nothing, of which 65 are 199 MB at the probed rate. */
+     .start_ns = 10e3,
+     .end_ns = 20e3,
+     /* plan-h100/fine_cpu, small_cpu and h100-speed/qwen3_cpu, decode: what is left beside the best split; and 110,
+      * 178 and 111 us an expert where the probed rate gives 86, 146 and 104. */
+     .shared_ns = 30e3,
+     .cpu_expert_ns = 15e3,
      /* h100-speed/prefill: routing 0.5, row table 0.7, combination 0.3 ms for 8,192 tokens (timeline). */
      .token_ns = 200,
-     /* h100-speed/small, alone_192: 157 us a layer with 5.7 copies. */
-     .copy_ns = 13e3,
-     /* h100-speed/reference and bf16, baseline: 4.89 ms of 4.19 to read and 1.55 to compute; 2.51 of 2.10 and 0.51. */
-     .overlap = 0.4,
+     /* plan-h100/fine_half and fine_quarter, decode: 9 us from 4 to 6 copies; small_third, prefill: 7. */
+     .copy_gap_ns = 7e3,
+     /* h100-speed/reference and bf16, ufm, 96 experts: 4.79 ms of 4.19 to read and 2.38 to compute, which is 0.25;
+      * 2.35 of 2.10 and 0.77, which is 0.33. */
+     .overlap = 0.28,
+     .tiles = true,
      /* h100-speed/qwen3_cpu, prefill of 512: 353 us for about 27 rows of 9.4 MB in bf16 by 15 threads. */
      .cpu_thread_gflops = 50,
-     /* h100-speed/gptoss_cpu: two misses of 0.47 ms each by the CPU, or one of them in 1.1 ms by the link: 7 % of all
-      * were streamed. */
+     /* h100-speed/gptoss_cpu: of two misses of 0.47 ms each by the CPU one comes in 1.1 ms by the link now and then:
+      * 7 % of all were streamed. */
      .cpu_stray = 0.25,
      /* The lowest tenth of what link and host memory keep of their own rates, in all rows of h100-speed. */
      .sum_link = 0.79,
      .sum_cpu = 0.80},
 	/* Two cores, by hand, from runs that are in no table (docs/plan.md): where all was hit 270 to 390 us a layer more
-     * than reading took, wholly resident 60 to 80; copies hide nothing of the layer before, and who sleeps for an
-     * emulated one wakes 130 to 230 us late. */
+	 * than reading took, wholly resident 60 to 80; copies hide nothing of the layer before, and who sleeps for an
+	 * emulated one wakes 130 to 230 us late. */
 	{.backend = "cpu",
-     .resident_layer_ns = 70e3,
-     .wait_layer_ns = 300e3,
-     .shared_layer_ns = 350e3,
-     .given_layer_ns = 300e3,
+     .resident_ns = 70e3,
+     .calls_ahead = 1,
+     .end_ns = 300e3,
+     .shared_ns = 150e3, /* plan-2-cores/quiet_cpu */
      .token_ns = 5000,
-     .copy_ns = 100e3,
      .copy_gap_ns = 150e3,
      .overlap = 0.25,
      .cpu_thread_gflops = 60,
@@ -64,37 +73,68 @@ const char *timing_bound_name(timing_bound bound)
 	return names[bound];
 }
 
-double timing_copy_ns(const timing_terms *t)
+/* A CPU that computes leaves the host's memory to the link. */
+double timing_copy_ns(const timing_terms *t, double cpu_duty)
 {
-	return (double)t->expert_bytes / t->rates.link_gbps;
+	const timing_rates *r = &t->rates;
+	double alone_gbps = fmax(r->link_gbps, r->sum_link_gbps);
+	double lost_gbps = cpu_duty > 0 ? cpu_duty * (alone_gbps - r->sum_link_gbps) : 0;
+	return (double)t->expert_bytes / (alone_gbps - lost_gbps);
 }
 
-/* Both sides share the host's memory, so each has its rate of that. */
-double timing_shared_copy_ns(const timing_terms *t)
-{
-	return (double)t->expert_bytes / t->rates.sum_link_gbps;
-}
+/* ------------------------------------------------------------------ the CPU */
 
-static double cpu_ns(const timing_terms *t, uint32_t rows, double gbps)
+static double cpu_compute_ns(const timing_terms *t, uint32_t rows)
 {
-	double gflops = t->costs->cpu_thread_gflops * t->rates.cpu_threads;
-	return fmax((double)t->expert_bytes / gbps, rows * t->row_operations / gflops);
+	return rows * t->row_operations / (t->costs->cpu_thread_gflops * t->rates.cpu_threads);
 }
 
 double timing_cpu_ns(const timing_terms *t, uint32_t rows)
 {
-	return cpu_ns(t, rows, t->rates.sum_cpu_gbps);
+	double read_ns = (double)t->expert_bytes / t->rates.sum_cpu_gbps;
+	return fmax(read_ns, cpu_compute_ns(t, rows)) + t->costs->cpu_expert_ns;
 }
 
 double timing_cpu_alone_ns(const timing_terms *t, uint32_t rows)
 {
-	return cpu_ns(t, rows, fmax(t->rates.dram_gbps, t->rates.sum_cpu_gbps));
+	double gbps = fmax(t->rates.dram_gbps, t->rates.sum_cpu_gbps);
+	return fmax((double)t->expert_bytes / gbps, cpu_compute_ns(t, rows)) + t->costs->cpu_expert_ns;
 }
 
-/* What the device needs for its experts, had nothing to come; gives what bounds it. */
+double timing_cpu_duty(const timing_terms *t, uint32_t rows)
+{
+	return (double)t->expert_bytes / t->rates.sum_cpu_gbps / timing_cpu_ns(t, rows);
+}
+
+/* ------------------------------------------------------------------ the device */
+
+/* As device/cuda/product.cu chooses them; up to two rows are computed while the weights come. */
+#define TILE_ROWS 32u
+static uint32_t in_tiles(uint32_t rows)
+{
+	if (rows <= 2)
+		return rows;
+	if (rows <= 16)
+		return 16;
+	if (rows <= 24)
+		return 24;
+	return (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+}
+
+void timing_add_expert(const timing_terms *t, uint32_t rows, timing_layer *layer)
+{
+	bool tiles = t->costs->tiles;
+	layer->on_device++;
+	layer->device_rows += tiles ? in_tiles(rows) : rows;
+	layer->device_passes += tiles ? (rows + TILE_ROWS - 1) / TILE_ROWS : 1;
+}
+
+/* What the device needs for its experts, had nothing to come; gives what bounds it. Tiles of an expert run side by
+ * side and read its weights once, but in a call without the host they follow each other. */
 static double device_ns(const timing_terms *t, const timing_layer *l, timing_bound *bound)
 {
-	double read_ns = (double)l->on_device * (double)t->expert_bytes / t->rates.hbm_gbps;
+	double reads = l->whole ? (double)l->device_passes : (double)l->on_device;
+	double read_ns = reads * (double)t->expert_bytes / t->rates.hbm_gbps;
 	double compute_ns = 0;
 	if (t->rates.peak_gflops > 0)
 		compute_ns = (double)l->device_rows * t->row_operations / t->rates.peak_gflops;
@@ -102,31 +142,7 @@ static double device_ns(const timing_terms *t, const timing_layer *l, timing_bou
 	return fmax(read_ns, compute_ns) + t->costs->overlap * fmin(read_ns, compute_ns);
 }
 
-/* What the misses need. */
-static double miss_ns(const timing_terms *t, const timing_layer *l, timing_bound *bound)
-{
-	double each_ns = l->on_cpu ? timing_shared_copy_ns(t) : timing_copy_ns(t);
-	double copies_ns = l->streamed * each_ns + l->copies * t->costs->copy_gap_ns;
-	double link_ns = fmax(copies_ns, l->copies * t->costs->copy_ns);
-	*bound = l->on_cpu ? TIMING_SHARED : TIMING_LINK;
-	return fmax(link_ns, l->cpu_ns);
-}
-
-/* Where the ids are known ahead the host waits only to share misses with the CPU. */
-static bool goes_ahead(const timing_terms *t, const timing_layer *l)
-{
-	return t->given && (!t->cpu || l->on_cpu + l->streamed == 0);
-}
-
-static double fixed_ns(const timing_terms *t, const timing_layer *l)
-{
-	const timing_costs *c = t->costs;
-	double layer_ns = l->whole           ? c->resident_layer_ns
-	                  : l->on_cpu        ? c->shared_layer_ns
-	                  : goes_ahead(t, l) ? c->given_layer_ns
-	                                     : c->wait_layer_ns;
-	return layer_ns + l->tokens * c->token_ns;
-}
+/* ------------------------------------------------------------------ a call */
 
 static void spend(timing_step *step, timing_bound bound, double ns)
 {
@@ -134,35 +150,105 @@ static void spend(timing_step *step, timing_bound bound, double ns)
 	step->ns += ns;
 }
 
-void timing_add(const timing_terms *t, const timing_layer *l, timing_step *step)
+static void end_call(const timing_terms *t, timing_step *step)
 {
-	timing_bound device_bound, miss_bound;
-	double device = device_ns(t, l, &device_bound), moved = miss_ns(t, l, &miss_bound);
-	/* An expert that comes last is computed when all has come. */
-	double last = l->streamed && l->on_device ? device / l->on_device : 0;
-	step->link_ns += moved;
-	step->device_ns += device;
-	spend(step, TIMING_HOST, fixed_ns(t, l));
-	if (moved > device - last) {
-		spend(step, miss_bound, moved);
-		spend(step, device_bound, last);
-	} else {
-		spend(step, device_bound, device);
-	}
+	step->call_end_ns[step->calls++ % t->costs->calls_ahead] = step->ns;
 }
 
-/* Calls whose ids are known ahead overlap: copies of one go on beside the products of another, and what is not hidden
- * by them is the longer of both sums. */
-void timing_end(const timing_terms *t, timing_step *step)
+/* The host has the buffers of a call again when that has ended; it waits for ids that the device makes, and for
+ * what the CPU computes with. */
+static double ready_ns(const timing_terms *t, const timing_layer *l, const timing_step *step)
 {
-	double longer = fmax(step->link_ns, step->device_ns);
-	double hidden = step->ns - step->parts_ns[TIMING_HOST] - longer;
-	timing_bound shorter = step->link_ns > step->device_ns ? TIMING_HBM : TIMING_LINK;
-	if (!t->given || !t->costs->given_overlap || t->cpu || hidden <= 0)
+	const timing_costs *c = t->costs;
+	double ready = step->host_at_ns + c->call_ns;
+	if (step->calls >= c->calls_ahead)
+		ready = fmax(ready, step->call_end_ns[step->calls % c->calls_ahead]);
+	if (!t->given || l->on_cpu)
+		ready = fmax(ready, step->ns + (t->given ? c->start_ns : c->ids_ns));
+	return ready + l->tokens * c->token_ns;
+}
+
+/* Products of a call: how far the device is, until when it has last waited for what comes, and what it computed
+ * since. */
+typedef struct progress {
+	double at_ns, came_ns, computed_ns;
+} progress;
+
+static void compute(progress *p, double ns)
+{
+	p->at_ns += ns;
+	p->computed_ns += ns;
+}
+
+static void await(progress *p, double ns)
+{
+	if (ns <= p->at_ns)
 		return;
-	hidden = fmin(hidden, step->parts_ns[shorter]);
-	step->parts_ns[shorter] -= hidden;
-	step->ns -= hidden;
+	p->at_ns = p->came_ns = ns;
+	p->computed_ns = 0;
+}
+
+/* Residents are computed first, as far as time goes, though they are launched in between, some before each copy's
+ * experts; those are computed when they are there and launched. Gives the host's clock. */
+static double launch(const timing_terms *t, const timing_layer *l, double ready, double each_ns,
+                     progress *p, timing_step *step)
+{
+	const timing_costs *c = t->costs;
+	double copy_ns = timing_copy_ns(t, l->on_cpu ? l->cpu_duty : 0), host = ready + c->launch_ns;
+	uint32_t together = l->together ? l->together : 1, residents = l->on_device - l->streamed;
+	for (uint32_t n, left = l->streamed; left; left -= n) {
+		n = left < together ? left : together;
+		step->link_at_ns =
+			fmax(step->link_at_ns, host - c->launch_ns) + n * copy_ns + c->copy_gap_ns;
+		p->at_ns = fmax(p->at_ns, host);
+		await(p, step->link_at_ns);
+		compute(p, n * each_ns);
+		host += residents ? 2 * c->launch_ns : c->launch_ns;
+		residents -= residents > 0;
+	}
+	return host;
+}
+
+static void add_resident(const timing_terms *t, const timing_layer *l, timing_step *step)
+{
+	timing_bound bound;
+	double device = device_ns(t, l, &bound);
+	spend(step, TIMING_HOST, t->costs->resident_ns + l->tokens * t->costs->token_ns);
+	spend(step, bound, device);
+	end_call(t, step);
+}
+
+/* Of the time from the end of the layer before: until the last that came is the link's, from when the host let it
+ * begin; what is computed after that is the device's; all else the host's. */
+static void account(const timing_layer *l, const progress *p, double ready, timing_bound device,
+                    double end, timing_step *step)
+{
+	double from = fmax(step->ns, ready), all = end - step->ns;
+	double came = p->came_ns > 0 ? p->came_ns - from : 0;
+	spend(step, l->on_cpu ? TIMING_SHARED : TIMING_LINK, came);
+	spend(step, device, p->computed_ns);
+	spend(step, TIMING_HOST, all - came - p->computed_ns);
+}
+
+void timing_add(const timing_terms *t, const timing_layer *l, timing_step *step)
+{
+	const timing_costs *c = t->costs;
+	timing_bound bound = TIMING_HBM;
+	if (l->whole) {
+		add_resident(t, l, step);
+		return;
+	}
+	double each = l->on_device ? device_ns(t, l, &bound) / l->on_device : 0;
+	double ready = ready_ns(t, l, step), link_from = fmax(step->link_at_ns, ready);
+	progress p = {.at_ns = fmax(step->ns, ready + c->launch_ns) + c->start_ns};
+	compute(&p, (l->on_device - l->streamed) * each);
+	double host = launch(t, l, ready, each, &p, step);
+	if (l->on_cpu)
+		await(&p, ready + c->shared_ns + l->cpu_ns);
+	step->link_ns += fmax(l->streamed ? step->link_at_ns - link_from : 0, l->cpu_ns);
+	step->host_at_ns = host;
+	account(l, &p, ready, bound, p.at_ns + c->end_ns, step);
+	end_call(t, step);
 }
 
 timing_bound timing_binds(const timing_step *step)

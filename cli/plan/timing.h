@@ -2,10 +2,12 @@
 /*
  * What a step takes: rates that a machine has, and what the engine costs beside them. Pure.
  *
- * A layer call that waits for the host is: until the ids are known and the first copy runs, then the longer of what
- * moves (the link, or link and CPU sharing whole experts) and what the device computes, then the last expert and the
- * combination. A layer whose every expert is in a slot is computed without a wait. Rates are decimal GB/s, which are
- * bytes a nanosecond. docs/plan.md says how well this does and which rows the costs are from.
+ * Three go through the layers of a step one after the other, each with a clock of its own: the host that gives out
+ * work, the link that copies, and the device that computes. A layer's copies begin when the host is there and the link
+ * has done those before; the device computes residents at once and each miss when it has come. Where the device makes
+ * the ids, the host waits for them in every layer; where the caller brings them it runs ahead, as many calls as there
+ * are buffers for. A layer whose every expert is in a slot is computed without the host. Rates are decimal GB/s, which
+ * are bytes a nanosecond. docs/plan.md says how well this does and which rows the costs are from.
  */
 #ifndef CLI_PLAN_TIMING_H
 #define CLI_PLAN_TIMING_H
@@ -13,22 +15,36 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define TIMING_CALLS_MAX 4u
+
 /* What the engine costs on a backend, beside bytes and operations. Fitted: see the table in timing.c. */
 typedef struct timing_costs {
 	const char *backend;
-	double
-		resident_layer_ns;  /* kernels of a call without a wait of the host, one after the other */
-	double wait_layer_ns;   /* of one with a wait: ids to the host, first copy, last expert */
-	double shared_layer_ns; /* of one whose misses the CPU shares; instead */
-	bool given_overlap;     /* whether such calls overlap */
-	double given_layer_ns;  /* of one whose ids the caller brings, so that calls overlap; instead */
-	double token_ns;        /* of each token in a layer: routing, row table, combination */
-	double copy_ns;         /* the least a copy of a layer takes, with its launch */
-	double copy_gap_ns;     /* after each copy, beyond what a probe of many in flight shows */
-	double overlap; /* of the shorter of reading and computing, the part that is not hidden */
-	double cpu_thread_gflops; /* of a thread of the CPU path in experts with many rows */
-	double
-		cpu_stray; /* what the engine takes for an expert's cost on the CPU is wrong by as much */
+	/* A call without the host: kernels that chain. */
+	double resident_ns;
+	/* The host for a call that it gives out, and for each launch of kernels in it. It may begin a call when the one
+	 * so many before has ended: 1 … TIMING_CALLS_MAX. */
+	double call_ns, launch_ns;
+	uint32_t calls_ahead;
+	/* From the end of the layer before until the host has the ids that the device makes. */
+	double ids_ns;
+	/* The device before the first expert, which is when the CPU's inputs are there as well, and after the last. */
+	double start_ns, end_ns;
+	/* The CPU until it begins, and from its end until the device has its rows; and for each expert, as its threads
+	 * wait for each other. */
+	double shared_ns, cpu_expert_ns;
+	/* Each token in a layer: routing, row table, combination. */
+	double token_ns;
+	/* Each copy, beyond what a probe of many in flight shows. */
+	double copy_gap_ns;
+	/* Of the shorter of reading and computing, the part that is not hidden. */
+	double overlap;
+	/* Rows of an expert are computed by whole tiles. */
+	bool tiles;
+	/* A thread of the CPU path in experts with many rows. */
+	double cpu_thread_gflops;
+	/* What the engine takes for an expert's cost on the CPU is wrong by as much: 0 … 1. */
+	double cpu_stray;
 	/* Streams that share the host's memory, where only each alone is known: the parts that are left. */
 	double sum_link, sum_cpu;
 } timing_costs;
@@ -56,15 +72,20 @@ typedef struct timing_terms {
 /* One layer's call. */
 typedef struct timing_layer {
 	uint32_t tokens;
-	uint64_t device_rows; /* token-expert pairs that the device computes */
-	uint32_t on_device;   /* experts that it computes */
-	uint32_t streamed, copies;
+	uint32_t on_device;          /* experts that the device computes */
+	uint64_t device_passes;      /* over their weights: one for each tile of rows */
+	uint64_t device_rows;        /* token-expert pairs, with what tiles are filled up with */
+	uint32_t streamed, together; /* misses that are copied, so many at a time; 0 is 1 */
 	uint32_t on_cpu;
-	double cpu_ns; /* that the CPU computes for them */
-	bool whole;    /* every expert of the layer is in a slot, and the call needs no host */
+	double cpu_ns;   /* that the CPU computes for them */
+	double cpu_duty; /* the part of that in which it is bound by the host's memory: 0 … 1 */
+	bool whole;      /* every expert of the layer is in a slot, and the call needs no host */
 } timing_layer;
 
-/* Nanoseconds by what they are spent on; overlapped work counts for what is the longer. */
+/* An expert with so many rows that the device computes. */
+void timing_add_expert(const timing_terms *t, uint32_t rows, timing_layer *layer);
+
+/* Nanoseconds by what they are spent on; of work that overlaps, what the next waits for. */
 typedef enum timing_bound {
 	TIMING_HBM,
 	TIMING_COMPUTE,
@@ -75,21 +96,25 @@ typedef enum timing_bound {
 } timing_bound;
 const char *timing_bound_name(timing_bound bound); /* "hbm", … "cpu+link", "host overhead" */
 
+/* Begins as zeros. */
 typedef struct timing_step {
-	double ns, parts_ns[TIMING_BOUNDS];
-	/* Sums over the layers, as if nothing overlapped. */
-	double link_ns, device_ns;
+	double ns; /* until the device has done what was added */
+	double parts_ns[TIMING_BOUNDS];
+	double link_ns; /* that the link is busy, or link and CPU */
+	/* The host's clock and the link's; ends of the last calls, in turn. */
+	double host_at_ns, link_at_ns, call_end_ns[TIMING_CALLS_MAX];
+	uint32_t calls;
 } timing_step;
 
-/* One expert over the link, or by the CPU for so many rows: while both work, and alone. */
-double timing_copy_ns(const timing_terms *t);
-double timing_shared_copy_ns(const timing_terms *t); /* while the CPU computes */
+/* One expert over the link, beside a CPU that is bound by the host's memory for such a part of the time: 0 … 1. */
+double timing_copy_ns(const timing_terms *t, double cpu_duty);
+/* By the CPU for so many rows: beside the link and alone; how much of it is bound by memory. */
 double timing_cpu_ns(const timing_terms *t, uint32_t rows);
 double timing_cpu_alone_ns(const timing_terms *t, uint32_t rows);
+double timing_cpu_duty(const timing_terms *t, uint32_t rows);
 
-/* A step is its layers added one by one, then ended. */
+/* A step is its layers added one by one. */
 void timing_add(const timing_terms *t, const timing_layer *layer, timing_step *step);
-void timing_end(const timing_terms *t, timing_step *step);
 
 /* What most of the time goes to. */
 timing_bound timing_binds(const timing_step *step);

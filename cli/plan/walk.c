@@ -26,7 +26,7 @@ struct walk {
 	uint64_t ids_room;
 	/* of the event in progress: what the CPU takes */
 	uint32_t taken;
-	double cpu_ns;
+	double cpu_ns, cpu_duty;
 	uint32_t event; /* with misses that the CPU could share */
 	bool all_fit;
 };
@@ -143,7 +143,7 @@ static uint32_t candidates(walk *w, const schedule_demand *misses, uint32_t n, u
 {
 	const timing_terms *t = w->config.timing;
 	uint64_t rows = 0, rows_max = CPU_BUFFER_BYTES / (4ull * w->config.d_model);
-	double worth_ns = CPU_COPIES_WORTH * timing_shared_copy_ns(t);
+	double worth_ns = CPU_COPIES_WORTH * timing_copy_ns(t, 1);
 	uint32_t taken = 0;
 	while (taken < most) {
 		uint32_t tokens = misses[n - 1 - taken].tokens;
@@ -156,32 +156,45 @@ static uint32_t candidates(walk *w, const schedule_demand *misses, uint32_t n, u
 	return taken;
 }
 
-/* All of them by the CPU, which has the host's memory to itself then. */
-static double alone_ns(const walk *w, const schedule_demand *misses, uint32_t n)
+/* What the CPU takes for the last `taken` misses; where it takes all, it has the host's memory to itself. */
+static void account_cpu(walk *w, const schedule_demand *misses, uint32_t n)
 {
-	double sum_ns = 0;
-	for (uint32_t i = 0; i < n; i++)
-		sum_ns += timing_cpu_alone_ns(w->config.timing, misses[i].tokens);
-	return sum_ns;
+	const timing_terms *t = w->config.timing;
+	double bound_ns = 0;
+	for (uint32_t i = n - w->taken; i < n; i++) {
+		double beside_ns = timing_cpu_ns(t, misses[i].tokens);
+		bound_ns += beside_ns * timing_cpu_duty(t, misses[i].tokens);
+		w->cpu_ns += w->taken == n ? timing_cpu_alone_ns(t, misses[i].tokens) : beside_ns;
+	}
+	w->cpu_duty = w->cpu_ns > 0 ? fmin(1, bound_ns / w->cpu_ns) : 0;
 }
 
-/* The engine learns what experts cost lately, with the link and without, and what it has learned strays; here the
- * better of both ways is taken after it has strayed as much. */
+/* What the engine has learned that all would cost it lies between alone and beside the link, and strays. */
+static double all_learned_ns(walk *w, const schedule_demand *misses, uint32_t n)
+{
+	const timing_terms *t = w->config.timing;
+	double stray = t->costs->cpu_stray * (2 * (double)rng_at(STRAY_KEY, w->event++) - 1);
+	double both_ns = 0;
+	for (uint32_t i = 0; i < n; i++)
+		both_ns += timing_cpu_ns(t, misses[i].tokens) + timing_cpu_alone_ns(t, misses[i].tokens);
+	return (1 + stray) * both_ns / 2;
+}
+
+/* The engine splits what is left whenever something has ended, so that both sides end together whatever it has
+ * learned. The link begins at once, and is left out only where the CPU should have done all before one copy ends. */
 static uint32_t cpu_share(void *ctx, const schedule_demand *misses, uint32_t n, uint32_t free)
 {
 	walk *w = ctx;
+	const timing_terms *t = w->config.timing;
 	uint32_t can = candidates(w, misses, n, n > free ? n - free : 0);
-	double copy_ns = timing_shared_copy_ns(w->config.timing);
+	double copy_ns = timing_copy_ns(t, can ? timing_cpu_duty(t, misses[n - 1].tokens) : 0);
 	schedule_rates rates = {.link_ns = (uint64_t)copy_ns + 1, .link_only = n - can};
 	w->taken = schedule_split(&rates, w->costs, can);
-	for (uint32_t i = 0; i < w->taken; i++)
-		w->cpu_ns += (double)w->costs[i];
-	double stray = 1 + w->config.timing->costs->cpu_stray * (double)rng_at(STRAY_KEY, w->event++);
-	double alone = alone_ns(w, misses, n);
-	if (can == n && alone * stray <= fmax(w->cpu_ns, (n - w->taken) * copy_ns)) {
+	if (can == n && all_learned_ns(w, misses, n) <= copy_ns)
 		w->taken = n;
-		w->cpu_ns = alone;
-	}
+	else if (w->taken == n)
+		w->taken = n - 1;
+	account_cpu(w, misses, n);
 	return w->taken;
 }
 
@@ -202,13 +215,16 @@ static bool needs_no_host(const walk *w, const walk_phase *p)
 	       (uint64_t)p->tokens * w->config.top_k <= w->config.piece_rows;
 }
 
-/* Rows of the demands first … first + n - 1. */
-static uint64_t rows_of(const walk *w, uint32_t first, uint32_t n)
+/* The CPU takes the last of the demands. */
+static void describe_call(const walk *w, uint32_t n, uint32_t hits, timing_layer *call)
 {
-	uint64_t rows = 0;
-	for (uint32_t i = first; i < first + n; i++)
-		rows += w->scratch.demands[i].tokens;
-	return rows;
+	call->on_cpu = w->taken;
+	call->cpu_ns = w->cpu_ns;
+	call->cpu_duty = w->cpu_duty;
+	call->streamed = n - hits - w->taken;
+	call->together = w->config.division->together;
+	for (uint32_t i = 0; i < n - w->taken; i++)
+		timing_add_expert(w->config.timing, w->scratch.demands[i].tokens, call);
 }
 
 static ufm_status run_layer(walk *w, const walk_phase *p, uint64_t step, uint32_t layer,
@@ -220,19 +236,14 @@ static ufm_status run_layer(walk *w, const walk_phase *p, uint64_t step, uint32_
 	timing_layer call = {.tokens = p->tokens};
 	uint32_t hits = 0, n = read_demand(w, p, step, layer);
 	call.whole = needs_no_host(w, p) && holds_layer(w, layer);
-	w->cpu_ns = 0;
+	w->cpu_ns = w->cpu_duty = 0;
 	w->taken = 0;
 	ufm_status status =
 		event_run_as_engine(w->cache, layer, layer * c->experts, c->division->together, w->members,
 	                        n, cpu_on ? &cpu : NULL, &w->scratch, &hits);
 	if (status)
 		return status;
-	call.on_cpu = w->taken;
-	call.cpu_ns = w->cpu_ns;
-	call.streamed = n - hits - call.on_cpu;
-	call.on_device = n - call.on_cpu;
-	call.device_rows = rows_of(w, 0, call.on_device);
-	call.copies = (call.streamed + c->division->together - 1) / c->division->together;
+	describe_call(w, n, hits, &call);
 	timing_add(c->timing, &call, time);
 	count->uses += n;
 	count->hits += hits;
@@ -250,7 +261,6 @@ static ufm_status run_step(walk *w, const walk_phase *p, uint64_t step, timing_s
 	ufm_status status = UFM_OK;
 	for (uint32_t layer = 0; layer < w->config.layers && !status; layer++)
 		status = run_layer(w, p, step, layer, time, count);
-	timing_end(w->config.timing, time);
 	count->steps++;
 	return status;
 }
@@ -270,9 +280,19 @@ static void add_step(timing_step *sum, const timing_step *step)
 {
 	sum->ns += step->ns;
 	sum->link_ns += step->link_ns;
-	sum->device_ns += step->device_ns;
 	for (uint32_t i = 0; i < TIMING_BOUNDS; i++)
 		sum->parts_ns[i] += step->parts_ns[i];
+}
+
+void walk_result_add(walk_result *sum, const walk_result *result)
+{
+	sum->steps += result->steps;
+	sum->uses += result->uses;
+	sum->hits += result->hits;
+	sum->streamed += result->streamed;
+	sum->on_cpu += result->on_cpu;
+	sum->whole_calls += result->whole_calls;
+	add_step(&sum->sum, &result->sum);
 }
 
 ufm_status walk_run(walk *w, const walk_phase *p, walk_result *out)

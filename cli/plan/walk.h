@@ -39,6 +39,9 @@ typedef struct walk_result {
 	timing_step sum; /* of all counted steps */
 } walk_result;
 
+/* Of phases that are alike. */
+void walk_result_add(walk_result *sum, const walk_result *result);
+
 /* A phase on what the phase before left in the slots. Tokens that the routing lacks are read from its start again,
  * each pass one token later. */
 ufm_status walk_run(walk *w, const walk_phase *phase, walk_result *out);

@@ -25,14 +25,17 @@ static void near(double found, double expected)
 
 /* Costs and rates that are easy to add up: a byte is a nanosecond on the link, a tenth in device memory. */
 static const timing_costs costs = {.backend = "test",
-                                   .resident_layer_ns = 10,
-                                   .wait_layer_ns = 100,
-                                   .shared_layer_ns = 200,
-                                   .given_layer_ns = 20,
-                                   .given_overlap = true,
+                                   .resident_ns = 10,
+                                   .call_ns = 30,
+                                   .launch_ns = 5,
+                                   .calls_ahead = 2,
+                                   .ids_ns = 60,
+                                   .start_ns = 15,
+                                   .end_ns = 20,
+                                   .shared_ns = 40,
                                    .token_ns = 1,
-                                   .copy_ns = 50,
                                    .overlap = 0.5,
+                                   .tiles = true,
                                    .cpu_thread_gflops = 2};
 
 static timing_terms terms(void)
@@ -52,8 +55,11 @@ static timing_terms terms(void)
 static timing_step one_layer(const timing_terms *t, const timing_layer *l)
 {
 	timing_step step = {0};
+	double parts = 0;
 	timing_add(t, l, &step);
-	timing_end(t, &step);
+	for (timing_bound i = TIMING_HBM; i < TIMING_BOUNDS; i++)
+		parts += step.parts_ns[i];
+	near(parts, step.ns);
 	return step;
 }
 
@@ -62,7 +68,8 @@ static void a_resident_layer_is_read_and_computed(void **state)
 {
 	(void)state;
 	timing_terms t = terms();
-	timing_layer l = {.tokens = 4, .device_rows = 40, .on_device = 4, .whole = true};
+	timing_layer l = {
+		.tokens = 4, .device_rows = 40, .device_passes = 4, .on_device = 4, .whole = true};
 	timing_step step = one_layer(&t, &l);
 	near(step.ns, 400 + 120 + 14);
 	near(step.parts_ns[TIMING_HOST], 14);
@@ -72,28 +79,76 @@ static void a_resident_layer_is_read_and_computed(void **state)
 	step = one_layer(&t, &l);
 	near(step.parts_ns[TIMING_COMPUTE], 2400 + 200);
 	assert_int_equal(timing_binds(&step), TIMING_COMPUTE);
+	/* Weights are read for each tile of rows. */
+	l.device_rows = 0;
+	l.device_passes = 6;
+	near(one_layer(&t, &l).parts_ns[TIMING_HBM], 600);
 }
 
-/* 3 of 4 are copied, 1000 ns each; the last of the four, 100 ns, is computed after them. */
+/* Tiles of 16, 24 and 32 rows are computed whole; two rows and fewer cost themselves. */
+static void rows_fill_tiles(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t rows, computed, passes;
+	} cases[] = {{1, 1, 1},   {2, 2, 1},   {3, 16, 1},  {16, 16, 1}, {17, 24, 1},
+	             {25, 32, 1}, {32, 32, 1}, {33, 64, 2}, {65, 96, 3}};
+	timing_costs plain = costs;
+	plain.tiles = false;
+	timing_terms t = terms(), untiled = terms();
+	untiled.costs = &plain;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		timing_layer l = {0}, u = {0};
+		timing_add_expert(&t, cases[i].rows, &l);
+		timing_add_expert(&untiled, cases[i].rows, &u);
+		assert_int_equal(l.on_device, 1);
+		assert_int_equal(l.device_rows, cases[i].computed);
+		assert_int_equal(l.device_passes, cases[i].passes);
+		assert_int_equal(u.device_rows, cases[i].rows);
+		assert_int_equal(u.device_passes, 1);
+	}
+}
+
+/* The ids are there at 60 + 1 token. 3 of 4 are copied, 1000 ns each; the last of the four, 100 ns, is computed after
+ * them, and the call ends. */
 static void misses_come_over_the_link(void **state)
 {
 	(void)state;
 	timing_terms t = terms();
-	timing_layer l = {.tokens = 1, .device_rows = 0, .on_device = 4, .streamed = 3, .copies = 3};
+	timing_layer l = {.tokens = 1, .on_device = 4, .streamed = 3};
 	timing_step step = one_layer(&t, &l);
-	near(step.ns, 101 + 3000 + 100);
+	near(step.ns, 61 + 3000 + 100 + 20);
 	near(step.parts_ns[TIMING_LINK], 3000);
+	near(step.parts_ns[TIMING_HBM], 100);
+	near(step.link_ns, 3000);
 	assert_int_equal(timing_binds(&step), TIMING_LINK);
-	/* Small blocks: a copy takes its least. */
-	t.expert_bytes = 10;
-	step = one_layer(&t, &l);
-	near(step.parts_ns[TIMING_LINK], 3 * 50);
-	/* A gap after each of them. */
+	/* Two together come at 2000, the third at 3000; a gap after each copy. */
 	timing_costs gaps = costs;
 	gaps.copy_gap_ns = 7;
-	t = terms();
 	t.costs = &gaps;
 	near(one_layer(&t, &l).parts_ns[TIMING_LINK], 3000 + 3 * 7);
+	l.together = 2;
+	near(one_layer(&t, &l).parts_ns[TIMING_LINK], 3000 + 2 * 7);
+	/* So small that the host's launches last longer: the resident's and the first copy's, and two copies more. */
+	t = terms();
+	t.expert_bytes = 0;
+	l.together = 1;
+	step = one_layer(&t, &l);
+	near(step.ns, 61 + 5 + 2 * 5 + 5 + 20);
+	assert_int_equal(timing_binds(&step), TIMING_HOST);
+}
+
+/* Nothing misses: launch, start, 4 experts, end. */
+static void a_layer_that_hits_waits_for_ids(void **state)
+{
+	(void)state;
+	timing_terms t = terms();
+	timing_layer l = {.tokens = 1, .on_device = 4};
+	near(one_layer(&t, &l).ns, 61 + 5 + 15 + 400 + 20);
+	t.given = true; /* the host needs only its own time */
+	near(one_layer(&t, &l).ns, 31 + 5 + 15 + 400 + 20);
+	l.on_device = 0; /* every token was left out */
+	near(one_layer(&t, &l).ns, 31 + 5 + 15 + 20);
 }
 
 /* 2 copies at half the rate are 4000 ns; the CPU's 3 experts take longer where that is said. */
@@ -103,38 +158,83 @@ static void link_and_cpu_share(void **state)
 	timing_terms t = terms();
 	t.cpu = true;
 	timing_layer l = {
-		.tokens = 1, .on_device = 2, .streamed = 2, .copies = 2, .on_cpu = 3, .cpu_ns = 1500};
+		.tokens = 1, .on_device = 2, .streamed = 2, .on_cpu = 3, .cpu_ns = 1500, .cpu_duty = 1};
 	timing_step step = one_layer(&t, &l);
-	near(step.ns, 201 + 4000 + 100);
+	near(step.ns, 61 + 4000 + 100 + 20);
+	near(step.parts_ns[TIMING_SHARED], 4000);
 	assert_int_equal(timing_binds(&step), TIMING_SHARED);
 	l.cpu_ns = 5000;
-	near(one_layer(&t, &l).ns, 201 + 5000 + 100);
-	/* 500 ns to read, or 4 rows of 600 operations by three threads of 2 a nanosecond each. */
+	near(one_layer(&t, &l).ns, 61 + 40 + 5000 + 20);
+	l.cpu_ns = 1500;
+	l.cpu_duty = 0.5; /* the link loses a quarter of its rate */
+	near(one_layer(&t, &l).parts_ns[TIMING_SHARED], 2000 / 0.75);
+	/* Ids were brought along, but the CPU's inputs come from the layer before. */
+	t.given = true;
+	step = one_layer(&t, &l);
+	timing_add(&t, &l, &step);
+	near(step.ns, 2 * (2000 / 0.75 + 120) + 31 + 16);
+}
+
+/* 500 ns to read beside the link, 250 alone; rows of 600 operations by three threads of 2 a nanosecond each. */
+static void the_cpu_reads_or_computes(void **state)
+{
+	(void)state;
+	timing_terms t = terms();
 	near(timing_cpu_ns(&t, 1), 500);
 	near(timing_cpu_ns(&t, 40), 4000);
 	near(timing_cpu_alone_ns(&t, 1), 250);
-	near(timing_shared_copy_ns(&t), 2000);
+	near(timing_cpu_duty(&t, 1), 1);
+	near(timing_cpu_duty(&t, 40), 0.125);
+	near(timing_copy_ns(&t, 0), 1000);
+	near(timing_copy_ns(&t, 1), 2000);
+	/* A link that is faster beside the CPU than alone was probed wrongly alone. */
+	t.rates.sum_link_gbps = 2;
+	near(timing_copy_ns(&t, 0), 500);
+	near(timing_copy_ns(&t, 1), 500);
+	timing_costs each = costs;
+	each.cpu_expert_ns = 30;
+	t.costs = &each;
+	near(timing_cpu_ns(&t, 1), 530);
+	near(timing_cpu_alone_ns(&t, 1), 280);
 }
 
-/* Two layers, one all link, one all device: when the ids are known ahead, they overlap. */
+/* A layer of 8 residents, 800 ns, then one whose only expert is copied. When the ids are known ahead its copy begins
+ * while the first is computed: the host gives calls out at 30 and 65, launches included. */
 static void known_ids_let_calls_overlap(void **state)
 {
 	(void)state;
 	timing_terms t = terms();
-	timing_layer link = {.on_device = 1, .streamed = 1, .copies = 1}, device = {.on_device = 8};
+	timing_layer device = {.on_device = 8}, link = {.on_device = 1, .streamed = 1};
 	timing_step step = {0};
 	t.given = true;
-	timing_add(&t, &link, &step);
 	timing_add(&t, &device, &step);
-	near(step.ns, 2 * 20 + 1000 + 100 + 800);
-	timing_end(&t, &step);
-	near(step.ns, 2 * 20 + 1000);
+	near(step.ns, 35 + 15 + 800 + 20);
+	timing_add(&t, &link, &step);
+	near(step.ns, 65 + 1000 + 100 + 20);
+	near(step.parts_ns[TIMING_LINK], 1065 - 870);
 	t.given = false;
 	step = (timing_step){0};
-	timing_add(&t, &link, &step);
 	timing_add(&t, &device, &step);
-	timing_end(&t, &step);
-	near(step.ns, 2 * 100 + 1000 + 100 + 800);
+	timing_add(&t, &link, &step);
+	near(step.ns, 60 + 5 + 15 + 800 + 20 + 60 + 1000 + 100 + 20);
+}
+
+/* The third call waits for the buffers of the first: its copy begins when that has ended, not at 100. */
+static void the_host_runs_as_far_ahead_as_it_has_buffers(void **state)
+{
+	(void)state;
+	timing_terms t = terms();
+	timing_layer device = {.on_device = 8}, link = {.on_device = 1, .streamed = 1};
+	timing_step step = {0};
+	t.given = true;
+	timing_add(&t, &device, &step);
+	timing_add(&t, &device, &step);
+	near(step.ns, 870 + 835);
+	timing_add(&t, &link, &step);
+	near(step.ns, 870 + 1000 + 100 + 20);
+	/* One more: the link has done that copy at 1870, the second call has ended at 1705. */
+	timing_add(&t, &link, &step);
+	near(step.ns, 1870 + 1000 + 100 + 20);
 }
 
 static void every_backend_has_costs(void **state)
@@ -242,7 +342,7 @@ static void make_routing(const plan_shape *shape, uint64_t tokens, trace *out)
 }
 
 /* Its steps add up to the sum. */
-static walk_result walk_slots(uint32_t slots, uint32_t tokens, bool cpu)
+static walk_result walk_terms(uint32_t slots, uint32_t tokens, const timing_terms *t)
 {
 	double step_ns[STEPS], sum_ns = 0;
 	plan_shape shape;
@@ -251,15 +351,13 @@ static walk_result walk_slots(uint32_t slots, uint32_t tokens, bool cpu)
 	trace routing;
 	walk *w;
 	walk_result result;
-	timing_terms t = terms();
-	t.cpu = cpu;
 	make_shape(&shape);
 	make_division(&shape, &d);
 	make_routing(&shape, 200ull * tokens, &routing);
 	assert_int_equal(division_of(&d, division_target(&d, slots), &b), UFM_OK);
 	const walk_config config = {.policy = policy_find(NULL),
 	                            .division = &b,
-	                            .timing = &t,
+	                            .timing = t,
 	                            .layers = LAYERS,
 	                            .experts = EXPERTS,
 	                            .d_model = 64,
@@ -276,6 +374,30 @@ static walk_result walk_slots(uint32_t slots, uint32_t tokens, bool cpu)
 		sum_ns += step_ns[i];
 	near(result.sum.ns, sum_ns);
 	return result;
+}
+
+static walk_result walk_slots(uint32_t slots, uint32_t tokens, bool cpu)
+{
+	timing_terms t = terms();
+	t.cpu = cpu;
+	return walk_terms(slots, tokens, &t);
+}
+
+/* A copy beside the CPU takes 2000 ns. Both misses of a layer are the CPU's where it needs less for both: of what beside
+ * the link, 500 or 1250 ns each, and alone, 250 or 1250, the mean. */
+static void the_cpu_takes_all_that_is_done_before_one_copy(void **state)
+{
+	(void)state;
+	timing_terms t = terms();
+	t.cpu = true;
+	walk_result fast = walk_terms(2, 1, &t);
+	assert_int_equal(fast.streamed, 0);
+	t.rates.sum_cpu_gbps = t.rates.dram_gbps = 0.8;
+	walk_result slow = walk_terms(2, 1, &t);
+	assert_true(slow.streamed > 0 && slow.on_cpu >= slow.streamed);
+	/* No expert before 9 copies, which is more than it should wait for. */
+	t.rates.sum_cpu_gbps = t.rates.dram_gbps = 1.0 / 18;
+	assert_int_equal(walk_terms(2, 1, &t).on_cpu, 0);
 }
 
 static void all_that_is_demanded_gets_a_path(void **state)
@@ -351,6 +473,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_resident_layer_is_read_and_computed),
+		cmocka_unit_test(rows_fill_tiles),
+		cmocka_unit_test(a_layer_that_hits_waits_for_ids),
+		cmocka_unit_test(the_cpu_reads_or_computes),
+		cmocka_unit_test(the_host_runs_as_far_ahead_as_it_has_buffers),
 		cmocka_unit_test(misses_come_over_the_link),
 		cmocka_unit_test(link_and_cpu_share),
 		cmocka_unit_test(known_ids_let_calls_overlap),
@@ -359,6 +485,7 @@ int main(void)
 		cmocka_unit_test(a_budget_gives_the_slots_it_was_made_for),
 		cmocka_unit_test(budgets_are_listed_or_chosen),
 		cmocka_unit_test(all_that_is_demanded_gets_a_path),
+		cmocka_unit_test(the_cpu_takes_all_that_is_done_before_one_copy),
 		cmocka_unit_test(everything_resident_misses_nothing),
 		cmocka_unit_test(a_sweep_keeps_its_slots),
 		cmocka_unit_test(shapes_are_checked),
