@@ -203,10 +203,7 @@ static void add_gauss(const workload *w, float *x, uint64_t kind, uint64_t key, 
 /* Which of `count` items token p reads. */
 static uint64_t item_at(const workload *w, uint64_t p, uint64_t count)
 {
-	uint32_t sequences = w->config.sequences;
-	if (sequences < 2)
-		return workload_index(p, count);
-	return workload_index(p % sequences * count / sequences + p / sequences, count);
+	return workload_item(p, w->config.sequences, count);
 }
 
 static uint64_t word_at(const workload *w, uint64_t p)
@@ -236,7 +233,7 @@ static void make_routing(const workload *w, uint32_t i, uint64_t p)
 	for (uint32_t layer = 0; layer < w->config.layers; layer++) {
 		const uint16_t *event = trace_event(&w->trace, token, layer);
 		for (uint32_t j = 0; j < k; j++)
-			w->ids[((size_t)layer * w->config.tokens + i) * k + j] = event[j];
+			w->ids[((size_t)layer * w->config.tokens + i) * k + j] = trace_id(event, j);
 	}
 }
 

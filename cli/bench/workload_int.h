@@ -55,4 +55,13 @@ static inline uint64_t workload_index(uint64_t p, uint64_t count)
 	return (p + p / count) % count;
 }
 
+/* The same of `sequences` that lie apart: each begins as far into the stream as its number says. Fewer than two
+ * are one stream. */
+static inline uint64_t workload_item(uint64_t p, uint32_t sequences, uint64_t count)
+{
+	if (sequences < 2)
+		return workload_index(p, count);
+	return workload_index(p % sequences * count / sequences + p / sequences, count);
+}
+
 #endif

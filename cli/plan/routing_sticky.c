@@ -9,9 +9,6 @@
 #include "base/status.h"
 #include "cli/bench/workload_int.h"
 
-static const char *const presets[] = {"gpt-oss-20b", "olmoe-1b-7b", "qwen3-30b-a3b", "512-top-10"};
-#define PRESETS (sizeof presets / sizeof presets[0])
-
 ufm_status routing_sticky_check(const char *text)
 {
 	sticky_config router;
@@ -21,17 +18,16 @@ ufm_status routing_sticky_check(const char *text)
 /* Of the same name, or with as many experts, as nearly as there is one. */
 static const char *nearest(const plan_shape *shape)
 {
-	const char *best = presets[0];
+	const char *best = NULL, *name;
 	double best_distance = INFINITY;
-	for (size_t i = 0; i < PRESETS; i++) {
+	for (uint32_t i = 0; (name = sticky_preset_name(i)); i++) {
 		sticky_config router;
-		if (strcmp(presets[i], shape->name) == 0)
-			return presets[i];
-		if (!sticky_preset(presets[i], &router))
-			continue;
+		if (strcmp(name, shape->name) == 0)
+			return name;
+		sticky_preset(name, &router);
 		double distance = fabs(log((double)router.experts / shape->bank.experts));
-		if (distance < best_distance) {
-			best = presets[i];
+		if (!best || distance < best_distance) {
+			best = name;
 			best_distance = distance;
 		}
 	}

@@ -6,12 +6,11 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "cli/bench/workload_int.h"
+#include "pager/pager.h"
 #include "replay/event.h"
 #include "schedule/schedule.h"
 
-/* As pager/cpu_path.c and moe/assisted.c decide. */
-#define CPU_BUFFER_BYTES (64ull << 20)
-#define CPU_COPIES_WORTH 8
 #define STRAY_KEY 1u
 
 struct walk {
@@ -103,13 +102,9 @@ void walk_close(walk *w)
 
 /* ------------------------------------------------------------------ the demand of a layer */
 
-/* As the workloads of ufm bench number their tokens. */
 static uint64_t token_of(const walk_phase *p, uint64_t step, uint32_t i)
 {
-	uint64_t count = p->routing->tokens, at = step * p->tokens + i;
-	if (p->side_by_side && p->tokens > 1)
-		at = i * count / p->tokens + step;
-	return (at + at / count) % count;
+	return workload_item(step * p->tokens + i, p->side_by_side ? p->tokens : 0, p->routing->tokens);
 }
 
 static void read_ids(walk *w, const walk_phase *p, uint64_t step, uint32_t layer)
@@ -119,8 +114,7 @@ static void read_ids(walk *w, const walk_phase *p, uint64_t step, uint32_t layer
 	for (uint32_t i = 0; i < p->tokens; i++) {
 		const uint16_t *event = trace_event(t, token_of(p, step, i), layer);
 		for (uint32_t k = 0; k < top_k; k++)
-			w->ids[(uint64_t)i * top_k + k] =
-				k < t->ranks && event[k] != TRACE_NONE ? (int32_t)event[k] : -1;
+			w->ids[(uint64_t)i * top_k + k] = k < t->ranks ? trace_id(event, k) : -1;
 	}
 }
 
@@ -142,8 +136,8 @@ static uint32_t read_demand(walk *w, const walk_phase *p, uint64_t step, uint32_
 static uint32_t candidates(walk *w, const schedule_demand *misses, uint32_t n, uint32_t most)
 {
 	const timing_terms *t = w->config.timing;
-	uint64_t rows = 0, rows_max = CPU_BUFFER_BYTES / (4ull * w->config.d_model);
-	double worth_ns = CPU_COPIES_WORTH * timing_copy_ns(t, 1);
+	uint64_t rows = 0, rows_max = PAGER_CPU_BUFFER_BYTES / (4ull * w->config.d_model);
+	double worth_ns = SCHEDULE_COPIES_WORTH * timing_copy_ns(t, 1);
 	uint32_t taken = 0;
 	while (taken < most) {
 		uint32_t tokens = misses[n - 1 - taken].tokens;

@@ -21,9 +21,6 @@
 #define FLUSH_BYTES (1u << 20)
 #define SLEEP_NS 30000u
 #define SPIN_NS 200000u /* who waits for less does not sleep */
-/* Copies in the time of which the CPU must have computed an expert. The CPU and the copies share the host's
- * memory: a copy beside the CPU takes up to a tenth longer, which the CPU must win back at least. */
-#define COPIES_WORTH 8u
 
 typedef struct assisted {
 	forward *f;
@@ -105,7 +102,7 @@ static uint32_t candidates_max(assisted *s)
 /* Whatever it costs where a share is fixed. */
 static bool is_worth_it(const assisted *s, uint64_t cpu_ns)
 {
-	return s->fixed || cpu_ns <= COPIES_WORTH * s->copy_ns;
+	return s->fixed || cpu_ns <= SCHEDULE_COPIES_WORTH * s->copy_ns;
 }
 
 /* The lightest misses that fit the buffers, and that the CPU could come to. */

@@ -5,8 +5,6 @@
 
 #include "moe/moe_int.h"
 
-#define STARTS_AHEAD 2u /* copies, of the launch that reads one */
-
 static ufm_status flush(forward *f)
 {
 	if (f->piece_rows == 0)
@@ -119,7 +117,7 @@ static ufm_status start_ahead(const forward *f, const launches *at, uint32_t *st
 {
 	*started = *started > at->streamed ? *started : at->streamed;
 	while (f->layer->paged && *started < at->streamed_end &&
-	       *started - at->streamed < STARTS_AHEAD * f->together) {
+	       *started - at->streamed < SCHEDULE_STARTS_AHEAD * f->together) {
 		uint32_t left = at->streamed_end - *started, got;
 		uint32_t n = left < f->together ? left : f->together;
 		ufm_status status = pager_layer_start(f->layer->engine, f->layer->config.layer,

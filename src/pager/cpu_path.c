@@ -10,9 +10,6 @@
 
 /* The path must bring so much to be worth the cores it takes. */
 #define GAIN_MIN 1.05
-/* Of inputs and of outputs each, unless a fixed share needs more: with many rows an expert, arithmetic
- * on the CPU is far behind the link, and it computes few. */
-#define BUFFER_BYTES (64ull << 20)
 #define PROBE_ROWS ASSIST_AHEAD /* that the probe writes */
 
 ufm_status cpu_path_check(const ufm_engine_config *c)
@@ -38,7 +35,7 @@ ufm_status cpu_path_check(const ufm_engine_config *c)
 static uint64_t rows_for(const ufm_engine *e)
 {
 	uint64_t assignments = (uint64_t)e->config.call_tokens_max * e->config.top_k_max;
-	uint64_t fit = BUFFER_BYTES / (4ull * e->desc.d_model);
+	uint64_t fit = PAGER_CPU_BUFFER_BYTES / (4ull * e->desc.d_model);
 	uint64_t rows = e->config.cpu_share_percent || assignments < fit ? assignments : fit;
 	return rows > PROBE_ROWS ? rows : PROBE_ROWS;
 }

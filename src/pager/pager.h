@@ -118,6 +118,9 @@ ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
 void pager_layer_end(ufm_engine *e);
 
 #define PAGER_OFFERED 16u /* tokens */
+/* Of inputs and of outputs each, unless a fixed share needs more: with many rows an expert, arithmetic
+ * on the CPU is far behind the link, and it computes few. */
+#define PAGER_CPU_BUFFER_BYTES (64ull << 20)
 
 /* The CPU path: what the layer level needs to let the CPU compute misses where they lie. Everything
  * belongs to the one layer call in progress. */

@@ -3,8 +3,6 @@
 #include "base/status.h"
 #include "replay/event.h"
 
-#define STARTS_AHEAD 2u /* as moe/launch.c */
-
 typedef struct layer_run {
 	cache *c;
 	uint32_t first, together;
@@ -69,7 +67,7 @@ static ufm_status load(layer_run *r, uint32_t expert)
 static void start_ahead(layer_run *r, uint32_t streamed, uint32_t *started)
 {
 	*started = *started > streamed ? *started : streamed;
-	while (*started < r->n && *started - streamed < STARTS_AHEAD * r->together) {
+	while (*started < r->n && *started - streamed < SCHEDULE_STARTS_AHEAD * r->together) {
 		uint32_t left = r->n - *started, wanted = left < r->together ? left : r->together;
 		uint32_t got = 0;
 

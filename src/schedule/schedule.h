@@ -6,6 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What engine, replay and plan must agree on. Copies that are started before the launch that reads the first. */
+#define SCHEDULE_STARTS_AHEAD 2u
+/* Copies in the time of which the CPU must have computed an expert. The CPU and the copies share the host's
+ * memory: a copy beside the CPU takes up to a tenth longer, which the CPU must win back at least. */
+#define SCHEDULE_COPIES_WORTH 8u
+
 typedef struct schedule_demand {
 	uint32_t expert;
 	uint32_t tokens; /* >= 1 */

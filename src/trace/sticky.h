@@ -39,5 +39,7 @@ ufm_status trace_sticky(const sticky_config *config, trace *out);
  * tokens and sequences that its figures are of. False for an unknown name. */
 #define STICKY_PRESETS "gpt-oss-20b, olmoe-1b-7b, qwen3-30b-a3b or 512-top-10"
 bool sticky_preset(const char *name, sticky_config *out);
+/* index from 0; NULL past the end. */
+const char *sticky_preset_name(uint32_t index);
 
 #endif

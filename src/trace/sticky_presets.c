@@ -64,3 +64,8 @@ bool sticky_preset(const char *name, sticky_config *out)
 	}
 	return false;
 }
+
+const char *sticky_preset_name(uint32_t index)
+{
+	return index < sizeof presets / sizeof presets[0] ? presets[index].name : NULL;
+}

@@ -43,4 +43,10 @@ static inline const uint16_t *trace_event(const trace *t, uint64_t token, uint32
 	return t->ids + (token * t->layers + layer) * t->ranks;
 }
 
+/* -1: the event has no member of this rank. */
+static inline int32_t trace_id(const uint16_t *event, uint32_t rank)
+{
+	return event[rank] == TRACE_NONE ? -1 : event[rank];
+}
+
 #endif
