@@ -52,7 +52,7 @@ static ufm_status resolve_backend(sweep *s)
 	s->backend = backend->name;
 	if (backend == &cpu_backend || !(s->config.link_gbps > 0))
 		return UFM_OK;
-	if (strcmp(s->state.origins[options_find(&bench_options, "link-gbps")], "command line") == 0)
+	if (option_is_by_hand(&bench_options, &s->state, "link-gbps"))
 		return status_fail(UFM_EINVAL,
 		                   "--link-gbps: found %g with the backend %s, expected off: its "
 		                   "link is real",

@@ -7,12 +7,21 @@
 
 #include "base/status.h"
 
+#define BY_HAND "command line"
+
 uint32_t options_find(const option_table *table, const char *name)
 {
 	for (uint32_t i = 0; i < table->count; i++)
 		if (strcmp(table->specs[i].name, name) == 0)
 			return i;
 	return OPTIONS_MAX;
+}
+
+bool option_is_by_hand(const option_table *table, const option_state *state, const char *name)
+{
+	uint32_t index = options_find(table, name);
+	assert(index < OPTIONS_MAX);
+	return state->origins[index] && strcmp(state->origins[index], BY_HAND) == 0;
 }
 
 static const option_spec *find_letter(const option_table *table, char letter)
@@ -118,7 +127,7 @@ static ufm_status take_option(const option_table *table, int argc, char *const a
 	}
 	status = set_option(&match, values);
 	if (!status)
-		state->origins[match.spec - table->specs] = "command line";
+		state->origins[match.spec - table->specs] = BY_HAND;
 	return status;
 }
 

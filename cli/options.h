@@ -83,6 +83,9 @@ ufm_status options_fill(const option_table *table, bool quick, void *values, opt
 /* Index of an option by name; OPTIONS_MAX if there is none. */
 uint32_t options_find(const option_table *table, const char *name);
 
+/* Whether an option of the table stood on the command line. */
+bool option_is_by_hand(const option_table *table, const option_state *state, const char *name);
+
 /* One value from text, and back. The text of an unset string is "". */
 ufm_status option_value_parse(const option_spec *spec, const char *text, void *values);
 char *option_value_text(const option_spec *spec, const void *values, char *buffer, size_t size);

@@ -35,8 +35,7 @@ typedef struct plan {
 
 static bool said(const plan *p, const char *option)
 {
-	const char *origin = p->state.origins[options_find(&plan_options, option)];
-	return origin && strcmp(origin, "command line") == 0;
+	return option_is_by_hand(&plan_options, &p->state, option);
 }
 
 /* A preset, a path, or a shape: one of them. */
@@ -229,15 +228,10 @@ static int lost(void)
 static ufm_status write_lines(const char *folder, json_t *rows)
 {
 	gnuplot_file o;
-	size_t i;
-	json_t *row;
 	ufm_status status = gnuplot_open(&o, folder, "plan", "jsonl");
 	if (status)
 		return status;
-	json_array_foreach(rows, i, row)
-	{
-		rows_write_line(o.file, row);
-	}
+	rows_write(o.file, ROWS_JSONL, rows);
 	return gnuplot_close(&o);
 }
 

@@ -52,8 +52,7 @@ void bench_config_origin(option_state *state, const char *option, const char *or
 
 static bool by_hand(const option_state *state, const char *option)
 {
-	const char *origin = state->origins[options_find(&bench_options, option)];
-	return origin && strcmp(origin, "command line") == 0;
+	return option_is_by_hand(&bench_options, state, option);
 }
 
 static void take(option_state *state, const char *option, uint32_t *value, uint32_t preset_value)

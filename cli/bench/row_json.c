@@ -3,12 +3,8 @@
 #include <inttypes.h>
 
 #include "cli/bench/row.h"
+#include "cli/json_put.h"
 #include "cli/json_text.h"
-
-static void add(json_t *row, const char *name, json_t *value)
-{
-	json_object_set_new(row, name, value ? value : json_null());
-}
 
 static json_t *bytes(uint64_t value)
 {
@@ -30,7 +26,7 @@ static json_t *counted(const bench_row *row, counter_id id)
 
 static void add_counter(json_t *out, const char *name, const bench_row *row, counter_id id)
 {
-	add(out, name, counted(row, id));
+	json_put(out, name, counted(row, id));
 }
 
 static json_t *steps(const bench_row *row)
@@ -61,22 +57,23 @@ static json_t *hash_text(const bench_row *row)
 static void add_memory(json_t *out, const bench_row *row, const bench_config *config)
 {
 	bool bound = row->mode == MODE_UFM && row->opened;
-	add(out, "bank_bytes", bytes(row->bank_bytes));
-	add(out, "expert_bytes", bytes(row->expert_bytes));
+	json_put(out, "bank_bytes", bytes(row->bank_bytes));
+	json_put(out, "expert_bytes", bytes(row->expert_bytes));
 	uint64_t target = bound ? row->engine.vram_target_bytes : config->vram_target_bytes;
-	add(out, "vram_target_bytes", target ? bytes(target) : json_null()); /* auto, not resolved */
-	add(out, "peak_vram_bytes", bytes(row->peak_live_bytes));
-	add(out, "slab_high_water_bytes", bytes(row->slab_high_water_bytes));
-	add(out, "context_bytes", row->opened ? bytes(row->engine.context_bytes) : json_null());
-	add(out, "peak_ram_bytes", bytes(row->peak_ram_bytes));
+	json_put(out, "vram_target_bytes",
+	         target ? bytes(target) : json_null()); /* auto, not resolved */
+	json_put(out, "peak_vram_bytes", bytes(row->peak_live_bytes));
+	json_put(out, "slab_high_water_bytes", bytes(row->slab_high_water_bytes));
+	json_put(out, "context_bytes", row->opened ? bytes(row->engine.context_bytes) : json_null());
+	json_put(out, "peak_ram_bytes", bytes(row->peak_ram_bytes));
 }
 
 static void add_figures(json_t *out, const bench_row *row, const bench_config *config)
 {
-	add(out, "tokens_per_s", row->measured ? json_real(row_tokens_per_s(row, config)) : NULL);
-	add(out, "step_ms", steps(row));
-	add(out, "slots", row->opened ? json_integer(row_slots(row)) : NULL);
-	add(out, "experts_touched", touched(row, config));
+	json_put(out, "tokens_per_s", row->measured ? json_real(row_tokens_per_s(row, config)) : NULL);
+	json_put(out, "step_ms", steps(row));
+	json_put(out, "slots", row->opened ? json_integer(row_slots(row)) : NULL);
+	json_put(out, "experts_touched", touched(row, config));
 	add_counter(out, "uses", row, COUNTER_uses);
 	add_counter(out, "resident_uses", row, COUNTER_resident_uses);
 	add_counter(out, "streamed_uses", row, COUNTER_streamed_uses);
@@ -86,20 +83,20 @@ static void add_figures(json_t *out, const bench_row *row, const bench_config *c
 	add_counter(out, "h2d_activation_bytes", row, COUNTER_h2d_activation_bytes);
 	add_counter(out, "d2h_weight_bytes", row, COUNTER_d2h_weight_bytes);
 	add_counter(out, "evictions", row, COUNTER_evictions);
-	add(out, "stall_ms",
-	    row->measured ? json_real((double)row->counters[COUNTER_stall_ns] / 1e6) : NULL);
-	add(out, "output_hash", hash_text(row));
+	json_put(out, "stall_ms",
+	         row->measured ? json_real((double)row->counters[COUNTER_stall_ns] / 1e6) : NULL);
+	json_put(out, "output_hash", hash_text(row));
 }
 
 static void add_run(json_t *out, const bench_row *row, const bench_config *config)
 {
-	add(out, "deterministic", row->opened ? json_boolean(row->deterministic) : NULL);
-	add(out, "workload", json_string(config->workload));
-	add(out, "policy", json_text(row->mode == MODE_UFM ? config->policy : ""));
-	add(out, "dtype", choice("dtype", config));
-	add(out, "backend", json_text(row->backend));
-	add(out, "device", json_text(row->device));
-	add(out, "seed", bytes(config->seed));
+	json_put(out, "deterministic", row->opened ? json_boolean(row->deterministic) : NULL);
+	json_put(out, "workload", json_string(config->workload));
+	json_put(out, "policy", json_text(row->mode == MODE_UFM ? config->policy : ""));
+	json_put(out, "dtype", choice("dtype", config));
+	json_put(out, "backend", json_text(row->backend));
+	json_put(out, "device", json_text(row->device));
+	json_put(out, "seed", bytes(config->seed));
 }
 
 /* Null unless it was probed. */
@@ -111,14 +108,14 @@ static json_t *rate(const bench_row *row, double value)
 static void add_probes(json_t *out, const bench_row *row)
 {
 	const probe_rates *r = &row->rates;
-	add(out, "probe_link_gbps", rate(row, r->link_gbps));
-	add(out, "probe_hbm_gbps", rate(row, r->hbm_gbps));
-	add(out, "probe_dram_gbps", rate(row, r->dram_gbps));
-	add(out, "probe_sum_gbps", rate(row, r->sum_link_gbps + r->sum_cpu_gbps));
-	add(out, "probe_sum_link_gbps", rate(row, r->sum_link_gbps));
-	add(out, "probe_sum_cpu_gbps", rate(row, r->sum_cpu_gbps));
-	add(out, "probe_gflops", rate(row, r->gflops));
-	add(out, "probe_threads", row->probed ? json_integer(r->threads) : NULL);
+	json_put(out, "probe_link_gbps", rate(row, r->link_gbps));
+	json_put(out, "probe_hbm_gbps", rate(row, r->hbm_gbps));
+	json_put(out, "probe_dram_gbps", rate(row, r->dram_gbps));
+	json_put(out, "probe_sum_gbps", rate(row, r->sum_link_gbps + r->sum_cpu_gbps));
+	json_put(out, "probe_sum_link_gbps", rate(row, r->sum_link_gbps));
+	json_put(out, "probe_sum_cpu_gbps", rate(row, r->sum_cpu_gbps));
+	json_put(out, "probe_gflops", rate(row, r->gflops));
+	json_put(out, "probe_threads", row->probed ? json_integer(r->threads) : NULL);
 }
 
 static void add_floor(json_t *out, const bench_row *row, const bench_config *config)
@@ -126,34 +123,34 @@ static void add_floor(json_t *out, const bench_row *row, const bench_config *con
 	step_floor f;
 	bool known = row_floor(row, config, &f);
 	bool copied = row->measured && row->counters[COUNTER_copy_ns] > 0;
-	add(out, "floor_ms", known ? json_real(f.step_ms) : NULL);
-	add(out, "fraction_of_floor", known ? json_real(row_fraction_of_floor(row, &f)) : NULL);
-	add(out, "bound_by", known ? json_string(floor_bound_name(f.bound)) : NULL);
-	add(out, "floor_kind", known ? json_string(floor_kind_name(f.kind)) : NULL);
-	add(out, "floor_misses", known ? json_real(f.misses) : NULL);
-	add(out, "floor_resident_ms", known ? json_real(f.resident_ms) : NULL);
-	add(out, "floor_miss_ms", known ? json_real(f.miss_ms) : NULL);
-	add(out, "link_gbps_used", row->measured ? json_real(row_link_gbps_used(row)) : NULL);
-	add(out, "overlap", copied ? json_real(row_overlap(row)) : NULL);
+	json_put(out, "floor_ms", known ? json_real(f.step_ms) : NULL);
+	json_put(out, "fraction_of_floor", known ? json_real(row_fraction_of_floor(row, &f)) : NULL);
+	json_put(out, "bound_by", known ? json_string(floor_bound_name(f.bound)) : NULL);
+	json_put(out, "floor_kind", known ? json_string(floor_kind_name(f.kind)) : NULL);
+	json_put(out, "floor_misses", known ? json_real(f.misses) : NULL);
+	json_put(out, "floor_resident_ms", known ? json_real(f.resident_ms) : NULL);
+	json_put(out, "floor_miss_ms", known ? json_real(f.miss_ms) : NULL);
+	json_put(out, "link_gbps_used", row->measured ? json_real(row_link_gbps_used(row)) : NULL);
+	json_put(out, "overlap", copied ? json_real(row_overlap(row)) : NULL);
 }
 
 static void add_own_geometry(json_t *out, const bench_config *config)
 {
-	add(out, "kind", choice("kind", config));
-	add(out, "d_model", json_integer(config->d_model));
-	add(out, "d_hidden", json_integer(config->d_hidden));
-	add(out, "top_k", json_integer(config->top_k));
-	add(out, "norm_topk", json_boolean(config->norm_topk));
-	add(out, "batch", json_integer(config->batch));
-	add(out, "seq", json_integer(config->seq));
-	add(out, "steps", json_integer(config->steps));
-	add(out, "warmup", json_integer(config->warmup));
-	add(out, "max_tokens", json_integer(config->max_tokens));
-	add(out, "threads", json_integer(config->threads));
-	add(out, "scoring", choice("scoring", config));
-	add(out, "math", choice("math", config));
-	add(out, "preset", config->preset ? choice("preset", config) : NULL);
-	add(out, "phase", json_string(bench_phase_name((bench_phase)config->phase)));
+	json_put(out, "kind", choice("kind", config));
+	json_put(out, "d_model", json_integer(config->d_model));
+	json_put(out, "d_hidden", json_integer(config->d_hidden));
+	json_put(out, "top_k", json_integer(config->top_k));
+	json_put(out, "norm_topk", json_boolean(config->norm_topk));
+	json_put(out, "batch", json_integer(config->batch));
+	json_put(out, "seq", json_integer(config->seq));
+	json_put(out, "steps", json_integer(config->steps));
+	json_put(out, "warmup", json_integer(config->warmup));
+	json_put(out, "max_tokens", json_integer(config->max_tokens));
+	json_put(out, "threads", json_integer(config->threads));
+	json_put(out, "scoring", choice("scoring", config));
+	json_put(out, "math", choice("math", config));
+	json_put(out, "preset", config->preset ? choice("preset", config) : NULL);
+	json_put(out, "phase", json_string(bench_phase_name((bench_phase)config->phase)));
 }
 
 /* The path beside the device; with --cpu-share 0 and in other modes it is off. */
@@ -161,13 +158,13 @@ static void add_cpu(json_t *out, const bench_row *row)
 {
 	bool on = row->opened && row->engine.cpu_threads;
 	uint32_t share = on ? row->engine.cpu_share_percent : 0;
-	add(out, "cpu_assist", json_text(row->cpu_assist));
-	add(out, "cpu_threads", row->opened ? json_integer(row->engine.cpu_threads) : NULL);
-	add(out, "cpu_share_percent", share ? json_integer(share) : NULL);
+	json_put(out, "cpu_assist", json_text(row->cpu_assist));
+	json_put(out, "cpu_threads", row->opened ? json_integer(row->engine.cpu_threads) : NULL);
+	json_put(out, "cpu_share_percent", share ? json_integer(share) : NULL);
 	add_counter(out, "cpu_rows", row, COUNTER_cpu_rows);
 	add_counter(out, "cpu_weight_bytes", row, COUNTER_cpu_weight_bytes);
-	add(out, "cpu_ms",
-	    row->measured ? json_real((double)row->counters[COUNTER_cpu_ns] / 1e6) : NULL);
+	json_put(out, "cpu_ms",
+	         row->measured ? json_real((double)row->counters[COUNTER_cpu_ns] / 1e6) : NULL);
 }
 
 /* Which arithmetic ran: the device's rows are all under one name. */
@@ -182,42 +179,43 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 {
 	double link_gbps = row->opened ? row->engine.link_gbps : config->link_gbps;
 	double expected = row->experts_expected;
-	add(out, "step_ms_median", row->measured ? json_real(row_step_ms_median(row)) : NULL);
-	add(out, "experts_touched_expected", expected > 0 ? json_real(expected) : NULL);
-	add(out, "link_gbps_emulated", link_gbps > 0 ? json_real(link_gbps) : NULL);
-	add(out, "vram_limit_bytes", config->vram_limit_bytes ? bytes(config->vram_limit_bytes) : NULL);
-	add(out, "headroom_bytes", bytes(config->headroom_bytes));
-	add(out, "reserved_vram_bytes", bytes(row->peak_held_bytes));
-	add(out, "ring_slots", row->opened ? json_integer(row->engine.ring_slots) : NULL);
+	json_put(out, "step_ms_median", row->measured ? json_real(row_step_ms_median(row)) : NULL);
+	json_put(out, "experts_touched_expected", expected > 0 ? json_real(expected) : NULL);
+	json_put(out, "link_gbps_emulated", link_gbps > 0 ? json_real(link_gbps) : NULL);
+	json_put(out, "vram_limit_bytes",
+	         config->vram_limit_bytes ? bytes(config->vram_limit_bytes) : NULL);
+	json_put(out, "headroom_bytes", bytes(config->headroom_bytes));
+	json_put(out, "reserved_vram_bytes", bytes(row->peak_held_bytes));
+	json_put(out, "ring_slots", row->opened ? json_integer(row->engine.ring_slots) : NULL);
 	add_counter(out, "bypasses", row, COUNTER_bypasses);
 	add_counter(out, "prefetch_dropped", row, COUNTER_prefetch_dropped);
 	add_counter(out, "d2h_activation_bytes", row, COUNTER_d2h_activation_bytes);
-	add(out, "copy_ms",
-	    row->measured ? json_real((double)row->counters[COUNTER_copy_ns] / 1e6) : NULL);
-	add(out, "route_wait_ms",
-	    row->measured ? json_real((double)row->counters[COUNTER_route_wait_ns] / 1e6) : NULL);
-	add(out, "workload_wrapped", json_boolean(row->workload_wrapped));
+	json_put(out, "copy_ms",
+	         row->measured ? json_real((double)row->counters[COUNTER_copy_ns] / 1e6) : NULL);
+	json_put(out, "route_wait_ms",
+	         row->measured ? json_real((double)row->counters[COUNTER_route_wait_ns] / 1e6) : NULL);
+	json_put(out, "workload_wrapped", json_boolean(row->workload_wrapped));
 	add_counter(out, "resident_calls", row, COUNTER_resident_calls);
 	add_counter(out, "copies", row, COUNTER_copies);
 	add_probes(out, row);
 	add_floor(out, row, config);
-	add(out, "fill_s", row->fill_ns ? json_real((double)row->fill_ns / 1e9) : NULL);
-	add(out, "fill_gbps",
-	    row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);
+	json_put(out, "fill_s", row->fill_ns ? json_real((double)row->fill_ns / 1e9) : NULL);
+	json_put(out, "fill_gbps",
+	         row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);
 	add_own_geometry(out, config);
 	add_cpu(out, row);
-	add(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
+	json_put(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
 	add_device_rows(out, row);
 }
 
 json_t *row_json(const bench_row *row, const bench_config *config)
 {
 	json_t *out = json_object();
-	add(out, "mode", json_string(mode_name(row->mode)));
-	add(out, "num_experts", json_integer(row->experts));
-	add(out, "layers", json_integer(config->layers));
-	add(out, "status", json_string(row_status_name(row->status)));
-	add(out, "error", json_text(row->error));
+	json_put(out, "mode", json_string(mode_name(row->mode)));
+	json_put(out, "num_experts", json_integer(row->experts));
+	json_put(out, "layers", json_integer(config->layers));
+	json_put(out, "status", json_string(row_status_name(row->status)));
+	json_put(out, "error", json_text(row->error));
 	add_memory(out, row, config);
 	add_figures(out, row, config);
 	add_run(out, row, config);

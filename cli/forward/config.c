@@ -17,7 +17,7 @@ static uint32_t index_of(const char *option)
 
 bool forward_was_given(const option_state *state, const char *option)
 {
-	return strcmp(state->origins[index_of(option)], "command line") == 0;
+	return option_is_by_hand(&forward_options, state, option);
 }
 
 void forward_origin(option_state *state, const char *option, const char *origin)

@@ -2,13 +2,9 @@
 /* The run as JSON. */
 #include "cli/forward/report.h"
 
+#include "cli/json_put.h"
 #include "cli/json_text.h"
 #include "cli/options_json.h"
-
-static void add(json_t *out, const char *name, json_t *value)
-{
-	json_object_set_new(out, name, value ? value : json_null());
-}
 
 static json_t *whole(uint64_t value)
 {
@@ -24,15 +20,15 @@ static void add_layer(json_t *out, const forward_config *config, const forward_i
                       const forward_result *r)
 {
 	const ufm_expert_desc *desc = &r->bank.desc;
-	add(out, "layer", json_integer(config->layer));
-	add(out, "experts", json_integer(r->bank.experts));
-	add(out, "d_model", json_integer(desc->d_model));
-	add(out, "d_hidden", json_integer(desc->d_hidden));
-	add(out, "gated", json_boolean(ufm_expert_part(desc, UFM_ROLE_GATE) != NULL));
-	add(out, "dtype", json_string(desc->parts[0].dtype == UFM_BF16 ? "bf16" : "f32"));
-	add(out, "tokens", json_integer(input->tokens));
-	add(out, "top_k", json_integer(config->top_k));
-	add(out, "routing", json_string(input->ids ? "ids" : "router"));
+	json_put(out, "layer", json_integer(config->layer));
+	json_put(out, "experts", json_integer(r->bank.experts));
+	json_put(out, "d_model", json_integer(desc->d_model));
+	json_put(out, "d_hidden", json_integer(desc->d_hidden));
+	json_put(out, "gated", json_boolean(ufm_expert_part(desc, UFM_ROLE_GATE) != NULL));
+	json_put(out, "dtype", json_string(desc->parts[0].dtype == UFM_BF16 ? "bf16" : "f32"));
+	json_put(out, "tokens", json_integer(input->tokens));
+	json_put(out, "top_k", json_integer(config->top_k));
+	json_put(out, "routing", json_string(input->ids ? "ids" : "router"));
 }
 
 static void add_memory(json_t *out, const forward_config *config, const forward_result *r)
@@ -40,25 +36,26 @@ static void add_memory(json_t *out, const forward_config *config, const forward_
 	/* naive_offload keeps nothing: the pager's slots that its engine has stay empty. */
 	uint32_t slots = config->mode == MODE_NAIVE_OFFLOAD ? 0 : r->engine.slots;
 	bool bound = r->opened && config->mode == MODE_UFM;
-	add(out, "bank_bytes", whole(r->bank.bank_bytes));
-	add(out, "expert_bytes", whole(r->bank.desc.expert_bytes));
-	add(out, "vram_target_bytes", bound ? whole(r->engine.vram_target_bytes) : NULL);
-	add(out, "headroom_bytes", bound ? whole(r->engine.headroom_bytes) : NULL);
-	add(out, "vram_limit_bytes", config->vram_limit_bytes ? whole(config->vram_limit_bytes) : NULL);
-	add(out, "workspace_bytes", r->opened ? whole(r->engine.workspace_bytes) : NULL);
-	add(out, "arena_bytes", r->opened ? whole(r->engine.arena_bytes) : NULL);
-	add(out, "slots", r->opened ? json_integer(slots) : NULL);
-	add(out, "ring_slots", r->opened ? json_integer(r->engine.ring_slots) : NULL);
-	add(out, "peak_vram_bytes", r->opened ? whole(r->peak_bytes) : NULL);
+	json_put(out, "bank_bytes", whole(r->bank.bank_bytes));
+	json_put(out, "expert_bytes", whole(r->bank.desc.expert_bytes));
+	json_put(out, "vram_target_bytes", bound ? whole(r->engine.vram_target_bytes) : NULL);
+	json_put(out, "headroom_bytes", bound ? whole(r->engine.headroom_bytes) : NULL);
+	json_put(out, "vram_limit_bytes",
+	         config->vram_limit_bytes ? whole(config->vram_limit_bytes) : NULL);
+	json_put(out, "workspace_bytes", r->opened ? whole(r->engine.workspace_bytes) : NULL);
+	json_put(out, "arena_bytes", r->opened ? whole(r->engine.arena_bytes) : NULL);
+	json_put(out, "slots", r->opened ? json_integer(slots) : NULL);
+	json_put(out, "ring_slots", r->opened ? json_integer(r->engine.ring_slots) : NULL);
+	json_put(out, "peak_vram_bytes", r->opened ? whole(r->peak_bytes) : NULL);
 }
 
 static void add_cpu(json_t *out, const forward_result *r)
 {
 	uint32_t share = r->opened && r->engine.cpu_threads ? r->engine.cpu_share_percent : 0;
-	add(out, "cpu_assist", json_text(r->cpu_assist));
-	add(out, "cpu_threads", r->opened ? json_integer(r->engine.cpu_threads) : NULL);
-	add(out, "cpu_share_percent", share ? json_integer(share) : NULL);
-	add(out, "deterministic", r->opened ? json_boolean(r->deterministic) : NULL);
+	json_put(out, "cpu_assist", json_text(r->cpu_assist));
+	json_put(out, "cpu_threads", r->opened ? json_integer(r->engine.cpu_threads) : NULL);
+	json_put(out, "cpu_share_percent", share ? json_integer(share) : NULL);
+	json_put(out, "deterministic", r->opened ? json_boolean(r->deterministic) : NULL);
 }
 
 static void add_figures(json_t *out, const forward_result *r)
@@ -83,11 +80,11 @@ static void add_figures(json_t *out, const forward_result *r)
 	};
 	bool ran = !*r->error;
 	for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++)
-		add(out, counted[i].name, ran ? whole(r->counters[counted[i].id]) : NULL);
-	add(out, "load_ms", ms(r->load_ns));
-	add(out, "place_ms", ms(r->place_ns));
-	add(out, "forward_ms", ran ? ms(r->forward_ns) : NULL);
-	add(out, "stall_ms", ran ? ms(r->counters[COUNTER_stall_ns]) : NULL);
+		json_put(out, counted[i].name, ran ? whole(r->counters[counted[i].id]) : NULL);
+	json_put(out, "load_ms", ms(r->load_ns));
+	json_put(out, "place_ms", ms(r->place_ns));
+	json_put(out, "forward_ms", ran ? ms(r->forward_ns) : NULL);
+	json_put(out, "stall_ms", ran ? ms(r->counters[COUNTER_stall_ns]) : NULL);
 }
 
 /* With the caller's routing there is no rule to report. */
@@ -108,16 +105,16 @@ json_t *forward_json(const forward_config *config, const option_state *state,
 {
 	json_t *out = json_object(), *options = configuration(config, state);
 	json_t *output = json_object_get(json_object_get(options, "output"), "value");
-	add(out, "mode", json_string(mode_name((placement_mode)config->mode)));
-	add(out, "status", json_string(r->out_of_memory ? "oom" : "ok"));
-	add(out, "error", json_text(r->error));
-	add(out, "output", *r->error ? NULL : json_incref(output));
-	add(out, "backend", json_text(r->backend));
-	add(out, "device", json_text(r->device));
+	json_put(out, "mode", json_string(mode_name((placement_mode)config->mode)));
+	json_put(out, "status", json_string(r->out_of_memory ? "oom" : "ok"));
+	json_put(out, "error", json_text(r->error));
+	json_put(out, "output", *r->error ? NULL : json_incref(output));
+	json_put(out, "backend", json_text(r->backend));
+	json_put(out, "device", json_text(r->device));
 	add_layer(out, config, input, r);
 	add_memory(out, config, r);
 	add_cpu(out, r);
 	add_figures(out, r);
-	add(out, "config", options);
+	json_put(out, "config", options);
 	return out;
 }

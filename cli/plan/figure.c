@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Speed of decode and prefill and the hit rate against the budget. */
 #include "cli/plan/report.h"
+#include "cli/plot/figures.h"
 #include "cli/plot/gnuplot.h"
 
 #define GIB 1073741824.0
@@ -32,18 +33,6 @@ static void write_data(FILE *to, const plan_report *r)
 		value(to, true, point_decode(p)->hit_rate);
 		value(to, p->bound_hit_rate >= 0, p->bound_hit_rate);
 		fputc('\n', to);
-	}
-}
-
-/* Text for a single-quoted string of gnuplot. */
-static void quoted(FILE *to, const char *text)
-{
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-		if (c == '\'')
-			fputs("''", to);
-		else if (c >= 0x20 && c != 0x7f)
-			fputc(c, to);
 	}
 }
 
@@ -97,7 +86,7 @@ static void write_script(FILE *to, const plan_report *r)
 {
 	terminals(to);
 	fputs("set multiplot layout 3,1 title '", to);
-	quoted(to, r->shape->name);
+	figure_quoted(to, r->shape->name);
 	fprintf(to, ", batch %u, prompts of %u tokens: planned' font ',24' noenhanced\n",
 	        r->config->batch, r->config->prompt);
 	fputs(

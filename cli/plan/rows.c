@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The rows of a plan: docs/formats.md names their fields. */
+#include "cli/json_put.h"
 #include "cli/json_text.h"
 #include "cli/plan/report.h"
 
-static void set(json_t *row, const char *name, json_t *value)
-{
-	json_object_set_new(row, name, value ? value : json_null());
-}
-
 static void set_whole(json_t *row, const char *name, uint64_t value)
 {
-	set(row, name, json_integer((json_int_t)value));
+	json_put(row, name, json_integer((json_int_t)value));
 }
 
 static void add_way(json_t *row, const char *prefix, const char *suffix, const point_way *way)
@@ -29,16 +25,16 @@ static void add_way(json_t *row, const char *prefix, const char *suffix, const p
 	char name[64];
 	for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
 		snprintf(name, sizeof name, "%s%s_%s", prefix, suffix, figures[i].name);
-		set(row, name, way->known ? json_real(figures[i].value) : NULL);
+		json_put(row, name, way->known ? json_real(figures[i].value) : NULL);
 	}
 	snprintf(name, sizeof name, "%s%s_bound_by", prefix, suffix);
-	set(row, name, way->known ? json_string(timing_bound_name(way->bound)) : NULL);
+	json_put(row, name, way->known ? json_string(timing_bound_name(way->bound)) : NULL);
 }
 
 static void add_model(json_t *row, const plan_report *r)
 {
 	const ufm_bank_info *bank = &r->shape->bank;
-	set(row, "model", json_string(r->shape->name));
+	json_put(row, "model", json_string(r->shape->name));
 	set_whole(row, "layers", bank->layers);
 	set_whole(row, "experts", bank->experts);
 	set_whole(row, "top_k", r->shape->top_k);
@@ -47,20 +43,21 @@ static void add_model(json_t *row, const plan_report *r)
 	set_whole(row, "host_bytes", r->host_bytes);
 	set_whole(row, "batch", r->config->batch);
 	set_whole(row, "prompt", r->config->prompt);
-	set(row, "workload", json_string(r->config->workload));
-	set(row, "policy", json_string(r->policy));
+	json_put(row, "workload", json_string(r->config->workload));
+	json_put(row, "policy", json_string(r->policy));
 }
 
 static void add_machine(json_t *row, const plan_machine *m)
 {
 	const timing_rates *rates = &m->rates;
-	set(row, "backend", json_string(m->backend));
-	set(row, "link_gbps", json_real(rates->link_gbps));
-	set(row, "hbm_gbps", json_real(rates->hbm_gbps));
-	set(row, "dram_gbps", rates->dram_gbps > 0 ? json_real(rates->dram_gbps) : NULL);
-	set(row, "sum_link_gbps", rates->sum_link_gbps > 0 ? json_real(rates->sum_link_gbps) : NULL);
-	set(row, "sum_cpu_gbps", rates->sum_cpu_gbps > 0 ? json_real(rates->sum_cpu_gbps) : NULL);
-	set(row, "gflops", rates->peak_gflops > 0 ? json_real(rates->peak_gflops) : NULL);
+	json_put(row, "backend", json_string(m->backend));
+	json_put(row, "link_gbps", json_real(rates->link_gbps));
+	json_put(row, "hbm_gbps", json_real(rates->hbm_gbps));
+	json_put(row, "dram_gbps", rates->dram_gbps > 0 ? json_real(rates->dram_gbps) : NULL);
+	json_put(row, "sum_link_gbps",
+	         rates->sum_link_gbps > 0 ? json_real(rates->sum_link_gbps) : NULL);
+	json_put(row, "sum_cpu_gbps", rates->sum_cpu_gbps > 0 ? json_real(rates->sum_cpu_gbps) : NULL);
+	json_put(row, "gflops", rates->peak_gflops > 0 ? json_real(rates->peak_gflops) : NULL);
 }
 
 static json_t *row_of(const plan_report *r, const plan_point *p)
@@ -69,13 +66,13 @@ static json_t *row_of(const plan_report *r, const plan_point *p)
 	bool bound = !p->refused && p->bound_hit_rate >= 0;
 	double keys = (double)r->shape->bank.layers * r->shape->bank.experts;
 	set_whole(row, "vram_target_bytes", p->target_bytes);
-	set(row, "refused", json_text(p->why));
+	json_put(row, "refused", json_text(p->why));
 	set_whole(row, "slots", p->budget.slots);
 	set_whole(row, "ring_slots", p->budget.ring);
-	set(row, "share", json_real(p->budget.slots / keys));
+	json_put(row, "share", json_real(p->budget.slots / keys));
 	set_whole(row, "workspace_bytes", p->budget.workspace_bytes + p->budget.arena_bytes);
 	set_whole(row, "headroom_bytes", r->config->headroom_bytes);
-	set(row, "bound_hit_rate", bound ? json_real(p->bound_hit_rate) : NULL);
+	json_put(row, "bound_hit_rate", bound ? json_real(p->bound_hit_rate) : NULL);
 	add_way(row, "decode", "", &p->decode);
 	add_way(row, "decode", "_cpu", &p->decode_cpu);
 	add_way(row, "prefill", "", &p->prefill);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Guesses of each predictor, beside a cache that says what would have missed. */
 #include "base/status.h"
+#include "cli/json_put.h"
 #include "cli/json_text.h"
 #include "cli/replay/run.h"
 
@@ -9,33 +10,23 @@ static const char *predictor_name(uint32_t kind)
 	return kind == PREDICT_POPULARITY ? "popularity" : "coactivation";
 }
 
-static void add(json_t *out, const char *name, json_t *value)
-{
-	json_object_set_new(out, name, value ? value : json_null());
-}
-
-static json_t *share(uint64_t part, uint64_t of)
-{
-	return of ? json_real((double)part / (double)of) : NULL;
-}
-
 static json_t *row_of(const char *name, uint32_t kind, uint32_t guesses, const replay_config *c,
                       const predict_count *count)
 {
 	json_t *out = json_object();
-	add(out, "trace", json_text(name));
-	add(out, "predictor", json_string(predictor_name(kind)));
-	add(out, "guesses", json_integer(guesses));
-	add(out, "recall", share(count->guessed, count->uses));
-	add(out, "policy", json_string(c->policy->name));
-	add(out, "capacity", json_integer(c->slots));
-	add(out, "scope", json_string(replay_scope_name(c->scope)));
-	add(out, "batch", json_integer(c->batch));
-	add(out, "uses", json_integer((json_int_t)count->uses));
-	add(out, "misses", json_integer((json_int_t)count->misses));
-	add(out, "recall_of_misses", share(count->fetched, count->misses));
+	json_put(out, "trace", json_text(name));
+	json_put(out, "predictor", json_string(predictor_name(kind)));
+	json_put(out, "guesses", json_integer(guesses));
+	json_put(out, "recall", json_share(count->guessed, count->uses));
+	json_put(out, "policy", json_string(c->policy->name));
+	json_put(out, "capacity", json_integer(c->slots));
+	json_put(out, "scope", json_string(replay_scope_name(c->scope)));
+	json_put(out, "batch", json_integer(c->batch));
+	json_put(out, "uses", json_integer((json_int_t)count->uses));
+	json_put(out, "misses", json_integer((json_int_t)count->misses));
+	json_put(out, "recall_of_misses", json_share(count->fetched, count->misses));
 	/* Of what a prefetcher would have copied, the part that was demanded. */
-	add(out, "precision", share(count->fetched, count->guesses));
+	json_put(out, "precision", json_share(count->fetched, count->guesses));
 	return out;
 }
 

@@ -18,7 +18,6 @@ typedef struct replay_result {
 /* What stands beside a policy's hits. */
 typedef struct replay_row {
 	const char *trace_name;
-	const replay_options *options;
 	const replay_config *config; /* of the policy */
 	const replay_result *result, *bound, *lru, *min;
 } replay_row;

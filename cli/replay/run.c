@@ -146,7 +146,6 @@ static void add_rows(group *g, const ufm_policy *const *policies, uint32_t count
 	for (uint32_t i = 0; i < count; i++) {
 		const job *own = find_job(g, policies[i]);
 		replay_row row = {.trace_name = g->name,
-		                  .options = g->options,
 		                  .config = &own->config,
 		                  .result = &own->result,
 		                  .bound = &find_job(g, bound_of(g, policies[i]))->result,
