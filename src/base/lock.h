@@ -12,6 +12,7 @@ typedef enum lock_rank {
 	LOCK_RANK_SAMPLER = 5, /* held while a probe asks an engine */
 	LOCK_RANK_LAYER = 10,  /* one layer call at a time on an engine */
 	LOCK_RANK_ENGINE = 20, /* cache, rings and marks of an engine */
+	LOCK_RANK_SPANS = 30,  /* device work of an engine that is not on the timeline yet */
 	LOCK_RANK_DEVICE = 40, /* events and memory accounts of a cpu device */
 	LOCK_RANK_STREAM = 50, /* one stream computes at a time on a cpu device */
 	LOCK_RANK_POOL = 60,

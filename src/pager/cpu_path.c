@@ -104,7 +104,7 @@ static const char *pointless(const ufm_engine *e, uint32_t threads)
 
 static ufm_status measure(ufm_engine *e)
 {
-	ufm_status status = assist_probe(e, &e->rates);
+	ufm_status status = pager_probe(e, &e->rates);
 	if (status != UFM_OK)
 		return status;
 	double alone = e->rates.link_alone_gbps, sum = e->rates.sum_gbps;
@@ -114,7 +114,7 @@ static ufm_status measure(ufm_engine *e)
 	         pays ? "on" : "off", alone, assist_threads(e->cpu.pool), sum, e->rates.link_gbps,
 	         e->rates.cpu_gbps);
 	if (pays) {
-		e->copy_ns = e->rates.copy_ns;
+		e->loads.copy_ns = e->rates.copy_ns;
 		cost_learn(&e->cpu.cost, 1, e->rates.expert_ns);
 	} else {
 		snprintf(e->cpu_why, sizeof e->cpu_why,

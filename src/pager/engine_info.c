@@ -3,14 +3,14 @@
 #include "base/size.h"
 #include "base/status.h"
 #include "pager/pager_int.h"
+#include "pager/settle.h"
 
-/* A resize may change the plan meanwhile. No engine is a const object, so its lock may be taken. */
+/* A resize may change the plan meanwhile. */
 static budget read_plan(const ufm_engine *e)
 {
-	lock *guard = (lock *)&e->lock;
-	lock_take(guard);
+	lock_take(e->guard);
 	budget plan = e->plan;
-	lock_drop(guard);
+	lock_drop(e->guard);
 	return plan;
 }
 
@@ -56,9 +56,9 @@ void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
 {
 	ufm_device_memory now;
 	e->b->device_get_memory(e->device, &now);
-	uint64_t used = atomic_load_explicit(&e->slots_used, memory_order_relaxed);
-	uint64_t most = atomic_load_explicit(&e->slots_high_water, memory_order_relaxed);
-	uint64_t arena_bytes = atomic_load_explicit(&e->arena_live_bytes, memory_order_relaxed);
+	uint64_t used = atomic_load_explicit(&e->slab.used, memory_order_relaxed);
+	uint64_t most = atomic_load_explicit(&e->slab.high_water, memory_order_relaxed);
+	uint64_t arena_bytes = atomic_load_explicit(&e->arena.live_bytes, memory_order_relaxed);
 	*memory = (ufm_engine_memory){
 		.device_total_bytes = now.total_bytes,
 		.device_free_bytes = now.free_bytes,
@@ -69,15 +69,9 @@ void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
 	};
 }
 
-/* The lock is taken only when a resident layer's uses are still to be counted: not while experts are
- * copied for a layer. */
 void ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
 {
-	if (atomic_load_explicit(&e->unread, memory_order_relaxed)) {
-		lock_take(&e->lock);
-		resident_harvest(e);
-		lock_drop(&e->lock);
-	}
+	settle_counters(e);
 	for (uint32_t i = 0; i < count && i < COUNTER_COUNT; i++)
 		values[i] = counter_get(&e->counters, (counter_id)i);
 }
@@ -85,18 +79,18 @@ void ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
 ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
 {
 	lock_take(&e->lock);
-	uint64_t used = e->arena_used_bytes, left = e->plan.arena_bytes - used;
+	uint64_t used = e->arena.used_bytes, left = e->plan.arena_bytes - used;
 	bool fits = size_bytes <= left;
 	if (fits) {
-		e->arena_used_bytes += size_round_up(size_bytes, PAGER_ALIGN);
-		atomic_store_explicit(&e->arena_live_bytes, e->arena_used_bytes, memory_order_relaxed);
+		e->arena.used_bytes += size_round_up(size_bytes, PAGER_ALIGN);
+		atomic_store_explicit(&e->arena.live_bytes, e->arena.used_bytes, memory_order_relaxed);
 	}
 	lock_drop(&e->lock);
 	if (!fits)
 		return status_fail(UFM_EBUDGET, "arena: %llu bytes asked, %llu of %llu left (arena_bytes)",
 		                   (unsigned long long)size_bytes, (unsigned long long)left,
 		                   (unsigned long long)e->plan.arena_bytes);
-	*out = e->base + e->plan.workspace_bytes + used;
+	*out = e->region.base + e->plan.workspace_bytes + used;
 	return UFM_OK;
 }
 
@@ -125,7 +119,7 @@ pager_cpu *pager_get_cpu(ufm_engine *e)
 	return &e->cpu;
 }
 
-void engine_rates(const ufm_engine *e, assist_figures *out)
+void engine_rates(const ufm_engine *e, pager_rates *out)
 {
 	*out = e->rates;
 }

@@ -157,16 +157,16 @@ uint64_t pager_copy_ns(ufm_engine *e);
 
 /* Decimal GB/s of expert bytes, measured in place: real blocks of the host tier, real copies into real
  * slots, the real threads on one token. */
-typedef struct assist_figures {
+typedef struct pager_rates {
 	double link_alone_gbps;
 	double link_gbps, cpu_gbps, sum_gbps; /* both at once */
 	uint64_t copy_ns, expert_ns;          /* of one expert, both at once */
-} assist_figures;
+} pager_rates;
 /* Takes a few copies' time. UFM_EUNSUPPORTED where the path is off. Copies go into empty slots, or put
  * the same bytes again where an expert lies; no layer call or lease may run meanwhile. */
-ufm_status assist_probe(ufm_engine *e, assist_figures *out);
+ufm_status pager_probe(ufm_engine *e, pager_rates *out);
 /* What was measured when the engine opened; zeros if nothing was. */
-void engine_rates(const ufm_engine *e, assist_figures *out);
+void engine_rates(const ufm_engine *e, pager_rates *out);
 /*
  * A call of a layer whose every expert is in a slot, on any stream: one that runs such calls only need
  * not wait for another at all.

@@ -55,10 +55,10 @@ static ufm_status copy_experts(probe *p)
 	for (uint32_t i = 0; i < p->together; i++) {
 		uint32_t at = p->copied++ % p->slot_count, keys = e->layers * e->experts;
 		uint32_t key = p->keys[at] != UFM_KEY_NONE ? p->keys[at] : p->next_key++ % keys;
-		to[i] = slot_address(e, p->slots[at]);
+		to[i] = slot_address(&e->slab, p->slots[at]);
 		from[i] = (ufm_devptr)(uintptr_t)host_block(e->host, key);
 	}
-	return loads_copy(e, to, from, p->together);
+	return loads_copy(&e->loads, to, from, p->together);
 }
 
 static ufm_status copy_next(probe *p)
@@ -168,9 +168,9 @@ static double gbps(const probe *p, double ns)
 	return ns > 0 ? (double)p->e->desc.expert_bytes / ns : 0;
 }
 
-static ufm_status measure(probe *p, assist_figures *out)
+static ufm_status measure(probe *p, pager_rates *out)
 {
-	assist_figures f = {0};
+	pager_rates f = {0};
 	ufm_status status = run_window(p, false);
 	f.link_alone_gbps = gbps(p, each_ns(&p->link, p->together));
 	if (status == UFM_OK)
@@ -192,12 +192,12 @@ static ufm_status restore_free_slots(probe *p)
 	ufm_status status = UFM_OK;
 	for (uint32_t i = 0; i < p->slot_count && status == UFM_OK; i++) {
 		if (p->keys[i] == UFM_KEY_NONE)
-			status = slots_poison(p->e, p->slots[i], 1);
+			status = slots_poison(&p->e->slab, p->slots[i], 1);
 	}
 	return status;
 }
 
-ufm_status assist_probe(ufm_engine *e, assist_figures *out)
+ufm_status pager_probe(ufm_engine *e, pager_rates *out)
 {
 	probe p = {.e = e};
 	if (!e->cpu.pool)

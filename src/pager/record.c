@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Routing of layer calls, kept for a trace. Ids come to the host in any case: before the experts run where it
- * schedules them, with the call's uses where a layer is wholly resident. So recording is a copy on the host and
- * nothing on the device.
+ * What is recorded of layer calls: their routing for a trace, and their work on the timeline.
+ *
+ * Ids come to the host in any case: before the experts run where it schedules them, with the call's uses where
+ * a layer is wholly resident. So recording routing is a copy on the host and nothing on the device.
  */
 #include "base/status.h"
 #include "pager/pager_int.h"
+#include "pager/settle.h"
 #include "telemetry/routing_file.h"
+#include "telemetry/timeline_file.h"
 
 ufm_status record_check(const ufm_engine_config *c)
 {
@@ -36,17 +39,6 @@ void engine_record_routing(ufm_engine *e, uint32_t layer, const int32_t *ids, ui
 	routing_add(e->routing, layer, ids, tokens, top_k);
 }
 
-/* Calls of resident layers are read when their marks have passed. */
-static ufm_status settle(ufm_engine *e)
-{
-	engine_enter(e);
-	lock_take(&e->lock);
-	ufm_status status = resident_settle(e);
-	lock_drop(&e->lock);
-	engine_leave(e);
-	return status;
-}
-
 static ufm_status write_table(ufm_engine *e, const char *path, uint32_t sequences,
                               ufm_routing_info *info)
 {
@@ -70,6 +62,40 @@ ufm_status ufm_engine_write_routing(ufm_engine *e, const char *path, uint32_t se
 		return status_fail(UFM_EINVAL, "path is empty, expected a file to write");
 	if (sequences == 0)
 		return status_fail(UFM_EINVAL, "sequences: 0, expected at least 1");
-	ufm_status status = settle(e);
+	ufm_status status = settle_uses(e); /* calls of resident layers are read then */
 	return status == UFM_OK ? write_table(e, path, sequences, info) : status;
+}
+
+/* ------------------------------------------------------------------ timeline */
+
+timeline *engine_timeline(ufm_engine *e)
+{
+	return e->spans.timeline;
+}
+
+pager_work *pager_work_begin(ufm_engine *e, timeline_kind kind)
+{
+	return spans_begin(&e->spans, kind);
+}
+
+void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span)
+{
+	spans_end(&e->spans, work, span);
+}
+
+ufm_status ufm_engine_write_timeline(ufm_engine *e, const char *path)
+{
+	timeline_file *file;
+	if (!e->spans.timeline)
+		return status_fail(UFM_EINVAL, "timeline: this engine keeps none (timeline_events is 0)");
+	if (!path || !*path)
+		return status_fail(UFM_EINVAL, "path is empty, expected a file to write");
+	ufm_status status = engine_settle(e);
+	if (status == UFM_OK)
+		status = timeline_file_open(path, &file);
+	if (status != UFM_OK)
+		return status;
+	status = timeline_file_add(file, e->spans.timeline, "ufm");
+	ufm_status closed = timeline_file_close(file);
+	return status == UFM_OK ? closed : status;
 }

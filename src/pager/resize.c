@@ -12,13 +12,14 @@ static ufm_status plan_resize(ufm_engine *e, uint64_t target_bytes, budget *next
 	ufm_device_memory now;
 	e->b->device_get_memory(e->device, &now);
 	budget_terms terms = engine_terms(e);
-	ufm_status status = budget_plan(&terms, target_bytes, now.free_bytes + e->mapped_bytes, next);
+	ufm_status status =
+		budget_plan(&terms, target_bytes, now.free_bytes + e->region.mapped_bytes, next);
 	/* More slots than the device has room for were never reserved. */
-	if (status == UFM_OK && next->slots > e->slots_max)
-		return status_fail(UFM_EDEVMEM,
-		                   "%u expert slots: device memory: asked %llu bytes, %llu free",
-		                   next->slots, (unsigned long long)(next->total_bytes - e->mapped_bytes),
-		                   (unsigned long long)now.free_bytes);
+	if (status == UFM_OK && next->slots > e->region.slots_max)
+		return status_fail(
+			UFM_EDEVMEM, "%u expert slots: device memory: asked %llu bytes, %llu free", next->slots,
+			(unsigned long long)(next->total_bytes - e->region.mapped_bytes),
+			(unsigned long long)now.free_bytes);
 	return status;
 }
 
@@ -30,8 +31,8 @@ static void adopt(ufm_engine *e, const budget *next)
 	e->plan.ring = next->ring;
 	e->plan.together = next->together;
 	e->plan.slab_bytes = next->slab_bytes;
-	e->plan.total_bytes = e->mapped_bytes = next->total_bytes;
-	slots_publish(e);
+	e->plan.total_bytes = e->region.mapped_bytes = next->total_bytes;
+	slots_publish(&e->slab);
 }
 
 /* ------------------------------------------------------------------ growing */
@@ -46,12 +47,12 @@ static void add_slots(ufm_engine *e, const budget *next)
 
 static ufm_status grow(ufm_engine *e, const budget *next)
 {
-	uint64_t more_bytes = next->total_bytes - e->mapped_bytes;
-	ufm_devptr end = e->base + e->mapped_bytes;
+	uint64_t more_bytes = next->total_bytes - e->region.mapped_bytes;
+	ufm_devptr end = e->region.base + e->region.mapped_bytes;
 	ufm_status status = more_bytes ? e->b->mem_map(e->device, end, more_bytes) : UFM_OK;
 	if (status != UFM_OK)
 		return status_prefix(status, "%u expert slots", next->slots);
-	status = slots_poison(e, e->plan.slots, next->slots - e->plan.slots);
+	status = slots_poison(&e->slab, e->plan.slots, next->slots - e->plan.slots);
 	if (status != UFM_OK) {
 		if (more_bytes)
 			(void)e->b->mem_unmap(e->device, end, more_bytes);
@@ -71,10 +72,10 @@ static ufm_status copy_moved(ufm_engine *e, const cache_move *moves, uint32_t n)
 {
 	ufm_status status = UFM_OK;
 	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
-		status = mark_order(e, e->copy, e->uses[moves[i].to].mark);
+		status = mark_order(&e->marks, e->copy, e->slab.uses[moves[i].to].mark);
 		if (status == UFM_OK)
-			status = e->b->copy(e->copy, UFM_COPY_D2D, slot_address(e, moves[i].to),
-			                    slot_address(e, moves[i].from), e->desc.expert_bytes);
+			status = e->b->copy(e->copy, UFM_COPY_D2D, slot_address(&e->slab, moves[i].to),
+			                    slot_address(&e->slab, moves[i].from), e->desc.expert_bytes);
 	}
 	return status == UFM_OK ? e->b->stream_sync(e->copy) : status;
 }
@@ -86,7 +87,7 @@ static void settle_moved(ufm_engine *e, const cache_move *moves, uint32_t n, boo
 	for (uint32_t i = 0; i < n; i++) {
 		if (copied) {
 			cache_loaded(e->cache, moves[i].to, moves[i].generation);
-			e->uses[moves[i].to] = (slot_use){0};
+			e->slab.uses[moves[i].to] = (slot_use){0};
 		} else {
 			cache_load_failed(e->cache, moves[i].to, moves[i].generation);
 		}
@@ -98,18 +99,18 @@ static ufm_status wait_for_readers(ufm_engine *e, uint32_t first_slot)
 {
 	ufm_status status = UFM_OK;
 	for (uint32_t i = first_slot; i < e->plan.slots && status == UFM_OK; i++)
-		status = mark_wait(e, e->uses[i].mark);
+		status = mark_wait(&e->marks, e->slab.uses[i].mark);
 	return status;
 }
 
 static ufm_status unmap_end(ufm_engine *e, const budget *next)
 {
-	uint64_t less_bytes = e->mapped_bytes - next->total_bytes;
+	uint64_t less_bytes = e->region.mapped_bytes - next->total_bytes;
 	ufm_status status = wait_for_readers(e, next->slots);
 	if (status == UFM_OK && less_bytes)
-		status = e->b->mem_unmap(e->device, e->base + next->total_bytes, less_bytes);
+		status = e->b->mem_unmap(e->device, e->region.base + next->total_bytes, less_bytes);
 	if (status == UFM_OK)
-		memset(&e->uses[next->slots], 0, (e->plan.slots - next->slots) * sizeof *e->uses);
+		memset(&e->slab.uses[next->slots], 0, (e->plan.slots - next->slots) * sizeof *e->slab.uses);
 	return status;
 }
 
@@ -127,7 +128,7 @@ static ufm_status give_up_slots(ufm_engine *e, const budget *next, const cache_m
 		return UFM_OK;
 	}
 	add_slots(e, &e->plan);
-	slots_publish(e);
+	slots_publish(&e->slab);
 	return status_prefix(status, "giving back %u of %u expert slots", e->plan.slots - next->slots,
 	                     e->plan.slots);
 }
@@ -135,16 +136,16 @@ static ufm_status give_up_slots(ufm_engine *e, const budget *next, const cache_m
 static ufm_status shrink(ufm_engine *e, const budget *next)
 {
 	uint32_t cut = e->plan.slots - next->slots, leases_max = next->slots - next->ring;
-	if (e->leased > leases_max)
+	if (e->leases.leased > leases_max)
 		return status_fail(UFM_EBUSY, "%u experts are leased, and a budget of %u slots allows %u",
-		                   e->leased, next->slots, leases_max);
+		                   e->leases.leased, next->slots, leases_max);
 	cache_move *moves = alloc_zeroed(cut, sizeof *moves);
 	if (!moves)
 		return UFM_ENOMEM;
 	cache_resized done;
-	ufm_status status = loads_drain(e);
+	ufm_status status = loads_drain(&e->loads);
 	if (status == UFM_OK)
-		status = resident_forget_all(e);
+		status = tables_forget_all(&e->tables);
 	if (status == UFM_OK)
 		status = cache_resize(e->cache, next->slots, next->ring, moves, &done);
 	if (status == UFM_EBUSY)

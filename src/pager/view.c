@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* A look at an engine that is at rest, for probes. */
 #include "pager/pager_int.h"
+#include "pager/settle.h"
 
 ufm_status pager_rest(ufm_engine *e, pager_events *events)
 {
 	lock_take(&e->lock);
-	ufm_status status = loads_drain(e);
-	if (status == UFM_OK)
-		status = mark_wait(e, e->resident_mark);
+	ufm_status status = settle_rest(e);
 	lock_drop(&e->lock);
 	if (status == UFM_OK)
 		status = e->b->stream_sync(e->copy);
@@ -16,7 +15,7 @@ ufm_status pager_rest(ufm_engine *e, pager_events *events)
 	if (status != UFM_OK)
 		return status;
 	/* Those of a copy's record: no copy is in flight, and a new event could take device memory. */
-	*events = (pager_events){e->loads[0].begin, e->loads[0].end};
+	*events = (pager_events){e->loads.ring[0].begin, e->loads.ring[0].end};
 	return UFM_OK;
 }
 
@@ -35,5 +34,5 @@ ufm_devptr pager_slot(ufm_engine *e, uint32_t slot, uint32_t *key)
 	cache_get_slot(e->cache, slot, &view);
 	lock_drop(&e->lock);
 	*key = view.state == SLOT_READY ? view.key : UFM_KEY_NONE;
-	return slot_address(e, slot);
+	return slot_address(&e->slab, slot);
 }

@@ -113,7 +113,7 @@ static void auto_measures(void **state)
 	ufm_engine_config config;
 	ufm_engine_info info;
 	ufm_engine *e;
-	assist_figures rates;
+	pager_rates rates;
 	UFM_STRUCT_INIT(&config);
 	config.slots_max = 3;
 	config.max_tokens = 1;
@@ -137,7 +137,7 @@ static void probe_disturbs_nothing(void **state)
 	(void)state;
 	fixture f;
 	fixture_config c = {.experts = 9, .slots_max = 4, .cpu_assist = UFM_CPU_ON, .cpu_threads = 2};
-	assist_figures rates;
+	pager_rates rates;
 	float want[3][16 * 24];
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	engine_rates(f.engine, &rates);
@@ -148,7 +148,7 @@ static void probe_disturbs_nothing(void **state)
 	}
 	for (uint64_t step = 0; step < 3; step++) {
 		uint64_t bytes = fixture_counter(&f, "h2d_weight_bytes");
-		assert_int_equal(assist_probe(f.engine, &rates), UFM_OK);
+		assert_int_equal(pager_probe(f.engine, &rates), UFM_OK);
 		assert_true(rates.link_alone_gbps > 0 && rates.link_gbps > 0 && rates.copy_ns > 0);
 		assert_true(rates.sum_gbps == rates.link_gbps + rates.cpu_gbps);
 		assert_int_equal(fixture_counter(&f, "h2d_weight_bytes"), bytes);
@@ -159,7 +159,7 @@ static void probe_disturbs_nothing(void **state)
 	fixture_close(&f);
 	c = (fixture_config){.slots_max = 3};
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
-	assert_int_equal(assist_probe(f.engine, &rates), UFM_EUNSUPPORTED);
+	assert_int_equal(pager_probe(f.engine, &rates), UFM_EUNSUPPORTED);
 	fixture_close(&f);
 }
 

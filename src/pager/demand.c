@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* The demand of the layer call in progress. */
+#include "pager/demand.h"
+
+#include "base/alloc.h"
+#include "pager/key.h"
+
+ufm_status demand_open(demand *d)
+{
+	d->members = alloc_zeroed(d->experts, sizeof *d->members);
+	d->held = alloc_zeroed(d->experts, sizeof *d->held);
+	if (!d->members || !d->held)
+		return UFM_ENOMEM;
+	for (uint32_t i = 0; i < d->experts; i++)
+		d->held[i] = SLOT_NONE;
+	return UFM_OK;
+}
+
+void demand_close(demand *d)
+{
+	alloc_free(d->members);
+	alloc_free(d->held);
+}
+
+static void begin_event(demand *d, uint32_t layer, const schedule_demand *wanted, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		d->members[i] = (cache_member){
+			.expert = wanted[i].expert, .tokens = wanted[i].tokens, .next_event = UFM_NEVER};
+	d->layer = layer;
+	d->member_count = n;
+	d->accounted = 0;
+	for (uint32_t i = 0; i < PAGER_WATCHED; i++)
+		d->loads_of[i] = 0;
+	cache_event_begin(d->cache, layer, d->members, n);
+}
+
+/* Pins an expert that is in a slot. */
+static void hold_resident(demand *d, uint32_t expert, uint32_t slot)
+{
+	cache_pin(d->cache, slot);
+	d->held[expert] = slot;
+	d->accounted++;
+	counter_add(d->counters, COUNTER_resident_uses, 1);
+}
+
+static ufm_status pin_residents(demand *d, uint32_t layer, schedule_demand *wanted, uint32_t n)
+{
+	ufm_status status = UFM_OK;
+	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
+		uint32_t slot = cache_find(d->cache, key_of(d->experts, layer, wanted[i].expert));
+		wanted[i].resident = slot != SLOT_NONE;
+		if (slot == SLOT_NONE)
+			continue;
+		cache_slot view;
+		cache_get_slot(d->cache, slot, &view);
+		wanted[i].refilled_next = view.in_ring;
+		hold_resident(d, wanted[i].expert, slot);
+		status = loads_order(d->loads, slot, d->compute, false);
+	}
+	return status;
+}
+
+/* When every slot is pinned, some by leases, the first launch must free one for the first miss: one
+ * that this call alone has pinned. There is one, because leases leave as many slots as the ring has. */
+static void free_one_early(demand *d, schedule_demand *wanted, uint32_t n)
+{
+	cache_stats stats;
+	cache_get_stats(d->cache, &stats);
+	for (uint32_t i = 0; i < n && stats.pinned == stats.slots; i++) {
+		cache_slot view = {0};
+		if (wanted[i].resident)
+			cache_get_slot(d->cache, d->held[wanted[i].expert], &view);
+		if (view.pins == 1) {
+			wanted[i].refilled_next = true;
+			return;
+		}
+	}
+}
+
+ufm_status demand_begin(demand *d, uint32_t layer, schedule_demand *wanted, uint32_t n,
+                        ufm_status settled)
+{
+	counter_add(d->counters, COUNTER_calls, 1);
+	counter_add(d->counters, COUNTER_uses, n);
+	begin_event(d, layer, wanted, n);
+	ufm_status status = settled;
+	if (status == UFM_OK)
+		status = pin_residents(d, layer, wanted, n);
+	free_one_early(d, wanted, n);
+	return status;
+}
+
+/* The experts that are neither held nor in a slot, where a lease may have brought them since the layer
+ * began. */
+static uint32_t find_missing(demand *d, uint32_t layer, const schedule_demand *wanted, uint32_t n,
+                             uint32_t *keys, uint32_t *index)
+{
+	uint32_t missing = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t expert = wanted[i].expert, key = key_of(d->experts, layer, expert);
+		if (d->held[expert] != SLOT_NONE)
+			continue;
+		uint32_t slot = cache_find(d->cache, key);
+		if (slot != SLOT_NONE) {
+			hold_resident(d, expert, slot);
+			continue;
+		}
+		keys[missing] = key;
+		index[missing++] = i;
+	}
+	return missing;
+}
+
+static void hold_streamed(demand *d, const schedule_demand *wanted, const uint32_t *index,
+                          const uint32_t *slots, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		d->held[wanted[index[i]].expert] = slots[i];
+	d->accounted += count;
+	d->loads_of[d->next_load++ % PAGER_WATCHED] = d->slab->uses[slots[0]].load;
+	counter_add(d->counters, COUNTER_streamed_uses, count);
+}
+
+ufm_status demand_hold(demand *d, uint32_t layer, const schedule_demand *wanted, uint32_t n,
+                       uint32_t *started)
+{
+	uint32_t keys[PAGER_TOGETHER], index[PAGER_TOGETHER] = {0}, slots[PAGER_TOGETHER], count = 0;
+	uint32_t missing = find_missing(d, layer, wanted, n, keys, index);
+	*started = n;
+	if (missing == 0)
+		return UFM_OK;
+	ufm_status status = loads_place(d->loads, keys, missing, slots, &count);
+	if (status == UFM_OK)
+		hold_streamed(d, wanted, index, slots, count);
+	if (count < missing)
+		*started = index[count];
+	return status == UFM_EBUSY ? UFM_OK : status;
+}
+
+uint32_t demand_take(demand *d, uint32_t expert)
+{
+	uint32_t slot = d->held[expert];
+	d->held[expert] = SLOT_NONE;
+	return slot;
+}
+
+ufm_status demand_in_flight(const demand *d, uint32_t *copies)
+{
+	ufm_status status = UFM_OK;
+	uint32_t pending = 0;
+	for (uint32_t i = 0; i < PAGER_WATCHED && status == UFM_OK; i++) {
+		bool ended;
+		status = loads_has_ended(d->loads, d->loads_of[i], &ended);
+		pending += !ended;
+	}
+	*copies = pending;
+	return status;
+}
+
+void demand_elsewhere(demand *d, uint32_t n)
+{
+	d->accounted += n;
+	counter_add(d->counters, COUNTER_cpu_uses, n);
+}
+
+static void release_leftovers(demand *d)
+{
+	for (uint32_t i = 0; i < d->member_count; i++) {
+		uint32_t *slot = &d->held[d->members[i].expert];
+		if (*slot != SLOT_NONE)
+			(void)slots_used_by(d->slab, d->compute, slot, 1);
+		*slot = SLOT_NONE;
+	}
+}
+
+void demand_end(demand *d)
+{
+	release_leftovers(d);
+	cache_event_end(d->cache, d->layer, d->members, d->member_count);
+	counter_add(d->counters, COUNTER_failed_uses, d->member_count - d->accounted);
+}
