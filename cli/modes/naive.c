@@ -65,6 +65,21 @@ static ufm_status naive_begin(void *self, uint32_t layer, schedule_demand *deman
 	return UFM_OK;
 }
 
+/* Nothing is brought before it is taken. */
+static ufm_status naive_start(void *self, uint32_t layer, const schedule_demand *demands,
+                              uint32_t count, uint32_t *started)
+{
+	(void)self, (void)layer, (void)demands;
+	*started = count;
+	return UFM_OK;
+}
+
+static uint32_t naive_together(void *self)
+{
+	(void)self;
+	return 1;
+}
+
 static ufm_status naive_take(void *self, uint32_t layer, const schedule_demand *demand,
                              ufm_devptr *block)
 {
@@ -120,8 +135,13 @@ ufm_status naive_open(ufm_engine *engine, naive **out)
 	ufm_bank_get_info(host_bank(n->host), &bank);
 	n->expert_bytes = bank.desc.expert_bytes;
 	n->experts = bank.experts;
-	n->source = (moe_source){
-		.self = n, .begin = naive_begin, .take = naive_take, .done = naive_done, .end = naive_end};
+	n->source = (moe_source){.self = n,
+	                         .together = naive_together,
+	                         .begin = naive_begin,
+	                         .start = naive_start,
+	                         .take = naive_take,
+	                         .done = naive_done,
+	                         .end = naive_end};
 	status = ufm_engine_alloc(engine, bank.desc.block_bytes, &n->block);
 	if (status) {
 		naive_close(n);

@@ -40,7 +40,8 @@ static bool counters_add_up(placement_mode mode, const mode_figures *f, char *er
 {
 	const uint64_t *c = f->counters;
 	uint64_t paths = c[COUNTER_resident_uses] + c[COUNTER_streamed_uses] + c[COUNTER_cpu_uses];
-	uint64_t loaded = (c[COUNTER_streamed_uses] + c[COUNTER_prefetch_loads]) * f->expert_bytes;
+	uint64_t for_later = c[COUNTER_prefetch_loads] + c[COUNTER_admitted_loads];
+	uint64_t loaded = (c[COUNTER_streamed_uses] + for_later) * f->expert_bytes;
 	uint64_t back = mode == MODE_NAIVE_OFFLOAD ? loaded : 0;
 	uint64_t rows = c[COUNTER_fp32_rows] + c[COUNTER_tf32_rows] + c[COUNTER_bf16_rows];
 	counter_id asked = counter_of_math(f->engine->math);

@@ -251,6 +251,18 @@ void timing_add(const timing_terms *t, const timing_layer *l, timing_step *step)
 	end_call(t, step);
 }
 
+double timing_hit_ns(const timing_terms *t, uint32_t top_k)
+{
+	timing_step step = {0};
+	timing_layer layer = {.tokens = 1};
+	for (uint32_t i = 0; i < top_k; i++)
+		timing_add_expert(t, 1, &layer);
+	timing_add(t, &layer, &step);
+	double first_ns = step.ns;
+	timing_add(t, &layer, &step);
+	return step.ns - first_ns;
+}
+
 timing_bound timing_binds(const timing_step *step)
 {
 	timing_bound most = TIMING_HBM;

@@ -113,6 +113,9 @@ double timing_cpu_ns(const timing_terms *t, uint32_t rows);
 double timing_cpu_alone_ns(const timing_terms *t, uint32_t rows);
 double timing_cpu_duty(const timing_terms *t, uint32_t rows);
 
+/* A call of one token whose top_k experts are all in slots, but that waits for its ids. */
+double timing_hit_ns(const timing_terms *t, uint32_t top_k);
+
 /* A step is its layers added one by one. */
 void timing_add(const timing_terms *t, const timing_layer *layer, timing_step *step);
 

@@ -9,7 +9,7 @@
 #include "cli/bench/workload_int.h"
 #include "pager/pager.h"
 #include "replay/event.h"
-#include "schedule/schedule.h"
+#include "schedule/share.h"
 
 #define STRAY_KEY 1u
 
@@ -27,6 +27,7 @@ struct walk {
 	uint32_t taken;
 	double cpu_ns, cpu_duty;
 	uint32_t event; /* with misses that the CPU could share */
+	admit admit;    /* as the engine's, where its CPU path is on */
 	bool all_fit;
 };
 
@@ -71,12 +72,25 @@ static ufm_status open_all(walk *w)
 	return status || !w->all_fit || !c->preload ? status : load_all(w);
 }
 
+/* The times that an engine learns of a small call. */
+static void open_admission(walk *w)
+{
+	const timing_terms *t = w->config.timing;
+	admit_terms terms = {0};
+	if (t->cpu)
+		terms = (admit_terms){.copy_ns = (uint64_t)timing_copy_ns(t, 1),
+		                      .cpu_ns = (uint64_t)timing_cpu_ns(t, 1),
+		                      .call_ns = (uint64_t)timing_hit_ns(t, w->config.top_k)};
+	admit_open(&w->admit, &terms);
+}
+
 ufm_status walk_open(const walk_config *config, walk **out)
 {
 	walk *w = alloc_zeroed(1, sizeof *w);
 	if (!w)
 		return UFM_ENOMEM;
 	w->config = *config;
+	open_admission(w);
 	ufm_status status = open_all(w);
 	if (status) {
 		walk_close(w);
@@ -132,22 +146,17 @@ static uint32_t read_demand(walk *w, const walk_phase *p, uint64_t step, uint32_
 
 /* ------------------------------------------------------------------ the CPU's share */
 
-/* The lightest misses that fit its buffers and are worth it. */
-static uint32_t candidates(walk *w, const schedule_demand *misses, uint32_t n, uint32_t most)
+/* The lightest misses that the engine would think of. */
+static uint32_t candidates(walk *w, const schedule_demand *misses, uint32_t n)
 {
 	const timing_terms *t = w->config.timing;
-	uint64_t rows = 0, rows_max = PAGER_CPU_BUFFER_BYTES / (4ull * w->config.d_model);
-	double worth_ns = SCHEDULE_COPIES_WORTH * timing_copy_ns(t, 1);
-	uint32_t taken = 0;
-	while (taken < most) {
-		uint32_t tokens = misses[n - 1 - taken].tokens;
-		double cost_ns = timing_cpu_ns(t, tokens);
-		rows += tokens;
-		if (rows > rows_max || cost_ns > worth_ns)
-			break;
-		w->costs[taken++] = cost_ns < 1 ? 1 : (uint64_t)cost_ns;
+	share_terms terms = {.copy_ns = (uint64_t)timing_copy_ns(t, 1),
+	                     .rows_max = PAGER_CPU_BUFFER_BYTES / (4ull * w->config.d_model)};
+	for (uint32_t i = 0; i < n; i++) {
+		double cost_ns = timing_cpu_ns(t, misses[n - 1 - i].tokens);
+		w->costs[i] = cost_ns < 1 ? 1 : (uint64_t)cost_ns;
 	}
-	return taken;
+	return share_candidates(&terms, misses, n, w->costs);
 }
 
 /* What the CPU takes for the last `taken` misses; where it takes all, it has the host's memory to itself. */
@@ -176,14 +185,14 @@ static double all_learned_ns(walk *w, const schedule_demand *misses, uint32_t n)
 
 /* The engine splits what is left whenever something has ended, so that both sides end together whatever it has
  * learned. The link begins at once, and is left out only where the CPU should have done all before one copy ends. */
-static uint32_t cpu_share(void *ctx, const schedule_demand *misses, uint32_t n, uint32_t free)
+static uint32_t cpu_share(void *ctx, const schedule_demand *misses, uint32_t n)
 {
 	walk *w = ctx;
 	const timing_terms *t = w->config.timing;
-	uint32_t can = candidates(w, misses, n, n > free ? n - free : 0);
+	uint32_t can = candidates(w, misses, n);
 	double copy_ns = timing_copy_ns(t, can ? timing_cpu_duty(t, misses[n - 1].tokens) : 0);
-	schedule_rates rates = {.link_ns = (uint64_t)copy_ns + 1, .link_only = n - can};
-	w->taken = schedule_split(&rates, w->costs, can);
+	share_rates rates = {.link_ns = (uint64_t)copy_ns + 1, .link_only = n - can};
+	w->taken = share_split(&rates, w->costs, can);
 	if (can == n && all_learned_ns(w, misses, n) <= copy_ns)
 		w->taken = n;
 	else if (w->taken == n)
@@ -227,14 +236,16 @@ static ufm_status run_layer(walk *w, const walk_phase *p, uint64_t step, uint32_
 	const walk_config *c = &w->config;
 	event_cpu cpu = {.share = cpu_share, .ctx = w};
 	bool cpu_on = c->timing->cpu && !w->all_fit;
+	event_engine engine = {.together = c->division->together,
+	                       .admit = cpu_on ? &w->admit : NULL,
+	                       .cpu = cpu_on ? &cpu : NULL};
 	timing_layer call = {.tokens = p->tokens};
 	uint32_t hits = 0, n = read_demand(w, p, step, layer);
 	call.whole = needs_no_host(w, p) && holds_layer(w, layer);
 	w->cpu_ns = w->cpu_duty = 0;
 	w->taken = 0;
-	ufm_status status =
-		event_run_as_engine(w->cache, layer, layer * c->experts, c->division->together, w->members,
-	                        n, cpu_on ? &cpu : NULL, &w->scratch, &hits);
+	ufm_status status = event_run_as_engine(w->cache, layer, layer * c->experts, &engine,
+	                                        w->members, n, &w->scratch, &hits);
 	if (status)
 		return status;
 	describe_call(w, n, hits, &call);

@@ -35,7 +35,7 @@ extern "C" {
 
 /* Raised when a table or a rule changes. A field at the end of ufm_policy_config does not raise it: who
  * reads one looks at struct_size first. */
-#define UFM_POLICY_ABI 2u
+#define UFM_POLICY_ABI 3u
 #define UFM_POLICY_HEADER(policy_name) \
 	.abi_version = UFM_POLICY_ABI, .struct_size = sizeof(ufm_policy), .name = (policy_name)
 
@@ -88,6 +88,10 @@ typedef struct ufm_policy {
 	 * lingering newcomer any policy may decline. newcomer UFM_KEY_NONE: a place goes away, so that
 	 * no policy declines while a key is unlocked. */
 	uint32_t (*victim)(void *state, uint32_t newcomer, const uint8_t *locked, bool lingering);
+	/* From now on whom `victim` names for a newcomer that does not linger is worth less than this part of
+	 * the newcomer, 0 < bar <= 1 (1 at first): fewer are admitted, those that gain most. NULL: the policy
+	 * does not tell worths apart. */
+	void (*set_bar)(void *state, float bar);
 } ufm_policy;
 
 #ifdef __cplusplus

@@ -178,6 +178,37 @@ void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, ui
 	c->events++;
 }
 
+bool cache_has_places_for(const cache *c, uint32_t n)
+{
+	return n <= c->places;
+}
+
+/* A slot of the ring becomes the oldest, so that it is filled before anybody is displaced. */
+static void empty_ring_slot(cache *c, uint32_t index)
+{
+	slot *s = slot_at(c, index);
+
+	s->view.state = SLOT_FREE;
+	s->view.key = UFM_KEY_NONE;
+	s->view.passing = false;
+	slot_list_unlink(c, &c->ring, index);
+	slot_list_prepend(c, &c->ring, index);
+}
+
+static void forget(cache *c, uint32_t key)
+{
+	uint32_t index = c->slot_of[key];
+	slot *s;
+
+	if (index == SLOT_NONE)
+		return;
+	s = slot_at(c, index);
+	if (!s->view.passing || s->view.pins || c->members[key])
+		return;
+	cache_evict(c, s);
+	empty_ring_slot(c, index);
+}
+
 void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
@@ -186,7 +217,15 @@ void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint
 		assert(c->members[key] > 0);
 		c->members[key]--;
 		cache_update_lock(c, key);
+		if (cache_has_places_for(c, n))
+			forget(c, key);
 	}
+}
+
+void cache_set_bar(cache *c, float bar)
+{
+	if (c->policy->set_bar)
+		c->policy->set_bar(c->policy_state, bar);
 }
 
 /* ------------------------------------------------------------------ slots */
@@ -209,7 +248,6 @@ void cache_loaded(cache *c, uint32_t index, uint32_t generation)
 	c->ready++;
 }
 
-/* An empty ring slot becomes the oldest, so that it is filled before anybody is displaced. */
 void cache_load_failed(cache *c, uint32_t index, uint32_t generation)
 {
 	slot *s = slot_at(c, index);
@@ -219,16 +257,12 @@ void cache_load_failed(cache *c, uint32_t index, uint32_t generation)
 	if (s->view.generation != generation || s->view.state != SLOT_LOADING)
 		return;
 	assert(s->view.pins == 0);
-	s->view.state = SLOT_FREE;
-	s->view.key = UFM_KEY_NONE;
-	c->slot_of[key] = SLOT_NONE;
-	c->loading--;
-	c->free++;
-	cache_update_lock(c, key);
+	cache_evict(c, s);
 	if (s->view.in_ring) {
-		slot_list_unlink(c, &c->ring, index);
-		slot_list_prepend(c, &c->ring, index);
+		empty_ring_slot(c, index);
 	} else {
+		s->view.state = SLOT_FREE;
+		s->view.key = UFM_KEY_NONE;
 		c->policy->remove(c->policy_state, key);
 		slot_list_append(c, &c->free_main, index);
 	}

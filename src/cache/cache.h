@@ -57,7 +57,17 @@ typedef struct cache_member {
  * policy; members that linger in the ring are offered a place. Events may nest (a lease within a
  * layer's call). */
 void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
+/* Members that the policy declined and that nobody has pinned are forgotten: their ring slots hold nothing
+ * and are refilled first. So what is resident afterwards does not depend on how a declined member was
+ * computed. They stay where the event demanded more than there are places: there the ring's tenants are
+ * hits of the next such event. */
 void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
+/* Whether an event of n members leaves every member a place. */
+bool cache_has_places_for(const cache *c, uint32_t n);
+/* For newcomers from now on, as ufm_policy.set_bar; without effect for policies that have none. */
+void cache_set_bar(cache *c, float bar);
+/* Whether the policy would keep a key that is not resident, had it to decide now. Within an event. */
+bool cache_wants(cache *c, uint32_t key);
 
 /* The slot of a resident expert (LOADING or READY), or SLOT_NONE. */
 uint32_t cache_find(const cache *c, uint32_t key);
@@ -113,6 +123,7 @@ typedef struct cache_slot {
 	enum { SLOT_FREE, SLOT_LOADING, SLOT_READY } state;
 	uint32_t key, pins, generation;
 	bool in_ring;
+	bool passing; /* in the ring because the policy declined it */
 } cache_slot;
 void cache_get_slot(const cache *c, uint32_t index, cache_slot *out);
 

@@ -48,6 +48,7 @@ void cache_make_main(cache *c, uint32_t ring_slot)
 {
 	slot_list_unlink(c, &c->ring, ring_slot);
 	slot_at(c, ring_slot)->view.in_ring = false;
+	slot_at(c, ring_slot)->view.passing = false;
 	c->policy->insert(c->policy_state, slot_at(c, ring_slot)->view.key);
 }
 
@@ -114,6 +115,7 @@ static void settle(cache *c, uint32_t index, uint32_t key, cache_placement *out)
 	out->evicted_key = s->view.state == SLOT_FREE ? UFM_KEY_NONE : cache_evict(c, s);
 	s->view.key = key;
 	s->view.state = SLOT_LOADING;
+	s->view.passing = false;
 	s->view.generation++;
 	c->slot_of[key] = index;
 	c->free--;
@@ -153,6 +155,12 @@ uint32_t cache_oldest_unpinned(cache *c, bool members_too)
 	return index;
 }
 
+static void pass_through(cache *c, uint32_t ring_slot)
+{
+	slot_at(c, ring_slot)->view.passing = true;
+	make_youngest(c, ring_slot);
+}
+
 static bool place_in_ring(cache *c, uint32_t key, cache_placement *out)
 {
 	uint32_t index = cache_oldest_unpinned(c, false);
@@ -166,7 +174,7 @@ static bool place_in_ring(cache *c, uint32_t key, cache_placement *out)
 	if (out->kept)
 		cache_swap_with_victim(c, index, victim);
 	else
-		make_youngest(c, index);
+		pass_through(c, index);
 	return true;
 }
 
@@ -197,7 +205,7 @@ static bool place_on_ring_member(cache *c, uint32_t key, cache_placement *out)
 	if (index == SLOT_NONE)
 		return false;
 	settle(c, index, key, out);
-	make_youngest(c, index);
+	pass_through(c, index);
 	out->kept = false;
 	return true;
 }
@@ -223,6 +231,12 @@ static bool place_by_force(cache *c, uint32_t key, cache_placement *out)
 		return false;
 	displace(c, victim, key, out);
 	return true;
+}
+
+bool cache_wants(cache *c, uint32_t key)
+{
+	assert(key < c->keys && c->slot_of[key] == SLOT_NONE);
+	return c->free_main.count || cache_ask_victim(c, key, false) != UFM_KEY_NONE;
 }
 
 ufm_status cache_place(cache *c, uint32_t key, cache_placement *out)

@@ -27,11 +27,10 @@ static ufm_status check_sharing(const ufm_layer *layer, const ufm_moe_call *call
 
 static ufm_status check_call(const ufm_layer *layer, const ufm_moe_call *call)
 {
-	ufm_engine_info info;
-	ufm_engine_get_info(layer->engine, &info);
-	if (call->tokens > info.call_tokens_max)
+	uint32_t most = engine_call_tokens_max(layer->engine);
+	if (call->tokens > most)
 		return status_fail(UFM_EINVAL, "tokens: %u, expected at most call_tokens_max (%u)",
-		                   call->tokens, info.call_tokens_max);
+		                   call->tokens, most);
 	if (!call->ids != !call->gates)
 		return status_fail(UFM_EINVAL, "ids and gates: one is NULL, expected both or neither");
 	if (!call->ids && !layer->router)
@@ -53,6 +52,10 @@ static ufm_status join(const forward *f, ufm_stream *from, ufm_stream *to)
 	return status == UFM_OK ? pager_order(f->layer->engine, to, mark) : status;
 }
 
+/* The device reads so short a table where the host wrote it: two copies would take the stream longer than
+ * the reads take the kernels. */
+#define ROWS_READ_IN_PLACE 256u
+
 /* The row table, from the demand in its order. */
 static ufm_status lay_out_rows(forward *f)
 {
@@ -61,12 +64,20 @@ static ufm_status lay_out_rows(forward *f)
 	uint32_t rows =
 		schedule_rows(buffers->ids, f->call->tokens, top_k, f->layer->experts, buffers->demands,
 	                  f->demand_count, buffers->counts, buffers->row_of, buffers->row_token);
-	ufm_status status =
-		stage_copy(f, UFM_COPY_H2D, f->ws->row_of, (ufm_devptr)(uintptr_t)buffers->row_of,
-	               4ull * f->call->tokens * top_k);
-	if (status == UFM_OK && rows)
-		status = stage_copy(f, UFM_COPY_H2D, f->ws->row_token,
-		                    (ufm_devptr)(uintptr_t)buffers->row_token, 4ull * rows);
+	uint64_t row_of_bytes = 4ull * f->call->tokens * top_k, row_token_bytes = 4ull * rows;
+	if (rows <= ROWS_READ_IN_PLACE) {
+		f->row_of = buffers->row_of_view;
+		f->row_token = buffers->row_token_view;
+		counter_add(f->counters, COUNTER_h2d_activation_bytes, row_of_bytes + row_token_bytes);
+		return UFM_OK;
+	}
+	f->row_of = f->ws->row_of;
+	f->row_token = f->ws->row_token;
+	ufm_status status = stage_copy(f, UFM_COPY_H2D, f->row_of,
+	                               (ufm_devptr)(uintptr_t)buffers->row_of, row_of_bytes);
+	if (status == UFM_OK)
+		status = stage_copy(f, UFM_COPY_H2D, f->row_token,
+		                    (ufm_devptr)(uintptr_t)buffers->row_token, row_token_bytes);
 	return status;
 }
 
@@ -75,7 +86,7 @@ static ufm_status combine(forward *f)
 {
 	bool residual = f->layer->config.residual != 0;
 	ufm_combine_args args = {.rows = f->ws->table,
-	                         .row_of = f->ws->row_of,
+	                         .row_of = f->row_of,
 	                         .gates = f->ws->gates,
 	                         .tokens = f->call->tokens,
 	                         .top_k = f->layer->config.top_k,
@@ -99,6 +110,12 @@ ufm_status deliver(forward *f)
 	return status == UFM_OK ? report_routing(f) : status;
 }
 
+/* The experts: on the device alone, or with the CPU. */
+static ufm_status run_experts(forward *f)
+{
+	return assisted_wanted(f) ? assisted_run(f) : launch_all(f);
+}
+
 /* From routed tokens to the row table filled; the source's begin and end enclose it. */
 static ufm_status compute(forward *f)
 {
@@ -110,12 +127,12 @@ static ufm_status compute(forward *f)
 	ufm_status status =
 		source->begin(source->self, f->layer->config.layer, buffers->demands, f->demand_count);
 	if (status == UFM_OK) {
-		f->together = f->layer->paged ? pager_copies_together(f->layer->engine) : 1;
+		f->together = source->together(source->self);
 		f->plan = schedule_layer(buffers->demands, f->demand_count, f->together);
 		status = lay_out_rows(f);
 	}
 	if (status == UFM_OK)
-		status = assisted_wanted(f) ? assisted_run(f) : launch_all(f);
+		status = run_experts(f);
 	source->end(source->self);
 	return status;
 }

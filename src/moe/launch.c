@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The experts of a call, launch by launch as scheduled, each cut into pieces that fit the workspace.
- * The demands of a launch are neighbours in the row table, so a piece is a range of it. */
+/* The experts of a call on the device: the cursor's answers performed, each launch cut into pieces that fit
+ * the workspace. The demands of a launch are neighbours in the row table, so a piece is a range of it. */
 #include <assert.h>
 
+#include "base/status.h"
 #include "moe/moe_int.h"
 
 static ufm_status flush(forward *f)
@@ -18,7 +19,7 @@ static ufm_status flush(forward *f)
 	                            .hidden = f->ws->hidden,
 	                            .y = f->ws->table + 4ull * f->piece_first * d_model};
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);
-	ufm_status status = stage_gather(f, f->ws->row_token + 4ull * f->piece_first, 0, f->piece_rows);
+	ufm_status status = stage_gather(f, f->row_token + 4ull * f->piece_first, 0, f->piece_rows);
 	if (status == UFM_OK)
 		status = f->b->experts(f->stream, &experts);
 	if (status == UFM_OK)
@@ -72,74 +73,42 @@ static ufm_status run_group(forward *f, const schedule_demand *demands, uint32_t
 	return status == UFM_OK ? source->done(source->self, layer, f->buffers->experts, n) : status;
 }
 
-launches launches_of(const forward *f)
+ufm_status launch_start(forward *f, launches *at, const launch_step *step)
 {
-	return (launches){.resident_end = f->plan.resident,
-	                  .streamed = f->plan.resident,
-	                  .streamed_end = f->demand_count};
+	const moe_source *source = &f->layer->source;
+	uint32_t got = 0;
+	ufm_status status = source->start(source->self, f->layer->config.layer,
+	                                  f->buffers->demands + step->first, step->n, &got);
+	if (status == UFM_OK)
+		launches_started(at, step, got);
+	return status;
 }
 
-bool launch_is_resident(const forward *f, const launches *at)
+ufm_status launch_run(forward *f, launches *at, const launch_step *step)
 {
-	const schedule_demand *demands = f->buffers->demands;
-	if (at->resident == at->resident_end)
-		return false;
-	return at->streamed == at->streamed_end ||
-	       demands[at->resident].launch < demands[at->streamed].launch;
+	launches_launched(at, step);
+	return run_group(f, f->buffers->demands + step->first, step->n);
 }
 
-/* All residents that start together. Those that copies wait for start one by one, so that the first copy
- * need not wait for all of them. */
-ufm_status launch_residents(forward *f, launches *at)
+ufm_status launch_stuck(const forward *f, const launches *at)
 {
-	const schedule_demand *first = f->buffers->demands + at->resident;
-	uint32_t n = 1, left = at->resident_end - at->resident;
-	bool alone = first->launch == 0 && f->plan.streamed;
-	while (!alone && n < left && first[n].launch == first->launch)
-		n++;
-	at->resident += n;
-	return run_group(f, first, n);
-}
-
-ufm_status launch_streamed(forward *f, launches *at, uint32_t started)
-{
-	const schedule_demand *first = f->buffers->demands + at->streamed;
-	uint32_t end = started < at->streamed_end ? started : at->streamed_end, n = 1;
-	while (at->streamed + n < end && first[n].launch == first->launch)
-		n++;
-	at->streamed += n;
-	return run_group(f, first, n);
-}
-
-/* The next copies begin before the launches that come first, as far as slots are free for them: a launch
- * takes the host longer than the start of a copy. Another source copies when it is asked. */
-static ufm_status start_ahead(const forward *f, const launches *at, uint32_t *started)
-{
-	*started = *started > at->streamed ? *started : at->streamed;
-	while (f->layer->paged && *started < at->streamed_end &&
-	       *started - at->streamed < SCHEDULE_STARTS_AHEAD * f->together) {
-		uint32_t left = at->streamed_end - *started, got;
-		uint32_t n = left < f->together ? left : f->together;
-		ufm_status status = pager_layer_start(f->layer->engine, f->layer->config.layer,
-		                                      f->buffers->demands + *started, n, &got);
-		*started += got;
-		if (status != UFM_OK || got < n)
-			return status;
-	}
-	return UFM_OK;
+	return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot",
+	                   f->buffers->demands[at->started].expert, f->layer->config.layer);
 }
 
 ufm_status launch_all(forward *f)
 {
-	launches at = launches_of(f);
-	uint32_t started = at.streamed;
-	ufm_status status = UFM_OK;
-	while (status == UFM_OK && (at.resident < at.resident_end || at.streamed < at.streamed_end)) {
-		status = start_ahead(f, &at, &started);
+	launches at = launches_of(f->buffers->demands, f->plan, f->together);
+	for (;;) {
+		launch_step next = launches_next(&at);
+		ufm_status status;
+		if (next.kind == LAUNCH_DONE)
+			return UFM_OK;
+		if (next.kind == LAUNCH_STUCK)
+			return launch_stuck(f, &at);
+		status =
+			next.kind == LAUNCH_START ? launch_start(f, &at, &next) : launch_run(f, &at, &next);
 		if (status != UFM_OK)
-			break;
-		status = launch_is_resident(f, &at) ? launch_residents(f, &at)
-		                                    : launch_streamed(f, &at, started);
+			return status;
 	}
-	return status;
 }

@@ -8,6 +8,7 @@
 #include "moe/source.h"
 #include "pager/host.h"
 #include "pager/pager.h"
+#include "schedule/launches.h"
 
 struct ufm_layer {
 	ufm_engine *engine;
@@ -16,7 +17,6 @@ struct ufm_layer {
 	uint32_t experts;
 	ufm_devptr router, norm; /* 0: none */
 	moe_source source;
-	bool paged; /* the source is the engine's pager */
 };
 
 /* One call on its way through a layer. */
@@ -35,6 +35,7 @@ typedef struct forward {
 	uint64_t offered;  /* the mark of tokens that are written to the CPU path's inputs; 0: none */
 	uint32_t together; /* misses that one copy brings and one launch computes */
 	schedule_plan plan;
+	ufm_devptr row_of, row_token; /* the row table, for the device */
 	/* the piece being collected: rows [piece_first, piece_first + piece_rows) of the row table */
 	uint32_t piece_first, piece_rows;
 	uint32_t entry_first, entry_next;
@@ -69,28 +70,26 @@ ufm_status route(forward *f);
 ufm_status route_on_device(forward *f, ufm_devptr ids);
 ufm_status report_routing(forward *f);
 
-/* launch.c: the experts, in pieces that fit the workspace. A cursor walks the launches by number:
- * residents are demands [resident, resident_end), misses [streamed, streamed_end). */
-typedef struct launches {
-	uint32_t resident, resident_end, streamed, streamed_end;
-} launches;
-launches launches_of(const forward *f);
-/* Whether a group of residents starts next; what starts is enqueued, and the cursor goes on. */
-bool launch_is_resident(const forward *f, const launches *at);
-ufm_status launch_residents(forward *f, launches *at);
-/* The misses of one copy, as far as they were started (before `started`); at least one. */
-ufm_status launch_streamed(forward *f, launches *at, uint32_t started);
+/* launch.c: what the cursor over the demands answers, performed: on the compute stream, and by starts of the
+ * source. */
+ufm_status launch_start(forward *f, launches *at, const launch_step *step);
+ufm_status launch_run(forward *f, launches *at,
+                      const launch_step *step);                /* residents, or misses started */
+ufm_status launch_stuck(const forward *f, const launches *at); /* the error of LAUNCH_STUCK */
+/* All of it, on the device alone. */
 ufm_status launch_all(forward *f);
 /* The expert's first row in the row table. */
 uint32_t launch_row(const forward *f, const schedule_demand *demand);
 
 /* assisted.c: misses computed by the CPU beside the copies of others */
+/* Whether calls like this one are likely to need the CPU. */
+bool assisted_is_near(const forward *f);
 /* Tells the pool that a call is coming. */
 void assisted_wake(forward *f);
 /* Writes the tokens of a small call for the CPU, before it is known which it needs. */
 ufm_status assisted_offer(forward *f);
-/* Whether this call has misses that the CPU may take. */
-bool assisted_wanted(const forward *f);
+/* Whether the CPU should have a part in this call. */
+bool assisted_wanted(forward *f);
 /* In place of launch_all. */
 ufm_status assisted_run(forward *f);
 

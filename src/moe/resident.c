@@ -8,8 +8,7 @@ static bool needs_no_host(const forward *f)
 {
 	const ufm_layer *layer = f->layer;
 	uint64_t rows = (uint64_t)f->call->tokens * layer->config.top_k;
-	return !f->call->ids && !f->call->ids_out && layer->source.self == layer->engine &&
-	       rows <= f->ws->piece_rows;
+	return !f->call->ids && !f->call->ids_out && layer->source.paged && rows <= f->ws->piece_rows;
 }
 
 static ufm_status group(forward *f, ufm_devptr blocks)
@@ -53,6 +52,7 @@ static ufm_status compute(forward *f)
 static ufm_status enqueue(forward *f, ufm_devptr blocks)
 {
 	ufm_status status = stage_in(f);
+	f->row_of = f->ws->row_of;
 	if (status == UFM_OK)
 		status = route_on_device(f, f->ws->ids);
 	if (status == UFM_OK)

@@ -59,6 +59,11 @@ static bool is_cpu(const ufm_engine *e)
 static ufm_status open_pool(ufm_engine *e, uint32_t threads)
 {
 	pager_cpu *cpu = &e->cpu;
+	for (uint32_t i = 0; i < CHOICE_TOKENS; i++)
+		cpu->near[i] = 1; /* until something is known */
+	cpu->taken = 1;
+	e->demand.choosy = true;
+	admit_open(&e->demand.admit, &cpu->learned);
 	cpu->rows_max = (uint32_t)rows_for(e);
 	cpu->share_percent = e->config.cpu_share_percent;
 	cpu->table = (float *)(void *)e->host_table.memory;
@@ -86,6 +91,7 @@ void cpu_path_close(ufm_engine *e)
 	pinned_close(e->b, &e->cpu_y);
 	pinned_close(e->b, &e->cpu_x);
 	e->cpu = (pager_cpu){0};
+	e->demand.choosy = false;
 }
 
 /* ------------------------------------------------------------------ on or off */
@@ -139,6 +145,7 @@ ufm_status cpu_path_open(ufm_engine *e)
 	snprintf(e->cpu_why, sizeof e->cpu_why, "%s", why ? why : "on");
 	if (why)
 		return UFM_OK;
+	e->cpu.chooses = !asked;
 	ufm_status status = open_pool(e, threads ? threads : 1);
 	return status == UFM_OK && !asked ? measure(e) : status;
 }

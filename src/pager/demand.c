@@ -32,6 +32,7 @@ static void begin_event(demand *d, uint32_t layer, const schedule_demand *wanted
 	d->accounted = 0;
 	for (uint32_t i = 0; i < PAGER_WATCHED; i++)
 		d->loads_of[i] = 0;
+	d->kept_before = d->loads->kept;
 	cache_event_begin(d->cache, layer, d->members, n);
 }
 
@@ -44,21 +45,48 @@ static void hold_resident(demand *d, uint32_t expert, uint32_t slot)
 	counter_add(d->counters, COUNTER_resident_uses, 1);
 }
 
-static ufm_status pin_residents(demand *d, uint32_t layer, schedule_demand *wanted, uint32_t n)
+/* A demanded expert that is in a slot. */
+static ufm_status pin_resident(demand *d, schedule_demand *wanted, uint32_t slot)
+{
+	cache_slot view;
+	cache_get_slot(d->cache, slot, &view);
+	wanted->refilled_next = view.in_ring;
+	hold_resident(d, wanted->expert, slot);
+	return loads_order(d->loads, slot, d->compute, false);
+}
+
+/* *misses: those that have no slot. One whose slot waits for its copy is no miss of the cache, but has to be
+ * brought or computed like one. */
+static ufm_status pin_residents(demand *d, uint32_t layer, schedule_demand *wanted, uint32_t n,
+                                uint32_t *misses)
 {
 	ufm_status status = UFM_OK;
+	*misses = n;
 	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
 		uint32_t slot = cache_find(d->cache, key_of(d->experts, layer, wanted[i].expert));
-		wanted[i].resident = slot != SLOT_NONE;
-		if (slot == SLOT_NONE)
-			continue;
-		cache_slot view;
-		cache_get_slot(d->cache, slot, &view);
-		wanted[i].refilled_next = view.in_ring;
-		hold_resident(d, wanted[i].expert, slot);
-		status = loads_order(d->loads, slot, d->compute, false);
+		bool late = slot != SLOT_NONE && slot_is_owed(d->slab, slot);
+		*misses -= slot != SLOT_NONE;
+		wanted[i].resident = slot != SLOT_NONE && !late;
+		wanted[i].wanted = late;
+		counter_add(d->counters, COUNTER_late_uses, late);
+		if (wanted[i].resident)
+			status = pin_resident(d, &wanted[i], slot);
 	}
 	return status;
+}
+
+/* What the link brings should be what will stay; and with the CPU path on not everything may. */
+static void judge_misses(demand *d, uint32_t layer, schedule_demand *wanted, uint32_t n,
+                         uint32_t misses)
+{
+	if (!d->choosy)
+		return;
+	cache_set_bar(d->cache, admit_call(&d->admit, misses));
+	for (uint32_t i = 0; i < n && misses <= SCHEDULE_WANTED_MAX; i++) {
+		uint32_t key = key_of(d->experts, layer, wanted[i].expert);
+		if (cache_find(d->cache, key) == SLOT_NONE)
+			wanted[i].wanted = cache_wants(d->cache, key);
+	}
 }
 
 /* When every slot is pinned, some by leases, the first launch must free one for the first miss: one
@@ -85,8 +113,10 @@ ufm_status demand_begin(demand *d, uint32_t layer, schedule_demand *wanted, uint
 	counter_add(d->counters, COUNTER_uses, n);
 	begin_event(d, layer, wanted, n);
 	ufm_status status = settled;
+	uint32_t misses = 0;
 	if (status == UFM_OK)
-		status = pin_residents(d, layer, wanted, n);
+		status = pin_residents(d, layer, wanted, n, &misses);
+	judge_misses(d, layer, wanted, n, misses);
 	free_one_early(d, wanted, n);
 	return status;
 }
@@ -102,7 +132,7 @@ static uint32_t find_missing(demand *d, uint32_t layer, const schedule_demand *w
 		if (d->held[expert] != SLOT_NONE)
 			continue;
 		uint32_t slot = cache_find(d->cache, key);
-		if (slot != SLOT_NONE) {
+		if (slot != SLOT_NONE && !slot_is_owed(d->slab, slot)) {
 			hold_resident(d, expert, slot);
 			continue;
 		}
@@ -164,6 +194,21 @@ void demand_elsewhere(demand *d, uint32_t n)
 	counter_add(d->counters, COUNTER_cpu_uses, n);
 }
 
+/* In the order of the misses, after those that were brought: as if they had been, too. What the event cannot keep
+ * in any case gets no slot for nothing. */
+ufm_status demand_admit(demand *d, uint32_t layer, const schedule_demand *computed, uint32_t n)
+{
+	ufm_status status = UFM_OK;
+	if (!cache_has_places_for(d->cache, d->member_count))
+		return UFM_OK;
+	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
+		uint32_t key = key_of(d->experts, layer, computed[i].expert);
+		if (cache_find(d->cache, key) == SLOT_NONE)
+			status = owed_admit(d->owed, key);
+	}
+	return status == UFM_EBUSY ? UFM_OK : status;
+}
+
 static void release_leftovers(demand *d)
 {
 	for (uint32_t i = 0; i < d->member_count; i++) {
@@ -177,6 +222,8 @@ static void release_leftovers(demand *d)
 void demand_end(demand *d)
 {
 	release_leftovers(d);
+	admit_kept(&d->admit, (uint32_t)(d->loads->kept - d->kept_before));
 	cache_event_end(d->cache, d->layer, d->members, d->member_count);
+	slots_publish(d->slab);
 	counter_add(d->counters, COUNTER_failed_uses, d->member_count - d->accounted);
 }

@@ -5,7 +5,9 @@
 
 #include "cache/cache.h"
 #include "pager/loads.h"
+#include "pager/owed.h"
 #include "pager/slab.h"
+#include "schedule/admit.h"
 
 #define PAGER_WATCHED 2 /* copies of a layer call that it can ask for */
 
@@ -14,6 +16,7 @@ typedef struct demand {
 	cache *cache;
 	slab *slab;
 	loads *loads;
+	owed *owed;
 	counters *counters;
 	ufm_stream *compute;
 	uint32_t experts; /* of a layer */
@@ -25,6 +28,9 @@ typedef struct demand {
 	uint64_t loads_of[PAGER_WATCHED]; /* the latest copies of the call; 0: none */
 	uint32_t next_load;
 	uint64_t accounted; /* uses of the call that got a path */
+	bool choosy;        /* the CPU path is on: admission goes by `admit` */
+	admit admit;
+	uint64_t kept_before; /* loads.kept when the call began */
 } demand;
 
 /* The part that stays the same is set. UFM_ENOMEM. */
@@ -43,6 +49,8 @@ uint32_t demand_take(demand *d, uint32_t expert);
 ufm_status demand_in_flight(const demand *d, uint32_t *copies);
 /* n uses got another path than a slot. */
 void demand_elsewhere(demand *d, uint32_t n);
+/* pager_layer_admit. */
+ufm_status demand_admit(demand *d, uint32_t layer, const schedule_demand *computed, uint32_t n);
 /* pager_layer_end. */
 void demand_end(demand *d);
 

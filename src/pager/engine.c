@@ -255,17 +255,28 @@ static ufm_status open_demand(ufm_engine *e)
 	d->cache = e->cache;
 	d->slab = &e->slab;
 	d->loads = &e->loads;
+	d->owed = &e->owed;
 	d->counters = &e->counters;
 	d->compute = e->compute;
 	d->experts = e->experts;
 	return demand_open(d);
 }
 
+static ufm_status open_owed(ufm_engine *e)
+{
+	owed *o = &e->owed;
+	o->cache = e->cache;
+	o->slab = &e->slab;
+	o->loads = &e->loads;
+	o->counters = &e->counters;
+	return owed_open(o, e->region.slots_max);
+}
+
 /* No part is used before all are open; then the CPU path measures with them. */
 static ufm_status open_parts(ufm_engine *e)
 {
 	static ufm_status (*const opens[])(ufm_engine *) = {
-		open_calls, open_cache,  open_slab,   open_demand, open_marks,     open_loads,
+		open_calls, open_cache,  open_slab,   open_demand, open_marks,     open_loads,   open_owed,
 		open_spans, record_open, open_leases, open_tables, open_residents, cpu_path_open};
 	ufm_status status = UFM_OK;
 	for (uint32_t i = 0; i < sizeof opens / sizeof *opens && status == UFM_OK; i++)
@@ -348,6 +359,7 @@ void ufm_engine_close(ufm_engine *e)
 	record_close(e);
 	marks_close(&e->marks);
 	demand_close(&e->demand);
+	owed_close(&e->owed);
 	slab_close(&e->slab);
 	cache_close(e->cache);
 	calls_close(&e->calls);

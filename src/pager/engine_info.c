@@ -129,6 +129,11 @@ ufm_math engine_math(const ufm_engine *e)
 	return e->config.math;
 }
 
+uint32_t engine_call_tokens_max(const ufm_engine *e)
+{
+	return e->config.call_tokens_max;
+}
+
 const pager_workspace *pager_get_workspace(const ufm_engine *e)
 {
 	return &e->ws;

@@ -18,6 +18,7 @@ void engine_leave(ufm_engine *e)
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n)
 {
 	lock_take(&e->lock);
+	owed_enter(&e->owed);
 	ufm_status status = settle_before(e);
 	status = demand_begin(&e->demand, layer, demands, n, status);
 	lock_drop(&e->lock);
@@ -38,34 +39,22 @@ uint32_t pager_copies_together(const ufm_engine *e)
 	return e->plan.together;
 }
 
-ufm_status pager_layer_full(uint32_t layer, uint32_t expert)
+ufm_status pager_layer_take(ufm_engine *e, uint32_t layer, const schedule_demand *wanted,
+                            ufm_devptr *block)
 {
-	return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot", expert, layer);
-}
-
-ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block)
-{
-	schedule_demand wanted = {.expert = expert};
-	uint32_t started;
-	lock_take(&e->lock);
-	ufm_status status = demand_hold(&e->demand, layer, &wanted, 1, &started);
-	uint32_t slot = e->demand.held[expert];
-	if (status == UFM_OK && started)
+	ufm_status status = UFM_OK;
+	uint32_t slot = e->demand.held[wanted->expert];
+	if (slot == SLOT_NONE)
+		return status_fail(UFM_EINVAL, "expert %u of layer %u is not pinned", wanted->expert,
+		                   layer);
+	if (!wanted->resident) {
+		lock_take(&e->lock);
 		status = loads_order(&e->loads, slot, e->compute, true);
-	lock_drop(&e->lock);
-	if (status == UFM_OK && !started)
-		return pager_layer_full(layer, expert);
+		lock_drop(&e->lock);
+	}
 	if (status == UFM_OK)
 		*block = slot_address(&e->slab, slot);
 	return status;
-}
-
-ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block)
-{
-	if (e->demand.held[expert] == SLOT_NONE)
-		return status_fail(UFM_EINVAL, "expert %u of layer %u is not pinned", expert, layer);
-	*block = slot_address(&e->slab, e->demand.held[expert]);
-	return UFM_OK;
 }
 
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n)
@@ -76,15 +65,6 @@ ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n)
 	ufm_status status = slots_used_by(&e->slab, e->compute, experts, n);
 	lock_drop(&e->lock);
 	return status;
-}
-
-uint32_t pager_free_slots(ufm_engine *e)
-{
-	cache_stats stats;
-	lock_take(&e->lock);
-	cache_get_stats(e->cache, &stats);
-	lock_drop(&e->lock);
-	return stats.free;
 }
 
 void pager_layer_on_cpu(ufm_engine *e, uint32_t n)
@@ -116,9 +96,29 @@ uint64_t pager_copy_ns(ufm_engine *e)
 	return copy_ns;
 }
 
+uint64_t pager_link_busy_ns(ufm_engine *e)
+{
+	lock_take(&e->lock);
+	uint64_t busy_ns = loads_busy_ns(&e->loads);
+	lock_drop(&e->lock);
+	return busy_ns;
+}
+
+ufm_status pager_layer_admit(ufm_engine *e, uint32_t layer, const schedule_demand *computed,
+                             uint32_t n)
+{
+	lock_take(&e->lock);
+	ufm_status status = demand_admit(&e->demand, layer, computed, n);
+	lock_drop(&e->lock);
+	return status;
+}
+
+/* A copy for later that can't be started makes its expert a miss again, and fails no call. */
 void pager_layer_end(ufm_engine *e)
 {
 	lock_take(&e->lock);
 	demand_end(&e->demand);
+	(void)owed_step(&e->owed, e->plan.together);
+	owed_leave(&e->owed);
 	lock_drop(&e->lock);
 }

@@ -82,7 +82,10 @@ static bool enough_slots(const leases *l, uint32_t layer, uint32_t n)
 static void pin_hits(leases *l, uint32_t layer, ufm_lease *lease, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		lease->slots[i] = cache_find(l->cache, key_of(l->experts, layer, l->members[i].expert));
+		uint32_t slot = cache_find(l->cache, key_of(l->experts, layer, l->members[i].expert));
+		bool late = slot != SLOT_NONE && l->slab->uses[slot].owed;
+		lease->slots[i] = late ? SLOT_NONE : slot;
+		counter_add(l->counters, COUNTER_late_uses, late);
 		if (lease->slots[i] == SLOT_NONE)
 			continue;
 		cache_pin(l->cache, lease->slots[i]);
@@ -191,20 +194,27 @@ ufm_status leases_release(leases *l, ufm_lease *lease, ufm_stream *stream)
 	return status;
 }
 
+static ufm_status count_hint(leases *l, ufm_status status)
+{
+	if (status == UFM_OK)
+		counter_add(l->counters, COUNTER_prefetch_loads, 1);
+	return status;
+}
+
 static ufm_status prefetch_one(leases *l, uint32_t key)
 {
 	cache_placement place;
-	if (cache_find(l->cache, key) != SLOT_NONE)
+	uint32_t slot = cache_find(l->cache, key);
+	if (slot != SLOT_NONE && !l->slab->uses[slot].owed)
 		return UFM_OK;
+	if (slot != SLOT_NONE)
+		return count_hint(l, loads_fill(l->loads, &slot, 1));
 	if (cache_place_free(l->cache, key, &place) != UFM_OK) {
 		counter_add(l->counters, COUNTER_prefetch_dropped, 1);
 		return UFM_OK;
 	}
 	slots_publish(l->slab);
-	ufm_status status = loads_start(l->loads, key, &place);
-	if (status == UFM_OK)
-		counter_add(l->counters, COUNTER_prefetch_loads, 1);
-	return status;
+	return count_hint(l, loads_start(l->loads, key, &place));
 }
 
 ufm_status leases_hint(leases *l, uint32_t layer, uint32_t expert)

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 
 static load *load_at(loads *l, uint64_t number)
@@ -203,6 +204,18 @@ static ufm_status take_slot(loads *l, uint32_t key, const cache_placement *place
 	return table_forget(l->tables, place->evicted_key);
 }
 
+uint64_t loads_busy_ns(loads *l)
+{
+	uint64_t now_ns = clock_now_ns();
+	return l->oldest < l->next && l->busy_until_ns > now_ns ? l->busy_until_ns - now_ns : 0;
+}
+
+static void expect_end(loads *l, uint32_t experts)
+{
+	uint64_t begin_ns = clock_now_ns() + loads_busy_ns(l);
+	l->busy_until_ns = begin_ns + experts * l->copy_ns;
+}
+
 static ufm_status start(loads *l, const placed *p)
 {
 	load *r;
@@ -217,6 +230,7 @@ static ufm_status start(loads *l, const placed *p)
 	if (status != UFM_OK)
 		return status;
 	l->next++;
+	expect_end(l, p->count);
 	for (uint32_t i = 0; i < p->count; i++)
 		l->slab->uses[p->items[i].slot] = (slot_use){.load = r->number};
 	counter_add(l->counters, COUNTER_copies, 1);
@@ -228,8 +242,10 @@ static ufm_status start(loads *l, const placed *p)
 /* The slots, which nobody may have pinned, are free again. */
 static ufm_status give_back(loads *l, ufm_status status, const placed *p)
 {
-	for (uint32_t i = 0; i < p->count; i++)
+	for (uint32_t i = 0; i < p->count; i++) {
 		cache_load_failed(l->cache, p->items[i].slot, p->items[i].generation);
+		l->slab->uses[p->items[i].slot].owed = false;
+	}
 	slots_publish(l->slab);
 	return status_prefix(status, "copying expert %u of layer %u%s to the device",
 	                     p->items[0].key % l->experts, p->items[0].key / l->experts,
@@ -245,21 +261,65 @@ ufm_status loads_start(loads *l, uint32_t key, const cache_placement *place)
 	return status == UFM_OK ? UFM_OK : give_back(l, status, &p);
 }
 
+/* A slot that was given before, whose tenant waits for its copy. */
+static void take_tenant(const loads *l, uint32_t slot, placed *p)
+{
+	cache_slot view;
+	cache_get_slot(l->cache, slot, &view);
+	assert(l->slab->uses[slot].owed);
+	p->items[p->count++] =
+		(load_item){.slot = slot, .generation = view.generation, .key = view.key};
+}
+
+ufm_status loads_fill(loads *l, const uint32_t *slots, uint32_t n)
+{
+	placed p = {0};
+	for (uint32_t i = 0; i < n; i++)
+		take_tenant(l, slots[i], &p);
+	ufm_status status = start(l, &p);
+	return status == UFM_OK ? UFM_OK : give_back(l, status, &p);
+}
+
+ufm_status loads_label(loads *l, uint32_t key, cache_placement *place)
+{
+	placed p = {0};
+	ufm_status status = cache_place(l->cache, key, place);
+	if (status != UFM_OK)
+		return status;
+	assert(place->slot != SLOT_NONE);
+	l->kept += place->kept;
+	status = take_slot(l, key, place, &p);
+	counter_add(l->counters, COUNTER_evictions, p.evictions);
+	return status == UFM_OK ? UFM_OK : give_back(l, status, &p);
+}
+
+static ufm_status place_one(loads *l, uint32_t key, placed *p, uint32_t *bypasses)
+{
+	cache_placement place;
+	uint32_t slot = cache_find(l->cache, key);
+	if (slot != SLOT_NONE) {
+		take_tenant(l, slot, p);
+		cache_pin(l->cache, slot);
+		return UFM_OK;
+	}
+	ufm_status status = cache_place(l->cache, key, &place);
+	if (status != UFM_OK)
+		return status;
+	assert(place.slot != SLOT_NONE);
+	l->kept += place.kept;
+	*bypasses += !place.kept;
+	cache_pin(l->cache, place.slot);
+	return take_slot(l, key, &place, p);
+}
+
 /* Each is pinned at once, so that the next one is placed elsewhere. */
 static ufm_status place_all(loads *l, const uint32_t *keys, uint32_t n, placed *p,
                             uint32_t *bypasses)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		cache_placement place;
-		ufm_status status = cache_place(l->cache, keys[i], &place);
+		ufm_status status = place_one(l, keys[i], p, bypasses);
 		if (status == UFM_EBUSY && i)
 			return UFM_OK;
-		if (status != UFM_OK)
-			return status;
-		assert(place.slot != SLOT_NONE);
-		*bypasses += !place.kept;
-		cache_pin(l->cache, place.slot);
-		status = take_slot(l, keys[i], &place, p);
 		if (status != UFM_OK)
 			return status;
 	}

@@ -43,8 +43,10 @@ typedef struct loads {
 	uint64_t expert_bytes;
 	/* guarded by the engine's lock: */
 	load ring[PAGER_LOADS];
-	uint64_t next, oldest; /* numbers, from 1 */
-	uint64_t copy_ns;      /* of one expert, lately */
+	uint64_t next, oldest;  /* numbers, from 1 */
+	uint64_t copy_ns;       /* of one expert, lately */
+	uint64_t busy_until_ns; /* when the copies in flight should have ended */
+	uint64_t kept;          /* placements in a slot to stay in, so far */
 } loads;
 
 /* The part that stays the same is set. */
@@ -62,7 +64,14 @@ ufm_status loads_has_ended(loads *l, uint64_t number, bool *out);
 ufm_status loads_copy(const loads *l, const ufm_devptr *to, const ufm_devptr *from, uint32_t n);
 /* Enqueues the copy of `key` into the slot of a placement. On failure the slot is free again. */
 ufm_status loads_start(loads *l, uint32_t key, const cache_placement *place);
-/* Gives up to n keys (n <= PAGER_TOGETHER) a slot each, pins the slots and starts one copy into all of them.
+/* Starts one copy into n slots (n <= PAGER_TOGETHER) whose tenants wait for theirs. On failure these slots are
+ * free again. */
+ufm_status loads_fill(loads *l, const uint32_t *slots, uint32_t n);
+/* Gives a key a slot as if a copy followed. UFM_EBUSY. */
+ufm_status loads_label(loads *l, uint32_t key, cache_placement *place);
+/* Until the copies in flight should have ended; 0: none is. */
+uint64_t loads_busy_ns(loads *l);
+/* Gives up to n keys (n <= PAGER_TOGETHER) a slot each, or takes that in which a key waits for its copy, pins the slots and starts one copy into all of them.
  * *count: how many got one, in order: fewer than n when then every slot is pinned. UFM_EBUSY: none did. */
 ufm_status loads_place(loads *l, const uint32_t *keys, uint32_t n, uint32_t *slots,
                        uint32_t *count);

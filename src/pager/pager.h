@@ -8,7 +8,9 @@
 #include <ufm/backend.h>
 
 #include "assist/assist.h"
+#include "assist/choice.h"
 #include "assist/cost.h"
+#include "schedule/admit.h"
 #include "schedule/schedule.h"
 #include "telemetry/counters.h"
 #include "telemetry/timeline.h"
@@ -18,6 +20,7 @@ const ufm_backend *engine_backend(const ufm_engine *e);
 ufm_stream *engine_stream(const ufm_engine *e); /* the engine's own compute stream */
 counters *engine_counters(ufm_engine *e);
 ufm_math engine_math(const ufm_engine *e);
+uint32_t engine_call_tokens_max(const ufm_engine *e);
 
 /* The ids [tokens, top_k] that a layer's call has computed, for ufm_engine_write_routing; does nothing when
  * routing is not recorded. Calls of one layer in their order. */
@@ -63,7 +66,12 @@ typedef struct pager_call {
 	uint32_t *counts;         /* [experts] */
 	uint32_t *experts;        /* [experts] */
 	uint64_t mark;            /* the work that may still read these buffers */
-	ufm_devptr ids_view;      /* the device's address of ids */
+	/* the device's addresses of ids, row_of and row_token */
+	ufm_devptr ids_view, row_of_view, row_token_view;
+	/* from when its misses were known to its end, for pager_choose_cpu: */
+	ufm_event *timed_begin, *timed_end;
+	choice_key size;
+	bool timed, with_cpu;
 	/* guarded by the engine's lock: */
 	uint32_t layer, top_k;
 	uint64_t unread; /* ids that the device wrote and nobody has counted yet */
@@ -101,20 +109,21 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
  * start: gives streamed experts (n <= pager_copies_together) a slot each and enqueues one copy of them behind
  * the slots' last use. *started: how many of them, in order, are in a slot or on their way; fewer than n when
  * every slot is pinned, some perhaps by experts of this call that were not used yet.
- * full: UFM_EBUSY with the line, for when no launch will free one.
- * load: starts it if that was not done, and orders the compute stream after the copy.
- * address: where an expert lies, once it is pinned or loaded.
+ * take: where an expert that is pinned or was started lies; orders the compute stream after its copy.
  * used: the work on the compute stream so far is the last use of these experts: unpins them. The
  * array is overwritten.
- * end: releases whatever is still pinned (after a failure) and ends the event.
+ * admit: these were computed by the CPU; what the policy keeps of them gets a slot, and a copy when the link
+ * has time. After all that was started.
+ * end: releases whatever is still pinned (after a failure) and ends the event; the link gets what it owes.
  */
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
 ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, const schedule_demand *demands,
                              uint32_t n, uint32_t *started);
-ufm_status pager_layer_full(uint32_t layer, uint32_t expert);
-ufm_status pager_layer_load(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
-ufm_status pager_layer_address(ufm_engine *e, uint32_t layer, uint32_t expert, ufm_devptr *block);
+ufm_status pager_layer_take(ufm_engine *e, uint32_t layer, const schedule_demand *demand,
+                            ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
+ufm_status pager_layer_admit(ufm_engine *e, uint32_t layer, const schedule_demand *computed,
+                             uint32_t n);
 void pager_layer_end(ufm_engine *e);
 
 #define PAGER_OFFERED 16u /* tokens */
@@ -135,12 +144,30 @@ typedef struct pager_cpu {
 	 * normed inputs, outputs. Where the row table lies in host memory, outputs go there and y is NULL. */
 	float *x, *y;
 	ufm_devptr x_view, y_view;
-	float *table; /* NULL: the row table lies on the device */
-	bool worked;  /* the last call gave it something to do */
+	float *table;      /* NULL: the row table lies on the device */
+	uint64_t start_ns; /* from giving it the first expert of a call until it begins */
+	/* Lately, by the tokens of a call (choice_key): the part of calls that had it compute. */
+	float near[CHOICE_TOKENS];
+	/* auto: it learns for which calls the CPU pays. Guarded by the engine's lock. */
+	bool chooses;
+	choice choice;
+	/* What admission goes by is learned, and looked at again now and then: */
+	admit_terms learned;
+	bool pinned;           /* no longer */
+	uint64_t called_ns;    /* when the last call knew its misses */
+	uint32_t missed;       /* that it had */
+	uint32_t calls;        /* since the terms were looked at */
+	float taken;           /* lately, the part of calls with misses that used the CPU */
+	uint64_t term_changes; /* of the terms of admission */
 } pager_cpu;
 pager_cpu *pager_get_cpu(ufm_engine *e);
-/* Slots that hold nothing. */
-uint32_t pager_free_slots(ufm_engine *e);
+/* Whether calls of so many tokens are likely to have the CPU compute something. */
+bool pager_cpu_is_near(const pager_cpu *cpu, uint32_t tokens);
+/* Whether this call should use the CPU. Once a call of the pager's own, when its misses are known; by auto
+ * it is then timed until pager_call_end. */
+bool pager_choose_cpu(ufm_engine *e, pager_call *call, uint32_t tokens, uint32_t misses);
+/* For tests: admission goes by these terms from now on, whatever is measured. */
+void pager_pin_admission(ufm_engine *e, const admit_terms *terms);
 /* Misses of this call that the CPU has been given. */
 void pager_layer_on_cpu(ufm_engine *e, uint32_t n);
 /* Where an expert lies in host memory. */
@@ -152,6 +179,8 @@ ufm_status pager_copies_in_flight(ufm_engine *e, uint32_t *copies);
 #define PAGER_TOGETHER 16u /* experts that one copy may bring */
 /* Experts that one copy should bring, so that small blocks fill the link: 1 … PAGER_TOGETHER. */
 uint32_t pager_copies_together(const ufm_engine *e);
+/* Until all copies in flight should have ended, those of others included; 0: none is. */
+uint64_t pager_link_busy_ns(ufm_engine *e);
 /* The mean time of one expert in such copies lately; 0: none has ended yet. */
 uint64_t pager_copy_ns(ufm_engine *e);
 

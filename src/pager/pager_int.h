@@ -10,9 +10,11 @@
  *   probe                                   link and CPU, measured
  *   view turns layer lease record           the interface: these take the engine's locks
  *     engine_info streams
+ *   choose                                  whether the CPU has a part in a call
  *   settle                                  what has ended, and who hears of it
  *   pager_int.h                             the engine
  *   residents leases demand                 resident calls; leases and hints; a layer call's experts
+ *   owed                                    copies that wait until the link has time
  *   loads                                   copies
  *   slab tables spans calls                 slots; tables of resident layers; the timeline; calls' buffers
  *   marks host budget                       points in streams; the host tier; the division of memory
@@ -33,6 +35,7 @@
 #include "pager/leases.h"
 #include "pager/loads.h"
 #include "pager/marks.h"
+#include "pager/owed.h"
 #include "pager/pager.h"
 #include "pager/pinned.h"
 #include "pager/residents.h"
@@ -92,6 +95,7 @@ struct ufm_engine {
 	spans spans; /* has a lock of its own */
 	calls calls;
 	loads loads;
+	owed owed;
 	residents residents;
 	leases leases;
 	demand demand;
@@ -108,6 +112,12 @@ budget_terms engine_terms(const ufm_engine *e);
 ufm_status cpu_path_open(ufm_engine *e);
 void cpu_path_close(ufm_engine *e);
 ufm_status cpu_path_check(const ufm_engine_config *c);
+
+/* choose.c */
+/* A call that was chosen for has been enqueued; and has ended, so that its time can be learned from. The layer lock
+ * is held. */
+void choose_end(ufm_engine *e, pager_call *call);
+void choose_learn(ufm_engine *e, pager_call *call);
 
 /* record.c */
 ufm_status record_check(const ufm_engine_config *c);

@@ -23,7 +23,8 @@ void residents_close(residents *r)
 static bool wholly_resident(const residents *r, uint32_t layer)
 {
 	for (uint32_t i = 0; i < r->experts; i++) {
-		if (cache_find(r->cache, key_of(r->experts, layer, i)) == SLOT_NONE)
+		uint32_t slot = cache_find(r->cache, key_of(r->experts, layer, i));
+		if (slot == SLOT_NONE || r->slab->uses[slot].owed)
 			return false;
 	}
 	return true;

@@ -143,7 +143,9 @@ static ufm_status shrink(ufm_engine *e, const budget *next)
 	if (!moves)
 		return UFM_ENOMEM;
 	cache_resized done;
-	ufm_status status = loads_drain(&e->loads);
+	ufm_status status = owed_start_all(&e->owed);
+	if (status == UFM_OK)
+		status = loads_drain(&e->loads);
 	if (status == UFM_OK)
 		status = tables_forget_all(&e->tables);
 	if (status == UFM_OK)
@@ -164,6 +166,8 @@ ufm_status ufm_engine_resize(ufm_engine *e, uint64_t vram_target_bytes)
 	ufm_status status = plan_resize(e, vram_target_bytes, &next);
 	if (status == UFM_OK)
 		status = next.slots < e->plan.slots ? shrink(e, &next) : grow(e, &next);
+	if (status == UFM_OK)
+		choice_forget(&e->cpu.choice);
 	lock_drop(&e->lock);
 	engine_leave(e);
 	return status;

@@ -12,6 +12,7 @@ typedef struct slot_use {
 	uint64_t mark; /* last use; 0: none pending */
 	ufm_stream *stream;
 	uint64_t load; /* number of the copy that may not have arrived; 0: it has */
+	bool owed;     /* the tenant's copy was not started yet (owed.h) */
 } slot_use;
 
 typedef struct slab {

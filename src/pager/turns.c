@@ -9,6 +9,7 @@ ufm_status pager_call_next(ufm_engine *e, pager_call **out)
 	ufm_status status = pager_wait_mark(e, call->mark, UFM_WAIT_FOREVER);
 	if (status != UFM_OK)
 		return status;
+	choose_learn(e, call);
 	c->next = (c->next + 1) % PAGER_CALLS;
 	*out = call;
 	return UFM_OK;
@@ -28,6 +29,7 @@ ufm_status pager_call_end(ufm_engine *e, pager_call *call)
 	ufm_status status = mark_record(&e->marks, e->compute, &call->mark);
 	if (status == UFM_OK)
 		workspace_used(&e->calls, e->compute, call->mark);
+	choose_end(e, call);
 	lock_drop(&e->lock);
 	return status;
 }

@@ -38,6 +38,7 @@ typedef struct cycle {
 	float *wait;       /* [layers]; events until the next one */
 	uint64_t now;      /* events so far */
 	uint32_t pending;  /* layer whose chances are to be updated; UFM_KEY_NONE: none */
+	float bar;         /* of a newcomer's worth that its victim must stay below */
 } cycle;
 
 static void cycle_destroy(void *state)
@@ -97,6 +98,7 @@ static ufm_status cycle_create(const ufm_policy_config *config, void **state)
 		c->wait[layer] = wait_of(c, &c->visits[layer]);
 	}
 	c->pending = UFM_KEY_NONE;
+	c->bar = 1;
 	*state = c;
 	return UFM_OK;
 }
@@ -182,10 +184,9 @@ static uint32_t cycle_victim(void *state, uint32_t newcomer, const uint8_t *lock
 	uint32_t victim = UFM_KEY_NONE;
 	float worth = INFINITY;
 
-	(void)lingering;
 	update(c);
 	if (newcomer != UFM_KEY_NONE)
-		worth = worth_of(c, newcomer) * (1.0f - TOLERANCE);
+		worth = worth_of(c, newcomer) * (1.0f - TOLERANCE) * (lingering ? 1 : c->bar);
 	for (uint32_t layer = 0; layer < c->tree.layers; layer++) {
 		float below = worth * c->wait[layer];
 		uint32_t least;
@@ -199,6 +200,13 @@ static uint32_t cycle_victim(void *state, uint32_t newcomer, const uint8_t *lock
 		worth = below / c->wait[layer];
 	}
 	return victim;
+}
+
+static void cycle_set_bar(void *state, float bar)
+{
+	cycle *c = state;
+
+	c->bar = bar;
 }
 
 const ufm_policy policy_cycle = {
@@ -215,4 +223,5 @@ const ufm_policy policy_cycle = {
 	.insert = cycle_insert,
 	.remove = cycle_remove,
 	.victim = cycle_victim,
+	.set_bar = cycle_set_bar,
 };

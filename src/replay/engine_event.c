@@ -5,9 +5,10 @@
 
 typedef struct layer_run {
 	cache *c;
-	uint32_t first, together;
+	uint32_t first;
+	const event_engine *engine;
 	schedule_demand *demands;
-	uint32_t n;
+	uint32_t n, kept;
 	uint32_t *slots; /* [experts] */
 } layer_run;
 
@@ -51,119 +52,118 @@ static void free_one_early(layer_run *r)
 	}
 }
 
-static ufm_status load(layer_run *r, uint32_t expert)
+/* An engine whose CPU path is on is choosy, and has the link bring what will stay. */
+static void judge_misses(layer_run *r, uint32_t hits)
 {
-	cache_placement place;
-	ufm_status status = cache_place(r->c, r->first + expert, &place);
+	if (!r->engine->admit)
+		return;
+	cache_set_bar(r->c, admit_call(r->engine->admit, r->n - hits));
+	for (uint32_t i = 0; i < r->n && r->n - hits <= SCHEDULE_WANTED_MAX; i++) {
+		if (!r->demands[i].resident)
+			r->demands[i].wanted = cache_wants(r->c, r->first + r->demands[i].expert);
+	}
+}
+
+/* ------------------------------------------------------------------ steps of the cursor */
+
+static ufm_status place(layer_run *r, uint32_t expert, uint32_t *slot)
+{
+	cache_placement placed;
+	ufm_status status = cache_place(r->c, r->first + expert, &placed);
 
 	if (status != UFM_OK)
 		return status;
-	hold(r, expert, place.slot);
-	cache_loaded(r->c, place.slot, place.generation);
+	cache_loaded(r->c, placed.slot, placed.generation);
+	r->kept += placed.kept;
+	*slot = placed.slot;
 	return UFM_OK;
 }
 
-/* Copies before the launches that come first, as far as slots are free for them. */
-static void start_ahead(layer_run *r, uint32_t streamed, uint32_t *started)
+static uint32_t start(layer_run *r, const launch_step *step)
 {
-	*started = *started > streamed ? *started : streamed;
-	while (*started < r->n && *started - streamed < SCHEDULE_STARTS_AHEAD * r->together) {
-		uint32_t left = r->n - *started, wanted = left < r->together ? left : r->together;
-		uint32_t got = 0;
+	uint32_t slot = SLOT_NONE;
 
-		while (got < wanted && load(r, r->demands[*started + got].expert) == UFM_OK)
-			got++;
-		*started += got;
-		if (got < wanted)
-			return;
+	for (uint32_t i = 0; i < step->n; i++) {
+		uint32_t expert = r->demands[step->first + i].expert;
+
+		if (place(r, expert, &slot) != UFM_OK)
+			return i;
+		hold(r, expert, slot);
 	}
+	return step->n;
 }
 
-static void launch(layer_run *r, uint32_t at, uint32_t n)
+static void launch(layer_run *r, const launch_step *step)
 {
-	for (uint32_t i = at; i < at + n; i++)
+	for (uint32_t i = step->first; i < step->first + step->n; i++)
 		cache_unpin(r->c, r->slots[r->demands[i].expert]);
 }
 
-static bool resident_comes_first(const layer_run *r, uint32_t resident, uint32_t resident_end,
-                                 uint32_t streamed)
+static ufm_status run(layer_run *r, launches *at)
 {
-	if (resident == resident_end)
-		return false;
-	return streamed == r->n || r->demands[resident].launch < r->demands[streamed].launch;
-}
+	for (;;) {
+		launch_step next = launches_next(at);
 
-/* Those of one number start together, those of number 0 one by one while copies wait for them. */
-static uint32_t launch_residents(layer_run *r, uint32_t at, uint32_t end)
-{
-	uint32_t n = 1;
-	bool alone = r->demands[at].launch == 0 && end < r->n;
-
-	while (!alone && at + n < end && r->demands[at + n].launch == r->demands[at].launch)
-		n++;
-	launch(r, at, n);
-	return at + n;
-}
-
-static ufm_status launch_streamed(layer_run *r, uint32_t *at, uint32_t *started)
-{
-	uint32_t n = 1;
-
-	if (*started == *at) {
-		ufm_status status = load(r, r->demands[*at].expert);
-
-		if (status != UFM_OK)
-			return status;
-		(*started)++;
+		if (next.kind == LAUNCH_DONE)
+			return UFM_OK;
+		if (next.kind == LAUNCH_STUCK)
+			return status_fail(UFM_EBUSY, "all slots are pinned");
+		if (next.kind == LAUNCH_START) {
+			launches_started(at, &next, start(r, &next));
+		} else {
+			launch(r, &next);
+			launches_launched(at, &next);
+		}
 	}
-	while (*at + n < *started && r->demands[*at + n].launch == r->demands[*at].launch)
-		n++;
-	launch(r, *at, n);
-	*at += n;
-	return UFM_OK;
 }
 
-static ufm_status launch_all(layer_run *r, uint32_t resident_end)
+/* ------------------------------------------------------------------ the CPU's share */
+
+static void give_cpu(layer_run *r, uint32_t hits, launches *at)
 {
-	uint32_t resident = 0, streamed = resident_end, started = resident_end;
+	const event_cpu *cpu = r->engine->cpu;
+	uint32_t share = cpu ? cpu->share(cpu->ctx, r->demands + hits, r->n - hits) : 0;
+
+	while (launches_taken(at) < share)
+		launches_take(at);
+}
+
+static ufm_status admit_computed(layer_run *r, const launches *at)
+{
 	ufm_status status = UFM_OK;
+	uint32_t slot;
 
-	while (status == UFM_OK && (resident < resident_end || streamed < r->n)) {
-		start_ahead(r, streamed, &started);
-		if (resident_comes_first(r, resident, resident_end, streamed))
-			resident = launch_residents(r, resident, resident_end);
-		else
-			status = launch_streamed(r, &streamed, &started);
-	}
+	for (uint32_t i = at->streamed_end; i < r->n && status == UFM_OK; i++)
+		status = place(r, r->demands[i].expert, &slot);
 	return status;
 }
 
-static uint32_t cpu_share(const layer_run *r, uint32_t hits, const event_cpu *cpu)
-{
-	cache_stats stats;
-
-	cache_get_stats(r->c, &stats);
-	return cpu->share(cpu->ctx, r->demands + hits, r->n - hits, stats.free);
-}
-
-ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, uint32_t together,
-                               const cache_member *members, uint32_t n, const event_cpu *cpu,
-                               event_scratch *scratch, uint32_t *hits)
+ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, const event_engine *engine,
+                               const cache_member *members, uint32_t n, event_scratch *scratch,
+                               uint32_t *hits)
 {
 	layer_run r = {.c = c,
 	               .first = first,
-	               .together = together,
+	               .engine = engine,
 	               .demands = scratch->demands,
 	               .n = n,
 	               .slots = scratch->slots};
+	schedule_plan plan;
+	launches at;
 	ufm_status status;
 
 	cache_event_begin(c, layer, members, n);
 	*hits = find_residents(&r, members);
+	judge_misses(&r, *hits);
 	free_one_early(&r);
-	schedule_layer(r.demands, n, together);
-	r.n -= cpu ? cpu_share(&r, *hits, cpu) : 0;
-	status = launch_all(&r, *hits);
+	plan = schedule_layer(r.demands, n, engine->together);
+	at = launches_of(r.demands, plan, engine->together);
+	give_cpu(&r, *hits, &at);
+	status = run(&r, &at);
+	if (status == UFM_OK && cache_has_places_for(c, n))
+		status = admit_computed(&r, &at);
+	if (engine->admit)
+		admit_kept(engine->admit, r.kept);
 	cache_event_end(c, layer, members, n);
 	return status;
 }

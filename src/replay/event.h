@@ -4,7 +4,8 @@
 #define UFM_REPLAY_EVENT_H
 
 #include "cache/cache.h"
-#include "schedule/schedule.h"
+#include "schedule/admit.h"
+#include "schedule/launches.h"
 
 typedef struct event_scratch {
 	uint32_t *missing;        /* [members_max] */
@@ -20,19 +21,26 @@ void event_scratch_close(event_scratch *s); /* a zeroed one is allowed */
 uint32_t event_run(cache *c, uint32_t layer, uint32_t first, const cache_member *members,
                    uint32_t n, event_scratch *scratch);
 
-/* How many of n misses, in the order of schedule_layer, the CPU computes: the last ones, which then get no
- * slot. `free`: slots that hold nothing. */
+/* How many of n misses, in the order of schedule_layer, the CPU computes: the last ones. */
 typedef struct event_cpu {
-	uint32_t (*share)(void *ctx, const schedule_demand *misses, uint32_t n, uint32_t free);
+	uint32_t (*share)(void *ctx, const schedule_demand *misses, uint32_t n);
 	void *ctx;
 } event_cpu;
 
-/* The same as an engine does it (moe/launch.c, pager/layer.c): residents are pinned until they were launched,
- * copies of `together` misses are started up to two ahead of the launch that reads them, in the order of
- * schedule_layer. cpu NULL: its CPU path is off. UFM_EBUSY cannot happen with a ring of two and more. On return
- * scratch->demands holds the members in the order of schedule_layer. */
-ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, uint32_t together,
-                               const cache_member *members, uint32_t n, const event_cpu *cpu,
-                               event_scratch *scratch, uint32_t *hits);
+/* How an engine runs its layer calls. */
+typedef struct event_engine {
+	uint32_t together;    /* misses of a copy */
+	admit *admit;         /* its CPU path is on; NULL: off */
+	const event_cpu *cpu; /* NULL: nobody asks who computes what */
+} event_engine;
+
+/* The same as an engine does it (moe/drive.c, pager/layer.c), by the same cursor (schedule/launches.h):
+ * residents are pinned until they were launched, misses are placed in the order of schedule_layer. What the CPU
+ * computes is placed like all other misses, after them, but where the event demands more than there are places.
+ * UFM_EBUSY cannot happen with a ring of two and more. On return scratch->demands holds the members in the order
+ * of schedule_layer. */
+ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, const event_engine *engine,
+                               const cache_member *members, uint32_t n, event_scratch *scratch,
+                               uint32_t *hits);
 
 #endif

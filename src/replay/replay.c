@@ -19,6 +19,7 @@ typedef struct replay {
 	cache **caches; /* [cache_count]: one a layer, or one */
 	uint32_t cache_count;
 	uint32_t ring, together;
+	admit admit;   /* with terms: as an engine whose CPU path is on */
 	uint64_t read; /* members of the future that were passed */
 	replay_count *layers;
 } replay;
@@ -104,9 +105,11 @@ static ufm_status run_event(replay *r, uint32_t layer, uint32_t n, bool counted,
 	                           .members = r->lanes.members,
 	                           .count = n,
 	                           .counted = counted});
-	if (r->ring)
-		return event_run_as_engine(c, at, first, r->together, r->lanes.members, n, NULL,
-		                           &r->scratch, hits);
+	if (r->ring) {
+		event_engine engine = {.together = r->together,
+		                       .admit = r->admit.terms.copy_ns ? &r->admit : NULL};
+		return event_run_as_engine(c, at, first, &engine, r->lanes.members, n, &r->scratch, hits);
+	}
 	*hits = event_run(c, at, first, r->lanes.members, n, &r->scratch);
 	return UFM_OK;
 }
@@ -185,6 +188,7 @@ static ufm_status open_parts(replay *r, const replay_config *c)
 
 	r->config = c;
 	r->together = c->together ? c->together : 1;
+	admit_open(&r->admit, &c->admit);
 	r->cache_count = by_layer(c) ? t->layers : 1;
 	r->layers = alloc_zeroed(t->layers, sizeof *r->layers);
 	r->caches = alloc_zeroed(r->cache_count, sizeof(cache *));

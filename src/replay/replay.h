@@ -14,6 +14,7 @@
 #include <ufm/policy.h>
 
 #include "cache/cache.h"
+#include "schedule/admit.h"
 #include "trace/trace.h"
 
 struct future;
@@ -47,6 +48,9 @@ typedef struct replay_config {
 	/* Of these; 0: none, as research does. With a ring misses come in the engine's order, copied
 	 * `together` at a time (0: 1). What holds everything has no ring. */
 	uint32_t ring, together;
+	/* With a ring: what an engine's CPU path admits, by the times that its engine was opened with. Zeros:
+	 * the path is off. */
+	admit_terms admit;
 	/* Sequences stepped together, >= 1. A lane whose sequence ends takes the next one. A single sequence is
 	 * cut into as many equal runs; of several there must be as many. */
 	uint32_t batch;

@@ -6,17 +6,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What engine, replay and plan must agree on. Copies that are started before the launch that reads the first. */
-#define SCHEDULE_STARTS_AHEAD 2u
-/* Copies in the time of which the CPU must have computed an expert. The CPU and the copies share the host's
- * memory: a copy beside the CPU takes up to a tenth longer, which the CPU must win back at least. */
-#define SCHEDULE_COPIES_WORTH 8u
+/* Misses of a call whose `wanted` is set: a larger one has enough misses of each weight for either path. */
+#define SCHEDULE_WANTED_MAX 16u
 
 typedef struct schedule_demand {
 	uint32_t expert;
 	uint32_t tokens; /* >= 1 */
 	bool resident;
 	bool refilled_next; /* resident in a slot that a coming copy will overwrite */
+	bool wanted;        /* not resident, and the policy would keep it */
 	uint32_t launch;    /* set by schedule_layer: those with one number start together */
 } schedule_demand;
 
@@ -28,8 +26,9 @@ typedef struct schedule_plan {
  * Puts the n demands into the order of the row table, in place, and numbers their launches.
  *
  * Order: residents, those whose slot is refilled next before the others, each by ascending id; then
- * misses, most tokens first, ties by ascending id. So whatever the CPU computes, from the light end of
- * the misses, is the end of the row table.
+ * misses, most tokens first, of equal ones those that the policy wants before the others, then by ascending
+ * id. So what the CPU computes, from the light end of the misses, is the end of the row table, and the link
+ * brings what will stay.
  *
  * Launches are started by ascending number, and the demands of one number are neighbours in the order.
  * Without misses all are one. With misses
@@ -60,19 +59,5 @@ uint32_t schedule_demands(const int32_t *ids, uint64_t count, uint32_t experts, 
 uint32_t schedule_rows(const int32_t *ids, uint32_t tokens, uint32_t top_k, uint32_t experts,
                        const schedule_demand *demands, uint32_t n, uint32_t *first_row,
                        uint32_t *row_of, uint32_t *row_token);
-
-/* What link and CPU have before them, and what more would cost. */
-typedef struct schedule_rates {
-	uint64_t link_ns;      /* one more copy */
-	uint64_t link_busy_ns; /* until the copies in flight have ended */
-	uint64_t cpu_busy_ns;  /* until the CPU has done what it was given */
-	uint32_t link_only;    /* misses, the heaviest, that only the link can take */
-} schedule_rates;
-
-/* Of n misses that nobody has taken yet, how many, counted from the lightest, the CPU should compute
- * so that the later of link and CPU ends as early as possible; the fewest of several that do.
- * cpu_ns [n] is what each costs the CPU, from the lightest. It is asked again whenever something
- * ended, so that wrong rates cost little. */
-uint32_t schedule_split(const schedule_rates *rates, const uint64_t *cpu_ns, uint32_t n);
 
 #endif

@@ -226,7 +226,8 @@ int fixture_identities(fixture *f)
 	if (uses != fixture_counter(f, "resident_uses") + streamed + fixture_counter(f, "cpu_uses"))
 		return __LINE__;
 	if (fixture_counter(f, "h2d_weight_bytes") !=
-	    (streamed + fixture_counter(f, "prefetch_loads")) * info.expert_bytes)
+	    (streamed + fixture_counter(f, "prefetch_loads") + fixture_counter(f, "admitted_loads")) *
+	        info.expert_bytes)
 		return __LINE__;
 	if (fixture_counter(f, "d2h_weight_bytes") != 0)
 		return __LINE__;

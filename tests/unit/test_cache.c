@@ -147,6 +147,7 @@ static void test_rule_2_labels_swap(void **state)
 static void test_rule_2_declined_newcomers_pass_through(void **state)
 {
 	cache *c = open_cache(&policy_freq, 4, 2);
+	cache_placement place;
 
 	(void)state;
 	for (int round = 0; round < 5; round++) {
@@ -154,14 +155,51 @@ static void test_rule_2_declined_newcomers_pass_through(void **state)
 		demand(c, 1);
 	}
 	for (uint32_t e = 2; e < 6; e++) {
-		cache_placement place = demand(c, e);
+		const cache_member event[] = {member(e)};
 
+		cache_event_begin(c, 0, event, 1);
+		assert_false(cache_wants(c, e));
+		assert_int_equal(cache_place(c, e, &place), UFM_OK);
 		assert_false(place.kept);
-		assert_true(slot_of(c, e).in_ring);
-		assert_int_equal(place.evicted_key, e < 4 ? UFM_KEY_NONE : e - 2);
+		assert_true(slot_of(c, e).in_ring && slot_of(c, e).passing);
+		assert_int_equal(place.evicted_key, UFM_KEY_NONE);
+		cache_event_end(c, 0, event, 1);
+		assert_int_equal(cache_find(c, e), SLOT_NONE); /* forgotten with the event */
+		check(c);
 	}
 	assert_false(slot_of(c, 0).in_ring);
 	assert_false(slot_of(c, 1).in_ring);
+	cache_close(c);
+}
+
+/* What the event cannot keep in any case stays in the ring: hits of the next sweep. So does what is pinned. */
+static void test_declined_members_of_a_sweep_stay(void **state)
+{
+	cache *c = open_cache(&policy_freq, 4, 2);
+	const cache_member sweep[] = {member(0), member(1), member(2), member(3)};
+	const cache_member one[] = {member(5)};
+	cache_placement place;
+
+	(void)state;
+	assert_true(cache_has_places_for(c, 2) && !cache_has_places_for(c, 3));
+	for (uint32_t step = 0; step < 3; step++) {
+		cache_event_begin(c, 0, sweep, 4);
+		for (uint32_t e = 0; e < 4; e++) {
+			if (cache_find(c, e) == SLOT_NONE)
+				assert_int_equal(cache_place(c, e, &place), UFM_OK);
+		}
+		cache_event_end(c, 0, sweep, 4);
+	}
+	for (uint32_t e = 0; e < 4; e++)
+		assert_true(cache_find(c, e) != SLOT_NONE);
+	cache_event_begin(c, 0, one, 1);
+	assert_int_equal(cache_place(c, 5, &place), UFM_OK);
+	assert_false(place.kept);
+	cache_pin(c, place.slot);
+	cache_event_end(c, 0, one, 1);
+	assert_int_equal(cache_find(c, 5), place.slot);
+	cache_unpin(c, place.slot);
+	check(c);
 	cache_close(c);
 }
 
@@ -450,6 +488,7 @@ int main(void)
 		cmocka_unit_test(test_rule_1_free_main_slots_first),
 		cmocka_unit_test(test_rule_2_labels_swap),
 		cmocka_unit_test(test_rule_2_declined_newcomers_pass_through),
+		cmocka_unit_test(test_declined_members_of_a_sweep_stay),
 		cmocka_unit_test(test_rule_2_spares_the_ring_slots_in_use),
 		cmocka_unit_test(test_rule_3_straight_into_the_main_slot),
 		cmocka_unit_test(test_rule_4_the_ring_gives_up_members),

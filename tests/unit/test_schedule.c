@@ -11,7 +11,7 @@
 #include <ufm/backend.h>
 
 #include "base/rng.h"
-#include "schedule/schedule.h"
+#include "schedule/share.h"
 
 /* ------------------------------------------------------------------ order */
 
@@ -168,7 +168,7 @@ static void test_order_of_many(void **state)
 
 #define SPLIT_MAX 12
 
-static uint64_t end_of(const schedule_rates *r, const uint64_t *cpu_ns, uint32_t n, uint32_t taken)
+static uint64_t end_of(const share_rates *r, const uint64_t *cpu_ns, uint32_t n, uint32_t taken)
 {
 	uint64_t link = r->link_busy_ns + (r->link_only + n - taken) * r->link_ns;
 	uint64_t cpu = r->cpu_busy_ns;
@@ -179,7 +179,7 @@ static uint64_t end_of(const schedule_rates *r, const uint64_t *cpu_ns, uint32_t
 }
 
 /* When the best of all ways to divide the misses ends, whichever the CPU gets. */
-static uint64_t best_of_all(const schedule_rates *r, const uint64_t *cpu_ns, uint32_t n)
+static uint64_t best_of_all(const share_rates *r, const uint64_t *cpu_ns, uint32_t n)
 {
 	uint64_t best = UINT64_MAX;
 
@@ -199,22 +199,48 @@ static uint64_t best_of_all(const schedule_rates *r, const uint64_t *cpu_ns, uin
 static void test_split_of_few(void **state)
 {
 	const uint64_t even[] = {94, 94, 94};
-	schedule_rates r = {.link_ns = 180};
+	share_rates r = {.link_ns = 180};
 
 	(void)state;
-	assert_int_equal(schedule_split(&r, even, 3), 2);
-	assert_int_equal(schedule_split(&r, even, 1), 1);
-	assert_int_equal(schedule_split(&r, even, 0), 0);
+	assert_int_equal(share_split(&r, even, 3), 2);
+	assert_int_equal(share_split(&r, even, 1), 1);
+	assert_int_equal(share_split(&r, even, 0), 0);
 	r.cpu_busy_ns = 87; /* the copy would end first */
-	assert_int_equal(schedule_split(&r, even, 1), 0);
+	assert_int_equal(share_split(&r, even, 1), 0);
 	r.link_busy_ns = 180;
-	assert_int_equal(schedule_split(&r, even, 1), 1);
-	r = (schedule_rates){.link_ns = 10, .link_only = 3};
-	assert_int_equal(schedule_split(&r, even, 3), 0);
+	assert_int_equal(share_split(&r, even, 1), 1);
+	r = (share_rates){.link_ns = 10, .link_only = 3};
+	assert_int_equal(share_split(&r, even, 3), 0);
 	r.link_ns = 1000;
-	assert_int_equal(schedule_split(&r, even, 3), 3);
-	r = (schedule_rates){.link_ns = 94}; /* as early either way: the device may keep what it gets */
-	assert_int_equal(schedule_split(&r, even, 1), 0);
+	assert_int_equal(share_split(&r, even, 3), 3);
+	r = (share_rates){.link_ns = 94}; /* as early either way: the device may keep what it gets */
+	assert_int_equal(share_split(&r, even, 1), 0);
+	r = (share_rates){.link_ns = 180, .cpu_start_ns = 90}; /* not worth the beginning */
+	assert_int_equal(share_split(&r, even, 1), 0);
+	assert_int_equal(share_split(&r, even, 2), 1);
+}
+
+/* The lightest that fit, that cost no more than eight copies, and all of them twice the link's time. */
+static void test_candidates(void **state)
+{
+	const schedule_demand misses[] = {
+		{.tokens = 9}, {.tokens = 4}, {.tokens = 2}, {.tokens = 1}, {.tokens = 1}};
+	const uint64_t cpu_ns[] = {10, 10, 20, 40, 90};
+	share_terms t = {.copy_ns = 100, .rows_max = 100};
+
+	(void)state;
+	assert_int_equal(share_candidates(&t, misses, 0, cpu_ns), 0);
+	assert_int_equal(share_candidates(&t, misses, 5, cpu_ns), 5);
+	t.rows_max = 7;
+	assert_int_equal(share_candidates(&t, misses, 5, cpu_ns), 3);
+	t = (share_terms){.copy_ns = 2,
+	                  .rows_max = 100}; /* 17 ns forbid an expert; 21 ns all of them */
+	assert_int_equal(share_candidates(&t, misses, 5, cpu_ns), 2);
+	t.copy_ns = 1;
+	assert_int_equal(share_candidates(&t, misses, 5, cpu_ns), 0);
+	t.rows_max = 0;
+	t.copy_ns = 100;
+	assert_int_equal(share_candidates(&t, misses, 5, cpu_ns), 0);
 }
 
 /* Light experts cost no more than heavy ones, so no other way to divide them is better. */
@@ -231,11 +257,11 @@ static void test_split_is_the_best(void **state)
 		for (uint32_t i = 0; i < n; i++)
 			cpu_ns[i] =
 				(i ? cpu_ns[i - 1] : 1 + rng_below(&r, 200)) + (step ? rng_below(&r, step) : 0);
-		schedule_rates rates = {.link_ns = 1 + rng_below(&r, 300),
-		                        .link_busy_ns = rng_below(&r, 300),
-		                        .cpu_busy_ns = rng_below(&r, 300),
-		                        .link_only = rng_below(&r, 4)};
-		taken = schedule_split(&rates, cpu_ns, n);
+		share_rates rates = {.link_ns = 1 + rng_below(&r, 300),
+		                     .link_busy_ns = rng_below(&r, 300),
+		                     .cpu_busy_ns = rng_below(&r, 300),
+		                     .link_only = rng_below(&r, 4)};
+		taken = share_split(&rates, cpu_ns, n);
 		assert_true(taken <= n);
 		assert_int_equal(end_of(&rates, cpu_ns, n, taken), best_of_all(&rates, cpu_ns, n));
 		if (taken)
@@ -351,10 +377,15 @@ static void test_rows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_order),        cmocka_unit_test(test_order_of_few),
-		cmocka_unit_test(test_all_resident), cmocka_unit_test(test_order_of_many),
-		cmocka_unit_test(test_split_of_few), cmocka_unit_test(test_split_is_the_best),
-		cmocka_unit_test(test_demands),      cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_order_of_few),
+		cmocka_unit_test(test_all_resident),
+		cmocka_unit_test(test_order_of_many),
+		cmocka_unit_test(test_split_of_few),
+		cmocka_unit_test(test_candidates),
+		cmocka_unit_test(test_split_is_the_best),
+		cmocka_unit_test(test_demands),
+		cmocka_unit_test(test_rows),
 	};
 
 	return cmocka_run_group_tests_name("schedule", tests, NULL, NULL);

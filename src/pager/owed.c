@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* A queue of slots. An entry is stale when the slot was filled for a demand, or has another tenant by now. */
+#include "pager/owed.h"
+
+#include <assert.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+/* A pause that is longer says nothing of the next one: the caller had nothing to compute. */
+#define PAUSE_NS_MAX 5000000u
+
+ufm_status owed_open(owed *o, uint32_t slots_max)
+{
+	for (o->room = 1; o->room < slots_max;)
+		o->room *= 2;
+	o->items = alloc_zeroed(o->room, sizeof *o->items);
+	return o->items ? UFM_OK : UFM_ENOMEM;
+}
+
+void owed_close(owed *o)
+{
+	alloc_free(o->items);
+}
+
+bool slot_is_owed(const slab *s, uint32_t slot)
+{
+	return s->uses[slot].owed;
+}
+
+/* ------------------------------------------------------------------ the queue */
+
+static bool is_stale(const owed *o, const owed_item *item)
+{
+	cache_slot view;
+	cache_get_slot(o->cache, item->slot, &view);
+	return !slot_is_owed(o->slab, item->slot) || view.generation != item->generation;
+}
+
+static owed_item *item_at(const owed *o, uint64_t number)
+{
+	return &o->items[number % o->room];
+}
+
+/* A slot has at most one entry that is not stale, so there is room once the others are gone. */
+static void drop_stale(owed *o)
+{
+	uint64_t kept = o->oldest;
+	for (uint64_t i = o->oldest; i < o->next; i++) {
+		if (!is_stale(o, item_at(o, i)))
+			*item_at(o, kept++) = *item_at(o, i);
+	}
+	o->next = kept;
+	assert(o->next - o->oldest < o->room);
+}
+
+static void push(owed *o, uint32_t slot, uint32_t generation)
+{
+	if (o->next - o->oldest == o->room)
+		drop_stale(o);
+	*item_at(o, o->next++) = (owed_item){.slot = slot, .generation = generation};
+}
+
+/* The next slot whose copy is owed, or SLOT_NONE. */
+static uint32_t pop(owed *o)
+{
+	while (o->oldest < o->next) {
+		const owed_item *item = item_at(o, o->oldest++);
+		if (!is_stale(o, item))
+			return item->slot;
+	}
+	return SLOT_NONE;
+}
+
+/* ------------------------------------------------------------------ admission */
+
+/* The slot's last use stays: whoever fills it comes after that. A copy that is still on its way to it belonged to the
+ * tenant before, and the next one follows it on the same stream. */
+ufm_status owed_admit(owed *o, uint32_t key)
+{
+	cache_placement place;
+	ufm_status status = loads_label(o->loads, key, &place);
+	if (status != UFM_OK)
+		return status;
+	slot_use *use = &o->slab->uses[place.slot];
+	use->load = 0;
+	use->owed = place.kept;
+	if (place.kept)
+		push(o, place.slot, place.generation);
+	return UFM_OK;
+}
+
+/* ------------------------------------------------------------------ copies */
+
+static ufm_status start(owed *o, uint32_t together)
+{
+	uint32_t slots[PAGER_TOGETHER], n = 0;
+	while (n < together) {
+		uint32_t slot = pop(o);
+		if (slot == SLOT_NONE)
+			break;
+		slots[n++] = slot;
+	}
+	if (n == 0)
+		return UFM_OK;
+	ufm_status status = loads_fill(o->loads, slots, n);
+	if (status == UFM_OK)
+		counter_add(o->counters, COUNTER_admitted_loads, n);
+	return status;
+}
+
+void owed_enter(owed *o)
+{
+	uint64_t pause_ns = clock_now_ns() - o->left_ns;
+	if (o->left_ns && pause_ns <= PAUSE_NS_MAX)
+		o->pause_ns = (7 * o->pause_ns + pause_ns) / 8;
+}
+
+void owed_leave(owed *o)
+{
+	o->left_ns = clock_now_ns();
+}
+
+/* More than one copy at a time only to bridge a pause: what is on its way can't be overtaken by a demand. */
+ufm_status owed_step(owed *o, uint32_t together)
+{
+	ufm_status status = UFM_OK;
+	if (o->oldest == o->next)
+		return UFM_OK;
+	loads_step(o->loads);
+	bool idle = o->loads->oldest == o->loads->next;
+	while (status == UFM_OK && o->oldest < o->next &&
+	       (idle || loads_busy_ns(o->loads) < o->pause_ns)) {
+		status = start(o, together);
+		idle = false;
+	}
+	return status;
+}
+
+ufm_status owed_start_all(owed *o)
+{
+	ufm_status status = UFM_OK;
+	while (status == UFM_OK && o->oldest < o->next)
+		status = start(o, PAGER_TOGETHER);
+	return status;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Experts that were given a slot and whose copy was not started: the CPU computed them, and the link brings them
+ * when it has time. That they were admitted does not depend on time; only when their bytes come does. Until
+ * then a demand for one is served as a miss that has a slot already.
+ */
+#ifndef UFM_PAGER_OWED_H
+#define UFM_PAGER_OWED_H
+
+#include "pager/loads.h"
+
+typedef struct owed_item {
+	uint32_t slot, generation;
+} owed_item;
+
+typedef struct owed {
+	/* the same from open to close: */
+	cache *cache;
+	slab *slab;
+	loads *loads;
+	counters *counters;
+	uint32_t room; /* a power of two, at least the slots that there may ever be */
+	/* guarded by the engine's lock: */
+	owed_item *items;      /* [room]; number n lies at n % room; some are stale */
+	uint64_t next, oldest; /* numbers */
+	uint64_t left_ns;      /* when the last layer call ended */
+	uint64_t pause_ns;     /* between two layer calls, lately */
+} owed;
+
+/* The part that stays the same is set, but for room. slots_max: that there may ever be. UFM_ENOMEM. */
+ufm_status owed_open(owed *o, uint32_t slots_max);
+void owed_close(owed *o);
+
+/* Admits a key that is not resident: it gets a slot, and its copy is owed if that is one to stay in. UFM_EBUSY:
+ * every slot is pinned. */
+ufm_status owed_admit(owed *o, uint32_t key);
+/* Whether the slot's tenant waits for its copy. */
+bool slot_is_owed(const slab *s, uint32_t slot);
+
+/* A layer call begins, or ends: how long the link is left to itself in between is learned. */
+void owed_enter(owed *o);
+void owed_leave(owed *o);
+/* Starts copies that are owed, oldest first, `together` at a time, if the link has nothing else to do, and enough
+ * of them until the next layer call comes. */
+ufm_status owed_step(owed *o, uint32_t together);
+/* Starts all. */
+ufm_status owed_start_all(owed *o);
+
+#endif
