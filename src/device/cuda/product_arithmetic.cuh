@@ -13,6 +13,7 @@
 #define UFM_DEVICE_CUDA_PRODUCT_ARITHMETIC_CUH
 
 #include "device/cuda/product_mma.cuh"
+#include "device/cuda/product_weights.cuh"
 
 #define SEGMENTS 4u
 #define FLUSH_NEVER 0x40000000u /* or after every chunk: 1 */
@@ -28,12 +29,11 @@ __device__ inline uint32_t segment_begin(uint32_t chunks, uint32_t segment)
  * lane's own. */
 
 /*
- * An arithmetic has
- *   weight, columns   of a chunk
+ * An arithmetic is one of the storage types of weights (product_weights.cuh), and has
  *   flush             chunks whose products are added within the tensor core: 1, or a whole segment
  *   terms, words      parts of x, and words that four columns take in each
  *   split             four columns of x into words of every part
- *   w_part::set       the lane's 16 bytes of two rows of weights
+ *   w_part            the lane's 16 bytes of two rows of weights, unless the storage type has it
  *   products          mmas for 16 bytes of weights, small terms first
  *   multiply          the i-th of them, added to sum or the first; x[part]: what the lane holds
  * The mmas of one sum wait for each other, so callers go through all sums before the next i.
@@ -41,9 +41,8 @@ __device__ inline uint32_t segment_begin(uint32_t chunks, uint32_t segment)
 
 /* f32 weights, f32 products: w x = w_low x_high + w_high x_low + w_high x_high, in parts of 11
  * bits. */
-struct f32_exact {
-	typedef float weight;
-	static constexpr uint32_t columns = 32, flush = 1, terms = 2, words = 4, products = 6;
+struct f32_exact : stored_f32 {
+	static constexpr uint32_t flush = 1, terms = 2, words = 4, products = 6;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 #pragma unroll
@@ -80,9 +79,8 @@ struct f32_exact {
 };
 
 /* f32 weights, both sides rounded to tf32. */
-struct f32_tf32 {
-	typedef float weight;
-	static constexpr uint32_t columns = 32, flush = FLUSH_NEVER, terms = 1, words = 4, products = 2;
+struct f32_tf32 : stored_f32 {
+	static constexpr uint32_t flush = FLUSH_NEVER, terms = 1, words = 4, products = 2;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 #pragma unroll
@@ -110,15 +108,19 @@ struct f32_tf32 {
 	}
 };
 
-/* f32 weights, both sides rounded to bf16. */
-struct f32_bf16 {
-	typedef float weight;
-	static constexpr uint32_t columns = 32, flush = FLUSH_NEVER, terms = 1, words = 2, products = 1;
+/* x rounded to bf16. */
+struct x_as_bf16 {
+	static constexpr uint32_t terms = 1, words = 2;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 		out[0][0] = pack_bf16(x[0], x[1]);
 		out[0][1] = pack_bf16(x[2], x[3]);
 	}
+};
+
+/* f32 weights, both sides rounded to bf16. */
+struct f32_bf16 : stored_f32, x_as_bf16 {
+	static constexpr uint32_t flush = FLUSH_NEVER, products = 1;
 	struct w_part {
 		uint32_t all[4];
 		__device__ void set(const float (&a)[4], const float (&b)[4])
@@ -137,26 +139,9 @@ struct f32_bf16 {
 	}
 };
 
-/* What a lane holds of bf16 weights goes to the tensor core as it is: two words of either row an
- * mma. */
-struct bf16_w_part {
-	uint32_t all[2][4];
-	__device__ void set(const float (&a)[4], const float (&b)[4])
-	{
-#pragma unroll
-		for (uint32_t s = 0; s < 2; s++) {
-			all[s][0] = __float_as_uint(a[2 * s]);
-			all[s][1] = __float_as_uint(b[2 * s]);
-			all[s][2] = __float_as_uint(a[2 * s + 1]);
-			all[s][3] = __float_as_uint(b[2 * s + 1]);
-		}
-	}
-};
-
 /* bf16 weights, f32 products: x cut into three parts of 8 bits, which together are x. */
-struct bf16_exact {
-	typedef uint16_t weight;
-	static constexpr uint32_t columns = 64, flush = 1, terms = 3, words = 2, products = 6;
+struct bf16_exact : stored_bf16 {
+	static constexpr uint32_t flush = 1, terms = 3, words = 2, products = 6;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 #pragma unroll
@@ -169,7 +154,6 @@ struct bf16_exact {
 			out[2][i] = pack_heads(a - head_bf16(a), b - head_bf16(b));
 		}
 	}
-	typedef bf16_w_part w_part;
 	template <bool FIRST>
 	__device__ static void multiply(float (&sum)[4], const w_part &w, const uint32_t (&x)[terms][4],
 	                                uint32_t i)
@@ -179,15 +163,8 @@ struct bf16_exact {
 };
 
 /* bf16 weights, x rounded to bf16. */
-struct bf16_bf16 {
-	typedef uint16_t weight;
-	static constexpr uint32_t columns = 64, flush = FLUSH_NEVER, terms = 1, words = 2, products = 2;
-	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
-	{
-		out[0][0] = pack_bf16(x[0], x[1]);
-		out[0][1] = pack_bf16(x[2], x[3]);
-	}
-	typedef bf16_w_part w_part;
+struct bf16_bf16 : stored_bf16, x_as_bf16 {
+	static constexpr uint32_t flush = FLUSH_NEVER, products = 2;
 	template <bool FIRST>
 	__device__ static void multiply(float (&sum)[4], const w_part &w, const uint32_t (&x)[terms][4],
 	                                uint32_t i)

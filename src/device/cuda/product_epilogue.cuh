@@ -19,9 +19,7 @@ __device__ inline float act_silu(float x)
 template <class A>
 __device__ float with_bias(const char *block, uint64_t bias, uint32_t unit, float sum)
 {
-	constexpr ufm_dtype dtype = sizeof(typename A::weight) == 4 ? UFM_F32 : UFM_BF16;
-
-	return bias == PRODUCT_NONE ? sum : sum + element_at(block + bias, dtype, unit);
+	return bias == PRODUCT_NONE ? sum : sum + element_at(block + bias, A::dtype, unit);
 }
 
 template <class A>

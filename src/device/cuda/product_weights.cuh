@@ -10,6 +10,41 @@
 #define W_ROW_BYTES 128u /* of a row of weights in a stage */
 #define VECTORS (W_ROW_BYTES / 16u)
 
+/*
+ * How weights are stored:
+ *   weight, dtype   of an element
+ *   columns         of a chunk
+ *   per_vector      elements in 16 bytes
+ *   w_part          where the tensor core takes them as they are: what it takes of two vectors
+ */
+struct stored_f32 {
+	typedef float weight;
+	static constexpr ufm_dtype dtype = UFM_F32;
+	static constexpr uint32_t columns = W_ROW_BYTES / sizeof(weight);
+	static constexpr uint32_t per_vector = columns / VECTORS;
+};
+
+struct stored_bf16 {
+	typedef uint16_t weight;
+	static constexpr ufm_dtype dtype = UFM_BF16;
+	static constexpr uint32_t columns = W_ROW_BYTES / sizeof(weight);
+	static constexpr uint32_t per_vector = columns / VECTORS;
+	/* Two words of either row an mma. */
+	struct w_part {
+		uint32_t all[2][4];
+		__device__ void set(const float (&a)[4], const float (&b)[4])
+		{
+#pragma unroll
+			for (uint32_t s = 0; s < 2; s++) {
+				all[s][0] = __float_as_uint(a[2 * s]);
+				all[s][1] = __float_as_uint(b[2 * s]);
+				all[s][2] = __float_as_uint(a[2 * s + 1]);
+				all[s][3] = __float_as_uint(b[2 * s + 1]);
+			}
+		}
+	};
+};
+
 /* The 16 rows of an mma are 16 units, or under a gated epilogue the gates of 8 units and then their
  * ups, so that a lane holds both of a unit. */
 template <class A> struct weights {
