@@ -37,7 +37,6 @@ template <class A, uint32_t T> struct few_reader {
 	static constexpr uint32_t fours = T * A::columns / 4; /* of all rows of x in a chunk */
 	static constexpr uint32_t x_loads = (fours + WARP - 1) / WARP;
 	static constexpr uint32_t x_step = WARP * 4 / A::columns; /* rows apart that a lane loads */
-	static constexpr uint32_t per_vector = 16 / sizeof(typename A::weight);
 	static_assert(T <= x_step || x_step % 2 == 0,
 	              "a lane's rows of x have one place in their tile");
 	const typename A::weight *w[FEW_LOADS];
@@ -57,7 +56,7 @@ template <class A, uint32_t T> struct few_reader {
 #pragma unroll
 		for (uint32_t j = 0; j < FEW_LOADS; j++) {
 			uint32_t row = j * 4 + lane / VECTORS;
-			w[j] = all.row_at(all.unit_of(first, row), row) + lane % VECTORS * per_vector;
+			w[j] = all.row_at(all.unit_of(first, row), row) + lane % VECTORS * A::per_vector;
 		}
 	}
 	__device__ void load_w(char *stage, uint32_t chunk) const
@@ -70,7 +69,7 @@ template <class A, uint32_t T> struct few_reader {
 		}
 		for (uint32_t j = 0; j < FEW_LOADS; j++)
 			copy_part(stage + w_at + j * 4 * W_ROW_BYTES, w[j] + chunk * A::columns,
-			          (int64_t)columns - chunk * A::columns - lane % VECTORS * per_vector);
+			          (int64_t)columns - chunk * A::columns - lane % VECTORS * A::per_vector);
 	}
 	__device__ void bring_x(float (&to)[x_loads][4], uint32_t chunk) const
 	{

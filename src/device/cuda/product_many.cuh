@@ -33,7 +33,6 @@ struct tiling {
  * is not stored. */
 template <class T> struct many_reader {
 	typedef typename T::arithmetic A;
-	static constexpr uint32_t per_vector = 16 / sizeof(typename A::weight);
 	static constexpr uint32_t w_step = T::threads / VECTORS; /* rows apart that a thread loads */
 	static constexpr uint32_t w_loads = T::rows / w_step;
 	static constexpr uint32_t x_fours = A::columns / 4; /* of a row */
@@ -54,7 +53,7 @@ template <class T> struct many_reader {
 #pragma unroll
 		for (uint32_t j = 0; j < w_loads; j++) {
 			uint32_t row = threadIdx.x / VECTORS + j * w_step;
-			w[j] = all.row_at(all.unit_of(first, row), row) + threadIdx.x % VECTORS * per_vector;
+			w[j] = all.row_at(all.unit_of(first, row), row) + threadIdx.x % VECTORS * A::per_vector;
 		}
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
@@ -73,7 +72,8 @@ template <class T> struct many_reader {
 		}
 		for (uint32_t j = 0; j < w_loads; j++)
 			copy_part(stage + w_at + j * w_step * W_ROW_BYTES, w[j] + chunk * A::columns,
-			          (int64_t)columns - chunk * A::columns - threadIdx.x % VECTORS * per_vector);
+			          (int64_t)columns - chunk * A::columns -
+			              threadIdx.x % VECTORS * A::per_vector);
 	}
 	__device__ void bring_x(float (&to)[x_loads][4], uint32_t chunk) const
 	{
