@@ -4,8 +4,8 @@
 
 #define COPIES_MAX 32u /* of one call of the driver */
 
-/* The kind is not passed on: a "device" address may be page-locked host memory, and the driver knows
- * what each address is. */
+/* The kind is not passed on: a "device" address may be page-locked host memory, and the driver
+ * knows what each address is. */
 ufm_status cuda_copy(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
                      uint64_t size_bytes)
 {
@@ -39,8 +39,8 @@ static bool may_go_together(const ufm_copies_args *args)
 	return true;
 }
 
-/* One call of the driver for up to COPIES_MAX: between two copies of their own the link idles for longer than
- * 64 KiB take. */
+/* One call of the driver for up to COPIES_MAX: between two copies of their own the link idles for
+ * longer than 64 KiB take. */
 static ufm_status copy_together(ufm_stream *stream, const ufm_copies_args *args, uint32_t first,
                                 uint32_t count)
 {

@@ -55,8 +55,8 @@ void cuda_set_core(const ufm_backend_core *given);
 
 /* Every call of the driver goes through this one function. `call` names it in the message. A sticky
  * error loses the device: from then on every check gives UFM_EDEVICE with the first reason. device
- * NULL: the call concerns no device. Codes of the driver (CUresult) have the numbers of the runtime's
- * errors. */
+ * NULL: the call concerns no device. Codes of the driver (CUresult) have the numbers of the
+ * runtime's errors. */
 ufm_status cuda_check(ufm_device *device, cudaError_t code, const char *call);
 #define CHECK_RUNTIME(device, name, ...) cuda_check((device), name(__VA_ARGS__), #name)
 #define CHECK_DRIVER(device, name, ...) \

@@ -41,8 +41,8 @@ static ufm_status check_config(const ufm_device_config *config)
 	return UFM_OK;
 }
 
-/* Addresses of page-locked memory are the host's own on all systems with 64 bits but a few: there the
- * kernels could not be given what the pager gives them. */
+/* Addresses of page-locked memory are the host's own on all systems with 64 bits but a few: there
+ * the kernels could not be given what the pager gives them. */
 static ufm_status check_features(ufm_device *device)
 {
 	int same_addresses = 0;

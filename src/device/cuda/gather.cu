@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rows of x, widened and normed, one block a row. A thread has the groups of four columns that are its
- * own modulo THREADS; the first few stay in registers between the sum and the norm. The sum's order is a
- * function of the width alone, however the columns are read.
+ * Rows of x, widened and normed, one block a row. A thread has the groups of four columns that are
+ * its own modulo THREADS; the first few stay in registers between the sum and the norm. The sum's
+ * order is a function of the width alone, however the columns are read.
  */
 #include "device/cuda/kernels.h"
 #include "device/cuda/launch.cuh"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Routing to rows and entries, in one block. Every warp takes a range of the assignments and counts its
- * experts' rows in shared memory; a scan over experts, and within an expert over warps, gives each warp
- * its next row of each expert; then the warps go over their ranges once more. Within a warp 32
- * assignments are ranked at once by who else wants the same expert. So rows are in the order of tokens,
- * and no sum depends on time.
+ * Routing to rows and entries, in one block. Every warp takes a range of the assignments and counts
+ * its experts' rows in shared memory; a scan over experts, and within an expert over warps, gives
+ * each warp its next row of each expert; then the warps go over their ranges once more. Within a
+ * warp 32 assignments are ranked at once by who else wants the same expert. So rows are in the
+ * order of tokens, and no sum depends on time.
  */
 #include "device/cuda/kernels.h"
 #include "device/cuda/launch.cuh"
@@ -20,7 +20,8 @@
 /* Rows in the lower half, experts that have rows in the upper: both sums at once. */
 typedef unsigned long long rows_and_entries;
 
-/* The sum over the threads before this one; *total: over all. Every thread of the block calls it. */
+/* The sum over the threads before this one; *total: over all. Every thread of the block calls
+ * it. */
 __device__ rows_and_entries scan_block(rows_and_entries value, rows_and_entries *total)
 {
 	__shared__ rows_and_entries of_warp[THREADS_MANY / WARP];

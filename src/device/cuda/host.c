@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Page-locked host memory. What is registered is remembered, because one copy must not cross from one
- * registration into the next. */
+/* Page-locked host memory. What is registered is remembered, because one copy must not cross from
+ * one registration into the next. */
 #include <stdlib.h>
 #include <string.h>
 

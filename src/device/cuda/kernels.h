@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels of the cuda plugin: each function enqueues launches on a stream and returns the error of
- * the launch. Arguments have been checked. chained: the device can begin a kernel while the one before
- * ends (launch.cuh). */
+/* The kernels of the cuda plugin: each function enqueues launches on a stream and returns the error
+ * of the launch. Arguments have been checked. chained: the device can begin a kernel while the one
+ * before ends (launch.cuh). */
 #ifndef UFM_DEVICE_CUDA_KERNELS_H
 #define UFM_DEVICE_CUDA_KERNELS_H
 
@@ -17,7 +17,8 @@ cudaError_t kernels_gather(const ufm_gather_args *args, bool chained, cudaStream
 
 cudaError_t kernels_route(const ufm_router_args *args, bool chained, cudaStream_t stream);
 
-/* One product for the rows of several experts: out[r, u] = epilogue of sum over c of W[u, c] * x[r, c].
+/* One product for the rows of several experts:
+ * out[r, u] = epilogue of sum over c of W[u, c] * x[r, c].
  * The same bits for a row however many rows and entries are computed together (product.cuh). */
 typedef enum product_epilogue {
 	PRODUCT_PLAIN, /* + bias */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernels that begin while what the stream ran before still ends (programmatic dependent launch, compute
- * capability 9.0). Every kernel launched so calls chain_wait() before it reads or writes anything that
- * earlier work of the stream touches, and then chain_start(), so that the next kernel may begin. Hence a
- * kernel that has begun knows that all before its predecessor is done.
- * (Kernels of one product, which run beside each other, count as one predecessor: product.cuh.)
+ * Kernels that begin while what the stream ran before still ends (programmatic dependent launch,
+ * compute capability 9.0). Every kernel launched so calls chain_wait() before it reads or writes
+ * anything that earlier work of the stream touches, and then chain_start(), so that the next kernel
+ * may begin. Hence a kernel that has begun knows that all before its predecessor is done. (Kernels
+ * of one product, which run beside each other, count as one predecessor: product_order.cuh.)
  */
 #ifndef UFM_DEVICE_CUDA_LAUNCH_CUH
 #define UFM_DEVICE_CUDA_LAUNCH_CUH
@@ -25,8 +25,8 @@ __device__ inline void chain_start(void)
 #endif
 }
 
-/* cluster: blocks that run together and see each other's shared memory; 0: each by itself. A device that
- * can chain has clusters too. */
+/* cluster: blocks that run together and see each other's shared memory; 0: each by itself. A device
+ * that can chain has clusters too. */
 template <typename... P>
 static cudaError_t launch_clusters(bool chained, unsigned cluster, void (*kernel)(P...), dim3 grid,
                                    unsigned threads, size_t shared_bytes, cudaStream_t stream,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Device memory: reserved address ranges, each granule of which is backed by memory of its own or by
- * none, and the ballast that makes a card smaller. */
+/* Device memory: reserved address ranges, each granule of which is backed by memory of its own or
+ * by none, and the ballast that makes a card smaller. */
 #include <stdlib.h>
 
 #include "device/cuda/cuda_int.h"

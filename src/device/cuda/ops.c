@@ -13,7 +13,8 @@ static bool is_dtype(ufm_dtype dtype)
 	return dtype == UFM_F32 || dtype == UFM_BF16;
 }
 
-/* Runs a launcher with the stream's device current: defines a function of the operation's arguments. */
+/* Defines a function of the operation's arguments: its launcher with the stream's device
+ * current. */
 #define DEFINE_LAUNCH(operation, args_type) \
 	static ufm_status launch_##operation(ufm_stream *stream, const args_type *args) \
 	{ \
@@ -99,10 +100,10 @@ static product_epilogue epilogue_of(const ufm_expert_desc *desc, bool gated)
 	return gated ? PRODUCT_GATED_SILU : PRODUCT_SILU;
 }
 
-static product_args hidden_product(const ufm_experts_args *args)
+/* What both products of an expert have in common, and the matrix and bias of one. */
+static product_args product_with(const ufm_experts_args *args, ufm_role matrix, ufm_role bias)
 {
-	const ufm_expert_desc *desc = args->desc;
-	uint64_t gate = offset_of(desc, UFM_ROLE_GATE);
+	const ufm_part *part = find_part(args->desc, matrix);
 
 	return (product_args){.entries = args->entries,
 	                      .device_entries =
@@ -110,38 +111,38 @@ static product_args hidden_product(const ufm_experts_args *args)
 	                      .entry_count = args->entry_count,
 	                      .rows_max = args->rows_max,
 	                      .math = args->math,
-	                      .dtype = find_part(desc, UFM_ROLE_UP)->dtype,
-	                      .units = desc->d_hidden,
-	                      .columns = desc->d_model,
-	                      .matrix = offset_of(desc, UFM_ROLE_UP),
-	                      .bias = offset_of(desc, UFM_ROLE_UP_BIAS),
-	                      .gate = gate,
-	                      .gate_bias = offset_of(desc, UFM_ROLE_GATE_BIAS),
-	                      .epilogue = epilogue_of(desc, gate != PRODUCT_NONE),
-	                      .x = (const float *)(uintptr_t)args->x,
-	                      .out = (float *)(uintptr_t)args->hidden};
+	                      .dtype = part->dtype,
+	                      .matrix = part->offset_bytes,
+	                      .bias = offset_of(args->desc, bias),
+	                      .gate = PRODUCT_NONE,
+	                      .gate_bias = PRODUCT_NONE,
+	                      .epilogue = PRODUCT_PLAIN};
+}
+
+static product_args hidden_product(const ufm_experts_args *args)
+{
+	const ufm_expert_desc *desc = args->desc;
+	product_args product = product_with(args, UFM_ROLE_UP, UFM_ROLE_UP_BIAS);
+
+	product.units = desc->d_hidden;
+	product.columns = desc->d_model;
+	product.gate = offset_of(desc, UFM_ROLE_GATE);
+	product.gate_bias = offset_of(desc, UFM_ROLE_GATE_BIAS);
+	product.epilogue = epilogue_of(desc, product.gate != PRODUCT_NONE);
+	product.x = (const float *)(uintptr_t)args->x;
+	product.out = (float *)(uintptr_t)args->hidden;
+	return product;
 }
 
 static product_args output_product(const ufm_experts_args *args)
 {
-	const ufm_expert_desc *desc = args->desc;
+	product_args product = product_with(args, UFM_ROLE_DOWN, UFM_ROLE_DOWN_BIAS);
 
-	return (product_args){.entries = args->entries,
-	                      .device_entries =
-	                          (const ufm_expert_rows *)(uintptr_t)args->device_entries,
-	                      .entry_count = args->entry_count,
-	                      .rows_max = args->rows_max,
-	                      .math = args->math,
-	                      .dtype = find_part(desc, UFM_ROLE_DOWN)->dtype,
-	                      .units = desc->d_model,
-	                      .columns = desc->d_hidden,
-	                      .matrix = offset_of(desc, UFM_ROLE_DOWN),
-	                      .bias = offset_of(desc, UFM_ROLE_DOWN_BIAS),
-	                      .gate = PRODUCT_NONE,
-	                      .gate_bias = PRODUCT_NONE,
-	                      .epilogue = PRODUCT_PLAIN,
-	                      .x = (const float *)(uintptr_t)args->hidden,
-	                      .out = (float *)(uintptr_t)args->y};
+	product.units = args->desc->d_model;
+	product.columns = args->desc->d_hidden;
+	product.x = (const float *)(uintptr_t)args->hidden;
+	product.out = (float *)(uintptr_t)args->y;
+	return product;
 }
 
 ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args)

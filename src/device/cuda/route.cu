@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Logits, then scores and the top k: two launches, or for few tokens one, of a cluster of blocks for
- * each. The router's weights are the bulk, and one token
- * must not leave them to a few blocks: every warp takes some rows of them for some tokens, so that a
- * single token is spread over the device. A lane sums the columns that are its own modulo 32 (in groups
- * of V), in rising order, and the lanes' sums are added in one fixed tree: a token's bits do not depend
- * on how many rows and tokens a warp takes.
+ * Logits, then scores and the top k: two launches, or for few tokens one, of a cluster of blocks
+ * for each. The router's weights are the bulk, and one token must not leave them to a few blocks:
+ * every warp takes some rows of them for some tokens, so that a single token is spread over the
+ * device. A lane sums the columns that are its own modulo 32 (in groups of V), in rising order, and
+ * the lanes' sums are added in one fixed tree: a token's bits do not depend on how many rows and
+ * tokens a warp takes.
  */
 #include <cooperative_groups.h>
 
@@ -40,7 +40,8 @@ template <uint32_t V> __device__ void load(const float *at, float (&out)[V])
 	}
 }
 
-/* E rows of weights times T tokens a warp. What lies past the last is computed twice and not written. */
+/* E rows of weights times T tokens a warp. What lies past the last is computed twice and not
+ * written. */
 template <uint32_t V, uint32_t E, uint32_t T>
 __global__ void __launch_bounds__(THREADS) route_logits(ufm_router_args a)
 {
@@ -97,7 +98,8 @@ static cudaError_t launch_logits(const ufm_router_args *a, bool chained, cudaStr
 	return launch_chained(chained, route_logits<V, E, T>, grid, THREADS, 0, stream, *a);
 }
 
-/* Few tokens: as many warps as can be had. Many: weights and tokens are read for several at once. */
+/* Few tokens: as many warps as can be had. Many: weights and tokens are read for several at
+ * once. */
 template <uint32_t V>
 static cudaError_t logits_for(const ufm_router_args *a, bool chained, cudaStream_t stream)
 {
@@ -117,8 +119,8 @@ __device__ float warp_max(float value)
 	return value;
 }
 
-/* A NaN counts neither for the maximum nor for the sum, and stays a NaN. A lane's values are its own
- * modulo 32, here and below. */
+/* A NaN counts neither for the maximum nor for the sum, and stays a NaN. A lane's values are its
+ * own modulo 32, here and below. */
 __device__ void softmax(float *values, uint32_t count, uint32_t lane)
 {
 	float largest = -INFINITY, sum = 0.0f;
@@ -143,8 +145,9 @@ __device__ void sigmoid(float *values, uint32_t count, uint32_t lane)
 
 /* ------------------------------------------------------------------ top k */
 
-/* Two numbers that rank a candidate, compared one after the other: larger score, then lower id. A NaN is
- * behind every number, and both 0 behind all. Scores are not negative, so their bits rank as they do. */
+/* Two numbers that rank a candidate, compared one after the other: larger score, then lower id. A
+ * NaN is behind every number, and both 0 behind all. Scores are not negative, so their bits rank as
+ * they do. */
 typedef struct candidate {
 	uint32_t score, id;
 } candidate;
@@ -206,6 +209,18 @@ __device__ void choose(const ufm_router_args &a, uint32_t token, float *scores, 
 		gates[j] /= sum;
 }
 
+/* `scores` holds logits, which become scores. */
+__device__ void score_and_choose(const ufm_router_args &a, uint32_t token, float *scores,
+                                 uint32_t lane)
+{
+	if (a.scoring == UFM_SCORE_SIGMOID)
+		sigmoid(scores, a.experts, lane);
+	else
+		softmax(scores, a.experts, lane);
+	__syncwarp();
+	choose(a, token, scores, lane);
+}
+
 /* A warp a token. */
 __global__ void __launch_bounds__(THREADS) route_choose(ufm_router_args a)
 {
@@ -220,12 +235,7 @@ __global__ void __launch_bounds__(THREADS) route_choose(ufm_router_args a)
 		return;
 	for (uint32_t e = lane; e < a.experts; e += WARP)
 		scores[e] = ((const float *)a.logits)[(uint64_t)token * a.experts + e];
-	if (a.scoring == UFM_SCORE_SIGMOID)
-		sigmoid(scores, a.experts, lane);
-	else
-		softmax(scores, a.experts, lane);
-	__syncwarp();
-	choose(a, token, scores, lane);
+	score_and_choose(a, token, scores, lane);
 }
 
 /* ------------------------------------------------------------------ both at once */
@@ -304,12 +314,7 @@ __global__ void __launch_bounds__(CLUSTER_WARPS *WARP) route_cluster(ufm_router_
 	cluster.sync();
 	if (rank || warp)
 		return;
-	if (a.scoring == UFM_SCORE_SIGMOID)
-		sigmoid(scores_of_token, a.experts, lane);
-	else
-		softmax(scores_of_token, a.experts, lane);
-	__syncwarp();
-	choose(a, token, scores_of_token, lane);
+	score_and_choose(a, token, scores_of_token, lane);
 #endif
 }
 

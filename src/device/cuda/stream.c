@@ -130,8 +130,8 @@ ufm_status cuda_event_sync(ufm_event *event, uint64_t wait_ns)
 {
 	if (wait_ns != UFM_WAIT_FOREVER)
 		return wait_at_most(event, wait_ns);
-	/* A decode step waits for ids once a layer, for some tens of microseconds: spinning so long avoids a
-	 * sleep and a wake-up each time. What that alone brings has not been measured. */
+	/* A decode step waits for ids once a layer, for some tens of microseconds: spinning so long
+	 * avoids a sleep and a wake-up each time. What that alone brings has not been measured. */
 	uint64_t begin_ns = now_ns();
 	int done = 0;
 	ufm_status status = cuda_event_query(event, &done);

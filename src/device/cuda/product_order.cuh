@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* Which entry a block computes, and what it waits for. */
+#ifndef UFM_DEVICE_CUDA_PRODUCT_ORDER_CUH
+#define UFM_DEVICE_CUDA_PRODUCT_ORDER_CUH
+
+#include "device/cuda/launch.cuh"
+#include "device/cuda/product.cuh"
+
+/*
+ * Kernels of one product write disjoint rows and may overlap; one block of the later waits before
+ * it exits, so stream order holds. At its begin the later waits for nothing: the first let it begin
+ * only after its own wait.
+ */
+__device__ inline bool waits_at_end(const product &p)
+{
+	return p.beside && blockIdx.x == 0 && blockIdx.y == 0 && blockIdx.z == 0;
+}
+
+/* x may be read from here on. */
+__device__ inline void begin_with_x(const product &p)
+{
+	if (!p.beside)
+		chain_wait();
+	chain_start();
+}
+
+__device__ inline void end(const product &p)
+{
+	if (waits_at_end(p))
+		chain_wait();
+}
+
+__device__ inline void end_without_rows(const product &p)
+{
+	begin_with_x(p);
+	end(p);
+}
+
+template <uint32_t N>
+__device__ ufm_expert_rows entry_of(const product &p, const entry_list<N> &list)
+{
+	ufm_expert_rows entry =
+		p.device_entries ? p.device_entries[blockIdx.z] : list.entries[blockIdx.z];
+
+	if (entry.rows <= p.rows_above || entry.rows > p.rows_most)
+		entry.rows = 0;
+	return entry;
+}
+
+#endif
