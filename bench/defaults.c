@@ -226,6 +226,7 @@ static void run_case(bench *b)
 	uint32_t count = list_ways(b, ways, words);
 	b->x = zeroed((size_t)b->rows * b->o.d_model, sizeof *b->x);
 	b->ids_out = zeroed((size_t)b->phase.tokens * b->o.top_k, sizeof *b->ids_out);
+	way_rows(b, 0);
 	for (uint32_t i = 0; i < count; i++) {
 		way_open(b, &ways[i]);
 		way_warm_up(b, &ways[i]);

@@ -67,6 +67,8 @@ double now_s(void);
 routing routing_read(const options *o);
 const uint16_t *routing_event(const routing *r, uint32_t token, uint32_t layer);
 
+/* Fills b->x with the tokens of a step, of prefill with all that its steps begin in. */
+void way_rows(bench *b, uint32_t step);
 /* An engine with its layers for the case of `b`, whose CPU path is w->assist. */
 void way_open(bench *b, way *w);
 void way_warm_up(bench *b, way *w);

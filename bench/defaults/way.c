@@ -20,7 +20,7 @@ static uint32_t token_of(const bench *b, uint32_t step, uint32_t index)
 	return index * length + step % length;
 }
 
-static void make_rows(bench *b, uint32_t step)
+void way_rows(bench *b, uint32_t step)
 {
 	memset(b->x, 0, (size_t)b->rows * b->o.d_model * sizeof *b->x);
 	for (uint32_t i = 0; i < b->rows; i++)
@@ -37,7 +37,7 @@ static ufm_devptr place_tokens(bench *b, way *w)
 {
 	if (strcmp(b->phase.name, "prefill") == 0)
 		return w->x + (uint64_t)token_of(b, w->at, 0) * b->o.d_model * sizeof *b->x;
-	make_rows(b, w->at);
+	way_rows(b, w->at);
 	must(ufm_copy_to_device(w->engine, NULL, w->x, b->x, x_bytes(b)), "tokens");
 	return w->x;
 }
@@ -136,7 +136,7 @@ void way_open(bench *b, way *w)
 	ufm_engine_config c = {.struct_size = SIZE_TO(ufm_engine_config, routing_bytes),
 	                       .link_gbps = b->o.link_gbps,
 	                       .compute_threads = b->o.compute_threads,
-	                       .cpu_threads = b->o.cpu_threads,
+	                       .cpu_threads = strcmp(w->assist, "off") == 0 ? 0 : b->o.cpu_threads,
 	                       .cpu_assist = assist_of(w->assist),
 	                       .max_tokens = b->phase.tokens,
 	                       .top_k_max = b->o.top_k,
@@ -147,7 +147,6 @@ void way_open(bench *b, way *w)
 	open_layers(b, w, &layer);
 	must(ufm_engine_alloc(w->engine, x_bytes(b), &w->x), "tokens");
 	must(ufm_engine_alloc(w->engine, y_bytes, &w->y), "outputs");
-	make_rows(b, 0);
 	must(ufm_copy_to_device(w->engine, NULL, w->x, b->x, x_bytes(b)), "tokens");
 	if (c.resident_all)
 		load_all(b, w);
