@@ -52,7 +52,7 @@ shapes_full() {
 	prefills=(512 8192) decode_steps=(--rounds 3 --steps 80 --warmup 200)
 	batch_steps=(--rounds 3 --steps 10 --warmup 30) prefill_steps=(--rounds 2 --prefill-steps 2 --prefill-warmup 2)
 	probe_budget=1GiB
-	link_layers=8 link_experts=64 link_steps=(--rounds 3 --steps 25 --warmup 100 --prefill-steps 2 --prefill-warmup 2)
+	link_layers=8 link_experts=64 link_steps=(--rounds 5 --steps 15 --warmup 100 --prefill-steps 1 --prefill-warmup 2)
 	large=(--preset qwen3-30b-a3b --seq 8192) large_budget=(--vram-target 16GiB --headroom 1GiB) large_steps=5
 	fp32=(--d-model 2048 --d-hidden 8192 --batch 4 --seq 128 --experts '144,192')
 	fp32_budget=(--vram-target 16GiB --headroom 1GiB)
