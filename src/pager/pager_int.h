@@ -6,6 +6,7 @@
  *
  *   resize                                  a new budget
  *   engine                                  opening and closing
+ *   parts                                   what each part stands on
  *   cpu_path                                whether the CPU path is on
  *   probe                                   link and CPU, measured
  *   view turns layer lease record           the interface: these take the engine's locks
@@ -18,7 +19,7 @@
  *   marks host budget                       points in streams; the host tier; the division of memory
  *   pinned key pager.h                      page-locked memory; keys; what other folders see
  *
- * A part knows the parts below it by pointers that engine.c sets, and includes their headers, not this one. It
+ * A part knows the parts below it by pointers that parts.c sets, and includes their headers, not this one. It
  * takes no lock of the engine; its header says which one guards a field.
  */
 #ifndef UFM_PAGER_PAGER_INT_H
@@ -102,6 +103,11 @@ struct ufm_engine {
 /* engine.c */
 /* What the engine's budget is divided by. */
 budget_terms engine_terms(const ufm_engine *e);
+
+/* parts.c */
+/* Once the device's memory is divided and mapped. After a failure parts_close is still due. */
+ufm_status parts_open(ufm_engine *e);
+void parts_close(ufm_engine *e);
 
 /* cpu_path.c */
 /* Threads, buffers and the decision of auto. After everything else is open. */
