@@ -17,8 +17,8 @@ typedef struct load_item {
 	uint32_t slot, generation, key;
 } load_item;
 
-/* One copy of one or more experts. `wait` is recorded on the compute stream just before it waits for
- * `end`, so that the time between them is the stall. */
+/* One copy of one or more experts. `wait` is recorded on the compute stream just before it waits
+ * for `end`, so that the time between them is the stall. */
 typedef struct load {
 	uint64_t number; /* 0: never used */
 	bool waited;
@@ -62,11 +62,12 @@ ufm_status loads_has_ended(loads *l, uint64_t number, bool *out);
 ufm_status loads_copy(const loads *l, const ufm_devptr *to, const ufm_devptr *from, uint32_t n);
 /* Enqueues the copy of `key` into the slot of a placement. On failure the slot is free again. */
 ufm_status loads_start(loads *l, uint32_t key, const cache_placement *place);
-/* Gives up to n keys (n <= PAGER_TOGETHER) a slot each, pins the slots and starts one copy into all of them.
- * *count: how many got one, in order: fewer than n when then every slot is pinned. UFM_EBUSY: none did. */
+/* Gives up to n keys (n <= PAGER_TOGETHER) a slot each, pins the slots and starts one copy into all
+ * of them. *count: how many got one, in order: fewer than n when then every slot is pinned.
+ * UFM_EBUSY: none did. */
 ufm_status loads_place(loads *l, const uint32_t *keys, uint32_t n, uint32_t *slots,
                        uint32_t *count);
-/* Orders `stream` after the slot's bytes; `measure`: it is the compute stream and its stall counts. */
+/* Orders `stream` after the slot's bytes; `measure`: it is the compute stream, whose stall counts. */
 ufm_status loads_order(loads *l, uint32_t slot, ufm_stream *stream, bool measure);
 
 #endif

@@ -13,14 +13,14 @@
  *     engine_info streams
  *   settle                                  what has ended, and who hears of it
  *   pager_int.h                             the engine
- *   residents leases demand                 resident calls; leases and hints; a layer call's experts
+ *   residents leases demand                 resident calls; leases; a layer call's experts
  *   loads                                   copies
- *   slab tables spans calls                 slots; tables of resident layers; the timeline; calls' buffers
- *   marks host budget                       points in streams; the host tier; the division of memory
+ *   slab tables spans calls                 slots; resident layers; timeline; calls' buffers
+ *   marks host budget                       points in streams; the host tier; the budget
  *   pinned key pager.h                      page-locked memory; keys; what other folders see
  *
- * A part knows the parts below it by pointers that parts.c sets, and includes their headers, not this one. It
- * takes no lock of the engine; its header says which one guards a field.
+ * A part knows the parts below it by pointers that parts.c sets, and includes their headers, not
+ * this one. It takes no lock of the engine; its header says which one guards a field.
  */
 #ifndef UFM_PAGER_PAGER_INT_H
 #define UFM_PAGER_PAGER_INT_H

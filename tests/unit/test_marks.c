@@ -155,7 +155,8 @@ static void test_no_mark_is_done(void **state)
 	assert_int_equal(seen.waits + seen.syncs, 0);
 }
 
-/* The event of the oldest mark is waited for before it is reused; only then the mark is out of the window. */
+/* The event of the oldest mark is waited for before it is reused; only then the mark is out of the
+ * window. */
 static void test_window(void **state)
 {
 	marks *m = *state;
