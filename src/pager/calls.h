@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Host buffers of layer calls, page-locked, used in turn so that the next call can be prepared while
- * copies of the last one are still being read; and whose turn the workspace is. */
+/* Host buffers of layer calls, page-locked, used in turn so that the next call can be prepared
+ * while copies of the last one are still being read; and whose turn the workspace is. */
 #ifndef UFM_PAGER_CALLS_H
 #define UFM_PAGER_CALLS_H
 
@@ -24,11 +24,12 @@ typedef struct calls {
 	uint64_t ws_mark;
 } calls;
 
-/* b, device, marks, experts are set. Of the longest call; piece_rows: pager_workspace. UFM_ENOMEM. */
+/* b, device, marks, experts are set. assignments: of the longest call; piece_rows: as in
+ * pager_workspace. UFM_ENOMEM. */
 ufm_status calls_open(calls *c, uint64_t assignments, uint32_t piece_rows);
 void calls_close(calls *c);
-/* Work on `stream` from now on may use the workspace: it comes after the call before. Both locks are
- * held. */
+/* Work on `stream` from now on may use the workspace: it comes after the call before. Both locks
+ * are held. */
 ufm_status workspace_order(const calls *c, ufm_stream *stream);
 /* The call that used it last ends with the mark. The layer lock is held. */
 void workspace_used(calls *c, ufm_stream *stream, uint64_t mark);

@@ -90,7 +90,8 @@ static void judge_misses(demand *d, uint32_t layer, schedule_demand *wanted, uin
 }
 
 /* When every slot is pinned, some by leases, the first launch must free one for the first miss: one
- * that this call alone has pinned. There is one, because leases leave as many slots as the ring has. */
+ * that this call alone has pinned. There is one, because leases leave as many slots as the ring
+ * has. */
 static void free_one_early(demand *d, schedule_demand *wanted, uint32_t n)
 {
 	cache_stats stats;
@@ -121,8 +122,8 @@ ufm_status demand_begin(demand *d, uint32_t layer, schedule_demand *wanted, uint
 	return status;
 }
 
-/* The experts that are neither held nor in a slot, where a lease may have brought them since the layer
- * began. */
+/* The experts that are neither held nor in a slot, where a lease may have brought them since the
+ * layer began. */
 static uint32_t find_missing(demand *d, uint32_t layer, const schedule_demand *wanted, uint32_t n,
                              uint32_t *keys, uint32_t *index)
 {

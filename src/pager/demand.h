@@ -36,8 +36,8 @@ typedef struct demand {
 /* The part that stays the same is set. UFM_ENOMEM. */
 ufm_status demand_open(demand *d);
 void demand_close(demand *d);
-/* pager_layer_begin, once what came before it is settled with this outcome: after a failure nothing is
- * pinned, and the event began all the same. */
+/* pager_layer_begin, once what came before it is settled with this outcome: after a failure nothing
+ * is pinned, and the event began all the same. */
 ufm_status demand_begin(demand *d, uint32_t layer, schedule_demand *wanted, uint32_t n,
                         ufm_status settled);
 /* pager_layer_start. */

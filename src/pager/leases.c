@@ -60,8 +60,8 @@ static ufm_status read_members(leases *l, const uint32_t *experts, uint32_t n)
 	return UFM_OK;
 }
 
-/* All or nothing: whether enough slots can be had, before anything changes. With a ring one slot stays
- * without a pin, for the next copy of a layer call in progress. */
+/* All or nothing: whether enough slots can be had, before anything changes. With a ring one slot
+ * stays without a pin, for the next copy of a layer call in progress. */
 static bool enough_slots(const leases *l, uint32_t layer, uint32_t n)
 {
 	uint32_t missing = 0, idle_hits = 0;

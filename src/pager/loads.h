@@ -17,8 +17,8 @@ typedef struct load_item {
 	uint32_t slot, generation, key;
 } load_item;
 
-/* One copy of one or more experts. `wait` is recorded on the compute stream just before it waits for
- * `end`, so that the time between them is the stall. */
+/* One copy of one or more experts. `wait` is recorded on the compute stream just before it waits
+ * for `end`, so that the time between them is the stall. */
 typedef struct load {
 	uint64_t number; /* 0: never used */
 	bool waited;
@@ -71,11 +71,12 @@ ufm_status loads_fill(loads *l, const uint32_t *slots, uint32_t n);
 ufm_status loads_label(loads *l, uint32_t key, cache_placement *place);
 /* Until the copies in flight should have ended; 0: none is. */
 uint64_t loads_busy_ns(loads *l);
-/* Gives up to n keys (n <= PAGER_TOGETHER) a slot each, or takes that in which a key waits for its copy, pins the slots and starts one copy into all of them.
- * *count: how many got one, in order: fewer than n when then every slot is pinned. UFM_EBUSY: none did. */
+/* Gives up to n keys (n <= PAGER_TOGETHER) a slot each, or takes that in which a key waits for its copy, pins
+ * the slots and starts one copy into all of them. *count: how many got one, in order: fewer than n when then
+ * every slot is pinned. UFM_EBUSY: none did. */
 ufm_status loads_place(loads *l, const uint32_t *keys, uint32_t n, uint32_t *slots,
                        uint32_t *count);
-/* Orders `stream` after the slot's bytes; `measure`: it is the compute stream and its stall counts. */
+/* Orders `stream` after the slot's bytes; `measure`: it is the compute stream, whose stall counts. */
 ufm_status loads_order(loads *l, uint32_t slot, ufm_stream *stream, bool measure);
 
 #endif

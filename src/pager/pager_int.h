@@ -6,6 +6,7 @@
  *
  *   resize                                  a new budget
  *   engine                                  opening and closing
+ *   parts                                   what each part stands on
  *   cpu_path                                whether the CPU path is on
  *   probe                                   link and CPU, measured
  *   view turns layer lease record           the interface: these take the engine's locks
@@ -13,15 +14,15 @@
  *   choose                                  whether the CPU has a part in a call
  *   settle                                  what has ended, and who hears of it
  *   pager_int.h                             the engine
- *   residents leases demand                 resident calls; leases and hints; a layer call's experts
+ *   residents leases demand                 resident calls; leases; a layer call's experts
  *   owed                                    copies that wait until the link has time
  *   loads                                   copies
- *   slab tables spans calls                 slots; tables of resident layers; the timeline; calls' buffers
- *   marks host budget                       points in streams; the host tier; the division of memory
+ *   slab tables spans calls                 slots; resident layers; timeline; calls' buffers
+ *   marks host budget                       points in streams; the host tier; the budget
  *   pinned key pager.h                      page-locked memory; keys; what other folders see
  *
- * A part knows the parts below it by pointers that engine.c sets, and includes their headers, not this one. It
- * takes no lock of the engine; its header says which one guards a field.
+ * A part knows the parts below it by pointers that parts.c sets, and includes their headers, not
+ * this one. It takes no lock of the engine; its header says which one guards a field.
  */
 #ifndef UFM_PAGER_PAGER_INT_H
 #define UFM_PAGER_PAGER_INT_H
@@ -106,6 +107,11 @@ struct ufm_engine {
 /* engine.c */
 /* What the engine's budget is divided by. */
 budget_terms engine_terms(const ufm_engine *e);
+
+/* parts.c */
+/* Once the device's memory is divided and mapped. After a failure parts_close is still due. */
+ufm_status parts_open(ufm_engine *e);
+void parts_close(ufm_engine *e);
 
 /* cpu_path.c */
 /* Threads, buffers and the decision of auto. After everything else is open. */

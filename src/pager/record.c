@@ -2,8 +2,9 @@
 /*
  * What is recorded of layer calls: their routing for a trace, and their work on the timeline.
  *
- * Ids come to the host in any case: before the experts run where it schedules them, with the call's uses where
- * a layer is wholly resident. So recording routing is a copy on the host and nothing on the device.
+ * Ids come to the host in any case: before the experts run where it schedules them, with the call's
+ * uses where a layer is wholly resident. So recording routing is a copy on the host and nothing on
+ * the device.
  */
 #include "base/status.h"
 #include "pager/pager_int.h"

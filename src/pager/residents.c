@@ -90,8 +90,9 @@ static pager_call *oldest_unread(residents *r)
 	return oldest;
 }
 
-/* Where every expert has a slot nobody leaves until the budget falls, and a share of the calls is enough to know
- * who should then. A layer among others that are not whole competes with them: there all calls tell. */
+/* Where every expert has a slot nobody leaves until the budget falls, and a share of the calls is
+ * enough to know who should then. A layer among others that are not whole competes with them: there
+ * all calls tell. */
 #define TOLD_OF 8u
 
 static bool policy_hears(residents *r, uint32_t layer)

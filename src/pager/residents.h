@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Layers whose every expert is in a slot: where their blocks lie is on the device, so a call needs no
- * ids on the host. Who was used is read when the call's mark has passed; the policy hears of events in
- * the order of their calls all the same, because a call that decides on the host settles them first.
+ * Layers whose every expert is in a slot: where their blocks lie is on the device, so a call needs
+ * no ids on the host. Who was used is read when the call's mark has passed; the policy hears of
+ * events in the order of their calls all the same, because a call that decides on the host settles
+ * them first.
  *
- * A call pins no slot. Instead the engine's lock is held while it is enqueued, and whoever refills a
- * slot of such a layer comes after the layer's last mark (table_forget).
+ * A call pins no slot. Instead the engine's lock is held while it is enqueued, and whoever refills
+ * a slot of such a layer comes after the layer's last mark (table_forget).
  */
 #ifndef UFM_PAGER_RESIDENTS_H
 #define UFM_PAGER_RESIDENTS_H
@@ -41,8 +42,8 @@ typedef struct residents {
 /* The part that stays the same is set. UFM_ENOMEM. */
 ufm_status residents_open(residents *r);
 void residents_close(residents *r);
-/* pager_resident_begin and the end of a call that did not fail. *blocks stays as it is where the layer is not
- * wholly resident. The layer lock is held, too. */
+/* pager_resident_begin and the end of a call that did not fail. *blocks stays as it is where the
+ * layer is not wholly resident. The layer lock is held, too. */
 ufm_status residents_begin(residents *r, uint32_t layer, ufm_stream *stream, ufm_devptr *blocks);
 ufm_status residents_end(residents *r, uint32_t layer, ufm_stream *stream, pager_call *call,
                          uint64_t assignments);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The slab: where slots lie, what empty ones hold, how many are in use, and when each was used last. */
+/* The slab: where slots lie, what empty ones hold, how many are in use, and when each was used
+ * last. */
 #ifndef UFM_PAGER_SLAB_H
 #define UFM_PAGER_SLAB_H
 

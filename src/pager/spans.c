@@ -4,8 +4,8 @@
 
 #include "base/clock.h"
 
-/* A device tells the time between two events in a float of milliseconds, whose steps grow with it: 0.06
- * us after a second. The two clocks drift apart besides. */
+/* A device tells the time between two events in a float of milliseconds, whose steps grow with it:
+ * 0.06 us after a second. The two clocks drift apart besides. */
 #define ANCHOR_PERIOD_NS 1000000000u
 #define ANCHOR_TRIES 3u
 
@@ -50,8 +50,8 @@ static void anchor_first(spans *t)
 	}
 }
 
-/* What the old anchor says holds as long as it can be true, so that spans on both sides of the new one
- * fit each other. */
+/* What the old anchor says holds as long as it can be true, so that spans on both sides of the new
+ * one fit each other. */
 static void anchor_again(spans *t)
 {
 	ufm_event *event = t->anchors[!t->anchor];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Device work on the timeline: its events, told on the host's clock. Without a timeline nothing is done. */
+/* Device work on the timeline: its events, told on the host's clock. Without a timeline nothing is
+ * done. */
 #ifndef UFM_PAGER_SPANS_H
 #define UFM_PAGER_SPANS_H
 
@@ -40,7 +41,7 @@ typedef struct spans {
 	/* guarded by the layer lock: */
 	ufm_stream *stream; /* of the layer call in progress */
 	lock lock;          /* guards everything below; taken after the engine's lock */
-	/* A layer's span begins before and ends after the spans of its parts, so it has a ring of its own. */
+	/* A layer's span begins before and ends after those of its parts, so it has its own ring. */
 	work_ring layers, parts;
 	struct pager_work items[PAGER_LAYER_SPANS + PAGER_WORK_SPANS];
 	/* Passed events whose time is known; the others are measured from the current one. */
@@ -57,8 +58,8 @@ void spans_follow(spans *t, ufm_stream *stream);
 /* pager_work_begin, pager_work_end. */
 pager_work *spans_begin(spans *t, timeline_kind kind);
 void spans_end(spans *t, pager_work *work, const timeline_span *span);
-/* Retires what has ended. idle: the compute stream has nothing to do, so that the clocks can be measured
- * anew when they were not for a while. */
+/* Retires what has ended. idle: the compute stream has nothing to do, so that the clocks can be
+ * measured anew when they were not for a while. */
 void spans_step(spans *t, bool idle);
 /* A copy that has ended; of `copy` all but kind and times is given. */
 void spans_copy(spans *t, const timeline_span *copy, const copy_events *events);

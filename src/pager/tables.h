@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Tables on the device of where the experts of wholly resident layers lie, and until when work may read
- * what they list: whoever overwrites such an expert comes after that. */
+/* Tables on the device of where the experts of wholly resident layers lie, and until when work may
+ * read what they list: whoever overwrites such an expert comes after that. */
 #ifndef UFM_PAGER_TABLES_H
 #define UFM_PAGER_TABLES_H
 

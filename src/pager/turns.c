@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Turns at the workspace: a call on the engine's own stream, and a call of a resident layer on any. */
+/* Turns at the workspace: a call on the engine's own stream, or of a resident layer on any. */
 #include "pager/pager_int.h"
 
 ufm_status pager_call_next(ufm_engine *e, pager_call **out)

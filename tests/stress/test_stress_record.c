@@ -141,6 +141,7 @@ static fixture_config shape(void)
 {
 	return (fixture_config){.layers = LAYERS,
 	                        .experts = EXPERTS,
+	                        .timeline_events = 256,
 	                        .top_k = TOP_K,
 	                        .tokens = TOKENS,
 	                        .routing_bytes = (uint64_t)CALLS * TOKENS * LAYERS * TOP_K * 2};
