@@ -41,6 +41,13 @@ void row_fail(bench_row *row, ufm_status cause)
 	snprintf(row->error, sizeof row->error, "%s", failure.error);
 }
 
+void row_refuse(bench_row *row, const char *why)
+{
+	row->status = ROW_ERROR;
+	row->exit_code = CLI_FAILED;
+	snprintf(row->error, sizeof row->error, "%s", why);
+}
+
 double row_step_ms_mean(const bench_row *row)
 {
 	double sum_ms = 0;

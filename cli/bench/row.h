@@ -46,6 +46,8 @@ void row_close(bench_row *row);
 /* Takes the status and the thread's last error. UFM_EDEVMEM is ROW_OOM, which for the baseline is a
  * result and no failure. */
 void row_fail(bench_row *row, ufm_status cause);
+/* What the row says would be wrong. */
+void row_refuse(bench_row *row, const char *why);
 
 double row_step_ms_median(const bench_row *row);
 double row_step_ms_mean(const bench_row *row); /* 0 when nothing was measured */
