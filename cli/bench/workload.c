@@ -235,7 +235,8 @@ static void make_token(const workload *w, float *x, uint64_t p)
 
 static void make_routing(const workload *w, uint32_t i, uint64_t p)
 {
-	uint64_t choice = workload_steers(w) ? workload_choice(w, p) : p;
+	const workload_config *c = &w->config;
+	uint64_t choice = workload_steers(w) ? workload_choice(p, c->tokens, c->d_model) : p;
 	uint32_t k = w->config.top_k;
 	for (uint32_t layer = 0; layer < w->config.layers; layer++) {
 		const uint16_t *event = workload_event(w, choice, layer);

@@ -60,10 +60,7 @@ ufm_status workload_parse_sticky(const char *text, sticky_config *out);
 ufm_status workload_make_sticky(const workload_config *config, const sticky_config *router,
                                 uint32_t experts, trace *out);
 
-/* A workload whose routing the model's routers make. Whose choice the token at position p gets: its own, or
- * that of the token whose column of the routers it shares. */
-uint64_t workload_choice(const workload *w, uint64_t p);
-/* Makes the hidden state x of the token at position p one that the routers know. */
+/* Makes the hidden state x of the token at position p one that the workload's routers know. */
 void workload_mark(const workload *w, float *x, uint64_t p);
 
 /* Where token p of an endless stream over `count` items lies: each pass begins one item later. */
@@ -79,6 +76,13 @@ static inline uint64_t workload_item(uint64_t p, uint32_t sequences, uint64_t co
 	if (sequences < 2)
 		return workload_index(p, count);
 	return workload_index(p % sequences * count / sequences + p / sequences, count);
+}
+
+/* Whose choice the token at position p gets, where routers of d_model columns choose: its own, or in steps of more tokens
+ * that of the first that reads the same column. */
+static inline uint64_t workload_choice(uint64_t p, uint32_t tokens, uint32_t d_model)
+{
+	return p - p % tokens + p % tokens % d_model;
 }
 
 /* The experts that a layer's event of the token at position p names. */

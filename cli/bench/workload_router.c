@@ -41,11 +41,6 @@ static uint32_t column_of(const workload *w, uint64_t p)
 	return (uint32_t)(p % window_tokens(w) % w->config.d_model);
 }
 
-uint64_t workload_choice(const workload *w, uint64_t p)
-{
-	return p - p % window_tokens(w) + column_of(w, p);
-}
-
 void workload_mark(const workload *w, float *x, uint64_t p)
 {
 	x[column_of(w, p)] = MARK * (float)w->config.d_model;
