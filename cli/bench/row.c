@@ -73,8 +73,14 @@ double row_step_ms_median(const bench_row *row)
 
 double row_tokens_per_s(const bench_row *row, const bench_config *config)
 {
-	double median = row_step_ms_median(row);
-	return median > 0 ? bench_tokens(config) * 1000.0 / median : 0;
+	double mean_ms = row_step_ms_mean(row);
+	return mean_ms > 0 ? bench_tokens(config) * 1000.0 / mean_ms : 0;
+}
+
+double row_tokens_per_s_median(const bench_row *row, const bench_config *config)
+{
+	double median_ms = row_step_ms_median(row);
+	return median_ms > 0 ? bench_tokens(config) * 1000.0 / median_ms : 0;
 }
 
 uint32_t row_slots(const bench_row *row)

@@ -178,8 +178,10 @@ static void add_device_rows(json_t *out, const bench_row *row)
 /* How the steps were routed and counted. */
 static void add_basis(json_t *out, const bench_row *row, const bench_config *config)
 {
+	double median = row_tokens_per_s_median(row, config);
 	json_put(out, "ids", choice("ids", config));
 	json_put(out, "steps_measured", json_integer(row->measured));
+	json_put(out, "tokens_per_s_median", row->measured ? json_real(median) : NULL);
 }
 
 static void add_own(json_t *out, const bench_row *row, const bench_config *config)

@@ -306,6 +306,19 @@ def test_who_had_the_ids_ahead_is_known_of_earlier_rows(ufm, tmp_path):
     assert (old["ids"], uniform["ids"]) == ("ahead", "device")
 
 
+def test_speeds_are_compared_as_the_row_counts_them(ufm, tmp_path):
+    """Earlier rows have the median step's; some steps miss more than others."""
+    ended = ufm("bench", *BENCH, "--vram-target", "200KiB", "--phase", "decode", "--workload",
+                "sticky:0.5,1,0.05")
+    assert ended.returncode == 0, ended.stderr
+    row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
+    del row["tokens_per_s_median"]
+    (tmp_path / "old.jsonl").write_text(json.dumps(row) + "\n")
+    mean, median = rows(ufm, "--against", "results/runs.jsonl", "old.jsonl")
+    assert mean["hit_rate"] == median["hit_rate"]
+    assert mean["tokens_per_s"] != pytest.approx(median["tokens_per_s"])
+
+
 def test_against_the_same_recorded_routing(ufm, tmp_path):
     """What is recorded is replayed as the engine ran it: every hit."""
     write_trace(tmp_path / "ids.npy", layers=2, experts=8)
