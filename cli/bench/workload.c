@@ -233,10 +233,16 @@ static void make_token(const workload *w, float *x, uint64_t p)
 		workload_mark(w, x, p);
 }
 
+/* Whose choice the token at position p gets from routers: that of the first in its step that reads the same column. */
+static uint64_t choice_of(const workload *w, uint64_t p)
+{
+	uint64_t place = p % w->config.tokens;
+	return p - place + place % w->config.d_model;
+}
+
 static void make_routing(const workload *w, uint32_t i, uint64_t p)
 {
-	const workload_config *c = &w->config;
-	uint64_t choice = workload_steers(w) ? workload_choice(p, c->tokens, c->d_model) : p;
+	uint64_t choice = workload_steers(w) ? choice_of(w, p) : p;
 	uint32_t k = w->config.top_k;
 	for (uint32_t layer = 0; layer < w->config.layers; layer++) {
 		const uint16_t *event = workload_event(w, choice, layer);

@@ -78,13 +78,6 @@ static inline uint64_t workload_item(uint64_t p, uint32_t sequences, uint64_t co
 	return workload_index(p % sequences * count / sequences + p / sequences, count);
 }
 
-/* Whose choice the token at position p gets, where routers of d_model columns choose: its own, or in steps of more tokens
- * that of the first that reads the same column. */
-static inline uint64_t workload_choice(uint64_t p, uint32_t tokens, uint32_t d_model)
-{
-	return p - p % tokens + p % tokens % d_model;
-}
-
 /* The experts that a layer's event of the token at position p names. */
 static inline const uint16_t *workload_event(const workload *w, uint64_t p, uint32_t layer)
 {

@@ -121,13 +121,14 @@ static ufm_status read_recorded(const plan_routing_config *c, const char *path, 
 static void copy_shared(const plan_routing_config *c, const trace *from, trace *to)
 {
 	uint32_t tokens = c->step_tokens, lanes = c->side_by_side ? tokens : 0;
-	size_t size_bytes = (size_t)from->layers * from->ranks * sizeof *from->ids;
-	for (uint64_t p = 0; p < to->tokens; p++) {
-		uint64_t choice = workload_choice(p, tokens, c->columns);
-		uint64_t token = workload_item(choice, lanes, from->tokens);
-		uint64_t place = workload_item(p, lanes, to->tokens);
-		memcpy(to->ids + place * from->layers * from->ranks, trace_event(from, token, 0),
-		       size_bytes);
+	size_t count = (size_t)from->layers * from->ranks;
+	for (uint32_t step = 0; step < c->steps; step++) {
+		uint64_t first = (uint64_t)step * tokens;
+		for (uint32_t i = 0; i < tokens; i++) {
+			uint64_t token = workload_item(first + i % c->columns, lanes, from->tokens);
+			uint64_t place = workload_item(first + i, lanes, to->tokens);
+			memcpy(to->ids + place * count, trace_event(from, token, 0), count * sizeof *to->ids);
+		}
 	}
 }
 
