@@ -73,7 +73,8 @@ static ufm_status open_workload(sweep *s, sweep_phase *at, bench_phase phase)
 	                        .tokens = bench_tokens(c),
 	                        .sequences = phase == PHASE_DECODE ? c->batch : 0,
 	                        .top_k = c->top_k,
-	                        .experts_min = bench_experts_min(c)};
+	                        .experts_min = bench_experts_min(c),
+	                        .ids_ahead = bench_ids_ahead(c)};
 	ufm_status status = workload_open(&load, &at->load);
 	if (!status && s->config.top_k == 0) {
 		s->config.top_k = workload_top_k(at->load);

@@ -4,6 +4,13 @@ import json
 import os
 
 
+def speed(row):
+    """Tokens over the time of all steps; rows of earlier builds give the median step's instead."""
+    if "tokens_per_s_median" in row:
+        return row["tokens_per_s"]
+    return row["batch"] * row["seq"] * len(row["step_ms"]) / sum(row["step_ms"]) * 1e3
+
+
 def rows_beside(folders, args):
     """Rows of ufm by (label, experts); a folder of another geometry is an error."""
     found = {}
@@ -18,7 +25,7 @@ def rows_beside(folders, args):
                                  f"expected {wanted}")
             if row["mode"] == "ufm" and row["status"] == "ok":
                 label = "ufm, link and CPU" if row.get("cpu_threads") else "ufm"
-                found[label, row["num_experts"]] = row["tokens_per_s"]
+                found[label, row["num_experts"]] = speed(row)
     return found
 
 

@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "base/status.h"
+#include "cli/bench/workload.h"
 #include "cli/modes/options.h"
 #include "cli/presets.h"
 
@@ -171,9 +172,21 @@ static ufm_status check_record(const bench_config *c)
 	                   rows, c->modes.count, c->experts.count, c->phases.count);
 }
 
+static ufm_status check_ids(const bench_config *c)
+{
+	if (!bench_ids_ahead(c) || workload_spec_routes(c->workload))
+		return UFM_OK;
+	return status_fail(UFM_EINVAL,
+	                   "--ids: found ahead with --workload %.60s, expected device: only the ids of "
+	                   "trace:FILE and sticky: are known ahead",
+	                   c->workload);
+}
+
 ufm_status bench_config_check(const bench_config *c)
 {
 	ufm_status status = check_record(c);
+	if (!status)
+		status = check_ids(c);
 	if (!status)
 		status = check_tokens(c);
 	if (!status)

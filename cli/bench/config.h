@@ -21,7 +21,7 @@ typedef struct bench_config {
 	uint32_t preset, scoring, math;
 	uint32_t layers, d_model, d_hidden, kind, dtype, top_k, norm_topk;
 	uint32_t batch, seq, steps, warmup, max_tokens, ring, threads;
-	uint32_t quick, no_out, no_figures, verbose, format, probe;
+	uint32_t quick, no_out, no_figures, verbose, format, probe, ids;
 	uint64_t seed, vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	double link_gbps;
 	const char *policy, *backend, *workload, *out, *timeline, *record_trace, *cpu_assist,
@@ -39,6 +39,11 @@ static inline uint32_t bench_tokens(const bench_config *c)
 static inline bool bench_probes(const bench_config *c)
 {
 	return c->probe == 0; /* the first choice */
+}
+/* Calls bring the ids that the workload knows, so that the host has those of every layer ahead. */
+static inline bool bench_ids_ahead(const bench_config *c)
+{
+	return c->ids == 1; /* the second choice */
 }
 uint32_t bench_experts_min(const bench_config *c);
 

@@ -145,7 +145,8 @@ static void where(FILE *to, const json_t *rows)
 		fprintf(to, " the card has its own memory.");
 	fprintf(to,
 	        " Uses, GB and stall are sums over %" PRIu64
-	        " measured steps; tokens/s and step ms are the median step's.\n",
+	        " measured steps, tokens/s is all of their tokens over all of their time, step ms the "
+	        "median step's.\n",
 	        field_whole(row, "steps"));
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The model under test: routed layers in a row, each y = x + moe(norm(x)), with routers and norms
- * made from a seed. The hidden state stays on the device between layers. */
+/* The model under test: routed layers in a row, each y = x + moe(norm(x)), with norms made from a seed, and routers
+ * from it or by a workload. The hidden state stays on the device between layers. */
 #ifndef CLI_BENCH_MODEL_H
 #define CLI_BENCH_MODEL_H
 
@@ -17,7 +17,8 @@ typedef struct model_config {
 	uint32_t top_k, norm_topk;
 	ufm_scoring scoring;
 	uint64_t seed;
-	bool routed_by_caller; /* batches bring ids and gates: no routers */
+	bool routed_by_caller;  /* batches bring ids and gates: no routers */
+	const workload *steers; /* its routers take the place of those from the seed; NULL: none does */
 } model_config;
 
 /* Device bytes that the model takes from an engine's arena. */
@@ -29,14 +30,19 @@ void model_close(model *m); /* NULL is allowed; before the engine */
 /* Where every layer's experts come from; NULL: the pager. */
 void model_set_source(model *m, const moe_source *source);
 
-/* Brings a step's hidden states to the device, and back; both wait. y is [tokens, d_model]. */
+/* Brings a step's hidden states to the device, and what its routers must be; and the states back. Both wait. y is
+ * [tokens, d_model]. */
 ufm_status model_upload(model *m, const workload_batch *batch);
 ufm_status model_download(model *m, float *y);
 
-/* Runs all layers and waits for the last. layer_end is called after each layer was enqueued; NULL:
- * nobody. */
-typedef void (*model_layer_end)(void *ctx);
-ufm_status model_forward(model *m, const workload_batch *batch, model_layer_end layer_end,
-                         void *ctx);
+/* Whether the layers chose what a workload that steers wants, and where first not. */
+typedef struct model_check {
+	bool wrong;
+	char why[160];
+} model_check;
+
+/* Runs all layers and waits for the last. With a check (of a workload that steers; NULL: none) every layer's choice
+ * comes back and is compared; wholly resident layers, too, then wait for the host. */
+ufm_status model_forward(model *m, const workload_batch *batch, model_check *check);
 
 #endif

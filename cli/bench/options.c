@@ -167,6 +167,15 @@ static const option_spec specs[] = {
          "text:FILE (its words are the tokens), uniform (Gaussian hidden states), zipf:S (token "
          "ids by Zipf's law), trace:FILE (recorded routing, .npy or .jsonl), or a router like a "
          "recorded one: sticky:" STICKY_PRESETS ", or sticky:OVERLAP,SKEW,DRIFT."},
+	{.name = "ids",
+     .type = OPTION_CHOICE,
+     AT(ids),
+     .value_name = "WHERE",
+     .fallback = "device",
+     .choices = "device|ahead",
+     .help = "Where the routing of trace: and sticky: is made: by each layer's own router on the "
+             "device, for which the host waits as in a model, or handed over ahead, so that copies "
+             "start layers early, which no model can do."},
 	{.name = "seed",
      .type = OPTION_U64,
      AT(seed),

@@ -41,6 +41,13 @@ void row_fail(bench_row *row, ufm_status cause)
 	snprintf(row->error, sizeof row->error, "%s", failure.error);
 }
 
+void row_refuse(bench_row *row, const char *why)
+{
+	row->status = ROW_ERROR;
+	row->exit_code = CLI_FAILED;
+	snprintf(row->error, sizeof row->error, "%s", why);
+}
+
 double row_step_ms_mean(const bench_row *row)
 {
 	double sum_ms = 0;
@@ -66,8 +73,14 @@ double row_step_ms_median(const bench_row *row)
 
 double row_tokens_per_s(const bench_row *row, const bench_config *config)
 {
-	double median = row_step_ms_median(row);
-	return median > 0 ? bench_tokens(config) * 1000.0 / median : 0;
+	double mean_ms = row_step_ms_mean(row);
+	return mean_ms > 0 ? bench_tokens(config) * 1000.0 / mean_ms : 0;
+}
+
+double row_tokens_per_s_median(const bench_row *row, const bench_config *config)
+{
+	double median_ms = row_step_ms_median(row);
+	return median_ms > 0 ? bench_tokens(config) * 1000.0 / median_ms : 0;
 }
 
 uint32_t row_slots(const bench_row *row)

@@ -46,11 +46,14 @@ void row_close(bench_row *row);
 /* Takes the status and the thread's last error. UFM_EDEVMEM is ROW_OOM, which for the baseline is a
  * result and no failure. */
 void row_fail(bench_row *row, ufm_status cause);
+/* What the row says would be wrong. */
+void row_refuse(bench_row *row, const char *why);
 
 double row_step_ms_median(const bench_row *row);
 double row_step_ms_mean(const bench_row *row); /* 0 when nothing was measured */
-/* Of the median step; 0 when nothing was measured. */
+/* Tokens over the time of all measured steps, and of the median one; 0 when nothing was measured. */
 double row_tokens_per_s(const bench_row *row, const bench_config *config);
+double row_tokens_per_s_median(const bench_row *row, const bench_config *config);
 
 /* Slots that serve the mode: naive_offload keeps nothing, the pager's slots that its engine has stay
  * empty. */
@@ -58,8 +61,7 @@ uint32_t row_slots(const bench_row *row);
 
 /* false: not probed, or nothing measured. */
 bool row_floor(const bench_row *row, const bench_config *config, step_floor *out);
-/* The floor over the step that it is the floor of: the median one in a sweep, the mean one where the
- * misses are a mean, too. */
+/* The floor over the mean step, as its misses are a mean, too. */
 double row_fraction_of_floor(const bench_row *row, const step_floor *floor);
 /* Expert bytes copied to the device over the time of the measured steps. */
 double row_link_gbps_used(const bench_row *row);

@@ -39,8 +39,7 @@ bool row_floor(const bench_row *row, const bench_config *c, step_floor *out)
 
 double row_fraction_of_floor(const bench_row *row, const step_floor *floor)
 {
-	bool mean_misses = floor->kind == FLOOR_MEASURED;
-	double step_ms = mean_misses ? row_step_ms_mean(row) : row_step_ms_median(row);
+	double step_ms = row_step_ms_mean(row);
 	return step_ms > 0 ? floor->step_ms / step_ms : 0;
 }
 

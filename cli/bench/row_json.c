@@ -175,6 +175,15 @@ static void add_device_rows(json_t *out, const bench_row *row)
 	add_counter(out, "bf16_rows", row, COUNTER_bf16_rows);
 }
 
+/* How the steps were routed and counted. */
+static void add_basis(json_t *out, const bench_row *row, const bench_config *config)
+{
+	double median = row_tokens_per_s_median(row, config);
+	json_put(out, "ids", choice("ids", config));
+	json_put(out, "steps_measured", json_integer(row->measured));
+	json_put(out, "tokens_per_s_median", row->measured ? json_real(median) : NULL);
+}
+
 static void add_own(json_t *out, const bench_row *row, const bench_config *config)
 {
 	double link_gbps = row->opened ? row->engine.link_gbps : config->link_gbps;
@@ -206,6 +215,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add_cpu(out, row);
 	json_put(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
 	add_device_rows(out, row);
+	add_basis(out, row, config);
 }
 
 json_t *row_json(const bench_row *row, const bench_config *config)

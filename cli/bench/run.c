@@ -65,7 +65,8 @@ static model_config describe_model(const run *r)
 	                      .norm_topk = r->config->norm_topk,
 	                      .scoring = bench_scoring(r->config),
 	                      .seed = r->config->seed,
-	                      .routed_by_caller = workload_routes(r->in->load)};
+	                      .routed_by_caller = workload_routes(r->in->load),
+	                      .steers = workload_steers(r->in->load) ? r->in->load : NULL};
 }
 
 static ufm_status open_engine(run *r, const model_config *describe)
@@ -144,7 +145,12 @@ static void close_sampler(run *r, ufm_status *telemetry)
 
 /* ---- steps */
 
-static ufm_status run_step(run *r, uint64_t step, uint64_t *spent_ns)
+static bool is_ok(const run *r)
+{
+	return r->row->status == ROW_OK;
+}
+
+static ufm_status run_step(run *r, uint64_t step, model_check *check, uint64_t *spent_ns)
 {
 	workload_batch batch;
 	uint64_t begin_ns;
@@ -154,7 +160,7 @@ static ufm_status run_step(run *r, uint64_t step, uint64_t *spent_ns)
 	if (status)
 		return status;
 	begin_ns = clock_now_ns();
-	status = model_forward(r->model, &batch, NULL, NULL);
+	status = model_forward(r->model, &batch, check);
 	*spent_ns = clock_now_ns() - begin_ns;
 	note_memory(r);
 	timeline_add(engine_timeline(r->engine), &(timeline_span){.kind = TIMELINE_STEP,
@@ -178,14 +184,31 @@ static bool stop_asked(run *r)
 	return true;
 }
 
+/* A step that does not count, in which the routers must choose what the workload says. */
+static ufm_status check_step(run *r, uint64_t step)
+{
+	model_check check = {0};
+	uint64_t spent_ns;
+	ufm_status status = run_step(r, step, &check, &spent_ns);
+	if (check.wrong)
+		row_refuse(r->row, check.why);
+	return status;
+}
+
+/* The last warm-up step goes as those that count. */
+static bool is_checked(const run *r, uint32_t step)
+{
+	return workload_steers(r->in->load) && step + 1 < r->config->warmup;
+}
+
 static ufm_status warm_up(run *r)
 {
 	ufm_status status = UFM_OK;
 	uint64_t spent_ns;
-	for (uint32_t i = 0; !status && i < r->config->warmup && !stop_asked(r); i++) {
+	for (uint32_t i = 0; !status && i < r->config->warmup && is_ok(r) && !stop_asked(r); i++) {
 		message_progress("[%u/%u] %s, %u experts: warm-up %u/%u", r->in->number, r->in->runs,
 		                 r->row->label, r->row->experts, i + 1, r->config->warmup);
-		status = run_step(r, i, &spent_ns);
+		status = is_checked(r, i) ? check_step(r, i) : run_step(r, i, NULL, &spent_ns);
 	}
 	return status;
 }
@@ -207,7 +230,7 @@ static ufm_status measure(run *r)
 	for (uint32_t i = 0; i < r->config->steps && !stop_asked(r); i++) {
 		message_progress("[%u/%u] %s, %u experts: step %u/%u", r->in->number, r->in->runs,
 		                 row->label, row->experts, i + 1, r->config->steps);
-		ufm_status status = run_step(r, r->config->warmup + i, &spent_ns);
+		ufm_status status = run_step(r, r->config->warmup + i, NULL, &spent_ns);
 		if (status)
 			return status;
 		row->step_ms[row->measured++] = (double)spent_ns / 1e6;
@@ -281,9 +304,9 @@ static ufm_status run_all(run *r)
 	status = open_model(r, &describe);
 	if (!status)
 		status = warm_up(r);
-	if (!status && !r->row->interrupted)
+	if (!status && is_ok(r))
 		status = probe_rates_of(r);
-	if (!status && !r->row->interrupted)
+	if (!status && is_ok(r))
 		status = measure(r);
 	note_memory(r);
 	return status;
@@ -301,6 +324,17 @@ static ufm_status record_trace(const run *r)
 {
 	const bench_config *c = r->config;
 	return mode_record_write(c->record_trace, r->engine, c->phase == PHASE_DECODE ? c->batch : 1);
+}
+
+/* Once more when everything is measured and written, since there may be no warm-up. */
+static void check_last(run *r)
+{
+	const bench_config *c = r->config;
+	ufm_status status = UFM_OK;
+	if (workload_steers(r->in->load) && is_ok(r) && !interrupt_seen())
+		status = check_step(r, (uint64_t)c->warmup + c->steps);
+	if (status)
+		row_fail(r->row, status);
 }
 
 static void close_all(run *r, ufm_status *telemetry)
@@ -333,6 +367,7 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 		row_fail(row, status);
 	drawn = draw_timeline(&r);
 	recorded = drawn ? drawn : record_trace(&r);
+	check_last(&r);
 	close_all(&r, &telemetry);
 	row_check(row);
 	message_progress_clear();

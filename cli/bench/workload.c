@@ -19,17 +19,6 @@
 /* Separate streams of random numbers. */
 enum { KEY_WORD = 1, KEY_POSITION = 2, KEY_DRAW = 3 };
 
-struct workload {
-	workload_config config;
-	workload_spec spec;
-	token_list text;
-	zipf zipf;
-	trace trace;
-	float *x;
-	int32_t *ids;
-	float *gates;
-};
-
 static bool has_prefix(const char *text, const char *prefix)
 {
 	return strncmp(text, prefix, strlen(prefix)) == 0;
@@ -73,6 +62,17 @@ ufm_status workload_check_spec(const char *text)
 	return workload_parse_spec(text, &spec);
 }
 
+static bool kind_routes(workload_kind kind)
+{
+	return kind == WORKLOAD_TRACE || kind == WORKLOAD_STICKY;
+}
+
+bool workload_spec_routes(const char *text)
+{
+	workload_spec spec;
+	return workload_parse_spec(text, &spec) == UFM_OK && kind_routes(spec.kind);
+}
+
 static ufm_status open_input(workload *w)
 {
 	switch (w->spec.kind) {
@@ -91,7 +91,7 @@ static ufm_status open_input(workload *w)
 
 static bool brings_ids(const workload *w)
 {
-	return w->spec.kind == WORKLOAD_TRACE || w->spec.kind == WORKLOAD_STICKY;
+	return kind_routes(w->spec.kind);
 }
 
 ufm_status workload_for_experts(workload *w, uint32_t experts)
@@ -188,7 +188,12 @@ const char *workload_top_k_origin(const workload *w)
 
 bool workload_routes(const workload *w)
 {
-	return w->ids != NULL;
+	return w->ids && w->config.ids_ahead;
+}
+
+bool workload_steers(const workload *w)
+{
+	return w->ids && !w->config.ids_ahead;
 }
 
 /* x += scale * gauss(key) over one token. */
@@ -224,14 +229,23 @@ static void make_token(const workload *w, float *x, uint64_t p)
 	} else {
 		add_gauss(w, x, KEY_POSITION, p, 1.0f);
 	}
+	if (workload_steers(w))
+		workload_mark(w, x, p);
+}
+
+/* Whose choice the token at position p gets from routers: that of the first in its step that reads the same column. */
+static uint64_t choice_of(const workload *w, uint64_t p)
+{
+	uint64_t place = p % w->config.tokens;
+	return p - place + place % w->config.d_model;
 }
 
 static void make_routing(const workload *w, uint32_t i, uint64_t p)
 {
-	uint64_t token = item_at(w, p, w->trace.tokens);
+	uint64_t choice = workload_steers(w) ? choice_of(w, p) : p;
 	uint32_t k = w->config.top_k;
 	for (uint32_t layer = 0; layer < w->config.layers; layer++) {
-		const uint16_t *event = trace_event(&w->trace, token, layer);
+		const uint16_t *event = workload_event(w, choice, layer);
 		for (uint32_t j = 0; j < k; j++)
 			w->ids[((size_t)layer * w->config.tokens + i) * k + j] = trace_id(event, j);
 	}
@@ -245,9 +259,14 @@ void workload_step(workload *w, uint64_t step, workload_batch *out)
 		if (w->ids)
 			make_routing(w, i, p);
 	}
-	out->x = w->x;
-	out->ids = w->ids;
-	out->gates = w->gates;
+	*out = (workload_batch){.x = w->x};
+	if (workload_routes(w)) {
+		out->ids = w->ids;
+		out->gates = w->gates;
+	} else if (workload_steers(w)) {
+		out->chosen = w->ids;
+		out->window = workload_window(w, step);
+	}
 }
 
 bool workload_wraps(const workload *w, uint64_t steps)

@@ -7,7 +7,7 @@
  *
  * text   word w at position p: gauss(w) + POSITION * gauss(p)
  * zipf   the same with words drawn from Zipf(S) over 32768
- * uniform, trace, sticky   gauss(p)
+ * uniform, trace, sticky   gauss(p), and for the two last an element that their routers read
  *
  * In decode the tokens of a step belong to different sequences: sequence b of B begins b/B of the way into
  * the text or trace, and each step takes the next token of every one.
@@ -27,6 +27,8 @@ typedef struct workload workload;
 
 /* UFM_EINVAL unless `text` has one of the five forms. Opens nothing. */
 ufm_status workload_check_spec(const char *text);
+/* Of a checked one: whether routing is part of it, as in a trace. */
+bool workload_spec_routes(const char *text);
 
 typedef struct workload_config {
 	const char *spec;
@@ -35,6 +37,7 @@ typedef struct workload_config {
 	uint32_t sequences;               /* decode: as many as tokens; 0: a step's follow each other */
 	uint32_t top_k;                   /* 0: 2, or the ranks of a trace or preset */
 	uint32_t experts_min;             /* smallest bank of the sweep: every id of a trace is below */
+	bool ids_ahead; /* trace, sticky: batches bring the routing, instead of the model's routers */
 } workload_config;
 
 /* UFM_EINVAL, UFM_ENOMEM; for an input file UFM_EFILE or UFM_EFORMAT naming it. */
@@ -52,13 +55,35 @@ ufm_status workload_for_experts(workload *w, uint32_t experts);
 
 /* Batches bring ids and gates. */
 bool workload_routes(const workload *w);
+/* Its routing is made by the model's routers, whose weights are workload_router's. */
+bool workload_steers(const workload *w);
+
+/*
+ * Routers that choose what a trace says, so that ids come from the device as in a model.
+ *
+ * The token at a step's place reads one column of every layer's router: its hidden state is far larger in one
+ * element than in all others, and the column holds large logits for the token's experts. There are d_model
+ * columns, which serve the steps of one window; then routers need new weights. Of a step with more tokens than
+ * that the tokens share columns, and with them the choice: the token at place i is routed as the one at place i
+ * modulo d_model.
+ */
+
+/* The window of a step; numbers rise by one. */
+uint64_t workload_window(const workload *w, uint64_t step);
+/* A layer's router for a window, [experts, d_model], where `norm` [d_model] are the weights of the RMS norm
+ * before it. */
+void workload_router(const workload *w, uint64_t window, uint32_t layer, const float *norm,
+                     uint32_t experts, float *weights);
 
 typedef struct workload_batch {
 	const float *x; /* [tokens, d_model] */
-	/* One layer's routing [tokens, top_k] is at ids + layer * tokens * top_k; NULL: the model's own
-	 * routers decide. The gates are the same for all layers. */
+	/* One layer's routing [tokens, top_k] is at ids + layer * tokens * top_k, the gates are the same for all
+	 * layers; NULL: the model's own routers decide. */
 	const int32_t *ids;
 	const float *gates;
+	/* What routers of `window` choose, laid out as ids; NULL unless the workload steers them. */
+	const int32_t *chosen;
+	uint64_t window;
 } workload_batch;
 
 /* Makes step `step`; valid until the next call. */

@@ -40,6 +40,17 @@ ufm_status zipf_open(double exponent, zipf *out);
 void zipf_close(zipf *z);
 uint32_t zipf_word(const zipf *z, double unit);
 
+struct workload {
+	workload_config config;
+	workload_spec spec;
+	token_list text;
+	zipf zipf;
+	trace trace;
+	float *x;
+	int32_t *ids; /* of trace and sticky: one layer's after the other */
+	float *gates;
+};
+
 /* Does this trace suit the sweep? Names the file and what does not fit. */
 ufm_status workload_check_trace(const trace *t, const char *path, const workload_config *config);
 
@@ -48,6 +59,9 @@ ufm_status workload_parse_sticky(const char *text, sticky_config *out);
 /* A trace of the run's layers and top_k over so many experts. */
 ufm_status workload_make_sticky(const workload_config *config, const sticky_config *router,
                                 uint32_t experts, trace *out);
+
+/* Makes the hidden state x of the token at position p one that the workload's routers know. */
+void workload_mark(const workload *w, float *x, uint64_t p);
 
 /* Where token p of an endless stream over `count` items lies: each pass begins one item later. */
 static inline uint64_t workload_index(uint64_t p, uint64_t count)
@@ -62,6 +76,13 @@ static inline uint64_t workload_item(uint64_t p, uint32_t sequences, uint64_t co
 	if (sequences < 2)
 		return workload_index(p, count);
 	return workload_index(p % sequences * count / sequences + p / sequences, count);
+}
+
+/* The experts that a layer's event of the token at position p names. */
+static inline const uint16_t *workload_event(const workload *w, uint64_t p, uint32_t layer)
+{
+	uint64_t token = workload_item(p, w->config.sequences, w->trace.tokens);
+	return trace_event(&w->trace, token, layer);
 }
 
 #endif

@@ -32,7 +32,7 @@ typedef struct row_case {
 	plan_shape shape;
 	plan_machine machine;
 	division_config division;
-	bool decode, given, cpu;
+	bool decode, known, given, cpu; /* known: its very ids; given: to the host, ahead */
 	uint32_t tokens, warmup, steps;
 	uint64_t target_bytes;
 	const ufm_policy *policy;
@@ -74,7 +74,10 @@ static ufm_status read_shape(const json_t *row, plan_shape *out)
 static void read_workload(const plan_config *c, const json_t *row, row_case *out)
 {
 	const char *text = field_string(row, "workload");
-	out->given = plan_routing_is_given(text);
+	out->known = plan_routing_is_known(text);
+	/* Rows without the field had ids ahead wherever they were known. */
+	out->given =
+		field_known(row, "ids") ? strcmp(field_string(row, "ids"), "ahead") == 0 : out->known;
 	if (strncmp(text, "trace:", 6) == 0 && strncmp(c->workload, "trace:", 6) == 0)
 		text = c->workload;
 	snprintf(out->workload, sizeof out->workload, "%s", text);
@@ -125,6 +128,17 @@ typedef struct row_outcome {
 	walk_result walked;
 } row_outcome;
 
+/* As the row counts: of earlier builds it has the median step's. */
+static double speed_of(const row_case *k, double *step_ns, uint32_t steps)
+{
+	double sum_ns = 0;
+	if (!field_known(k->row, "tokens_per_s_median"))
+		return k->tokens * 1e9 / median_of(step_ns, steps);
+	for (uint32_t i = 0; i < steps; i++)
+		sum_ns += step_ns[i];
+	return k->tokens * 1e9 * steps / sum_ns;
+}
+
 /* A ring that was asked for is not in the row: it shows in its size. */
 static ufm_status divide(row_case *k, division *d, budget *out)
 {
@@ -138,24 +152,26 @@ static ufm_status divide(row_case *k, division *d, budget *out)
 	return division_of(d, k->target_bytes, out);
 }
 
-/* The ids of a workload that brings them are those of the row; where the device routes, others are as likely. */
+/* Where the row's very ids are not known, others are as likely. */
 static uint32_t draws_of(const row_case *k)
 {
 	uint64_t pairs = (uint64_t)k->tokens * k->shape.top_k, experts = k->shape.bank.experts;
 	uint64_t uses = (uint64_t)k->steps * k->shape.bank.layers * (pairs < experts ? pairs : experts);
 	uint64_t draws = (DRAWN_USES + uses - 1) / uses;
-	if (k->given)
+	if (k->known)
 		return 1;
 	return draws < DRAWS_MAX ? (uint32_t)draws : DRAWS_MAX;
 }
 
 static ufm_status open_routing(const row_case *k, uint32_t draw, trace *out)
 {
+	uint32_t width = k->shape.bank.desc.d_model;
 	plan_routing_config routing = {.spec = k->workload,
 	                               .seed = field_whole(k->row, "seed") + draw,
 	                               .step_tokens = k->tokens,
 	                               .steps = k->warmup + k->steps,
 	                               .side_by_side = k->decode,
+	                               .columns = k->known && !k->given ? width : 0,
 	                               .shape = &k->shape};
 	return plan_routing_open(&routing, out);
 }
@@ -209,7 +225,7 @@ static ufm_status predict_case(row_case *k, row_outcome *out)
 	status = out->step_ns ? walk_draws(k, &d, draws, out) : UFM_ENOMEM;
 	if (!status) {
 		out->bound = timing_binds(&out->walked.sum);
-		out->tokens_per_s = k->tokens * 1e9 / median_of(out->step_ns, steps);
+		out->tokens_per_s = speed_of(k, out->step_ns, steps);
 		out->hit_rate = (double)out->walked.hits / (double)out->walked.uses;
 	}
 	alloc_free(out->step_ns);
@@ -236,6 +252,7 @@ static json_t *compare(const char *file, const row_case *k, const row_outcome *o
 	                    json_integer((json_int_t)k->shape.bank.desc.expert_bytes));
 	json_object_set_new(out, "batch", json_integer(whole(row, "batch")));
 	json_object_set_new(out, "seq", json_integer(whole(row, "seq")));
+	json_object_set_new(out, "ids", json_string(k->given ? "ahead" : "device"));
 	json_object_set_new(out, "cpu", json_boolean(k->cpu));
 	json_object_set_new(out, "vram_target_bytes", json_integer((json_int_t)k->target_bytes));
 	json_object_set_new(out, "slots_measured", json_integer((json_int_t)field_whole(row, "slots")));

@@ -138,7 +138,7 @@ static const option_spec specs[] = {
      .choices = "device|caller",
      .help = "Who knows the ids of a layer: the device's own router, for which the host waits in "
              "every layer, or the "
-             "caller ahead of the call, as in ufm bench --workload trace:FILE."},
+             "caller ahead of the call, as in ufm bench --ids ahead, which no model can do."},
 	{.name = "machine",
      .type = OPTION_STRING,
      AT(machine),

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "base/status.h"
+#include "cli/bench/workload_int.h"
 #include "cli/plan/routing_sticky.h"
 
 static const char *after(const char *text, const char *prefix)
@@ -23,7 +24,7 @@ static const char *sticky_of(const char *text)
 	return strcmp(text, "sticky") == 0 ? "" : after(text, "sticky:");
 }
 
-bool plan_routing_is_given(const char *text)
+bool plan_routing_is_known(const char *text)
 {
 	return after(text, "trace:") || sticky_of(text);
 }
@@ -115,12 +116,50 @@ static ufm_status read_recorded(const plan_routing_config *c, const char *path, 
 	return UFM_OK;
 }
 
+/* ---- shared columns */
+
+static void copy_shared(const plan_routing_config *c, const trace *from, trace *to)
+{
+	uint32_t tokens = c->step_tokens, lanes = c->side_by_side ? tokens : 0;
+	size_t count = (size_t)from->layers * from->ranks;
+	for (uint32_t step = 0; step < c->steps; step++) {
+		uint64_t first = (uint64_t)step * tokens;
+		for (uint32_t i = 0; i < tokens; i++) {
+			uint64_t token = workload_item(first + i % c->columns, lanes, from->tokens);
+			uint64_t place = workload_item(first + i, lanes, to->tokens);
+			memcpy(to->ids + place * count, trace_event(from, token, 0), count * sizeof *to->ids);
+		}
+	}
+}
+
+/* The steps one after the other; on failure *t is closed. */
+static ufm_status share(const plan_routing_config *c, trace *t)
+{
+	trace shared = *t;
+	shared.tokens = (uint64_t)c->step_tokens * c->steps;
+	shared.sequences = 1;
+	shared.ids = alloc_zeroed(shared.tokens * t->layers * t->ranks, sizeof *shared.ids);
+	shared.starts = alloc_zeroed(2, sizeof *shared.starts);
+	if (!shared.ids || !shared.starts) {
+		trace_close(&shared);
+		trace_close(t);
+		return UFM_ENOMEM;
+	}
+	shared.starts[1] = shared.tokens;
+	copy_shared(c, t, &shared);
+	trace_close(t);
+	*t = shared;
+	return UFM_OK;
+}
+
 ufm_status plan_routing_open(const plan_routing_config *c, trace *out)
 {
 	const char *path = after(c->spec, "trace:"), *sticky = sticky_of(c->spec);
-	if (path)
-		return read_recorded(c, path, out);
-	return sticky ? routing_sticky_make(c, sticky, out) : make_uniform(c, out);
+	ufm_status status = path     ? read_recorded(c, path, out)
+	                    : sticky ? routing_sticky_make(c, sticky, out)
+	                             : make_uniform(c, out);
+	bool shared = c->columns && c->step_tokens > c->columns;
+	return status || !shared ? status : share(c, out);
 }
 
 void plan_routing_words(const plan_routing_config *c, char *words, size_t size)

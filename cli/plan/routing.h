@@ -16,11 +16,14 @@ typedef struct plan_routing_config {
 	 * recorded trace has what it has; a made one may have more, or is read again. */
 	uint32_t step_tokens, steps;
 	bool side_by_side;
+	/* Of the routers of ufm bench: tokens of a step that read the same one have the first one's experts. 0: each has
+	 * its own. */
+	uint32_t columns;
 	const plan_shape *shape;
 } plan_routing_config;
 
-/* Whether ufm bench brings the ids of such routing to the calls, so that the host knows them ahead. */
-bool plan_routing_is_given(const char *text);
+/* Whether ufm bench routes by just these ids; else its routers choose others that are as likely. */
+bool plan_routing_is_known(const char *text);
 
 /* UFM_EFILE, UFM_EFORMAT: what of the file does not suit the shape. */
 ufm_status plan_routing_open(const plan_routing_config *config, trace *out);

@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* Opening and closing a routed layer. */
+#include <assert.h>
+
 #include "bank/bank.h"
 #include "base/alloc.h"
 #include "base/size.h"
 #include "base/status.h"
+#include "moe/layer.h"
 #include "moe/moe_int.h"
 
 #define PART_ALIGN 256u
 
-uint64_t ufm_layer_bytes(const ufm_bank_info *bank, const ufm_layer_config *config)
+uint64_t layer_arena_bytes(const ufm_bank_info *bank, bool router, bool norm)
 {
 	uint64_t row_bytes = 4ull * bank->desc.d_model, size_bytes = 0;
-	if (config->router_weight)
+	if (router)
 		size_bytes += size_round_up(row_bytes * bank->experts, PART_ALIGN);
-	if (config->norm_weight)
+	if (norm)
 		size_bytes += size_round_up(row_bytes, PART_ALIGN);
 	return size_bytes;
+}
+
+uint64_t ufm_layer_bytes(const ufm_bank_info *bank, const ufm_layer_config *config)
+{
+	return layer_arena_bytes(bank, config->router_weight != NULL, config->norm_weight != NULL);
 }
 
 static ufm_status check_config(const ufm_layer_config *c, const ufm_bank_info *bank,
@@ -45,22 +53,26 @@ static ufm_status upload(ufm_engine *e, const float *host, uint64_t size_bytes, 
 	return host ? ufm_copy_to_device(e, NULL, to, host, size_bytes) : UFM_OK;
 }
 
+static uint64_t router_bytes(const ufm_layer *layer)
+{
+	return 4ull * layer->desc->d_model * layer->experts;
+}
+
 /* One allocation for both, so that an arena too small takes nothing. The engine's stream is used, so
  * no layer call may run meanwhile. */
 static ufm_status upload_all(ufm_layer *layer, const ufm_bank_info *bank)
 {
 	ufm_layer_config *c = &layer->config;
 	ufm_engine *e = layer->engine;
-	uint64_t router_bytes = 4ull * layer->desc->d_model * layer->experts;
+	uint64_t norm_at = c->router_weight ? size_round_up(router_bytes(layer), PART_ALIGN) : 0;
 	ufm_devptr at = 0;
 	ufm_status status = ufm_engine_alloc(e, ufm_layer_bytes(bank, c), &at);
 	if (status != UFM_OK)
 		return status;
 	layer->router = c->router_weight ? at : 0;
-	layer->norm =
-		!c->norm_weight ? 0 : at + (c->router_weight ? size_round_up(router_bytes, PART_ALIGN) : 0);
+	layer->norm = c->norm_weight ? at + norm_at : 0;
 	engine_enter(e);
-	status = upload(e, c->router_weight, router_bytes, layer->router);
+	status = upload(e, c->router_weight, router_bytes(layer), layer->router);
 	if (status == UFM_OK)
 		status = upload(e, c->norm_weight, 4ull * layer->desc->d_model, layer->norm);
 	ufm_status synced = ufm_stream_sync(e, NULL);
@@ -103,6 +115,17 @@ ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *user, ufm_
 	}
 	*out = layer;
 	return UFM_OK;
+}
+
+ufm_status layer_set_router(ufm_layer *layer, const float *weight)
+{
+	ufm_engine *e = layer->engine;
+	assert(layer->router);
+	engine_enter(e);
+	ufm_status status = upload(e, weight, router_bytes(layer), layer->router);
+	ufm_status synced = ufm_stream_sync(e, NULL);
+	engine_leave(e);
+	return status == UFM_OK ? synced : status;
 }
 
 /* Its arena memory is freed with the engine. */

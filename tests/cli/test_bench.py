@@ -34,7 +34,11 @@ def check_row(row):
     rows = {math: row[f"{math}_rows"] for math in ("fp32", "tf32", "bf16")}
     pairs = row["steps"] * row["layers"] * tokens * row["top_k"]
     assert rows.pop(row["math"]) + row["cpu_rows"] == pairs and not any(rows.values())
-    assert row["tokens_per_s"] == pytest.approx(tokens * 1000 / numpy.median(row["step_ms"]))
+    assert row["tokens_per_s"] == pytest.approx(
+        tokens * row["steps_measured"] * 1000 / sum(row["step_ms"]))
+    assert row["tokens_per_s_median"] == pytest.approx(tokens * 1000 / row["step_ms_median"])
+    assert row["step_ms_median"] == pytest.approx(numpy.median(row["step_ms"]))
+    assert row["steps_measured"] == row["steps"]
     assert 0 < row["peak_vram_bytes"] and row["peak_ram_bytes"] > 0
     if row["fill_s"] is not None:  # else an earlier run filled it
         assert row["fill_gbps"] == pytest.approx(row["bank_bytes"] / row["fill_s"] / 1e9)
@@ -170,7 +174,8 @@ def test_rows_say_which_part_of_the_floor_they_reached(ufm):
         assert row["probe_threads"] >= 1 and row["probe_gflops"] is None  # 64 rows a step
         # A copy never takes less than the emulated link says.
         assert row["probe_link_gbps"] <= 0.505
-        assert row["fraction_of_floor"] == pytest.approx(row["floor_ms"] / row["step_ms_median"])
+        assert row["fraction_of_floor"] == pytest.approx(
+            row["floor_ms"] / numpy.mean(row["step_ms"]))
         assert row["floor_ms"] == max(row["floor_resident_ms"], row["floor_miss_ms"])
         layer_bytes = row["experts_touched"] * row["expert_bytes"]
         assert row["floor_resident_ms"] == pytest.approx(layer_bytes / row["probe_hbm_gbps"] / 1e6)
@@ -194,7 +199,6 @@ def test_many_layers_are_measured_against_their_own_misses(ufm):
                    "--cpu-assist", "off")[0]
     check_row(row)
     assert row["floor_kind"] == "measured"
-    # Its misses are a mean, so its step is, too.
     mean_ms = sum(row["step_ms"]) / len(row["step_ms"])
     assert row["fraction_of_floor"] == pytest.approx(row["floor_ms"] / mean_ms)
     assert row["floor_misses"] == pytest.approx(
@@ -281,6 +285,57 @@ def test_trace_is_replayed(ufm, dtype):
     assert row["top_k"] == 2
     assert (row["uses"], row["streamed_uses"], row["resident_uses"]) == (12, 8, 4)
     assert row["experts_touched"] == 2
+
+
+# Of 32 columns a step of 40 tokens shares some, and 3 tokens a step wear them out in 10 steps.
+STEERED = ["--layers", "3", "--d-model", "32", "--d-hidden", "16", "--experts", "20", "--backend",
+           "cpu", "--vram-target", "200KiB", "--headroom", "0", "--cpu-assist", "off", "--probe",
+           "off", "--modes", "ufm,baseline,naive_offload", "--workload", "trace:t.npy"]
+
+
+def save_sets(ufm, tokens, layers, ranks, experts):
+    random = numpy.random.default_rng(1)
+    ids = [[random.choice(experts, ranks, False) for _ in range(layers)] for _ in range(tokens)]
+    numpy.save(ufm.folder / "t.npy", numpy.array(ids, dtype=numpy.uint8))
+    return numpy.load(ufm.folder / "t.npy")
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("more", [[], ["--layers", "1"], ["--scoring", "sigmoid", "--norm-topk"],
+                                  ["--warmup", "0", "--dtype", "bf16", "--kind", "gated"]])
+def test_ids_of_the_device_are_those_handed_ahead(ufm, batch, more):
+    """The same uses, and the same bits in every mode."""
+    save_sets(ufm, 90, 3, 5, 20)
+    run = [*STEERED, "--phase", "decode", "--batch", batch, "--steps", "40", "--warmup", "5", *more,
+           "--no-out", "-o", "json"]
+    device, ahead = (json.loads(ufm("bench", *run, *ids).stdout)
+                     for ids in ([], ["--ids", "ahead"]))
+    for rows, ids in ((device, "device"), (ahead, "ahead")):
+        for row in rows:
+            check_row(row)
+            assert row["ids"] == ids and row["top_k"] == 5
+        assert len({row["output_hash"] for row in rows}) == 1
+    for found, wanted in zip(device, ahead):
+        assert found["uses"] == wanted["uses"]
+        assert found["workload_wrapped"] == wanted["workload_wrapped"]
+    assert device[2]["route_wait_ms"] > 0 == ahead[2]["route_wait_ms"]  # naive_offload, never resident
+    assert device[1]["resident_calls"] == 40 * device[1]["layers"] and not ahead[1]["resident_calls"]
+
+
+def test_tokens_beyond_the_width_share_their_choice(ufm):
+    """Token i of a step is routed as the one at i modulo d_model."""
+    ids = save_sets(ufm, 200, 3, 5, 20)
+    row, = ufm.rows(*STEERED, "--phase", "prefill", "--batch", "2", "--seq", "20", "--steps", "2",
+                    "--warmup", "2", "--modes", "ufm", "--record-trace", "got.npy")
+    check_row(row)
+    wanted = [ids[step * 40 + i % 32] for step in range(4) for i in range(40)]
+    assert numpy.array_equal(numpy.load(ufm.folder / "got.npy"), wanted)
+
+
+def test_other_workloads_route_on_the_device(ufm):
+    for workload in ("uniform", "zipf:1.1"):
+        row, = ufm.rows("--experts", "8", "--modes", "ufm", "--workload", workload)
+        assert row["ids"] == "device"
 
 
 def test_trace_gives_top_k(ufm):
@@ -402,6 +457,9 @@ def test_a_figure_has_a_line_for_each_phase(ufm):
     (["--phase", "decode,decode"], "--phase", 2),
     (["--phase", "decode"], "--seq: found 16 with --phase decode", 2),
     (["--scoring", "tanh"], "--scoring", 2),
+    (["--ids", "host"], "--ids", 2),
+    (["--ids", "ahead"], "--ids: found ahead with --workload uniform", 2),
+    (["--ids", "ahead", "--workload", "zipf:1"], "--ids: found ahead with --workload zipf:1", 2),
     (["--modes", "ufm,cpu"], "--modes", 2),
     (["--policy", "min"], "--policy", 2),
     (["--policy", "belady"], "freq", 2),

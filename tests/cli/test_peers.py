@@ -69,8 +69,8 @@ def test_no_slot_is_out_of_memory_and_a_result(tmp_path):
 
 
 def ufm_row(**more):
-    return {"mode": "ufm", "num_experts": 5, "status": "ok", "tokens_per_s": 1e6, "d_model": 32,
-            "d_hidden": 48, "top_k": 2, "batch": 4, "seq": 6, "dtype": "f32", "cpu_threads": 0, **more}
+    return {"mode": "ufm", "num_experts": 5, "status": "ok", "tokens_per_s": 1e6, "tokens_per_s_median": 2e6,
+            "d_model": 32, "d_hidden": 48, "top_k": 2, "batch": 4, "seq": 6, "dtype": "f32", "cpu_threads": 0, **more}
 
 
 def write(folder, *rows):

@@ -266,15 +266,57 @@ def test_against_rows_of_bench(ufm, phase, seq):
     assert "2 cases: " in text and "the number of slots exact in 2" in text
 
 
+@pytest.mark.parametrize("ids", ["device", "ahead"])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_against_the_same_made_routing(ufm, batch):
+def test_against_the_same_made_routing(ufm, batch, ids):
     """The router of the benchmark is made again from its seed: every hit."""
     ended = ufm("bench", *BENCH, "--vram-target", "200KiB", "--phase", "decode", "--batch", batch,
-                "--workload", "sticky:0.5,1,0.05")
+                "--workload", "sticky:0.5,1,0.05", "--ids", ids)
     assert ended.returncode == 0, ended.stderr
     found, = rows(ufm, "--against", "results/runs.jsonl")
+    assert found["ids"] == ids
+    assert found["slots"] == found["slots_measured"]
     assert found["hit_rate"] == pytest.approx(found["hit_rate_measured"])
     assert 0 < found["hit_rate"] < 1
+
+
+@pytest.mark.parametrize("ids", ["device", "ahead"])
+def test_against_a_prompt_longer_than_the_routers_are_wide(ufm, tmp_path, ids):
+    """Tokens that share a column of the device's routers are routed alike: others are used, and every hit."""
+    write_trace(tmp_path / "ids.npy", layers=2, experts=32)
+    longer = [*BENCH, "--experts", "32", "--d-model", "32", "--batch", "1", "--seq", "40"]
+    ended = ufm("bench", *longer, "--vram-target", "330KiB", "--phase", "prefill", "--warmup", "2",
+                "--steps", "4", "--workload", "trace:ids.npy", "--ids", ids)
+    assert ended.returncode == 0, ended.stderr
+    found, = rows(ufm, "--against", "results/runs.jsonl")
+    assert found["slots"] == found["slots_measured"]
+    assert found["hit_rate"] == pytest.approx(found["hit_rate_measured"])
+    assert 0 < found["hit_rate"] < 1
+
+
+def test_who_had_the_ids_ahead_is_known_of_earlier_rows(ufm, tmp_path):
+    """Rows without the field had them ahead where the workload knows them."""
+    ended = ufm("bench", *BENCH, "--phase", "decode", "--workload", "sticky:0.5,1,0.05")
+    assert ended.returncode == 0, ended.stderr
+    row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
+    assert row.pop("ids") == "device"
+    even = row | {"workload": "uniform"}
+    (tmp_path / "old.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(even) + "\n")
+    old, uniform = rows(ufm, "--against", "old.jsonl")
+    assert (old["ids"], uniform["ids"]) == ("ahead", "device")
+
+
+def test_speeds_are_compared_as_the_row_counts_them(ufm, tmp_path):
+    """Earlier rows have the median step's; some steps miss more than others."""
+    ended = ufm("bench", *BENCH, "--vram-target", "200KiB", "--phase", "decode", "--workload",
+                "sticky:0.5,1,0.05")
+    assert ended.returncode == 0, ended.stderr
+    row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
+    del row["tokens_per_s_median"]
+    (tmp_path / "old.jsonl").write_text(json.dumps(row) + "\n")
+    mean, median = rows(ufm, "--against", "results/runs.jsonl", "old.jsonl")
+    assert mean["hit_rate"] == median["hit_rate"]
+    assert mean["tokens_per_s"] != pytest.approx(median["tokens_per_s"])
 
 
 def test_against_the_same_recorded_routing(ufm, tmp_path):

@@ -47,21 +47,24 @@ def test_a_trace_comes_back(ufm):
         assert np.array_equal(got, trace[:steps + warmup])  # the warm-up is in it
 
 
-def test_a_recording_can_be_run_again(ufm):
-    run = [*MODEL, *DECODE, "--batch", 1, "--steps", 12, "--warmup", 0]
+@pytest.mark.parametrize("ids", ["ahead", "device"])
+def test_a_recording_can_be_run_again(ufm, ids):
+    run = [*MODEL, *DECODE, "--batch", 1, "--steps", 12, "--warmup", 0, "--ids", ids]
     first, path = record(ufm, "a.npy", *run, "--workload", f"trace:{TRACE}")
     second, again = record(ufm, "b.npy", *run, "--workload", f"trace:{path}")
     assert path.read_bytes() == again.read_bytes()
-    for field in ("uses", "resident_uses", "streamed_uses", "output_hash"):
+    for field in ("uses", "resident_uses", "streamed_uses"):
         assert first[0][field] == second[0][field]
     assert first[0]["streamed_uses"] > 0
+    # The device's routers hold the tokens to come, too, which are others behind the end of the recording.
+    assert ids == "device" or first[0]["output_hash"] == second[0]["output_hash"]
 
 
 def test_sequences_of_a_batch_follow_each_other(ufm):
     """Sequence b of B begins b/B of the way into a trace; so it does in what is recorded."""
     batch, steps = 4, 5
     trace = np.load(TRACE)
-    run = [*MODEL, *DECODE, "--batch", batch, "--warmup", 2, "--steps", steps - 2]
+    run = [*MODEL, *DECODE, "--batch", batch, "--warmup", 2, "--steps", steps - 2, "--ids", "ahead"]
     rows, path = record(ufm, "out.npy", *run, "--workload", f"trace:{TRACE}")
     want = np.concatenate([trace[b * len(trace) // batch:][:steps] for b in range(batch)])
     assert np.array_equal(np.load(path), want)

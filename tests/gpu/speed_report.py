@@ -66,7 +66,7 @@ def steps(row):
 
 def speed(row):
     step = row["step_ms_median"]
-    return f"{row['tokens_per_s']:,.0f} tok/s, {step:,.2f} ms (n={steps(row)})"
+    return f"{row['tokens_per_s']:,.0f} tok/s, {step:,.2f} ms the median step (n={steps(row)})"
 
 
 def at_least(line, row, target, value=None, more=True):

@@ -464,8 +464,8 @@ static void plan_routing_is_named(void **state)
 	assert_int_equal(plan_routing_check("sticky:0.4,1,0"), UFM_OK);
 	assert_int_equal(plan_routing_check("sticky:"), UFM_EINVAL);
 	assert_int_equal(plan_routing_check("trace:"), UFM_EINVAL);
-	assert_true(plan_routing_is_given("trace:x") && plan_routing_is_given("sticky:olmoe-1b-7b"));
-	assert_false(plan_routing_is_given("uniform"));
+	assert_true(plan_routing_is_known("trace:x") && plan_routing_is_known("sticky:olmoe-1b-7b"));
+	assert_false(plan_routing_is_known("uniform"));
 	assert_int_equal(plan_routing_check("zipf:1"), UFM_EINVAL);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The benchmark's workloads: repeatable, never the same batch twice, and following their source. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/npy.h"
+#include "base/rng.h"
 #include "cli/bench/workload_int.h"
 
 enum { D_MODEL = 64, TOKENS = 8 };
@@ -189,25 +191,49 @@ static void test_zipf_shares(void **unused)
 	zipf_close(&z);
 }
 
+enum { LENGTH = 5, LAYERS = 3, RANKS = 2 };
+
+/* A trace of 8 experts, whose ids are all different ones of each token and layer. */
+static char *with_trace(int32_t *ids, uint64_t tokens)
+{
+	const uint64_t shape[] = {tokens, LAYERS, RANKS};
+	for (uint64_t i = 0; i < tokens * LAYERS * RANKS; i++)
+		ids[i] = (int32_t)((i + i / 16) % 8);
+	char *spec = with_file("trace", "", 0);
+	assert_int_equal(npy_write(strchr(spec, ':') + 1, NPY_I32, 3, shape, ids), UFM_OK);
+	return spec;
+}
+
+static workload *open_trace(const char *spec, uint32_t d_model, uint32_t tokens, bool ahead)
+{
+	workload *w = NULL;
+	workload_config config = {.spec = spec,
+	                          .seed = 7,
+	                          .d_model = d_model,
+	                          .layers = LAYERS,
+	                          .tokens = tokens,
+	                          .experts_min = 8,
+	                          .ids_ahead = ahead};
+	if (workload_open(&config, &w) != UFM_OK)
+		fail_msg("%s: %s", spec, ufm_last_error());
+	return w;
+}
+
 static void test_trace(void **unused)
 {
 	(void)unused;
-	enum { LENGTH = 5, LAYERS = 3, RANKS = 2 };
 	int32_t ids[LENGTH * LAYERS * RANKS];
-	for (int i = 0; i < LENGTH * LAYERS * RANKS; i++)
-		ids[i] = i % 8;
-	char *spec = with_file("trace", "", 0);
-	const uint64_t shape[] = {LENGTH, LAYERS, RANKS};
-	assert_int_equal(npy_write(strchr(spec, ':') + 1, NPY_I32, 3, shape, ids), UFM_OK);
-	workload *w = open_spec(spec, 2, 8);
+	char *spec = with_trace(ids, LENGTH);
+	workload *w = open_trace(spec, D_MODEL, TOKENS, true);
 	assert_int_equal(workload_top_k(w), RANKS);
-	assert_true(workload_routes(w));
+	assert_true(workload_routes(w) && !workload_steers(w));
 	for (uint64_t step = 0; step < 3; step++) {
 		workload_batch batch;
 		workload_step(w, step, &batch);
+		assert_null(batch.chosen);
 		for (uint32_t t = 0; t < TOKENS; t++) {
 			uint64_t p = step * TOKENS + t, token = (p + p / LENGTH) % LENGTH;
-			for (uint32_t layer = 0; layer < 2; layer++)
+			for (uint32_t layer = 0; layer < LAYERS; layer++)
 				for (uint32_t j = 0; j < RANKS; j++)
 					assert_int_equal(batch.ids[(layer * TOKENS + t) * RANKS + j],
 					                 ids[(token * LAYERS + layer) * RANKS + j]);
@@ -216,6 +242,85 @@ static void test_trace(void **unused)
 	}
 	workload_close(w);
 	drop_file(spec);
+}
+
+/* The best of 8 experts that is not `besides`. */
+static int32_t best(const double *logits, int32_t besides)
+{
+	int32_t at = besides == 0;
+	for (int32_t e = 0; e < 8; e++)
+		if (e != besides && logits[e] > logits[at])
+			at = e;
+	return at;
+}
+
+/* Routes as a layer does, and compares ranks; other elements of x come and go with the layers before. */
+static void check_token(const float *x, const float *norm, const float *weights, uint32_t d_model,
+                        const int32_t *chosen)
+{
+	double squares = 0, logits[8] = {0};
+	for (uint32_t c = 0; c < d_model; c++)
+		squares += (double)x[c] * x[c] / d_model;
+	for (uint32_t e = 0; e < 8; e++)
+		for (uint32_t c = 0; c < d_model; c++)
+			logits[e] += x[c] / sqrt(squares) * norm[c] * weights[e * d_model + c];
+	int32_t first = best(logits, -1), second = best(logits, first);
+	assert_int_equal(first, chosen[0]);
+	assert_int_equal(second, chosen[1]);
+	double gate = 1 / (1 + exp(logits[second] - logits[first]));
+	assert_true(gate > 0.5 && gate < 0.6);
+	for (int32_t e = 0; e < 8; e++)
+		assert_true(e == first || e == second || logits[e] < logits[second] - 20);
+}
+
+static void check_steered(const char *spec, const int32_t *ids, uint64_t length, uint32_t d_model,
+                          uint32_t tokens)
+{
+	static float norm[64], weights[8 * 64];
+	uint64_t window_steps = d_model > tokens ? d_model / tokens : 1;
+	workload *w = open_trace(spec, d_model, tokens, false);
+	assert_true(workload_steers(w) && !workload_routes(w));
+	rng_fill_f32(norm, d_model, 3, 0, 0.1f);
+	for (uint32_t c = 0; c < d_model; c++)
+		norm[c] += 1;
+	for (uint64_t step = 0; step < 3 * window_steps + 1; step++) {
+		workload_batch batch;
+		workload_step(w, step, &batch);
+		assert_true(!batch.ids && !batch.gates && batch.window == step / window_steps);
+		for (uint32_t layer = 0; layer < LAYERS; layer++) {
+			workload_router(w, batch.window, layer, norm, 8, weights);
+			for (uint32_t t = 0; t < tokens; t++) {
+				uint64_t p = step * tokens + t % d_model, token = (p + p / length) % length;
+				const int32_t *chosen = batch.chosen + (layer * tokens + t) * RANKS;
+				assert_memory_equal(chosen, ids + (token * LAYERS + layer) * RANKS,
+				                    RANKS * sizeof *ids);
+				check_token(batch.x + t * d_model, norm, weights, d_model, chosen);
+			}
+		}
+	}
+	workload_close(w);
+}
+
+/* Steps that share a window, fill it, do not divide it, and have more tokens than there are columns. */
+static void test_routers_choose_what_the_trace_says(void **unused)
+{
+	(void)unused;
+	static int32_t ids[97 * LAYERS * RANKS];
+	static const struct {
+		uint32_t d_model, tokens;
+	} cases[] = {{64, 1}, {64, 8}, {64, 3}, {64, 64}, {64, 150}, {7, 2}, {1, 1}, {1, 3}};
+	char *spec = with_trace(ids, 97);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		check_steered(spec, ids, 97, cases[i].d_model, cases[i].tokens);
+	drop_file(spec);
+}
+
+static void test_which_specs_route(void **unused)
+{
+	(void)unused;
+	assert_true(workload_spec_routes("trace:x") && workload_spec_routes("sticky:0.5,1,0"));
+	assert_false(workload_spec_routes("uniform") || workload_spec_routes("text:trace:x") ||
+	             workload_spec_routes("zipf:1") || workload_spec_routes("trace:"));
 }
 
 /* Mean share of a token's experts in layer 0 that lane i had a step before. */
@@ -247,7 +352,8 @@ static void test_sticky(void **unused)
 	                          .layers = 2,
 	                          .tokens = TOKENS,
 	                          .sequences = TOKENS,
-	                          .experts_min = 32};
+	                          .experts_min = 32,
+	                          .ids_ahead = true};
 	assert_int_equal(workload_open(&config, &w), UFM_OK);
 	assert_int_equal(workload_top_k(w), 4);
 	assert_string_equal(workload_top_k_origin(w), "of the router's preset");
@@ -316,6 +422,8 @@ int main(void)
 		cmocka_unit_test(test_uniform_is_gaussian),
 		cmocka_unit_test(test_zipf_shares),
 		cmocka_unit_test(test_trace),
+		cmocka_unit_test(test_routers_choose_what_the_trace_says),
+		cmocka_unit_test(test_which_specs_route),
 		cmocka_unit_test(test_sticky),
 		cmocka_unit_test(test_wrong_specs),
 	};
