@@ -8,6 +8,7 @@
 #include "cli/bench/config.h"
 #include "cli/bench/floor.h"
 #include "cli/bench/probe.h"
+#include "cli/bench/workload.h"
 #include "telemetry/counters.h"
 
 typedef enum row_status { ROW_OK, ROW_OOM, ROW_ERROR } row_status;
@@ -37,6 +38,8 @@ typedef struct bench_row {
 	probe_rates rates;       /* of this machine, when probed */
 	double experts_expected; /* 0: not known for this workload */
 	bool workload_wrapped;
+	bool limit_known;   /* the workload's routing is recorded or made, and the mode has slots */
+	double limit_reads; /* experts that a measured step reads by the offline optimum, on average */
 } bench_row;
 
 ufm_status row_open(bench_row *row, const bench_config *config, placement_mode mode,
@@ -65,6 +68,13 @@ double row_fraction_of_floor(const bench_row *row, const step_floor *floor);
 double row_link_gbps_used(const bench_row *row);
 /* The part of the copies' time that the compute stream did not wait for, 0 … 1; 0 without copies. */
 double row_overlap(const bench_row *row);
+
+/* Sets limit_reads of a row that was measured, where the workload says what was demanded. UFM_ENOMEM. */
+ufm_status row_find_limit(bench_row *row, const bench_config *config, const workload *load);
+/* false: the row has no limit, or was not probed. */
+bool row_limit_ms(const bench_row *row, const bench_config *config, double *ms);
+/* Its fields, null where they are not known. */
+void row_put_limit(json_t *out, const bench_row *row, const bench_config *config);
 
 /* Turns an ok row whose figures do not add up into an error: uses, bytes, nothing written back,
  * budget kept. */

@@ -199,6 +199,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add_counter(out, "copies", row, COUNTER_copies);
 	add_probes(out, row);
 	add_floor(out, row, config);
+	row_put_limit(out, row, config);
 	json_put(out, "fill_s", row->fill_ns ? json_real((double)row->fill_ns / 1e9) : NULL);
 	json_put(out, "fill_gbps",
 	         row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);

@@ -285,6 +285,8 @@ static ufm_status run_all(run *r)
 		status = probe_rates_of(r);
 	if (!status && !r->row->interrupted)
 		status = measure(r);
+	if (!status)
+		status = row_find_limit(r->row, r->config, r->in->load);
 	note_memory(r);
 	return status;
 }
