@@ -7,6 +7,7 @@
 
 #include "cli/bench/config.h"
 #include "cli/bench/floor.h"
+#include "cli/bench/peak.h"
 #include "cli/bench/probe.h"
 #include "cli/bench/workload.h"
 #include "telemetry/counters.h"
@@ -36,6 +37,8 @@ typedef struct bench_row {
 	uint64_t output_hash;
 	bool probed;
 	probe_rates rates;       /* of this machine, when probed */
+	peak_found peak;         /* its arithmetic, by what is not ours; zeros: not asked */
+	bool measured_again;     /* the first time it was faster than its floor */
 	double experts_expected; /* 0: not known for this workload */
 	bool workload_wrapped;
 	bool limit_known;   /* the workload's routing is recorded or made, and the mode has slots */
@@ -64,6 +67,12 @@ bool row_floor(const bench_row *row, const bench_config *config, step_floor *out
 /* The floor over the step that it is the floor of: the median one in a sweep, the mean one where the
  * misses are a mean, too. */
 double row_fraction_of_floor(const bench_row *row, const step_floor *floor);
+/* A step that is shorter than its floor by more than its probes may stray: they did not see the machine that ran it. Never
+ * on the cpu backend, where probes and steps share cores, memory and caches with each other and with whoever else runs, so
+ * that no rate of it bounds anything that closely. */
+bool row_beats_floor(const bench_row *row, const bench_config *config);
+/* Makes such a row an error, which says so. */
+void row_fail_floor(bench_row *row, const bench_config *config);
 /* Expert bytes copied to the device over the time of the measured steps. */
 double row_link_gbps_used(const bench_row *row);
 /* The part of the copies' time that the compute stream did not wait for, 0 … 1; 0 without copies. */

@@ -8,14 +8,16 @@
 #include <cmocka.h>
 
 /* The plugin is not linked into tests; this file of it needs no CUDA. */
-#include "device/cuda/published.c"
+#include "device/cuda/published.c" /* NOLINT(bugprone-suspicious-include) */
 
 static void is(const char *name, const char *part, double bf16)
 {
 	const published_peak *found = published_find(name);
 
-	if (!found)
+	if (!found) {
 		fail_msg("%s: not found, expected %s", name, part);
+		return;
+	}
 	assert_string_equal(found->part, part);
 	assert_true(found->tflops[PEAK_BF16] == bf16);
 }

@@ -152,7 +152,7 @@ static uint32_t *make_pattern(peak_kind kind)
 		/* The exponent's 8 bits become 120 to 127. */
 		words[i] = (mixed & 0x83ffffffu) | 0x3c000000u;
 		if (kind == PEAK_BF16)
-			words[i] = (words[i] & 0xffff0000u) | ((mixed << 7 & 0x83ffu) | 0x3c00u);
+			words[i] = (words[i] & 0xffff0000u) | ((mixed >> 3 & 0x83ffu) | 0x3c00u);
 	}
 	return words;
 }
