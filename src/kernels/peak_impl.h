@@ -7,34 +7,37 @@
 #include <stdint.h>
 #include <string.h>
 
-#define PEAK_SUMS \
-	12 /* more than latency by width of any core, with room for the two factors in 16 registers */
-#define PEAK_UNROLL 16u
+/* More sums than latency by width of any core, and with the two factors no more than 16 registers. */
+#define PEAK_SUMS 12
+#define PEAK_EACH(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11)
+#define PEAK_BEGIN(i) peak_vec sum##i = term;
+#define PEAK_STEP(i) sum##i = peak_multiply_add(sum##i, factor, term);
+#define PEAK_END(i) memcpy(out + (i), &sum##i, sizeof sum##i);
 
-/* The sums converge, so no number ever becomes subnormal. */
+static inline peak_vec peak_all(float value)
+{
+	float values[PEAK_LANES];
+	peak_vec all;
+
+	for (int i = 0; i < PEAK_LANES; i++)
+		values[i] = value;
+	memcpy(&all, values, sizeof all);
+	return all;
+}
+
+/* The sums converge, so no number ever becomes subnormal. Whoever can read memory can read them, so none is left out. */
 static inline uint64_t peak_loop(uint32_t rounds)
 {
-	float factors[PEAK_LANES], terms[PEAK_LANES];
-	peak_vec sums[PEAK_SUMS], factor, term;
+	peak_vec out[PEAK_SUMS], factor = peak_all(0.5f), term = peak_all(1.0f);
 
-	for (int i = 0; i < PEAK_LANES; i++) {
-		factors[i] = 0.5f;
-		terms[i] = 1.0f;
-	}
-	memcpy(&factor, factors, sizeof factor);
-	memcpy(&term, terms, sizeof term);
-	for (int s = 0; s < PEAK_SUMS; s++)
-		sums[s] = term;
+	PEAK_EACH(PEAK_BEGIN)
 	for (uint32_t r = 0; r < rounds; r++) {
-		for (uint32_t u = 0; u < PEAK_UNROLL; u++) {
-#pragma GCC unroll 12
-			for (int s = 0; s < PEAK_SUMS; s++)
-				sums[s] = peak_multiply_add(sums[s], factor, term);
-		}
+		PEAK_EACH(PEAK_STEP)
+		PEAK_EACH(PEAK_STEP)
 	}
-	/* Whoever could read memory could read them, so none is left out. */
-	__asm__ volatile("" ::"r"(sums) : "memory");
-	return 2ull * PEAK_LANES * PEAK_SUMS * PEAK_UNROLL * rounds;
+	PEAK_EACH(PEAK_END)
+	__asm__ volatile("" ::"r"(&out[0]) : "memory");
+	return 2ull * 2 * PEAK_LANES * PEAK_SUMS * rounds;
 }
 
 #endif

@@ -10,7 +10,7 @@
 
 #define RUN_NS 10000000u
 #define RUNS 5u
-#define ROUNDS 2000u
+#define ROUNDS 10000u
 
 typedef struct peak_job {
 	const kernel_table *kernels;
