@@ -15,6 +15,7 @@
 #include "cli/interrupt.h"
 #include "cli/machine.h"
 #include "cli/message.h"
+#include "cli/modes/options.h"
 #include "cli/options_json.h"
 #include "cli/plot.h"
 #include "device/registry.h"
@@ -29,6 +30,7 @@ typedef struct sweep {
 	option_state state;
 	sweep_phase phases[PHASE_COUNT]; /* [config.phases.count] */
 	bench_tier tier;
+	peak_found peak;
 	uint32_t number;     /* of the run, from 1 */
 	const char *backend; /* what --backend came to */
 	results *results;    /* NULL: none asked for */
@@ -115,6 +117,17 @@ static json_t *start_summary(const sweep *s)
 	return summary;
 }
 
+/* Before the first engine: what it takes of a device is then none of a budget. */
+static ufm_status ask_peak(sweep *s)
+{
+	const bench_config *c = &s->config;
+	peak_config config = {.backend = s->backend,
+	                      .threads = c->threads,
+	                      .dtype = bench_dtype(c),
+	                      .math = mode_math(c->math)};
+	return bench_probes(c) ? peak_ask(&config, &s->peak) : UFM_OK;
+}
+
 /* CLI_OK, or why the sweep cannot begin. */
 static int open_sweep(sweep *s)
 {
@@ -132,7 +145,8 @@ static int open_sweep(sweep *s)
 	}
 	s->rows = json_array();
 	s->summary = start_summary(s);
-	return CLI_OK;
+	status = ask_peak(s);
+	return status ? message_status("bench", status) : CLI_OK;
 }
 
 static void close_sweep(sweep *s)
@@ -175,6 +189,24 @@ static bool keep_row(sweep *s, const sweep_phase *phase, const bench_row *row)
 	return !output_lost(s, status) && !interrupt_seen();
 }
 
+/* A row that beats its floor was probed on another machine than it ran on, so to say: measured again from the start,
+ * with the same tokens, and no result if that helps nothing. */
+static ufm_status run_row(const run_config *run, placement_mode mode, uint32_t experts,
+                          bench_row *row)
+{
+	ufm_status status = run_bench(run, row);
+	if (status || !row_beats_floor(row, run->config))
+		return status;
+	row_close(row);
+	status = row_open(row, run->config, mode, experts);
+	if (!status)
+		status = run_bench(run, row);
+	row->measured_again = true;
+	if (!status && row_beats_floor(row, run->config))
+		row_fail_floor(row, run->config);
+	return status;
+}
+
 /* true: go on. */
 static bool run_one(sweep *s, placement_mode mode, uint32_t experts, const sweep_phase *phase)
 {
@@ -185,6 +217,7 @@ static bool run_one(sweep *s, placement_mode mode, uint32_t experts, const sweep
 	                  .backend = s->backend,
 	                  .timeline = s->timeline,
 	                  .link_gbps = c->link_gbps,
+	                  .peak = bench_probes(c) ? &s->peak : NULL,
 	                  .number = ++s->number,
 	                  .runs = c->modes.count * c->experts.count * c->phases.count};
 	bench_row row;
@@ -197,7 +230,7 @@ static bool run_one(sweep *s, placement_mode mode, uint32_t experts, const sweep
 	}
 	if (s->results)
 		run.telemetry_path = results_telemetry_path(s->results, row.label, experts);
-	if (!output_lost(s, run_bench(&run, &row)))
+	if (!output_lost(s, run_row(&run, mode, experts, &row)))
 		on = keep_row(s, phase, &row);
 	row_close(&row);
 	return on;

@@ -26,6 +26,7 @@ static void print_help(FILE *to)
 	        "Environment:\n"
 	        "  NO_COLOR          no colour, also on a terminal\n"
 	        "  UFM_BACKEND_PATH  folders searched for libufm_NAME.so, separated by ':'\n"
+	        "  UFM_CUBLAS        the file of cuBLAS that ufm bench times, and no other\n"
 	        "  UFM_KERNELS       scalar, avx2, avx512 or amx: forces a table of CPU kernels\n",
 	        exit_help);
 }

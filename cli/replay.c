@@ -41,6 +41,11 @@ static ufm_status check_options(const replay_options *o, const option_state *sta
 		return status_fail(UFM_EINVAL,
 		                   "--cold: found it beside --batch, expected a batch of 1: with "
 		                   "more no sequence begins alone");
+	if (o->read_gbps > 0 && o->expert_bytes == 0)
+		return status_fail(UFM_EINVAL,
+		                   "--read-gbps: found %g without the size of an expert, expected "
+		                   "--expert-bytes or --preset beside it",
+		                   o->read_gbps);
 	return UFM_OK;
 }
 
@@ -124,9 +129,9 @@ static int replay_run_command(int argc, char *argv[])
 	if (!command_read(&replay_options_table, argc, argv, SIZE_MAX, &o, &state, &exit_code))
 		return exit_code;
 	message_log(isatty(STDERR_FILENO) == 1);
-	ufm_status status = check_options(&o, &state);
+	ufm_status status = use_preset(&o);
 	if (!status)
-		status = use_preset(&o);
+		status = check_options(&o, &state);
 	json_t *rows = json_array();
 	for (uint32_t i = 0; i < state.operand_count && !status; i++)
 		status = run_trace(&o, state.operands[i], rows);

@@ -43,16 +43,19 @@ static const json_t *row_with(const json_t *rows, const char *name)
 
 /* ---- the table */
 
-#define COLUMN_COUNT 17
+#define COLUMN_COUNT 18
 #define TOKENS_COLUMN 4
 
 static const text_column all_columns[COLUMN_COUNT] = {
-	{"mode", true},      {"experts", false},         {"bank GiB", false},
-	{"status", true},    {"tokens/s", false},        {"step ms", false},
-	{"of floor", false}, {"bound by", true},         {"peak device GiB", false},
-	{"slots", false},    {"experts touched", false}, {"resident", false},
-	{"streamed", false}, {"to device GB", false},    {"back GB", false},
-	{"stall ms", false}, {"output", true},
+	{"mode", true},          {"experts", false},
+	{"bank GiB", false},     {"status", true},
+	{"tokens/s", false},     {"step ms", false},
+	{"of floor", false},     {"bound by", true},
+	{"of limit", false},     {"peak device GiB", false},
+	{"slots", false},        {"experts touched", false},
+	{"resident", false},     {"streamed", false},
+	{"to device GB", false}, {"back GB", false},
+	{"stall ms", false},     {"output", true},
 };
 
 static void measured_cells(text_table *t, uint32_t at, const json_t *row)
@@ -64,19 +67,21 @@ static void measured_cells(text_table *t, uint32_t at, const json_t *row)
 		text_cell(t, at, 6, "%.3f", field_number(row, "fraction_of_floor"));
 		text_cell(t, at, 7, "%s", field_string(row, "bound_by"));
 	}
-	text_cell(t, at, 8, "%.3f", gib(row, "peak_vram_bytes"));
-	text_cell(t, at, 9, "%" PRIu64, field_whole(row, "slots"));
+	if (field_known(row, "fraction_of_limit"))
+		text_cell(t, at, 8, "%.3f", field_number(row, "fraction_of_limit"));
+	text_cell(t, at, 9, "%.3f", gib(row, "peak_vram_bytes"));
+	text_cell(t, at, 10, "%" PRIu64, field_whole(row, "slots"));
 	if (field_known(row, "experts_touched_expected"))
-		text_cell(t, at, 10, "%.1f (%.1f expected)", field_number(row, "experts_touched"),
+		text_cell(t, at, 11, "%.1f (%.1f expected)", field_number(row, "experts_touched"),
 		          field_number(row, "experts_touched_expected"));
 	else
-		text_cell(t, at, 10, "%.1f", field_number(row, "experts_touched"));
-	text_cell(t, at, 11, "%" PRIu64, field_whole(row, "resident_uses"));
-	text_cell(t, at, 12, "%" PRIu64, field_whole(row, "streamed_uses"));
-	text_cell(t, at, 13, "%.2f", gb(row, "h2d_weight_bytes"));
-	text_cell(t, at, 14, "%.2f", gb(row, "d2h_weight_bytes"));
-	text_cell(t, at, 15, "%.0f", field_number(row, "stall_ms"));
-	text_cell(t, at, 16, "%.8s", field_string(row, "output_hash"));
+		text_cell(t, at, 11, "%.1f", field_number(row, "experts_touched"));
+	text_cell(t, at, 12, "%" PRIu64, field_whole(row, "resident_uses"));
+	text_cell(t, at, 13, "%" PRIu64, field_whole(row, "streamed_uses"));
+	text_cell(t, at, 14, "%.2f", gb(row, "h2d_weight_bytes"));
+	text_cell(t, at, 15, "%.2f", gb(row, "d2h_weight_bytes"));
+	text_cell(t, at, 16, "%.0f", field_number(row, "stall_ms"));
+	text_cell(t, at, 17, "%.8s", field_string(row, "output_hash"));
 }
 
 static void row_cells(text_table *t, uint32_t at, const json_t *row)

@@ -247,8 +247,8 @@ static const option_spec specs[] = {
      .fallback = "on",
      .choices = "on|off",
      .help =
-         "Probes link, device memory, host memory and arithmetic once a run, after the warm-up, so "
-         "that rows say which part of what the machine allows was reached."},
+         "Probes link, device memory and host memory before and after the measured steps of a run, "
+         "and arithmetic, so that rows say which part of what the machine allows was reached."},
 	MODE_OPTION_THREADS(offsetof(bench_config, threads)),
 	MODE_OPTION_CPU_ASSIST(offsetof(bench_config, cpu_assist)),
 	MODE_OPTION_CPU_SHARE(offsetof(bench_config, cpu_share)),

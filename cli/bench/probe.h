@@ -19,12 +19,16 @@ typedef struct probe_rates {
 	double hbm_gbps;  /* device memory read once */
 	double dram_gbps; /* host blocks through the CPU: better of read and product */
 	double sum_link_gbps, sum_cpu_gbps; /* both at once */
-	/* Of `experts` with up to 512 rows an expert; 0: calls are too short for it to say anything. */
+	/* Of our own `experts` with up to 512 rows an expert; 0: calls are too short for it to say anything. */
 	double gflops;
 	uint32_t threads; /* of the CPU */
 } probe_rates;
 
 /* No slot's content, no residency and no counter of uses or bytes changes. Overwrites the workspace. */
 ufm_status probe_all(const probe_config *config, probe_rates *out);
+
+/* Of what was probed twice the better counts, each rate for itself: what disturbs a probe makes it slower. Link and CPU
+ * together are one. */
+void probe_keep_better(probe_rates *best, const probe_rates *again);
 
 #endif

@@ -7,7 +7,9 @@
 
 #include "cli/bench/config.h"
 #include "cli/bench/floor.h"
+#include "cli/bench/peak.h"
 #include "cli/bench/probe.h"
+#include "cli/bench/workload.h"
 #include "telemetry/counters.h"
 
 typedef enum row_status { ROW_OK, ROW_OOM, ROW_ERROR } row_status;
@@ -35,8 +37,12 @@ typedef struct bench_row {
 	uint64_t output_hash;
 	bool probed;
 	probe_rates rates;       /* of this machine, when probed */
+	peak_found peak;         /* its arithmetic, by what is not ours; zeros: not asked */
+	bool measured_again;     /* the first time it was faster than its floor */
 	double experts_expected; /* 0: not known for this workload */
 	bool workload_wrapped;
+	bool limit_known;   /* the workload's routing is recorded or made, and the mode has slots */
+	double limit_reads; /* experts that a measured step reads by the offline optimum, on average */
 } bench_row;
 
 ufm_status row_open(bench_row *row, const bench_config *config, placement_mode mode,
@@ -63,10 +69,23 @@ uint32_t row_slots(const bench_row *row);
 bool row_floor(const bench_row *row, const bench_config *config, step_floor *out);
 /* The floor over the mean step, as its misses are a mean, too. */
 double row_fraction_of_floor(const bench_row *row, const step_floor *floor);
+/* A step that is shorter than its floor by more than its probes may stray: they did not see the machine that ran it. Never
+ * on the cpu backend, where probes and steps share cores, memory and caches with each other and with whoever else runs, so
+ * that no rate of it bounds anything that closely. */
+bool row_beats_floor(const bench_row *row, const bench_config *config);
+/* Makes such a row an error, which says so. */
+void row_fail_floor(bench_row *row, const bench_config *config);
 /* Expert bytes copied to the device over the time of the measured steps. */
 double row_link_gbps_used(const bench_row *row);
 /* The part of the copies' time that the compute stream did not wait for, 0 … 1; 0 without copies. */
 double row_overlap(const bench_row *row);
+
+/* Sets limit_reads of a row that was measured, where the workload says what was demanded. UFM_ENOMEM. */
+ufm_status row_find_limit(bench_row *row, const bench_config *config, const workload *load);
+/* false: the row has no limit, or was not probed. */
+bool row_limit_ms(const bench_row *row, const bench_config *config, double *ms);
+/* Its fields, null where they are not known. */
+void row_put_limit(json_t *out, const bench_row *row, const bench_config *config);
 
 /* Turns an ok row whose figures do not add up into an error: uses, bytes, nothing written back,
  * budget kept. */

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What a row's floor is computed from. */
+#include <stdio.h>
+#include <string.h>
+
 #include "cli/bench/row.h"
+#include "cli/exit.h"
+
+#define FLOOR_BEATEN 1.05
 
 static double parameters(const bench_config *c)
 {
@@ -20,11 +26,12 @@ bool row_floor(const bench_row *row, const bench_config *c, step_floor *out)
 	uint64_t uses = counted[COUNTER_uses], resident = counted[COUNTER_resident_uses];
 	if (!row->probed || row->measured == 0)
 		return false;
+	const char *source;
 	floor_rates rates = {.hbm_gbps = row->rates.hbm_gbps,
 	                     .link_gbps = row->rates.link_gbps,
 	                     .sum_link_gbps = row->rates.sum_link_gbps,
 	                     .sum_cpu_gbps = row->rates.sum_cpu_gbps,
-	                     .peak_gflops = row->rates.gflops};
+	                     .peak_gflops = peak_used(&row->peak, row->rates.gflops, &source)};
 	floor_demand demand = {.layers = c->layers,
 	                       .experts = row->experts,
 	                       .slots = row_slots(row),
@@ -41,6 +48,28 @@ double row_fraction_of_floor(const bench_row *row, const step_floor *floor)
 {
 	double step_ms = row_step_ms_mean(row);
 	return step_ms > 0 ? floor->step_ms / step_ms : 0;
+}
+
+bool row_beats_floor(const bench_row *row, const bench_config *c)
+{
+	step_floor floor;
+	if (strcmp(row->backend, "cpu") == 0)
+		return false;
+	return row->status == ROW_OK && row_floor(row, c, &floor) &&
+	       row_fraction_of_floor(row, &floor) > FLOOR_BEATEN;
+}
+
+void row_fail_floor(bench_row *row, const bench_config *c)
+{
+	step_floor floor;
+	if (!row_floor(row, c, &floor))
+		return;
+	row->status = ROW_ERROR;
+	row->exit_code = CLI_FAILED;
+	snprintf(row->error, sizeof row->error,
+	         "measured twice, found steps %.2f times as fast as their floor (%s), expected at most "
+	         "%.2f: the machine's rates changed between probes and steps",
+	         row_fraction_of_floor(row, &floor), floor_bound_name(floor.bound), FLOOR_BEATEN);
 }
 
 double row_link_gbps_used(const bench_row *row)

@@ -114,7 +114,13 @@ static void add_probes(json_t *out, const bench_row *row)
 	json_put(out, "probe_sum_gbps", rate(row, r->sum_link_gbps + r->sum_cpu_gbps));
 	json_put(out, "probe_sum_link_gbps", rate(row, r->sum_link_gbps));
 	json_put(out, "probe_sum_cpu_gbps", rate(row, r->sum_cpu_gbps));
-	json_put(out, "probe_gflops", rate(row, r->gflops));
+	const char *source;
+	double gflops = peak_used(&row->peak, r->gflops, &source);
+	bool vendors = row->probed && source == row->peak.peak.source && gflops > 0;
+	json_put(out, "probe_gflops", rate(row, gflops));
+	json_put(out, "peak_source", row->probed && gflops > 0 ? json_string(source) : NULL);
+	json_put(out, "peak_shape", vendors ? json_text(row->peak.peak.shape) : NULL);
+	json_put(out, "probe_kernel_gflops", rate(row, r->gflops));
 	json_put(out, "probe_threads", row->probed ? json_integer(r->threads) : NULL);
 }
 
@@ -130,6 +136,7 @@ static void add_floor(json_t *out, const bench_row *row, const bench_config *con
 	json_put(out, "floor_misses", known ? json_real(f.misses) : NULL);
 	json_put(out, "floor_resident_ms", known ? json_real(f.resident_ms) : NULL);
 	json_put(out, "floor_miss_ms", known ? json_real(f.miss_ms) : NULL);
+	json_put(out, "measured_again", json_boolean(row->measured_again));
 	json_put(out, "link_gbps_used", row->measured ? json_real(row_link_gbps_used(row)) : NULL);
 	json_put(out, "overlap", copied ? json_real(row_overlap(row)) : NULL);
 }
@@ -208,6 +215,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	add_counter(out, "copies", row, COUNTER_copies);
 	add_probes(out, row);
 	add_floor(out, row, config);
+	row_put_limit(out, row, config);
 	json_put(out, "fill_s", row->fill_ns ? json_real((double)row->fill_ns / 1e9) : NULL);
 	json_put(out, "fill_gbps",
 	         row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);

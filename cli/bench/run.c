@@ -247,9 +247,11 @@ static ufm_status measure(run *r)
 #define PROBE_NS 60000000u /* each */
 #define PROBE_QUICK_NS 15000000u
 
-/* After the warm-up, when the slots hold experts, and before the first count. */
+/* After the warm-up, when the slots hold experts, and before the first count; and again after the last: the machine's
+ * rates may have changed meanwhile, and the better ones bound what was measured. */
 static ufm_status probe_rates_of(run *r)
 {
+	probe_rates rates;
 	probe_config config = {.engine = r->engine,
 	                       .math = mode_math(r->config->math),
 	                       .block = r->naive ? naive_block(r->naive) : 0,
@@ -257,9 +259,12 @@ static ufm_status probe_rates_of(run *r)
 	if (!bench_probes(r->config) || stop_asked(r))
 		return UFM_OK;
 	progress(r, "probing");
-	ufm_status status = probe_all(&config, &r->row->rates);
-	r->row->probed = status == UFM_OK;
-	return status;
+	ufm_status status = probe_all(&config, &rates);
+	if (status)
+		return status;
+	probe_keep_better(&r->row->rates, &rates);
+	r->row->probed = true;
+	return UFM_OK;
 }
 
 /* ---- all of it */
@@ -308,6 +313,10 @@ static ufm_status run_all(run *r)
 		status = probe_rates_of(r);
 	if (!status && is_ok(r))
 		status = measure(r);
+	if (!status && !r->row->interrupted)
+		status = probe_rates_of(r);
+	if (!status)
+		status = row_find_limit(r->row, r->config, r->in->load);
 	note_memory(r);
 	return status;
 }
@@ -355,6 +364,8 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 	if (telemetry)
 		return telemetry;
 	snprintf(row->backend, sizeof row->backend, "%s", config->backend);
+	if (config->peak)
+		row->peak = *config->peak;
 	row->experts_expected = workload_expected_experts(config->load, row->experts);
 	status = workload_for_experts(config->load, row->experts);
 	row->workload_wrapped =

@@ -3,6 +3,7 @@
 #ifndef CLI_BENCH_RUN_H
 #define CLI_BENCH_RUN_H
 
+#include "cli/bench/peak.h"
 #include "cli/bench/row.h"
 #include "cli/bench/tier.h"
 #include "cli/bench/workload.h"
@@ -17,6 +18,7 @@ typedef struct run_config {
 	const char *telemetry_path; /* NULL: none */
 	timeline_file *timeline;    /* NULL: none */
 	double link_gbps;           /* 0: off */
+	const peak_found *peak;     /* of the machine; NULL: not asked */
 	uint32_t number, runs;      /* for the progress line */
 } run_config;
 

@@ -186,6 +186,11 @@ const char *workload_top_k_origin(const workload *w)
 	return w->spec.sticky.top_k ? "of the router's preset" : "default";
 }
 
+const struct trace *workload_routing(const workload *w)
+{
+	return brings_ids(w) ? &w->trace : NULL;
+}
+
 bool workload_routes(const workload *w)
 {
 	return w->ids && w->config.ids_ahead;

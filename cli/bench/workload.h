@@ -53,6 +53,11 @@ const char *workload_top_k_origin(const workload *w);
  * UFM_ENOMEM, UFM_EINVAL; then no step may follow. */
 ufm_status workload_for_experts(workload *w, uint32_t experts);
 
+/* The routing that the steps follow, of all its layers; NULL: the model's own routers decide. Valid until the next
+ * workload_for_experts. Token p of the stream has item workload_item(p) of it (workload_int.h). */
+struct trace;
+const struct trace *workload_routing(const workload *w);
+
 /* Batches bring ids and gates. */
 bool workload_routes(const workload *w);
 /* Its routing is made by the model's routers, whose weights are workload_router's. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "cli/bench/limit.h"
 #include "replay/replay.h"
 
 /* Enough for the slots' tenants to be those of decode and no longer of the prefill, and for a mean. Prompts are alike:
@@ -106,6 +107,32 @@ static ufm_status replay_slots(const point_config *c, const ufm_policy *policy, 
 	return replay_run(&replay, out, NULL);
 }
 
+/* A budget for all of them has none that misses. */
+static bool all_fit(const point_config *c, const plan_point *p)
+{
+	return p->budget.slots == c->shape->bank.layers * c->shape->bank.experts;
+}
+
+/* Every expert that is demanded is read on the device and multiplied once, whoever computes it in the end. */
+static double resident_ms(const point_config *c, double uses_bytes)
+{
+	const timing_rates *rates = &c->machine->rates;
+	double operations =
+		2.0 * c->batch * c->shape->top_k * c->shape->bank.layers * shape_parameters(c->shape);
+	double compute_ns = rates->peak_gflops > 0 ? operations / rates->peak_gflops : 0;
+	return fmax(uses_bytes / rates->hbm_gbps, compute_ns) / 1e6;
+}
+
+static double limit_ns_of(const point_config *c, const plan_point *p)
+{
+	const timing_rates *rates = &c->machine->rates;
+	const point_way *way = point_decode(p);
+	double uses_bytes = c->batch * (way->device_bytes + way->cpu_bytes);
+	double misses = all_fit(c, p) ? 0 : 1 - p->bound_hit_rate;
+	double gbps = limit_gbps(rates->link_gbps, rates->sum_link_gbps, rates->sum_cpu_gbps);
+	return 1e6 * limit_ms(resident_ms(c, uses_bytes), misses, uses_bytes, gbps);
+}
+
 /* Replay begins with empty slots, decode with what prefill left: a cache that began full hits no more than one that
  * began empty and was given every first use, which even one of all experts misses. */
 ufm_status point_bound(const point_config *c, plan_point *p)
@@ -123,6 +150,7 @@ ufm_status point_bound(const point_config *c, plan_point *p)
 		return status;
 	double hits = (double)bound.hits + (double)(all.uses - all.hits);
 	p->bound_hit_rate = fmin(1, hits / (double)bound.uses);
+	p->limit_ns = limit_ns_of(c, p);
 	return UFM_OK;
 }
 
@@ -143,8 +171,7 @@ ufm_status point_open(const point_config *c, uint64_t target_bytes, plan_point *
 		status = refuse(&p);
 	else if (!status)
 		status = run_ways(c, &p, false);
-	bool all_fit = p.budget.slots == c->shape->bank.layers * c->shape->bank.experts;
-	if (!status && !p.refused && !all_fit && predict_cpu_pays(c->machine))
+	if (!status && !p.refused && !all_fit(c, &p) && predict_cpu_pays(c->machine))
 		status = run_ways(c, &p, true);
 	if (!status)
 		*out = p;

@@ -24,6 +24,7 @@ typedef struct plan_point {
 	point_way decode, prefill;         /* the CPU path off */
 	point_way decode_cpu, prefill_cpu; /* known where it pays */
 	double bound_hit_rate; /* of decode by the best policy that knows the future; < 0: not known */
+	double limit_ns; /* of a decode step, as bench/limit.h has it, with those hits; 0: not known */
 } plan_point;
 
 typedef struct point_config {
@@ -43,7 +44,7 @@ uint32_t point_prefill_steps(uint32_t tokens);
 /* A budget that is too small is no failure: the point says so. */
 ufm_status point_open(const point_config *config, uint64_t target_bytes, plan_point *out);
 
-/* Sets bound_hit_rate where the routing says it. */
+/* Sets bound_hit_rate and limit_ns where the routing says them. */
 ufm_status point_bound(const point_config *config, plan_point *p);
 
 /* As the engine runs it where nothing is said: with the CPU path where it pays. */

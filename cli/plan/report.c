@@ -71,10 +71,13 @@ static void print_assumptions(FILE *to, const plan_report *r)
 /* ------------------------------------------------------------------ the table */
 
 static const text_column columns[] = {
-	{"budget", false},          {"slots", false},         {"of experts", false},
-	{"hit rate", false},        {"best possible", false}, {"to device MB/token", false},
-	{"by CPU MB/token", false}, {"decode tok/s", false},  {"link alone", false},
-	{"prefill tok/s", false},   {"link alone", false},    {"decode is bound by", true},
+	{"budget", false},          {"slots", false},
+	{"of experts", false},      {"hit rate", false},
+	{"best possible", false},   {"to device MB/token", false},
+	{"by CPU MB/token", false}, {"decode tok/s", false},
+	{"link alone", false},      {"limit tok/s", false},
+	{"of limit", false},        {"prefill tok/s", false},
+	{"link alone", false},      {"decode is bound by", true},
 };
 #define COLUMNS (sizeof columns / sizeof columns[0])
 
@@ -85,6 +88,15 @@ static void speed_cell(text_table *t, uint32_t line, uint32_t column, const poin
 		text_cell(t, line, column, "%.*f", speed < 10 ? 2 : speed < 100 ? 1 : 0, speed);
 }
 
+static void limit_cells(text_table *t, uint32_t line, const plan_report *r, const plan_point *p)
+{
+	double speed = report_limit(r, p);
+	if (!(speed > 0))
+		return;
+	speed_cell(t, line, 9, &(point_way){.known = true, .tokens_per_s = speed});
+	text_cell(t, line, 10, "%.2f", point_decode(p)->tokens_per_s / speed);
+}
+
 static void point_line(text_table *t, uint32_t line, const plan_report *r, const plan_point *p)
 {
 	char size[32];
@@ -92,7 +104,7 @@ static void point_line(text_table *t, uint32_t line, const plan_report *r, const
 	double keys = (double)r->shape->bank.layers * r->shape->bank.experts;
 	text_cell(t, line, 0, "%s", gib(p->target_bytes, size));
 	if (p->refused) {
-		text_cell(t, line, 11, "does not run");
+		text_cell(t, line, 13, "does not run");
 		return;
 	}
 	text_cell(t, line, 1, "%u", p->budget.slots);
@@ -104,9 +116,10 @@ static void point_line(text_table *t, uint32_t line, const plan_report *r, const
 	text_cell(t, line, 6, "%.0f", decode->cpu_bytes / 1e6);
 	speed_cell(t, line, 7, decode);
 	speed_cell(t, line, 8, &p->decode);
-	speed_cell(t, line, 9, point_prefill(p));
-	speed_cell(t, line, 10, &p->prefill);
-	text_cell(t, line, 11, "%s", timing_bound_name(decode->bound));
+	limit_cells(t, line, r, p);
+	speed_cell(t, line, 11, point_prefill(p));
+	speed_cell(t, line, 12, &p->prefill);
+	text_cell(t, line, 13, "%s", timing_bound_name(decode->bound));
 }
 
 static void print_table(FILE *to, const plan_report *r)

@@ -28,6 +28,9 @@ void report_plan(FILE *to, const plan_report *r);
 /* plan.dat, plan.gp and what gnuplot makes of them; UFM_EUNSUPPORTED without gnuplot. */
 ufm_status report_figure(const plan_report *r, const char *folder);
 
+/* Tokens a second of decode at its limit; 0: not known. */
+double report_limit(const plan_report *r, const plan_point *p);
+
 /* What a prefetcher could save of a decode step, at best, in nanoseconds: with `recall` of the misses among `guesses`
  * loads a layer. Loads that do not fit the time in which the link idles are not made. */
 double report_prefetch_ns(const point_way *way, uint32_t layers, double miss_ns, double recall,

@@ -60,6 +60,19 @@ static void add_machine(json_t *row, const plan_machine *m)
 	json_put(row, "gflops", rates->peak_gflops > 0 ? json_real(rates->peak_gflops) : NULL);
 }
 
+double report_limit(const plan_report *r, const plan_point *p)
+{
+	return p->limit_ns > 0 ? 1e9 * r->config->batch / p->limit_ns : 0;
+}
+
+static void add_limit(json_t *row, const plan_report *r, const plan_point *p)
+{
+	double limit = p->refused ? 0 : report_limit(r, p);
+	double share = limit > 0 ? point_decode(p)->tokens_per_s / limit : 0;
+	json_put(row, "limit_tokens_per_s", limit > 0 ? json_real(limit) : NULL);
+	json_put(row, "fraction_of_limit", limit > 0 ? json_real(share) : NULL);
+}
+
 static json_t *row_of(const plan_report *r, const plan_point *p)
 {
 	json_t *row = json_object();
@@ -73,6 +86,7 @@ static json_t *row_of(const plan_report *r, const plan_point *p)
 	set_whole(row, "workspace_bytes", p->budget.workspace_bytes + p->budget.arena_bytes);
 	set_whole(row, "headroom_bytes", r->config->headroom_bytes);
 	json_put(row, "bound_hit_rate", bound ? json_real(p->bound_hit_rate) : NULL);
+	add_limit(row, r, p);
 	add_way(row, "decode", "", &p->decode);
 	add_way(row, "decode", "_cpu", &p->decode_cpu);
 	add_way(row, "prefill", "", &p->prefill);

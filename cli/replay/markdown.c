@@ -29,18 +29,24 @@ static void case_cells(text_table *t, uint32_t at, const json_t *row)
 	text_cell(t, at, 3, "%" PRIu64, field_whole(row, "capacity"));
 }
 
-static void hits_table(FILE *to, const json_t *rows, bool costs)
+/* Columns that only some runs have come last, in this order. */
+static void hits_table(FILE *to, const json_t *rows, bool timed, bool costs)
 {
-	static const text_column columns[] = {
+	static const text_column all[] = {
 		{"trace", true},       {"scope", true},     {"batch", false},      {"capacity", false},
 		{"%", false},          {"policy", true},    {"uses", false},       {"hit rate", false},
 		{"bound", true},       {"hit rate", false}, {"of bound", false},   {"LRU", false},
-		{"gap closed", false}, {"to min", false},   {"cost saved", false},
+		{"gap closed", false}, {"to min", false},   {"reads/step", false}, {"limit ms", false},
+		{"cost saved", false},
 	};
+	text_column columns[sizeof all / sizeof all[0]];
 	text_table t;
-	uint32_t count = sizeof columns / sizeof columns[0];
-	if (!costs)
-		count--;
+	uint32_t count = sizeof all / sizeof all[0] - 2;
+	memcpy(columns, all, sizeof all);
+	if (timed)
+		count++;
+	if (costs)
+		columns[count++] = all[16];
 	if (text_table_open(&t, columns, count, (uint32_t)json_array_size(rows))) {
 		for (uint32_t i = 0; i < t.row_count; i++) {
 			const json_t *row = json_array_get(rows, i);
@@ -55,8 +61,11 @@ static void hits_table(FILE *to, const json_t *rows, bool costs)
 			number_cell(&t, i, 11, row, "lru_hit_rate", 4);
 			number_cell(&t, i, 12, row, "gap_closed", 3);
 			number_cell(&t, i, 13, row, "gap_to_min_closed", 3);
+			number_cell(&t, i, 14, row, "limit_reads", 2);
+			if (timed)
+				number_cell(&t, i, 15, row, "limit_ms", 4);
 			if (costs)
-				number_cell(&t, i, 14, row, "cost_saved", 4);
+				number_cell(&t, i, count - 1, row, "cost_saved", 4);
 		}
 		text_table_print(to, &t);
 	}
@@ -140,13 +149,14 @@ void replay_markdown(FILE *to, const replay_options *options, const json_t *rows
 		      to);
 		return;
 	}
-	hits_table(to, rows, options->cost != NULL);
+	hits_table(to, rows, options->read_gbps > 0, options->cost != NULL);
 	if (options->by_layer)
 		layers_table(to, rows);
 	fputs("\nA use is one expert of one layer in one step. capacity: slots of a cache, of a "
 	      "layer's or of the "
 	      "pool. bound: what nobody without the future can pass; min where every miss is admitted, "
 	      "min-bypass where an expert may pass by. gap closed: of the hits between LRU and the "
-	      "bound.\n",
+	      "bound. "
+	      "reads/step: experts of all layers that must be read a step at least, by min-bypass.\n",
 	      to);
 }

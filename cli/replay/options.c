@@ -107,6 +107,16 @@ static const option_spec specs[] = {
      .zero_word = "auto",
      .min = 1,
      .help = "What a slot takes, for capacities that are sizes; auto: of --preset."},
+	{.name = "read-gbps",
+     .type = OPTION_NUMBER,
+     AT(read_gbps),
+     .value_name = "N|off",
+     .fallback = "off",
+     .zero_word = "off",
+     .max = 100000,
+     .help =
+         "Decimal GB/s at which experts that missed are read, by link and CPU together: rows then "
+         "say what the fewest reads of a step take. Needs --expert-bytes or --preset."},
 	{.name = "cost",
      .type = OPTION_STRING,
      AT(cost),

@@ -2,6 +2,7 @@
 /* Hits beside the bound and LRU, overall and by layer. */
 #include "cli/replay/row.h"
 
+#include "cli/bench/limit.h"
 #include "cli/json_put.h"
 #include "cli/json_text.h"
 
@@ -86,6 +87,19 @@ static void add_how(json_t *out, const replay_row *row)
 	json_put(out, "uses_per_s", s > 0 ? json_real((double)r->total.uses / s) : NULL);
 }
 
+/* What a step reads at best, whatever the policy. */
+static void add_limit(json_t *out, const replay_row *row)
+{
+	const replay_count *best = &row->bypass->total;
+	double steps = (double)row->steps, bytes = (double)row->expert_bytes;
+	double reads = steps > 0 ? (double)(best->uses - best->hits) / steps : 0;
+	bool sized = steps > 0 && bytes > 0, timed = sized && row->read_gbps > 0;
+	json_put(out, "steps_counted", whole(row->steps));
+	json_put(out, "limit_reads", steps > 0 ? json_real(reads) : NULL);
+	json_put(out, "limit_bytes", sized ? json_real(reads * bytes) : NULL);
+	json_put(out, "limit_ms", timed ? json_real(limit_ms(0, reads, bytes, row->read_gbps)) : NULL);
+}
+
 json_t *replay_row_json(const replay_row *row)
 {
 	json_t *out = json_object();
@@ -94,6 +108,7 @@ json_t *replay_row_json(const replay_row *row)
 	json_put(out, "bound", json_string(row->bound->policy->name));
 	json_put(out, "bound_is", json_string(bound_is(row->config)));
 	add_how(out, row);
+	add_limit(out, row);
 	json_put(out, "per_layer", per_layer(row));
 	return out;
 }

@@ -19,7 +19,10 @@ typedef struct replay_result {
 typedef struct replay_row {
 	const char *trace_name;
 	const replay_config *config; /* of the policy */
-	const replay_result *result, *bound, *lru, *min;
+	const replay_result *result, *bound, *lru, *min, *bypass;
+	uint64_t steps;        /* that were counted */
+	uint64_t expert_bytes; /* 0: not known */
+	double read_gbps;      /* 0: not known */
 } replay_row;
 
 json_t *replay_row_json(const replay_row *row);

@@ -14,6 +14,7 @@
 #include "cli/replay/row.h"
 #include "policy/registry.h"
 #include "replay/future.h"
+#include "replay/lanes.h"
 
 /* Those asked for, LRU and both bounds. */
 #define JOBS_MAX (REPLAY_LIST_MAX + 3)
@@ -30,6 +31,7 @@ typedef struct group {
 	const replay_options *options;
 	const char *name;
 	replay_config config; /* without policy */
+	uint64_t steps;       /* that are counted */
 	job jobs[JOBS_MAX];
 	uint32_t count;
 } group;
@@ -117,6 +119,8 @@ static ufm_status list_jobs(group *g, const ufm_policy *const *policies, uint32_
 	ufm_status status = add_job(g, &policy_lru);
 	if (!status)
 		status = add_job(g, &policy_min);
+	if (!status)
+		status = add_job(g, &policy_min_bypass);
 	for (uint32_t i = 0; i < count && !status; i++) {
 		status = add_job(g, policies[i]);
 		if (!status)
@@ -150,7 +154,11 @@ static void add_rows(group *g, const ufm_policy *const *policies, uint32_t count
 		                  .result = &own->result,
 		                  .bound = &find_job(g, bound_of(g, policies[i]))->result,
 		                  .lru = &find_job(g, &policy_lru)->result,
-		                  .min = &find_job(g, &policy_min)->result};
+		                  .min = &find_job(g, &policy_min)->result,
+		                  .bypass = &find_job(g, &policy_min_bypass)->result,
+		                  .steps = g->steps,
+		                  .expert_bytes = g->options->expert_bytes,
+		                  .read_gbps = g->options->read_gbps};
 		json_array_append_new(rows, replay_row_json(&row));
 	}
 }
@@ -197,6 +205,8 @@ static ufm_status run_batch(group *g, json_t *rows)
 	future coming;
 	/* The same for every scope and capacity, and as large as the trace. */
 	ufm_status status = future_open(&g->config, &coming);
+	if (!status)
+		status = lanes_count(&g->config, &g->steps);
 	if (status)
 		return status_prefix(status, "%s", g->name);
 	g->config.future = &coming;

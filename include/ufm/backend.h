@@ -8,8 +8,8 @@
  *
  *     const ufm_backend *ufm_backend_entry(const ufm_backend_core *core);
  *
- * filled with UFM_BACKEND_HEADER. The registry refuses another abi_version or a smaller struct_size
- * and says so. Every backend runs the cases of tests/conformance and is compared with `cpu`.
+ * filled with UFM_BACKEND_HEADER. The registry refuses another abi_version or a struct_size without
+ * every function that is not optional, and says so. Every backend runs the cases of tests/conformance and is compared with `cpu`.
  *
  * Rules for all functions.
  * - They return UFM_OK or a status, and then have told core->fail why; after UFM_EDEVICE only close
@@ -147,6 +147,13 @@ typedef struct ufm_experts_args {
 
 #define UFM_ROW_NONE UINT32_MAX
 
+/* The most arithmetic that a device does. */
+typedef struct ufm_peak {
+	double gflops;   /* 10^9 operations a second, two for each product */
+	char source[96]; /* "cublas 13.0, bf16", "published: H200, bf16": one line, for people */
+	char shape[32];  /* of the product that was timed, "8192x8192x8192"; "": it has none */
+} ufm_peak;
+
 /* y[t] = residual[t] + sum over j, in order, of gates[t,j] * rows[row_of[t,j]]; each product and each
  * sum rounded to f32. UFM_ROW_NONE contributes nothing. residual 0: starts from the first product.
  * y may be residual. */
@@ -225,6 +232,13 @@ typedef struct ufm_backend {
 
 	/* As that many calls of copy, but for blocks that are too small to fill the link one by one. */
 	ufm_status (*copies)(ufm_stream *stream, const ufm_copies_args *args);
+
+	/* Optional: NULL, or beyond the end of an older table. The rate of large products of `dtype` weights whose results
+	 * are as exact as `math` (0: UFM_MATH_FP32) promises, by what is not this backend's own: the vendor's library, or
+	 * else what the vendor publishes, so that slow kernels cannot lower it. Waits for the stream; may take seconds and
+	 * device memory of its own, which is given back before it returns. UFM_EUNSUPPORTED: not known; UFM_EFILE: a
+	 * library that the user named cannot be used. */
+	ufm_status (*peak)(ufm_stream *stream, ufm_dtype dtype, ufm_math math, ufm_peak *out);
 } ufm_backend;
 
 typedef const ufm_backend *(*ufm_backend_entry_fn)(const ufm_backend_core *core);

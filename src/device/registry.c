@@ -63,6 +63,9 @@ static const struct {
 	REQUIRED(copies),
 };
 
+/* What comes after is optional: a plugin of before does without it. */
+#define REQUIRED_BYTES offsetof(ufm_backend, peak)
+
 static ufm_status check_functions(const ufm_backend *backend, const char *path)
 {
 	for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
@@ -83,13 +86,24 @@ ufm_status registry_check(const ufm_backend *backend, const char *name, const ch
 	if (backend->abi_version != UFM_BACKEND_ABI)
 		return status_fail(UFM_EBACKEND, "%s: abi_version is %u, expected %u", path,
 		                   backend->abi_version, UFM_BACKEND_ABI);
-	if (backend->struct_size < sizeof *backend)
+	if (backend->struct_size < REQUIRED_BYTES)
 		return status_fail(UFM_EBACKEND, "%s: struct_size is %u, expected at least %zu", path,
-		                   backend->struct_size, sizeof *backend);
+		                   backend->struct_size, REQUIRED_BYTES);
 	if (!backend->name || strcmp(backend->name, name) != 0)
 		return status_fail(UFM_EBACKEND, "%s: the backend's name is \"%s\", expected \"%s\"", path,
 		                   backend->name ? backend->name : "", name);
 	return check_functions(backend, path);
+}
+
+ufm_status registry_peak(const ufm_backend *backend, ufm_stream *stream, ufm_dtype dtype,
+                         ufm_math math, ufm_peak *out)
+{
+	size_t end = offsetof(ufm_backend, peak) + sizeof backend->peak;
+
+	if (backend->struct_size < end || !backend->peak)
+		return status_fail(UFM_EUNSUPPORTED, "backend %s does not say what its device can do",
+		                   backend->name);
+	return backend->peak(stream, dtype, math, out);
 }
 
 static ufm_status check_devices(const ufm_backend *backend, const char *path)

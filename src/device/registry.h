@@ -17,6 +17,10 @@ void registry_list(registry_visit visit, void *ctx);
 /* The checks a plugin's table must pass; UFM_EBACKEND says which failed. `path` for the message. */
 ufm_status registry_check(const ufm_backend *backend, const char *name, const char *path);
 
+/* backend->peak, which a backend may lack: then UFM_EUNSUPPORTED. */
+ufm_status registry_peak(const ufm_backend *backend, ufm_stream *stream, ufm_dtype dtype,
+                         ufm_math math, ufm_peak *out);
+
 extern const ufm_backend cpu_backend;
 
 #endif

@@ -61,6 +61,12 @@ const kernel_table *kernels_find(const char *isa, const char **why);
  * CPU lacks (kernels_find tells). */
 const char *kernels_name(uint32_t index);
 
+/* Runs the loop that makes the most products with `dtype` weights in f32's precision that the table's instructions
+ * allow on this core, in registers alone: what no kernel can pass. Returns the operations that it stands for, and names
+ * the instructions. */
+uint64_t kernels_peak(const kernel_table *table, ufm_dtype dtype, uint32_t rounds,
+                      const char **loop);
+
 /* Scores (a softmax over all experts with the maximum subtracted, or each logit's sigmoid), then the
  * top_k largest, ties to the lower id, rank 0 the largest; norm_topk divides the chosen by their sum.
  * logits is overwritten. A NaN logit is never chosen before a number. */

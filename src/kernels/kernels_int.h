@@ -10,6 +10,12 @@ const kernel_table *kernels_avx2(void);
 const kernel_table *kernels_avx512(void);
 const kernel_table *kernels_amx(void);
 
+/* Loops of a core's products in registers, for kernels_peak; 0 where the build lacks the instructions. */
+uint64_t kernels_peak_scalar(uint32_t rounds);
+uint64_t kernels_peak_avx2(uint32_t rounds);
+uint64_t kernels_peak_avx512(uint32_t rounds);
+uint64_t kernels_peak_amx(uint32_t rounds);
+
 /* The same for every table: it has no sum whose order a vector width could change. */
 void kernels_accumulate(float *acc, float gate, const float *row, uint32_t d);
 

@@ -121,6 +121,22 @@ bool lanes_step(lanes *l)
 	return kept > 0;
 }
 
+ufm_status lanes_count(const replay_config *config, uint64_t *counted)
+{
+	lanes l;
+	uint64_t steps = 0, ahead = config->warmup_steps;
+	ufm_status status = lanes_open(config, &l);
+
+	if (status != UFM_OK)
+		return status;
+	while (lanes_step(&l))
+		steps++;
+	lanes_close(&l);
+	steps = steps > ahead ? steps - ahead : 0;
+	*counted = config->steps && config->steps < steps ? config->steps : steps;
+	return UFM_OK;
+}
+
 /* The members of a token are pairwise different. */
 static uint32_t members_of_one(lanes *l, uint32_t layer)
 {

@@ -31,6 +31,8 @@ void lanes_close(lanes *l); /* a zeroed one is allowed */
 
 /* The next step; false: there is none. */
 bool lanes_step(lanes *l);
+/* How many steps a run counts. As lanes_open. */
+ufm_status lanes_count(const replay_config *config, uint64_t *counted);
 /* The members of a layer's event in this step, in lanes->members; returns how many. next_event is
  * UFM_NEVER. */
 uint32_t lanes_members(lanes *l, uint32_t layer);

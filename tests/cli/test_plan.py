@@ -65,6 +65,34 @@ def test_a_faster_link_is_faster_by_as_much_at_most(ufm):
     assert slow["decode_hit_rate"] == fast["decode_hit_rate"]
 
 
+def test_limit_beside_the_plan(ufm):
+    """The floor of what is resident, or the reads of the bound over link and CPU together."""
+    for batch in (1, 3):
+        for row in rows(ufm, *SHAPE, *MACHINE, "--batch", batch):
+            uses = batch * (row["decode_device_bytes_per_token"] + row["decode_cpu_bytes_per_token"])
+            operations = 2 * batch * 2 * 3 * 3 * 256 * 512
+            resident_s = max(uses / 3000e9, operations / 100000e9)
+            gbps = max(50, row["sum_link_gbps"] + row["sum_cpu_gbps"])
+            missed = 0 if row["slots"] == 48 else 1 - row["bound_hit_rate"]
+            limit_s = max(resident_s, missed * uses / gbps / 1e9)
+            assert row["limit_tokens_per_s"] == pytest.approx(batch / limit_s)
+            headline = row["decode_cpu_tokens_per_s"] or row["decode_tokens_per_s"]
+            assert row["fraction_of_limit"] == pytest.approx(headline / row["limit_tokens_per_s"])
+    ended = ufm("plan", *SHAPE, *MACHINE)
+    assert "limit tok/s" in ended.stdout and "of limit" in ended.stdout
+
+
+def test_a_plan_counts_what_our_own_products_do(ufm, tmp_path):
+    """Not the vendor's rate that floors count with; rows of before have one rate, which was ours."""
+    probed = {"backend": "cuda", "device": "a device", "probe_link_gbps": 50.0,
+              "probe_hbm_gbps": 3000.0, "probe_threads": 3, "probe_gflops": 500.0}
+    for row, gflops in ((probed, 500), (probed | {"probe_kernel_gflops": 200.0}, 200),
+                        (probed | {"probe_kernel_gflops": None}, None)):
+        (tmp_path / "machine.jsonl").write_text(json.dumps(row) + "\n")
+        planned = rows(ufm, *SHAPE, "--machine", tmp_path / "machine.jsonl", "--vram-target", "50%")
+        assert planned[0]["gflops"] == gflops
+
+
 def test_people_are_told_what_was_assumed(ufm):
     ended = ufm("plan", *SHAPE, *MACHINE, "--disk-gbps", "2", "--batch", "2")
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -55,6 +55,54 @@ def test_counts_are_those_of_an_engine(ufm, policy):
         assert (row["uses"], row["hits"]) == (run["uses"], run["resident_uses"])
 
 
+def test_limit_is_what_min_bypass_reads(ufm):
+    """What a step reads at best: the bench's row says what replay says of the same tokens."""
+    random = np.random.default_rng(secrets.randbits(32))
+    for phase in ("decode", "decode", "steps"):
+        batch = int(random.integers(2, 9)) if phase == "decode" else 1
+        layers = int(random.choice([1, 5, 24]))
+        slots = int(random.integers(8, 31 * layers))
+        warmup, steps = int(random.integers(0, 20)), int(random.integers(1, 40))
+        ended = ufm("bench", "--backend", "cpu", "--workload", f"trace:{CUT}", "--modes",
+                    "naive_offload,ufm", "--phase", phase, "--batch", batch, "--seq", 1,
+                    "--layers", layers, "--experts", 32, "--d-model", 32, "--d-hidden", 64,
+                    "--kind", "gated", "--dtype", "bf16", "--warmup", warmup, "--steps", steps,
+                    "--vram-target", 3 * 32 * 64 * 2 * slots + (2 << 20), "--headroom", 0,
+                    "--probe", "off", "--threads", 1, "--no-out", "-o", "json")
+        assert ended.returncode == 0, ended.stderr
+        naive, run = json.loads(ended.stdout)
+        assert naive["limit_reads"] is None  # no slots
+        assert run["limit_ms"] is run["fraction_of_limit"] is None  # not probed
+        cut = ufm.folder / "limit.npy"
+        np.save(cut, np.load(CUT)[:, :layers])
+        row, = rows(ufm, cut, "--scope", "pool", "--capacity", run["slots"], "--policy",
+                    "min-bypass", "--experts", 32, "--batch", batch, "--warmup", warmup,
+                    "--steps", steps, "--expert-bytes", 1000, "--read-gbps", 0.5)
+        assert row["steps_counted"] == steps
+        if run["slots"] == 32 * layers and warmup:
+            assert run["limit_reads"] == 0  # loaded before the first step
+            continue
+        assert run["limit_reads"] == pytest.approx((row["uses"] - row["hits"]) / steps)
+        assert row["limit_reads"] == pytest.approx(run["limit_reads"])
+        assert row["limit_bytes"] == pytest.approx(1000 * run["limit_reads"])
+        assert row["limit_ms"] == pytest.approx(row["limit_bytes"] / 0.5e6)
+
+
+def test_limit_by_hand(ufm, tmp_path):
+    """a b a c a b: two slots let c pass by and read three; one slot, after two steps, reads two more."""
+    ids = write(tmp_path, [[[i]] for i in (0, 1, 0, 2, 0, 1)])
+    row, = rows(ufm, ids, "--capacity", 2, "--policy", "lru")
+    assert (row["limit_reads"], row["steps_counted"]) == (3 / 6, 6)
+    assert row["limit_bytes"] is row["limit_ms"] is None
+    row, = rows(ufm, ids, "--capacity", 1, "--policy", "lru", "--warmup", 2)
+    assert (row["limit_reads"], row["steps_counted"]) == (2 / 4, 4)
+    ended = ufm("replay", ids, "--capacity", 2, "--read-gbps", 5, "--expert-bytes", "1MiB")
+    assert "limit ms" in ended.stdout and "reads/step" in ended.stdout
+    ended = ufm("replay", ids, "--read-gbps", 5)
+    assert ended.returncode == 2
+    assert "--read-gbps: found 5 without the size of an expert" in ended.stderr
+
+
 def test_published_hit_rates_of_the_whole_trace_keep_their_order(ufm):
     found = {r["policy"]: r for r in rows(ufm, CUT, "--capacity", 8, "--policy",
                                           "lru,fifo,freq,cycle,min,min-bypass")}

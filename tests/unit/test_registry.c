@@ -153,6 +153,24 @@ static void test_missing_table(void **state)
 	assert_contains(ufm_last_error(), "name is \"\"");
 }
 
+/* A table of before ends where the optional functions begin. */
+static void test_peak_is_optional(void **state)
+{
+	(void)state;
+	ufm_peak peak = {.gflops = -1};
+	ufm_backend older = cpu_backend;
+
+	older.struct_size = offsetof(ufm_backend, peak);
+	assert_int_equal(registry_check(&older, "cpu", "some path"), UFM_OK);
+	assert_int_equal(registry_peak(&older, NULL, UFM_F32, UFM_MATH_FP32, &peak), UFM_EUNSUPPORTED);
+	assert_contains(ufm_last_error(), "backend cpu does not say");
+	older.struct_size = sizeof older;
+	older.peak = NULL;
+	assert_int_equal(registry_check(&older, "cpu", "some path"), UFM_OK);
+	assert_int_equal(registry_peak(&older, NULL, UFM_F32, UFM_MATH_FP32, &peak), UFM_EUNSUPPORTED);
+	assert_true(peak.gflops == -1);
+}
+
 static void test_good_plugin(void **state)
 {
 	(void)state;
@@ -313,6 +331,7 @@ int main(void)
 		cmocka_unit_test_setup(test_unknown_names, set_up),
 		cmocka_unit_test_setup(test_wrong_plugins, set_up),
 		cmocka_unit_test_setup(test_missing_table, set_up),
+		cmocka_unit_test_setup(test_peak_is_optional, set_up),
 		cmocka_unit_test_setup(test_good_plugin, set_up),
 		cmocka_unit_test_setup(test_first_file_decides, set_up),
 		cmocka_unit_test_setup(test_auto_without_plugins, set_up),

@@ -181,4 +181,7 @@ void cpu_run_combine(ufm_device *device, const ufm_combine_args *args);
 ufm_status cpu_read(ufm_stream *stream, ufm_devptr at, uint64_t size_bytes, ufm_devptr out);
 void cpu_run_read(ufm_device *device, const cpu_command *command);
 
+/* peak.c */
+ufm_status cpu_peak(ufm_stream *stream, ufm_dtype dtype, ufm_math math, ufm_peak *out);
+
 #endif

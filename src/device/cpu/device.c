@@ -185,4 +185,5 @@ const ufm_backend cpu_backend = {
 	.group = cpu_group,
 	.read = cpu_read,
 	.copies = cpu_copies,
+	.peak = cpu_peak,
 };

@@ -151,4 +151,7 @@ uint64_t cuda_hidden_bytes(const ufm_expert_desc *desc, uint32_t rows);
 /* Loads all device code now: loaded later it would take memory that the account does not expect. */
 ufm_status cuda_load_kernels(ufm_device *device);
 
+/* ---- peak.c */
+ufm_status cuda_peak(ufm_stream *stream, ufm_dtype dtype, ufm_math math, ufm_peak *out);
+
 #endif

@@ -36,6 +36,7 @@ static const ufm_backend table = {
 	.group = cuda_group,
 	.read = cuda_read,
 	.copies = cuda_copies,
+	.peak = cuda_peak,
 };
 
 __attribute__((visibility("default"))) const ufm_backend *ufm_backend_entry(
