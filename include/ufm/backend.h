@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define UFM_BACKEND_ABI 3u
+#define UFM_BACKEND_ABI 4u
 #define UFM_BACKEND_HEADER(backend_name) \
 	.abi_version = UFM_BACKEND_ABI, .struct_size = sizeof(ufm_backend), .name = (backend_name)
 
@@ -79,6 +79,10 @@ typedef struct ufm_copies_args {
 	uint64_t size_bytes;         /* of each */
 } ufm_copies_args;
 
+/* So many row numbers at most may lie in host memory, instead of device memory, and travel with the launch: a kernel that
+ * reads host memory, or a copy before it, would cost more. The memory stays as it is until the work has run. */
+#define UFM_FEW_ROWS 64u
+
 /* out[i] = norm(x[index[i]]) for i in 0 … rows-1, f32. index 0: x[first + i]. norm_weight 0: no norm;
  * else x / sqrt(mean(x²) + eps) * norm_weight. */
 typedef struct ufm_gather_args {
@@ -89,7 +93,8 @@ typedef struct ufm_gather_args {
 	uint32_t first, rows, d_model;
 	ufm_devptr norm_weight; /* f32 [d_model] or 0 */
 	float norm_eps;
-	ufm_devptr out; /* f32 [rows, d_model] */
+	ufm_devptr out;            /* f32 [rows, d_model] */
+	const uint32_t *few_index; /* host, [rows], rows <= UFM_FEW_ROWS, instead of index; or NULL */
 } ufm_gather_args;
 
 /* Scores of all experts, then the top_k largest, ties to the lower id, rank 0 the largest; norm_topk
@@ -168,6 +173,8 @@ typedef struct ufm_combine_args {
 	ufm_devptr y;
 	uint64_t y_stride;
 	ufm_dtype y_dtype;
+	/* host, [tokens, top_k], tokens * top_k <= UFM_FEW_ROWS, instead of row_of; or NULL */
+	const uint32_t *few_row_of;
 } ufm_combine_args;
 
 typedef struct ufm_backend {

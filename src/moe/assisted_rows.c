@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Rows between the device and the CPU. Inputs are written to page-locked memory by the device: all tokens of
  * a small call while their ids are on the way, the rows of the misses that the CPU may take for a larger one.
- * Outputs are brought into the row table by the device's gather, which does not queue behind the copies of
- * experts. */
+ * Outputs are copied into the row table: kernels that read host memory and copies of experts hold each other up
+ * (docs/performance.md). */
 #include <string.h>
 
 #include "moe/assisted_int.h"
@@ -20,7 +20,7 @@ ufm_status assisted_offer(forward *f)
 	uint32_t tokens = f->call->tokens;
 	if (!assisted_is_near(f) || tokens > PAGER_OFFERED)
 		return UFM_OK;
-	ufm_status status = stage_gather_to(f, 0, 0, tokens, pager_get_cpu(f->layer->engine)->x_view);
+	ufm_status status = stage_gather_to(f, 0, tokens, pager_get_cpu(f->layer->engine)->x_view);
 	if (status != UFM_OK)
 		return status;
 	counter_add(f->counters, COUNTER_d2h_activation_bytes, 4ull * tokens * f->layer->desc->d_model);
@@ -32,7 +32,7 @@ static ufm_status write_rows(assisted *s, uint32_t rows)
 {
 	forward *f = s->f;
 	ufm_devptr to = s->cpu->x_view + PAGER_OFFERED * row_bytes(s);
-	ufm_status status = stage_gather_to(f, f->row_token + 4ull * s->first_row, 0, rows, to);
+	ufm_status status = stage_gather_rows_to(f, s->first_row, rows, to);
 	if (status != UFM_OK)
 		return status;
 	counter_add(f->counters, COUNTER_d2h_activation_bytes, rows * row_bytes(s));
@@ -94,14 +94,8 @@ ufm_status assisted_flush(assisted *s, bool all)
 	uint32_t rows = s->flushed_row - first;
 	if (rows == 0 || (!all && rows * row_bytes(s) < FLUSH_BYTES))
 		return UFM_OK;
-	ufm_gather_args args = {.x = s->cpu->y_view,
-	                        .x_stride = f->layer->desc->d_model,
-	                        .x_dtype = UFM_F32,
-	                        .first = first - s->first_row,
-	                        .rows = rows,
-	                        .d_model = f->layer->desc->d_model,
-	                        .out = f->ws->table + first * row_bytes(s)};
 	s->flushed_row = first;
-	counter_add(f->counters, COUNTER_h2d_activation_bytes, rows * row_bytes(s));
-	return f->b->gather(f->stream, &args);
+	const float *y = s->cpu->y + (uint64_t)(first - s->first_row) * f->layer->desc->d_model;
+	return stage_copy(f, UFM_COPY_H2D, f->ws->table + first * row_bytes(s),
+	                  (ufm_devptr)(uintptr_t)y, rows * row_bytes(s));
 }

@@ -52,32 +52,31 @@ static ufm_status join(const forward *f, ufm_stream *from, ufm_stream *to)
 	return status == UFM_OK ? pager_order(f->layer->engine, to, mark) : status;
 }
 
-/* The device reads so short a table where the host wrote it: two copies would take the stream longer than
- * the reads take the kernels. */
-#define ROWS_READ_IN_PLACE 256u
+static ufm_status copy_numbers(forward *f, row_numbers *to, ufm_devptr device, const uint32_t *from,
+                               uint64_t count)
+{
+	to->device = device;
+	if (count == 0)
+		return UFM_OK;
+	return stage_copy(f, UFM_COPY_H2D, device, (ufm_devptr)(uintptr_t)from, 4 * count);
+}
 
 /* The row table, from the demand in its order. */
 static ufm_status lay_out_rows(forward *f)
 {
 	pager_call *buffers = f->buffers;
-	uint32_t top_k = f->layer->config.top_k;
+	uint32_t top_k = f->layer->config.top_k, assignments = f->call->tokens * top_k;
 	uint32_t rows =
 		schedule_rows(buffers->ids, f->call->tokens, top_k, f->layer->experts, buffers->demands,
 	                  f->demand_count, buffers->counts, buffers->row_of, buffers->row_token);
-	uint64_t row_of_bytes = 4ull * f->call->tokens * top_k, row_token_bytes = 4ull * rows;
-	if (rows <= ROWS_READ_IN_PLACE) {
-		f->row_of = buffers->row_of_view;
-		f->row_token = buffers->row_token_view;
-		counter_add(f->counters, COUNTER_h2d_activation_bytes, row_of_bytes + row_token_bytes);
+	if (assignments <= UFM_FEW_ROWS) {
+		f->row_of.few = buffers->row_of;
+		f->row_token.few = buffers->row_token;
 		return UFM_OK;
 	}
-	f->row_of = f->ws->row_of;
-	f->row_token = f->ws->row_token;
-	ufm_status status = stage_copy(f, UFM_COPY_H2D, f->row_of,
-	                               (ufm_devptr)(uintptr_t)buffers->row_of, row_of_bytes);
+	ufm_status status = copy_numbers(f, &f->row_of, f->ws->row_of, buffers->row_of, assignments);
 	if (status == UFM_OK)
-		status = stage_copy(f, UFM_COPY_H2D, f->row_token,
-		                    (ufm_devptr)(uintptr_t)buffers->row_token, row_token_bytes);
+		status = copy_numbers(f, &f->row_token, f->ws->row_token, buffers->row_token, rows);
 	return status;
 }
 
@@ -86,7 +85,8 @@ static ufm_status combine(forward *f)
 {
 	bool residual = f->layer->config.residual != 0;
 	ufm_combine_args args = {.rows = f->ws->table,
-	                         .row_of = f->row_of,
+	                         .row_of = f->row_of.device,
+	                         .few_row_of = f->row_of.few,
 	                         .gates = f->ws->gates,
 	                         .tokens = f->call->tokens,
 	                         .top_k = f->layer->config.top_k,

@@ -19,7 +19,7 @@ static ufm_status flush(forward *f)
 	                            .hidden = f->ws->hidden,
 	                            .y = f->ws->table + 4ull * f->piece_first * d_model};
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);
-	ufm_status status = stage_gather(f, f->row_token + 4ull * f->piece_first, 0, f->piece_rows);
+	ufm_status status = stage_gather_rows(f, f->piece_first, f->piece_rows);
 	if (status == UFM_OK)
 		status = f->b->experts(f->stream, &experts);
 	if (status == UFM_OK)

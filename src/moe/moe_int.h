@@ -19,6 +19,12 @@ struct ufm_layer {
 	moe_source source;
 };
 
+/* Numbers of rows, for the device: where they lie there, or few of them on the host. */
+typedef struct row_numbers {
+	ufm_devptr device;
+	const uint32_t *few; /* NULL: on the device */
+} row_numbers;
+
 /* One call on its way through a layer. */
 typedef struct forward {
 	ufm_layer *layer;
@@ -35,7 +41,7 @@ typedef struct forward {
 	uint64_t offered;  /* the mark of tokens that are written to the CPU path's inputs; 0: none */
 	uint32_t together; /* misses that one copy brings and one launch computes */
 	schedule_plan plan;
-	ufm_devptr row_of, row_token; /* the row table, for the device */
+	row_numbers row_of, row_token; /* the row table */
 	/* the piece being collected: rows [piece_first, piece_first + piece_rows) of the row table */
 	uint32_t piece_first, piece_rows;
 	uint32_t entry_first, entry_next;
@@ -52,11 +58,13 @@ void span_host(const forward *f, timeline_kind kind, uint64_t begin_ns);
 ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *tokens, const char *name);
 ufm_dtype stage_dtype(const ufm_tokens *tokens);
 ufm_status stage_in(forward *f);
-/* Rows of x, normed, into the workspace, or to any f32 [rows, d_model] that the device can address.
- * index 0: tokens from `first` on. */
-ufm_status stage_gather(forward *f, ufm_devptr index, uint32_t first, uint32_t rows);
-ufm_status stage_gather_to(forward *f, ufm_devptr index, uint32_t first, uint32_t rows,
-                           ufm_devptr out);
+/* Tokens of x from `first` on, normed, into the workspace. */
+ufm_status stage_gather(forward *f, uint32_t first, uint32_t tokens);
+/* The same of the tokens of rows in the row table, from row `first` on; and into any f32 [rows, d_model] that
+ * the device can address. */
+ufm_status stage_gather_rows(forward *f, uint32_t first, uint32_t rows);
+ufm_status stage_gather_rows_to(forward *f, uint32_t first, uint32_t rows, ufm_devptr out);
+ufm_status stage_gather_to(forward *f, uint32_t first, uint32_t tokens, ufm_devptr out);
 /* Where combine writes y, and the copy that follows when y lies in host memory. */
 void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride);
 ufm_status stage_out(forward *f);

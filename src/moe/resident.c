@@ -42,7 +42,7 @@ static ufm_status compute(forward *f)
 	f->buffers->math = args.math;
 	f->buffers->top_k = f->layer->config.top_k;
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);
-	ufm_status status = stage_gather(f, f->ws->row_token, 0, rows);
+	ufm_status status = stage_gather_rows(f, 0, rows);
 	if (status == UFM_OK)
 		status = f->b->experts(f->stream, &args);
 	span_end(f, work, args.entry_count, rows);
@@ -52,7 +52,8 @@ static ufm_status compute(forward *f)
 static ufm_status enqueue(forward *f, ufm_devptr blocks)
 {
 	ufm_status status = stage_in(f);
-	f->row_of = f->ws->row_of;
+	f->row_of.device = f->ws->row_of;
+	f->row_token.device = f->ws->row_token;
 	if (status == UFM_OK)
 		status = route_on_device(f, f->ws->ids);
 	if (status == UFM_OK)

@@ -72,19 +72,30 @@ ufm_status stage_in(forward *f)
 	return copy_tokens(f, UFM_COPY_H2D, x);
 }
 
-ufm_status stage_gather_to(forward *f, ufm_devptr index, uint32_t first, uint32_t rows,
-                           ufm_devptr out)
+static ufm_gather_args gather_args(const forward *f, uint32_t rows, ufm_devptr out)
 {
-	ufm_gather_args args = {.x = f->x,
-	                        .x_stride = f->x_stride,
-	                        .x_dtype = stage_dtype(&f->call->x),
-	                        .index = index,
-	                        .first = first,
-	                        .rows = rows,
-	                        .d_model = f->layer->desc->d_model,
-	                        .norm_weight = f->layer->norm,
-	                        .norm_eps = f->layer->config.norm_eps,
-	                        .out = out};
+	return (ufm_gather_args){.x = f->x,
+	                         .x_stride = f->x_stride,
+	                         .x_dtype = stage_dtype(&f->call->x),
+	                         .rows = rows,
+	                         .d_model = f->layer->desc->d_model,
+	                         .norm_weight = f->layer->norm,
+	                         .norm_eps = f->layer->config.norm_eps,
+	                         .out = out};
+}
+
+ufm_status stage_gather_to(forward *f, uint32_t first, uint32_t tokens, ufm_devptr out)
+{
+	ufm_gather_args args = gather_args(f, tokens, out);
+	args.first = first;
+	return f->b->gather(f->stream, &args);
+}
+
+ufm_status stage_gather_rows_to(forward *f, uint32_t first, uint32_t rows, ufm_devptr out)
+{
+	ufm_gather_args args = gather_args(f, rows, out);
+	args.index = f->row_token.device + 4ull * first;
+	args.few_index = f->row_token.few ? f->row_token.few + first : NULL;
 	return f->b->gather(f->stream, &args);
 }
 
@@ -96,16 +107,19 @@ static ufm_status gather_token(forward *f)
 		return UFM_OK;
 	f->token_gathered = true;
 	f->x_stride = 0;
-	ufm_status status = stage_gather_to(f, 0, 0, f->layer->config.top_k, f->ws->x);
+	ufm_status status = stage_gather_to(f, 0, f->layer->config.top_k, f->ws->x);
 	f->x_stride = stride;
 	return status;
 }
 
-ufm_status stage_gather(forward *f, ufm_devptr index, uint32_t first, uint32_t rows)
+ufm_status stage_gather(forward *f, uint32_t first, uint32_t tokens)
 {
-	if (f->call->tokens == 1)
-		return gather_token(f);
-	return stage_gather_to(f, index, first, rows, f->ws->x);
+	return f->call->tokens == 1 ? gather_token(f) : stage_gather_to(f, first, tokens, f->ws->x);
+}
+
+ufm_status stage_gather_rows(forward *f, uint32_t first, uint32_t rows)
+{
+	return f->call->tokens == 1 ? gather_token(f) : stage_gather_rows_to(f, first, rows, f->ws->x);
 }
 
 void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride)

@@ -20,12 +20,6 @@ static uint32_t entries_for(const calls *c, uint64_t assignments, uint32_t piece
 }
 
 /* entries_max is set. */
-/* The buffers of a call lie in one piece of memory, which begins with the ids. */
-static ufm_devptr view_of(const pager_call *call, const uint32_t *buffer)
-{
-	return call->ids_view + (ufm_devptr)((const uint8_t *)buffer - (const uint8_t *)call->ids);
-}
-
 static ufm_status call_open(calls *c, uint64_t assignments, pager_call *call, pinned *memory)
 {
 	uint64_t entry_bytes = call->entries_max * sizeof(ufm_expert_rows);
@@ -41,9 +35,7 @@ static ufm_status call_open(calls *c, uint64_t assignments, pager_call *call, pi
 		return status;
 	call->gates = (float *)carve(&at, 4 * assignments);
 	call->row_of = (uint32_t *)carve(&at, 4 * assignments);
-	call->row_of_view = view_of(call, call->row_of);
 	call->row_token = (uint32_t *)carve(&at, 4 * assignments);
-	call->row_token_view = view_of(call, call->row_token);
 	call->entries = (ufm_expert_rows *)carve(&at, entry_bytes);
 	call->demands = alloc_zeroed(c->experts, sizeof *call->demands);
 	call->counts = alloc_zeroed(c->experts, sizeof *call->counts);

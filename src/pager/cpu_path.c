@@ -41,14 +41,14 @@ static uint64_t rows_for(const ufm_engine *e)
 }
 
 static ufm_status open_buffer(ufm_engine *e, const char *what, uint32_t rows, pinned *memory,
-                              float **host, ufm_devptr *view)
+                              float **host)
 {
 	uint64_t size_bytes = 4ull * e->desc.d_model * rows;
 	ufm_status status = pinned_open(e->b, what, size_bytes, memory);
 	if (status != UFM_OK)
 		return status;
 	*host = (float *)(void *)memory->memory;
-	return e->b->host_view(e->device, memory->memory, view);
+	return UFM_OK;
 }
 
 static bool is_cpu(const ufm_engine *e)
@@ -71,10 +71,11 @@ static ufm_status open_pool(ufm_engine *e, uint32_t threads)
 	ufm_status status = cpu->costs ? UFM_OK : UFM_ENOMEM;
 	if (status == UFM_OK)
 		status = open_buffer(e, "inputs of the CPU path", PAGER_OFFERED + cpu->rows_max, &e->cpu_x,
-		                     &cpu->x, &cpu->x_view);
+		                     &cpu->x);
+	if (status == UFM_OK)
+		status = e->b->host_view(e->device, cpu->x, &cpu->x_view);
 	if (status == UFM_OK && !cpu->table)
-		status = open_buffer(e, "outputs of the CPU path", cpu->rows_max, &e->cpu_y, &cpu->y,
-		                     &cpu->y_view);
+		status = open_buffer(e, "outputs of the CPU path", cpu->rows_max, &e->cpu_y, &cpu->y);
 	/* Beside the cpu backend its own kernels, so that every bit is the same. */
 	assist_config config = {.desc = &e->desc,
 	                        .kernels = is_cpu(e) ? kernels_best() : NULL,

@@ -66,8 +66,7 @@ typedef struct pager_call {
 	uint32_t *counts;         /* [experts] */
 	uint32_t *experts;        /* [experts] */
 	uint64_t mark;            /* the work that may still read these buffers */
-	/* the device's addresses of ids, row_of and row_token */
-	ufm_devptr ids_view, row_of_view, row_token_view;
+	ufm_devptr ids_view;      /* the device's address of ids */
 	/* from when its misses were known to its end, for pager_choose_cpu: */
 	ufm_event *timed_begin, *timed_end;
 	choice_key size;
@@ -140,10 +139,10 @@ typedef struct pager_cpu {
 	uint64_t *costs;        /* [experts], scratch */
 	uint32_t rows_max;      /* of experts: x has room for PAGER_OFFERED tokens before them */
 	uint32_t share_percent; /* of a layer's misses, always; 0: what ends earliest */
-	/* Page-locked, f32 [PAGER_OFFERED + rows_max, d_model] and [rows_max, d_model], for host and device:
-	 * normed inputs, outputs. Where the row table lies in host memory, outputs go there and y is NULL. */
+	/* Page-locked, f32 [PAGER_OFFERED + rows_max, d_model] and [rows_max, d_model]: normed inputs, which the
+	 * device writes; outputs, which are copied to it. Where the row table lies in host memory, outputs go there and y is NULL. */
 	float *x, *y;
-	ufm_devptr x_view, y_view;
+	ufm_devptr x_view;
 	float *table;      /* NULL: the row table lies on the device */
 	uint64_t start_ns; /* from giving it the first expert of a call until it begins */
 	/* Lately, by the tokens of a call (choice_key): the part of calls that had it compute. */

@@ -18,7 +18,7 @@ typedef struct combine_case {
 	uint32_t tokens, d_model, top_k;
 	residual_kind residual;
 	ufm_dtype y_dtype;
-	bool strided, in_place;
+	bool strided, in_place, few;
 } combine_case;
 
 static struct {
@@ -91,7 +91,7 @@ static ufm_devptr upload_residual(const combine_case *c)
 	return 0;
 }
 
-static void check(const combine_case *c)
+static void check_once(const combine_case *c)
 {
 	uint64_t stride = c->strided ? c->d_model + 20 : c->d_model;
 	uint32_t pairs = c->tokens * c->top_k;
@@ -101,7 +101,8 @@ static void check(const combine_case *c)
 	size_t y_bytes = TOKENS_MAX * STRIDE_MAX * ufm_dtype_bytes(c->y_dtype);
 	ufm_combine_args args = {
 		.rows = upload(data.rows, (size_t)pairs * c->d_model * 4 + 4),
-		.row_of = upload(data.row_of, sizeof data.row_of),
+		.row_of = c->few ? 0 : upload(data.row_of, sizeof data.row_of),
+		.few_row_of = c->few ? data.row_of : NULL,
 		.gates = upload(data.gates, sizeof data.gates),
 		.tokens = c->tokens,
 		.top_k = c->top_k,
@@ -124,11 +125,22 @@ static void check(const combine_case *c)
 		assert_int_equal(data.y[(t * stride + c->d_model) * ufm_dtype_bytes(c->y_dtype)], 0xff);
 }
 
+/* Few numbers of rows may lie in host memory. */
+static void check(const combine_case *c)
+{
+	combine_case few = *c;
+
+	check_once(c);
+	few.few = true;
+	if (c->tokens * c->top_k <= UFM_FEW_ROWS)
+		check_once(&few);
+}
+
 static void check_residuals(uint32_t tokens, uint32_t d_model, uint32_t top_k, bool strided)
 {
 	for (residual_kind r = RESIDUAL_NONE; r <= RESIDUAL_BF16; r++) {
-		check(&(combine_case){tokens, d_model, top_k, r, UFM_F32, strided, false});
-		check(&(combine_case){tokens, d_model, top_k, r, UFM_BF16, strided, false});
+		check(&(combine_case){tokens, d_model, top_k, r, UFM_F32, strided, false, false});
+		check(&(combine_case){tokens, d_model, top_k, r, UFM_BF16, strided, false, false});
 	}
 }
 
@@ -139,6 +151,7 @@ static void combine_shapes(void **state)
 	check_residuals(5, 7, 2, false);
 	check_residuals(3, 512, 3, false);
 	check_residuals(2, 513, K_MAX, false);
+	check_residuals(UFM_FEW_ROWS / K_MAX, 20, K_MAX, false);
 }
 
 static void combine_many_tokens(void **state)
@@ -159,22 +172,22 @@ static void combine_in_place(void **state)
 {
 	(void)state;
 	for (uint32_t strided = 0; strided < 2; strided++) {
-		check(&(combine_case){17, 100, 2, RESIDUAL_F32, UFM_F32, strided != 0, true});
-		check(&(combine_case){17, 600, 2, RESIDUAL_BF16, UFM_BF16, strided != 0, true});
+		check(&(combine_case){17, 100, 2, RESIDUAL_F32, UFM_F32, strided != 0, true, false});
+		check(&(combine_case){17, 600, 2, RESIDUAL_BF16, UFM_BF16, strided != 0, true, false});
 	}
 }
 
 static void combine_no_tokens(void **state)
 {
 	(void)state;
-	check(&(combine_case){0, 10, 2, RESIDUAL_F32, UFM_F32, false, false});
+	check(&(combine_case){0, 10, 2, RESIDUAL_F32, UFM_F32, false, false, false});
 }
 
 /* The rows may lie in page-locked host memory. */
 static void combine_rows_in_host_memory(void **state)
 {
 	(void)state;
-	combine_case c = {11, 50, 2, RESIDUAL_F32, UFM_F32, false, false};
+	combine_case c = {11, 50, 2, RESIDUAL_F32, UFM_F32, false, false, false};
 	ufm_devptr view = 0;
 
 	make_inputs(&c);

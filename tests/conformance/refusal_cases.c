@@ -54,7 +54,21 @@ static void refusal_kernels(void **state)
 	ufm_devptr data = device_alloc(64);
 	ufm_gather_args gather = {.x = data, .rows = 1, .d_model = 4, .out = data};
 	FAILS(b->gather(the.stream, &gather), UFM_EINVAL);
+	uint32_t numbers[UFM_FEW_ROWS + 1] = {0};
+	gather.x_dtype = UFM_F32;
+	gather.rows = UFM_FEW_ROWS + 1;
+	gather.few_index = numbers;
+	FAILS(b->gather(the.stream, &gather), UFM_EINVAL);
 	ufm_combine_args combine = {.y = data, .tokens = 1, .d_model = 4};
+	FAILS(b->combine(the.stream, &combine), UFM_EINVAL);
+	combine = (ufm_combine_args){.rows = data,
+	                             .few_row_of = numbers,
+	                             .gates = data,
+	                             .tokens = UFM_FEW_ROWS + 1,
+	                             .top_k = 1,
+	                             .d_model = 4,
+	                             .y = data,
+	                             .y_dtype = UFM_F32};
 	FAILS(b->combine(the.stream, &combine), UFM_EINVAL);
 	ufm_experts_args experts = {.entry_count = 1};
 	FAILS(b->experts(the.stream, &experts), UFM_EINVAL);

@@ -60,7 +60,7 @@ static void gather_rows(void *ctx, uint32_t item, uint32_t worker)
 {
 	const job *j = ctx;
 	const ufm_gather_args *a = j->args;
-	const uint32_t *index = cpu_host(a->index);
+	const uint32_t *index = a->few_index ? a->few_index : cpu_host(a->index);
 	const float *weight = cpu_host(a->norm_weight);
 	uint32_t begin = item * j->per_item, end = begin + MIN_OF(j->per_item, a->rows - begin);
 
@@ -92,6 +92,9 @@ ufm_status cpu_gather(ufm_stream *stream, const ufm_gather_args *args)
 		return UFM_OK;
 	if (!args->x || !args->out || !args->d_model)
 		return status_fail(UFM_EINVAL, "gather of %u rows: x, out or d_model is 0", args->rows);
+	if (args->few_index && args->rows > UFM_FEW_ROWS)
+		return status_fail(UFM_EINVAL, "gather: few_index of %u rows, expected at most %u",
+		                   args->rows, UFM_FEW_ROWS);
 	cpu_enqueue(stream, &command);
 	return UFM_OK;
 }
@@ -242,7 +245,8 @@ ufm_status cpu_experts(ufm_stream *stream, const ufm_experts_args *args)
 static void combine_span(const kernel_table *kernels, const ufm_combine_args *a, uint32_t token,
                          uint32_t first, uint32_t count)
 {
-	const uint32_t *row_of = (const uint32_t *)cpu_host(a->row_of) + (uint64_t)token * a->top_k;
+	const uint32_t *rows = a->few_row_of ? a->few_row_of : (const uint32_t *)cpu_host(a->row_of);
+	const uint32_t *row_of = rows + (uint64_t)token * a->top_k;
 	const float *gates = (const float *)cpu_host(a->gates) + (uint64_t)token * a->top_k;
 	float sum[SPAN_ELEMENTS];
 	bool empty = !a->residual;
@@ -299,9 +303,13 @@ ufm_status cpu_combine(ufm_stream *stream, const ufm_combine_args *args)
 	if (args->tokens == 0)
 		return UFM_OK;
 	if (!args->y || !args->d_model ||
-	    (args->top_k && (!args->rows || !args->row_of || !args->gates)))
+	    (args->top_k && (!args->rows || (!args->row_of && !args->few_row_of) || !args->gates)))
 		return status_fail(UFM_EINVAL, "combine of %u tokens: an address or d_model is 0",
 		                   args->tokens);
+	if (args->few_row_of && (uint64_t)args->tokens * args->top_k > UFM_FEW_ROWS)
+		return status_fail(UFM_EINVAL,
+		                   "combine: few_row_of of %u tokens by %u, expected at most %u",
+		                   args->tokens, args->top_k, UFM_FEW_ROWS);
 	cpu_enqueue(stream, &command);
 	return UFM_OK;
 }

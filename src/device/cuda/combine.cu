@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The weighted sum of a token's rows, in router order. */
+#include "device/cuda/few_rows.cuh"
 #include "device/cuda/kernels.h"
 #include "device/cuda/launch.cuh"
 #include "device/cuda/numbers.cuh"
@@ -12,11 +13,13 @@ __device__ float value_at(const ufm_combine_args &a, uint32_t row, uint32_t c)
 	return ((const float *)a.rows)[(uint64_t)row * a.d_model + c];
 }
 
-__global__ void __launch_bounds__(THREADS) combine_tokens(ufm_combine_args a)
+__global__ void __launch_bounds__(THREADS)
+	combine_tokens(const ufm_combine_args a, const __grid_constant__ few_rows few)
 {
 	uint32_t token = blockIdx.x, c = blockIdx.y * THREADS + threadIdx.x;
-	const uint32_t *row_of = (const uint32_t *)a.row_of + (uint64_t)token * a.top_k;
-	const float *gates = (const float *)a.gates + (uint64_t)token * a.top_k;
+	uint64_t at = (uint64_t)token * a.top_k;
+	const uint32_t *row_of = a.few_row_of ? few.row + at : (const uint32_t *)a.row_of + at;
+	const float *gates = (const float *)a.gates + at;
 	bool empty = !a.residual;
 
 	chain_wait();
@@ -51,7 +54,8 @@ cudaError_t kernels_combine(const ufm_combine_args *args, bool chained, cudaStre
 {
 	dim3 grid(args->tokens, (args->d_model + THREADS - 1) / THREADS);
 
-	return launch_chained(chained, combine_tokens, grid, THREADS, 0, stream, *args);
+	return launch_chained(chained, combine_tokens, grid, THREADS, 0, stream, *args,
+	                      few_rows_of(args->few_row_of, args->tokens * args->top_k));
 }
 
 cudaError_t kernels_load_combine(void)

@@ -4,6 +4,7 @@
  * its own modulo THREADS; the first few stay in registers between the sum and the norm. The sum's
  * order is a function of the width alone, however the columns are read.
  */
+#include "device/cuda/few_rows.cuh"
 #include "device/cuda/kernels.h"
 #include "device/cuda/launch.cuh"
 #include "device/cuda/numbers.cuh"
@@ -83,7 +84,8 @@ __device__ float block_sum(float value)
 }
 
 template <bool WIDE, bool NORM>
-__global__ void __launch_bounds__(THREADS) gather_rows(ufm_gather_args a)
+__global__ void __launch_bounds__(THREADS)
+	gather_rows(const ufm_gather_args a, const __grid_constant__ few_rows few)
 {
 	uint32_t i = blockIdx.x, first = GROUP * threadIdx.x;
 	const void *x = (const void *)a.x, *norm = (const void *)a.norm_weight;
@@ -92,7 +94,9 @@ __global__ void __launch_bounds__(THREADS) gather_rows(ufm_gather_args a)
 
 	chain_wait();
 	chain_start();
-	uint64_t row = a.index ? ((const uint32_t *)a.index)[i] : (uint64_t)a.first + i;
+	uint64_t row = a.few_index ? few.row[i]
+	               : a.index   ? ((const uint32_t *)a.index)[i]
+	                           : (uint64_t)a.first + i;
 	uint64_t at = row * a.x_stride;
 #pragma unroll
 	for (uint32_t h = 0; h < HELD; h++) {
@@ -124,9 +128,9 @@ __global__ void __launch_bounds__(THREADS) gather_rows(ufm_gather_args a)
 template <bool WIDE>
 static cudaError_t launch(const ufm_gather_args *args, bool chained, cudaStream_t stream)
 {
-	return launch_chained(chained,
-	                      args->norm_weight ? gather_rows<WIDE, true> : gather_rows<WIDE, false>,
-	                      dim3(args->rows), THREADS, 0, stream, *args);
+	return launch_chained(
+		chained, args->norm_weight ? gather_rows<WIDE, true> : gather_rows<WIDE, false>,
+		dim3(args->rows), THREADS, 0, stream, *args, few_rows_of(args->few_index, args->rows));
 }
 
 cudaError_t kernels_gather(const ufm_gather_args *args, bool chained, cudaStream_t stream)

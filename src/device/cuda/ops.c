@@ -44,6 +44,9 @@ ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
 	if (!args->x || !args->out || !args->d_model || args->rows > GRID_MAX)
 		return cuda_fail(UFM_EINVAL, "gather of %u rows (at most 2^31 - 1): x, out or d_model is 0",
 		                 args->rows);
+	if (args->few_index && args->rows > UFM_FEW_ROWS)
+		return cuda_fail(UFM_EINVAL, "gather: few_index of %u rows, expected at most %u",
+		                 args->rows, UFM_FEW_ROWS);
 	return launch_gather(stream, args);
 }
 
@@ -176,9 +179,12 @@ ufm_status cuda_combine(ufm_stream *stream, const ufm_combine_args *args)
 	if (args->tokens == 0)
 		return UFM_OK;
 	if (!args->y || !args->d_model || args->tokens > GRID_MAX ||
-	    (args->top_k && (!args->rows || !args->row_of || !args->gates)))
+	    (args->top_k && (!args->rows || (!args->row_of && !args->few_row_of) || !args->gates)))
 		return cuda_fail(UFM_EINVAL, "combine of %u tokens: an address or d_model is 0",
 		                 args->tokens);
+	if (args->few_row_of && (uint64_t)args->tokens * args->top_k > UFM_FEW_ROWS)
+		return cuda_fail(UFM_EINVAL, "combine: few_row_of of %u tokens by %u, expected at most %u",
+		                 args->tokens, args->top_k, UFM_FEW_ROWS);
 	return launch_combine(stream, args);
 }
 
