@@ -103,7 +103,7 @@ def slots_of(cache_bytes, layers, experts, expert_bytes):
 
 
 def open_engine(engine, args, slots):
-    options = {"moe_strategy": args.strategy, "max_running_req": 1, "cache_type": "naive",
+    options = {"moe_strategy": args.strategy, "max_running_req": 1, "cache_type": "naive", "cuda_graph_max_bs": 1,
                "num_token_override": KV_TOKENS, "moe_prefill_hit_d2d": True}
     if args.strategy in ("offload", "hybrid"):
         options["moe_cache_size"] = slots
