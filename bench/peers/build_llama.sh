@@ -51,6 +51,7 @@ options() {
 		echo "-DLLAMA_BUILD_$part=OFF"
 	done
 	# The library beside the program that links it, wherever the folder is moved.
+	# shellcheck disable=SC2016
 	printf '%s\n' '-DCMAKE_INSTALL_RPATH=$ORIGIN' -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON
 	[ "$cuda" = off ] || printf '%s\n' -DGGML_CUDA=ON -DGGML_CUDA_NCCL=OFF "-DCMAKE_CUDA_ARCHITECTURES=$cuda-real"
 }

@@ -8,6 +8,7 @@ Prints a JSON line for each size of its expert cache. `fused` keeps all experts 
 import argparse
 import importlib.metadata
 import json
+import os
 import statistics
 import sys
 import time
@@ -30,6 +31,13 @@ def sizes(text):
         raise argparse.ArgumentTypeError(f"'{text}', expected bytes, separated by commas") from bad
 
 
+def profile(text):
+    threads, _, path = text.partition(":")
+    if not threads.isdigit() or not path:
+        raise argparse.ArgumentTypeError(f"'{text}', expected THREADS:FILE, threads 0 for its own choice")
+    return int(threads), path
+
+
 def arguments():
     parser = argparse.ArgumentParser(prog="bench/peers/freetoken_replay.py", description=__doc__)
     parser.add_argument("--model", required=True, help="Hugging Face folder of trace_model.py")
@@ -38,7 +46,8 @@ def arguments():
     parser.add_argument("--warmup", type=int, default=192)
     parser.add_argument("--steps", type=int, default=576)
     parser.add_argument("--prefill", type=int, default=0, help="tokens of a prompt")
-    parser.add_argument("--threads", type=int, default=0, help="of the CPU's experts (default: its own choice)")
+    parser.add_argument("--profile", type=profile, action="append", default=[], metavar="THREADS:FILE",
+                        help="of its own bandwidth bench; the one whose CPU reads fastest is used, threads and all")
     args = parser.parse_args()
     if args.steps < 1 or args.warmup < 1:
         parser.error(f"--steps and --warmup: found {args.steps} and {args.warmup}, expected at least 1")
@@ -56,6 +65,22 @@ def geometry(folder):
         refuse(f"{folder}: {error}")
     expert_bytes = 3 * 2 * config["hidden_size"] * config["moe_intermediate_size"]
     return config["num_hidden_layers"], config["num_experts"], expert_bytes, config["vocab_size"]
+
+
+def tune(profiles):
+    """The threads of the best profile, which FreeToken is then told of; 0 without one."""
+    best_gbps, best_threads = 0, 0
+    for threads, path in profiles:
+        try:
+            with open(path, encoding="utf-8") as file:
+                kernel = json.load(file)["dtype_kernels"]["bf16"]
+        except (OSError, ValueError, KeyError) as error:
+            refuse(f"--profile: {path}: {type(error).__name__}: {error}")
+        gbps = kernel.get("cpu_moe_overlap_gbs") or kernel.get("cpu_moe_gbs") or 0
+        if gbps > best_gbps:
+            best_gbps, best_threads = gbps, threads
+            os.environ["FREETOKEN_BENCHBW_PATH"] = os.path.abspath(path)
+    return best_threads
 
 
 def libraries():
@@ -102,13 +127,13 @@ def slots_of(cache_bytes, layers, experts, expert_bytes):
     return slots
 
 
-def open_engine(engine, args, slots):
+def open_engine(engine, args, slots, threads):
     options = {"moe_strategy": args.strategy, "max_running_req": 1, "cache_type": "naive", "cuda_graph_max_bs": 1,
                "num_token_override": KV_TOKENS, "moe_prefill_hit_d2d": True}
     if args.strategy in ("offload", "hybrid"):
         options["moe_cache_size"] = slots
-    if args.strategy in ("hybrid", "cpu") and args.threads:
-        options["moe_cpu_threads"] = args.threads
+    if args.strategy in ("hybrid", "cpu") and threads:
+        options["moe_cpu_threads"] = threads
     return engine(args.model, **options)
 
 
@@ -131,13 +156,14 @@ def main():
     layers, experts, expert_bytes, vocabulary = geometry(args.model)
     cached = args.strategy in ("offload", "hybrid")
     slots = [slots_of(size, layers, experts, expert_bytes) for size in args.cache_bytes] if cached else [0]
+    threads = tune(args.profile)
     engine, version = libraries()
-    llm = open_engine(engine, args, slots[0])
+    llm = open_engine(engine, args, slots[0], threads)
     for count, size in zip(slots, args.cache_bytes):
         if count != slots[0]:
             llm.rebuild_cache(moe_cache_size=count)
         row = {"strategy": args.strategy, "version": version, "cache_bytes": size if cached else None,
-               "slots": count if cached else None, **measure(llm, args, vocabulary)}
+               "slots": count if cached else None, "threads": threads or None, **measure(llm, args, vocabulary)}
         print(json.dumps(row), flush=True)
     return 0
 

@@ -310,48 +310,67 @@ struct walker {
 	}
 };
 
-// The library shows a tensor by ending its graph there, which is slow: no clock runs here.
-void follow(const options &o, llama_model *model, long cache_mib, const trace &want)
+// ", name: value" of a JSON line.
+std::string field(const char *name, long value)
 {
-	checker check{want};
+	return std::string(", \"") + name + "\": " + std::to_string(value);
+}
+
+std::string field(const char *name, double value)
+{
+	return std::string(", \"") + name + "\": " + std::to_string(value);
+}
+
+// The library shows a tensor by ending its graph there, which is slow: no clock runs here.
+std::string follow(const options &o, llama_model *model, long cache_mib)
+{
+	checker check{read_trace(o.trace)};
 	options few = o;
-	few.warmup = 0;
-	few.steps = std::min(64L, want.tokens);
-	few.prefill = std::min(o.prefill, want.tokens);
+	few.steps = std::min(64L, check.want.tokens);
+	few.prefill = std::min(o.prefill, check.want.tokens);
 	walker walk(few, model, cache_mib, &check);
 	walk.decode(few.steps);
 	if (few.prefill)
 		walk.prefill();
-	printf(", \"rows_compared\": %ld, \"rows_different\": %ld", check.compared, check.different);
 	if (!check.compared)
 		stop("--trace: the library showed no router's choice");
+	return field("rows_compared", check.compared) + field("rows_different", check.different);
+}
+
+std::string decoded(const options &o, walker &walk)
+{
+	long threads = walk.warm_up();
+	double took_s = walk.decode(o.steps);
+	return field("threads", threads) + field("warmup", o.warmup) + field("steps", o.steps) +
+	       field("tokens_per_s", (double)o.steps / took_s) +
+	       field("steps_off_trace", walk.off_trace);
+}
+
+// The median of three after one that warms up.
+std::string prefilled(const options &o, walker &walk)
+{
+	walk.prefill();
+	std::vector<double> took_s = {walk.prefill(), walk.prefill(), walk.prefill()};
+	std::sort(took_s.begin(), took_s.end());
+	return field("prefill_tokens", o.prefill) +
+	       field("prefill_tokens_per_s", (double)o.prefill / took_s[1]);
 }
 
 void measure(const options &o, llama_model *model, long cache_mib)
 {
-	printf("{\"place\": \"%s\", \"load\": \"%s\", \"cpu_layers\": %ld, \"cache_mib\": %ld",
-	       o.place.c_str(), o.load.c_str(), o.place == "split" ? o.cpu_layers : 0L, cache_mib);
+	std::string row = "{\"place\": \"" + o.place + "\", \"load\": \"" + o.load + "\"";
+	row +=
+		field("cpu_layers", o.place == "split" ? o.cpu_layers : 0L) + field("cache_mib", cache_mib);
 	{
 		walker walk(o, model, cache_mib, nullptr);
-		if (o.steps) {
-			long threads = walk.warm_up();
-			double took_s = walk.decode(o.steps);
-			printf(", \"threads\": %ld, \"warmup\": %ld, \"steps\": %ld, \"tokens_per_s\": %.4f, "
-			       "\"steps_off_trace\": %ld",
-			       threads, o.warmup, o.steps, (double)o.steps / took_s, walk.off_trace);
-		}
-		std::vector<double> took_s;
-		for (int i = 0; o.prefill && i < 4; i++)
-			took_s.push_back(walk.prefill());
-		if (o.prefill) { // the first warms up
-			std::sort(took_s.begin() + 1, took_s.end());
-			printf(", \"prefill_tokens\": %ld, \"prefill_tokens_per_s\": %.4f", o.prefill,
-			       (double)o.prefill / took_s[2]);
-		}
+		if (o.steps)
+			row += decoded(o, walk);
+		if (o.prefill)
+			row += prefilled(o, walk);
 	}
 	if (!o.trace.empty())
-		follow(o, model, cache_mib, read_trace(o.trace));
-	printf("}\n");
+		row += follow(o, model, cache_mib);
+	puts((row + "}").c_str());
 	fflush(stdout);
 }
 
