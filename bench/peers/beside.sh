@@ -49,14 +49,16 @@ option() {
 shapes_full() {
 	layers=24 experts=128 top_k=8 d_model=2048 d_hidden=768 heads=32 kv_heads=4 head_dim=128
 	tokens=2048 warmup=192 steps=576 prompt=2048 block_tokens=1,512,2048,8192 sticky=sticky:qwen3-30b-a3b
-	math=(--math bf16) device=cuda
+	ours=(--preset qwen3-30b-a3b --layers "$layers" --math bf16) device=cuda
 	: "${budgets:=14GiB,8GiB,4GiB}" "${prefill_budgets:=8GiB}"
 }
 
 shapes_tiny() {
 	layers=2 experts=8 top_k=2 d_model=256 d_hidden=256 heads=2 kv_heads=1 head_dim=32
 	tokens=64 warmup=8 steps=24 prompt=32 block_tokens=1,7 sticky=sticky:0.4,1,0.1
-	math=() device=cpu backend=cpu
+	ours=(--layers "$layers" --experts "$experts" --top-k "$top_k" --norm-topk --d-model "$d_model"
+		--d-hidden "$d_hidden" --kind gated --dtype bf16)
+	device=cpu backend=cpu
 	: "${budgets:=5MiB,3MiB}" "${prefill_budgets:=5MiB}"
 }
 
@@ -115,7 +117,7 @@ scratch_folder() {
 	if [ -z "$scratch" ]; then
 		free=$(df --output=avail -B1 /dev/shm 2>/dev/null | tail -n 1)
 		scratch=${TMPDIR:-/tmp}
-		[ "${free:-0}" -lt $((2 * layers * experts * $(expert_bytes))) ] || scratch=/dev/shm
+		[ "${free:-0}" -lt $((layers * experts * $(expert_bytes) * 11 / 10)) ] || scratch=/dev/shm
 	fi
 	mkdir -p "$scratch/ufm-beside" && echo "$scratch/ufm-beside"
 }
@@ -146,15 +148,10 @@ need_model() {
 # ---- ours
 
 ufm_bench() { # FOLDER NAME OPTION...
-	"$ufm" bench --backend "$backend" --preset none "${shape[@]}" "${math[@]}" --no-figures --batch 1 \
+	"$ufm" bench --backend "$backend" "${ours[@]}" --no-figures --batch 1 \
 		--out "$1/$2" "${@:3}" >"$1/$2.md" || return 1
 	tail -n 1 "$1/$2/runs.jsonl" | "$python" -c \
 		'import json,sys; r=json.load(sys.stdin); print(sys.argv[1], r["status"], r["tokens_per_s"], "tok/s")' "$2"
-}
-
-ours_shape() {
-	shape=(--layers "$layers" --experts "$experts" --top-k "$top_k" --norm-topk --d-model "$d_model"
-		--d-hidden "$d_hidden" --kind gated --dtype bf16)
 }
 
 run_trace() {
@@ -173,7 +170,6 @@ run_trace() {
 ours_rows() {
 	local phase=$1 folder=$2 list=$3 budget assist file
 	file=$(recorded) || return 1
-	ours_shape
 	ufm_bench "$folder" resident-all --modes baseline --phase "$phase" --workload "trace:$file" "${@:4}" || return 1
 	for budget in $(budget_list "$list"); do
 		for assist in off auto; do

@@ -322,9 +322,9 @@ std::string field(const char *name, double value)
 }
 
 // The library shows a tensor by ending its graph there, which is slow: no clock runs here.
-std::string follow(const options &o, llama_model *model, long cache_mib)
+std::string follow(const options &o, llama_model *model, long cache_mib, const trace &want)
 {
-	checker check{read_trace(o.trace)};
+	checker check{want};
 	options few = o;
 	few.steps = std::min(64L, check.want.tokens);
 	few.prefill = std::min(o.prefill, check.want.tokens);
@@ -356,7 +356,7 @@ std::string prefilled(const options &o, walker &walk)
 	       field("prefill_tokens_per_s", (double)o.prefill / took_s[1]);
 }
 
-void measure(const options &o, llama_model *model, long cache_mib)
+void measure(const options &o, llama_model *model, long cache_mib, const trace &want)
 {
 	std::string row = "{\"place\": \"" + o.place + "\", \"load\": \"" + o.load + "\"";
 	row +=
@@ -369,7 +369,7 @@ void measure(const options &o, llama_model *model, long cache_mib)
 			row += prefilled(o, walk);
 	}
 	if (!o.trace.empty())
-		row += follow(o, model, cache_mib);
+		row += follow(o, model, cache_mib, want);
 	puts((row + "}").c_str());
 	fflush(stdout);
 }
@@ -385,12 +385,15 @@ void quiet(ggml_log_level level, const char *text, void *)
 int main(int count, char **words)
 {
 	options o = parse(count, words);
+	trace want;
+	if (!o.trace.empty())
+		want = read_trace(o.trace);
 	llama_log_set(quiet, nullptr);
 	llama_backend_init();
 	{
 		model_ptr model = load(o);
 		for (long cache_mib : o.place == "cache" ? o.cache_mib : std::vector<long>{0})
-			measure(o, model.get(), cache_mib);
+			measure(o, model.get(), cache_mib, want);
 	}
 	llama_backend_free();
 	return 0;

@@ -5,9 +5,11 @@
 Token t of the vocabulary is position t of the trace. Its embedding has one value, at place t; attention
 writes nothing and the experts almost nothing, so that every layer's router sees place t alone, and column t
 of its matrix holds the experts that the trace has there. The head answers token t with t + 1: greedy
-decoding from token 0 walks the trace. Needs NumPy alone, and memory for one layer.
+decoding from token 0 walks the trace. Needs NumPy alone, and memory for the
+routers of a few layers.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import shutil
@@ -24,6 +26,7 @@ ROPE_BASE = 1e6
 CONTEXT = 32768
 DOWN_SCALE = 2.0**-10  # of the last product: what an expert adds stays far below MAGNITUDE
 SPACE_ALIGNMENT = 32   # of tensors in a GGUF file
+WRITERS = min(8, os.cpu_count() or 1)
 
 
 def to_bf16(values):
@@ -168,26 +171,33 @@ def write_gguf(m, path):
     metadata, tensors = gguf_metadata(m), list(gguf_tensors(m))
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
     head += b"".join(gguf_text(name) + gguf_value(kind, value) for name, kind, value in metadata)
-    at = 0
+    at, offsets = 0, []
     for name, shape, kind, _ in tensors:
         head += gguf_text(name) + struct.pack("<I", len(shape))
         head += b"".join(struct.pack("<Q", extent) for extent in reversed(shape))
         head += struct.pack("<IQ", kind, at)
         size = tensor_bytes(shape, kind)
+        offsets.append(at)
         at += size + padding(size)
     with open(path, "wb", buffering=0) as file:
-        write_all(file, head + bytes(padding(len(head))))
-        for _, shape, kind, pieces in tensors:
-            for piece in pieces():
-                write_all(file, piece)
-            write_all(file, bytes(padding(tensor_bytes(shape, kind))))
+        begin = write_at(file, 0, head + bytes(padding(len(head))))
+        file.truncate(begin + at)
+
+        def put(tensor, offset):
+            for piece in tensor[3]():
+                offset = write_at(file, offset, piece)
+
+        with concurrent.futures.ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(put, tensors, [begin + offset for offset in offsets]))
 
 
-def write_all(file, data):
-    """A write may take less than it was given."""
+def write_at(file, offset, data):
+    """Where the data end. A write may take less than it was given; others write elsewhere meanwhile."""
     rest = memoryview(np.ascontiguousarray(data) if isinstance(data, np.ndarray) else data).cast("B")
     while len(rest):
-        rest = rest[file.write(rest):]
+        taken = os.pwrite(file.fileno(), rest, offset)
+        rest, offset = rest[taken:], offset + taken
+    return offset
 
 
 # ---- a Hugging Face folder: a safetensors file a layer, their index, the configuration
@@ -247,9 +257,9 @@ def write_safetensors(tensors, path):
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb", buffering=0) as file:
-        write_all(file, struct.pack("<Q", len(text)) + text)
+        offset = write_at(file, 0, struct.pack("<Q", len(text)) + text)
         for _, make, _ in tensors:
-            write_all(file, make())
+            offset = write_at(file, offset, make())
     return [name for name, _, _ in tensors]
 
 
@@ -258,8 +268,10 @@ def write_folder(m, path):
     files = [("model-00000.safetensors", hf_ends(m))]
     files += [(f"model-{layer + 1:05d}.safetensors", hf_layer(m, layer)) for layer in range(m.layers)]
     where = {}
-    for name, tensors in files:
-        where |= dict.fromkeys(write_safetensors(tensors, os.path.join(path, name)), name)
+    with concurrent.futures.ThreadPoolExecutor(WRITERS) as pool:
+        written = pool.map(lambda one: write_safetensors(one[1], os.path.join(path, one[0])), files)
+        for (name, _), names in zip(files, written):
+            where |= dict.fromkeys(names, name)
     for name, content in (
             ("config.json", hf_config(m)), ("generation_config.json", {"do_sample": False}),
             ("model.safetensors.index.json", {"metadata": {}, "weight_map": where}),
