@@ -160,7 +160,8 @@ run_trace() {
 		cp "$trace" "$1/trace.npy"
 		return
 	fi
-	! "$ufm" bench --help | grep -q -- '--ids' || ahead=(--ids ahead)
+	# Known ahead every token has ids of its own; one-hot inputs have only as many as the widths below.
+	[[ $("$ufm" bench --help) != *--ids* ]] || ahead=(--ids ahead)
 	"$ufm" bench --backend cpu --workload "$sticky" "${ahead[@]}" --modes ufm --phase decode --batch 1 --layers "$layers" \
 		--experts "$experts" --top-k "$top_k" --kind gated --d-model 32 --d-hidden 32 --steps "$tokens" --warmup 0 \
 		--probe off --cpu-assist off --record-trace "$1/trace.npy" --no-out >"$1/bench.md"

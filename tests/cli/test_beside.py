@@ -245,7 +245,10 @@ def test_beside_runs_what_there_is_and_names_the_rest(tmp_path, ufm_path):
     ended = script("beside.sh", *arguments, "trace", "ours", "llama_cache", "free_fused")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "llama_cache: left out: no --llama-dir" in ended.stdout and "free_fused: left out" in ended.stdout
-    assert np.load(tmp_path / "out" / "trace" / "trace.npy").shape == (64, 2, 2)
+    recorded = np.load(tmp_path / "out" / "trace" / "trace.npy")
+    assert recorded.shape == (64, 2, 2)
+    # Not the first tokens again and again: sets of 2 of 8, in two layers, seldom repeat in order.
+    assert (recorded[:32] != recorded[32:]).any()
     rows = {row["who"]: row for row in json.loads((tmp_path / "out" / "table.json").read_text())["rows"]}
     assert set(rows) == {"UFM `off`", "UFM `auto`"} and len(rows["UFM `off`"]["tokens_per_s"]) == 3
     assert not (tmp_path / "ufm-beside").exists()
