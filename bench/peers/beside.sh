@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# shellcheck disable=SC2034,SC2154
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2034,SC2154
 # Peers beside ufm, over one trace and with the same bytes of device memory for experts, in one table.
 #
 #   bench/peers/beside.sh --ufm PROGRAM --out DIR [--trace FILE.npy|--sticky] [--budgets 14GiB,8GiB,4GiB]
