@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 PAGE = 4096
 # A card refuses one registration of everything; drivers take pieces of this size.
@@ -49,6 +50,30 @@ class Geometry:
             at += size
         return views
 
+    @staticmethod
+    def activation(hidden):
+        return functional.gelu(hidden)
+
+    def expert(self, parts, x):
+        up, up_bias, down, down_bias = parts
+        return functional.linear(self.activation(functional.linear(x, up, up_bias)), down, down_bias)
+
+
+class Gated(Geometry):
+    """Gate and up as one matrix, SiLU, and down: the experts of Qwen3 and many others."""
+
+    @property
+    def part_shapes(self):
+        return (2 * self.d_hidden, self.d_model), (self.d_model, self.d_hidden)
+
+    @staticmethod
+    def activation(hidden):
+        gate, up = hidden.chunk(2, -1)
+        return functional.silu(gate) * up
+
+    def expert(self, parts, x):
+        return functional.linear(self.activation(functional.linear(x, parts[0])), parts[1])
+
 
 class Bank:
     """The blocks of `most` experts in one slab of host memory, pageable until `lock`.
@@ -90,6 +115,10 @@ class Bank:
 
     def parts(self, expert):
         return self.geometry.parts(self._slab[expert])
+
+    @property
+    def locked(self):
+        return bool(self._locked)
 
     def lock(self):
         """Page-locks the slab, in pieces that end where a block ends: no copy crosses two of them."""

@@ -3,12 +3,6 @@
 from collections import OrderedDict
 
 import torch
-from torch.nn import functional
-
-
-def expert(parts, x):
-    up, up_bias, down, down_bias = parts
-    return functional.linear(functional.gelu(functional.linear(x, up, up_bias)), down, down_bias)
 
 
 class Placement:
@@ -38,7 +32,7 @@ class Resident(Placement):
 
     def run(self, e, x):
         self.resident_uses += 1
-        return expert(self.geometry.parts(self.blocks[e]), x)
+        return self.geometry.expert(self.geometry.parts(self.blocks[e]), x)
 
 
 class Naive(Placement):
@@ -51,7 +45,7 @@ class Naive(Placement):
 
     def run(self, e, x):
         there = [part.to(self.device, copy=True) for part in self.parts[e]]
-        y = expert(there, x)
+        y = self.geometry.expert(there, x)
         self.parts[e] = [part.to("cpu", copy=True) for part in there]
         self.streamed_uses += 1
         self.written_back += 1
@@ -99,7 +93,7 @@ class _Slots(Placement):
     def compute(self, slot, x):
         if self.ready[slot]:
             self.ready[slot].wait()
-        y = expert(self.geometry.parts(self.blocks[slot]), x)
+        y = self.geometry.expert(self.geometry.parts(self.blocks[slot]), x)
         if self.free[slot]:
             self.free[slot].record()
         return y
@@ -141,18 +135,20 @@ class Restream(_Slots):
 
 
 class _Expert(torch.nn.Module):
-    """An expert as a model of Transformers has it."""
+    """An expert as a model of Transformers has it: a Linear for each matrix, with its bias where it has one."""
 
     def __init__(self, parts, geometry):
         super().__init__()
+        self.geometry, biased = geometry, len(parts) == 4
+        weights = parts[::2] if biased else parts
         with torch.device("meta"):
-            self.up = torch.nn.Linear(geometry.d_model, geometry.d_hidden)
-            self.down = torch.nn.Linear(geometry.d_hidden, geometry.d_model)
-        for owner, name, part in zip((self.up, self.up, self.down, self.down), ("weight", "bias") * 2, parts):
+            self.up, self.down = (torch.nn.Linear(w.shape[1], w.shape[0], bias=biased) for w in weights)
+        names = ("weight", "bias") if biased else ("weight",)
+        for (owner, name), part in zip(((o, n) for o in (self.up, self.down) for n in names), parts):
             setattr(owner, name, torch.nn.Parameter(part, requires_grad=False))
 
     def forward(self, x):
-        return self.down(functional.gelu(self.up(x)))
+        return self.down(self.geometry.activation(self.up(x)))
 
 
 class Accelerate(Placement):
