@@ -266,11 +266,13 @@ typedef struct ufm_engine ufm_engine;
 /* Whether the CPU computes experts that are not on the device where they lie, beside the copies of
  * others. */
 typedef enum ufm_cpu_assist {
-	UFM_CPU_AUTO =
-		0, /* measures when the engine opens: off unless link and CPU together move at least
-	                   * 5 % more bytes than the link alone */
+	/* Measures. When the engine opens: off unless link and CPU together move at least 5 % more bytes than the
+	 * link alone. Then, for short calls and for long ones apart, what a miss costs with the CPU and
+	 * without: the cheaper way is taken and the other looked at again now and then
+	 * (ufm_engine_get_cpu_choice). */
+	UFM_CPU_AUTO = 0,
 	UFM_CPU_OFF = 1,
-	UFM_CPU_ON = 2,
+	UFM_CPU_ON = 2, /* whenever it is expected to end a layer earlier */
 } ufm_cpu_assist;
 
 /* An address in device memory. On the cpu backend it is a host address. */
@@ -339,7 +341,8 @@ UFM_API void ufm_engine_close(ufm_engine *engine);
  */
 UFM_API ufm_status ufm_engine_resize(ufm_engine *engine, uint64_t vram_target_bytes);
 
-/* The configuration in effect, every default resolved. Strings live as long as the engine. */
+/* The configuration in effect, every default resolved. Strings live as long as the engine, but cpu_assist, whose
+ * text stays until this thread asks again. */
 typedef struct ufm_engine_info {
 	const char *backend, *device, *policy;
 	uint64_t vram_target_bytes, headroom_bytes, vram_limit_bytes;
@@ -352,9 +355,26 @@ typedef struct ufm_engine_info {
 	ufm_math math;
 	uint32_t cpu_threads;       /* of the CPU path; 0: it is off */
 	uint32_t cpu_share_percent; /* 0: not fixed */
-	const char *cpu_assist;     /* "on", "off", or "off: " and why auto turned it off */
+	/* "on", "off", or "off: " and why auto turned it off; where auto chooses, "on: " and what it has
+	 * chosen so far, for which calls and why */
+	const char *cpu_assist;
 } ufm_engine_info;
 UFM_API void ufm_engine_get_info(const ufm_engine *engine, ufm_engine_info *info);
+
+/* What auto has found of layer calls of one size. */
+typedef struct ufm_cpu_choice {
+	size_t struct_size;
+	uint32_t tokens_from;           /* calls of so many tokens, and of less than twice as many */
+	uint32_t takes_cpu;             /* what such calls do from now on */
+	uint32_t link_looks, cpu_looks; /* how often either way was looked at */
+	double link_miss_ns,
+		cpu_miss_ns;  /* what a miss costs, all that comes with it included; 0: not known */
+	uint64_t changes; /* of mind, of all sizes together, so far */
+} ufm_cpu_choice;
+/* The index-th of the sizes that were looked at. Any thread. UFM_EINVAL: there are fewer, or struct_size is
+ * not ufm_cpu_choice's. */
+UFM_API ufm_status ufm_engine_get_cpu_choice(const ufm_engine *engine, uint32_t index,
+                                             ufm_cpu_choice *choice);
 
 /* Figures of this moment. Any thread; never waits for the device. */
 typedef struct ufm_engine_memory {

@@ -81,6 +81,7 @@ ufm_status assist_open(const assist_config *config, assist **out)
 	a->hidden_bytes = 4ull * ASSIST_PIECE_ROWS * config->desc->d_hidden;
 	a->prepared_x_bytes = prepared_max(a, UFM_ROLE_UP);
 	a->prepared_hidden_bytes = prepared_max(a, UFM_ROLE_DOWN);
+	assist_forgets_open(a);
 	lock_init(&a->lock, LOCK_RANK_POOL, "cpu path");
 	lock_cond_init(&a->woken);
 	ufm_status status = take_memory(a);

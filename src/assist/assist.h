@@ -17,6 +17,7 @@
 #ifndef UFM_ASSIST_ASSIST_H
 #define UFM_ASSIST_ASSIST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kernels/kernels.h"
@@ -75,5 +76,14 @@ typedef struct assist_totals {
 } assist_totals;
 /* Waits for all experts that were added and closes the job. */
 assist_totals assist_end(assist *a);
+
+/*
+ * What the threads have just read lies in their caches, and a device that copies it from there takes more than
+ * twice as long as from memory (docs/performance.md). Has idle threads drop an expert's bytes from all caches,
+ * beside whatever the caller does; a job goes first. Gives a number for assist_forgotten; 0: there is nothing to
+ * wait for, because the processor can't or too much is asked.
+ */
+uint64_t assist_forget(assist *a, const void *block);
+bool assist_forgotten(const assist *a, uint64_t number);
 
 #endif

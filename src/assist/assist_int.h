@@ -65,6 +65,18 @@ typedef struct assist_worker {
 	pthread_t thread;
 } assist_worker;
 
+/* Blocks to be dropped from the caches, in chunks that are taken in order. */
+#define ASSIST_FORGETS 64u
+#define ASSIST_FORGET_CHUNK (64u << 10)
+typedef struct assist_forgets {
+	bool possible;
+	uint32_t chunks;                              /* of a block */
+	_Atomic(const void *) blocks[ASSIST_FORGETS]; /* request n is at n % ASSIST_FORGETS */
+	_Atomic uint64_t asked;                       /* requests so far */
+	char apart_1[64];
+	_Atomic uint64_t taken, done; /* chunks of all requests so far */
+} assist_forgets;
+
 struct assist {
 	const ufm_expert_desc *desc;
 	const kernel_table *few, *many; /* for experts of few and of more rows */
@@ -91,6 +103,7 @@ struct assist {
 	_Atomic uint32_t sleepers;
 	_Atomic bool stop;
 	char apart_4[64];
+	assist_forgets forgets;
 
 	lock lock; /* guards nothing but the sleep of threads */
 	lock_cond woken;
@@ -103,6 +116,11 @@ void *assist_worker_main(void *arg); /* an assist_worker */
 void assist_signal(assist *a);
 /* Waits politely: pauses at first, then gives the core away. `round` counts from 0. */
 void assist_breathe(uint32_t round);
+
+/* forget.c */
+void assist_forgets_open(assist *a);
+/* Drops a chunk, if there is one left. */
+bool assist_forget_some(assist *a);
 
 /* pin.c */
 /* Keeps each thread on one core, the first being left free; does nothing where cores are fewer than

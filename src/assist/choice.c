@@ -1,109 +1,116 @@
 /* SPDX-License-Identifier: MIT */
-/* Two means for each size of call, and when to look at the slower way again. */
+/* Two costs for each size of call, and when to look at the dearer way again. */
 #include "assist/choice.h"
 
 #include <string.h>
 
-/* Of each way before one is preferred. */
-#define TRIES 4u
-/* Calls between two looks at the slower way: at a third of a call's time lost in each, 64 cost half a percent.
- * Doubled by each look that confirms. */
-#define PATIENCE_MIN 64u
-#define PATIENCE_MAX 1024u
-/* Of the newest call in a mean, and the most by which one call may count: a machine that was away for a
- * moment says nothing of the way. */
-#define WEIGHT (1.0 / 16)
-#define OUTLIER 4.0
-/* The CPU must be quicker by this part: it takes cores that others may want. */
+/* 32 tokens and more. */
+#define LONG_FROM 5u
+
+/* Looks at each way before one is preferred; looks between two at the dearer way, doubled by each that confirms;
+ * and what older ones keep of their weight with each new one. A look at short calls is eight steps long, and
+ * of long calls a layer of a step. */
+typedef struct habits {
+	uint32_t tries, patience_min, patience_max;
+	double keeps;
+} habits;
+static const habits of_short = {2, 32, 256, 0.8}, of_long = {8, 64, 1024, 0.95};
+
+/* The CPU must be cheaper by this part: it takes cores that others may want. */
 #define MARGIN 0.98
+
+static const habits *habits_of(uint32_t size)
+{
+	return choice_is_long(size) ? &of_long : &of_short;
+}
 
 void choice_forget(choice *c)
 {
 	memset(c->sizes, 0, sizeof c->sizes);
 }
 
-/* ------------------------------------------------------------------ sizes */
-
-static uint32_t octave(uint32_t n)
+uint32_t choice_size_of(uint32_t tokens)
 {
-	return 31 - (uint32_t)__builtin_clz(n | 1);
+	uint32_t octave = 31 - (uint32_t)__builtin_clz(tokens | 1);
+
+	return octave < CHOICE_SIZES ? octave : CHOICE_SIZES - 1;
 }
 
-choice_key choice_key_of(uint32_t tokens, uint32_t misses)
+uint32_t choice_tokens_from(uint32_t size)
 {
-	uint32_t t = octave(tokens), m = misses <= 1 ? 0 : octave(misses - 1) + 1;
-
-	return (choice_key){.tokens = t < CHOICE_TOKENS ? t : CHOICE_TOKENS - 1,
-	                    .misses = m < CHOICE_MISSES ? m : CHOICE_MISSES - 1};
+	return 1u << size;
 }
 
-uint32_t choice_tokens_from(uint32_t index)
+bool choice_is_long(uint32_t size)
 {
-	return 1u << index;
-}
-
-uint32_t choice_misses_from(uint32_t index)
-{
-	return index == 0 ? 1 : (1u << (index - 1)) + 1;
+	return size >= LONG_FROM;
 }
 
 /* ------------------------------------------------------------------ asking */
 
-static choice_size *size_of(choice *c, choice_key key)
+static bool both_are_known(const choice_size *s, const habits *h)
 {
-	return &c->sizes[key.tokens][key.misses];
+	return s->link.looks >= h->tries && s->cpu.looks >= h->tries;
 }
 
 /* With, without, without, with: what drifts meanwhile counts for both. */
-static bool first_tries(const choice_size *s)
+static bool first_tries(choice_size *s)
 {
-	uint32_t turn = s->asked % 4;
+	uint32_t turn = s->asked++ % 4;
 
 	return turn == 0 || turn == 3;
 }
 
-bool choice_ask(choice *c, choice_key key)
+bool choice_ask(choice *c, uint32_t size)
 {
-	choice_size *s = size_of(c, key);
+	choice_size *s = &c->sizes[size];
+	const habits *h = habits_of(size);
 
-	if (s->link.calls < TRIES || s->cpu.calls < TRIES) {
-		bool cpu = first_tries(s);
-		s->asked++;
-		return cpu;
+	if (!both_are_known(s, h))
+		return first_tries(s);
+	if (s->patience == 0) {
+		s->patience = h->patience_min;
+		s->asked = 0;
 	}
-	if (s->patience == 0)
-		s->patience = PATIENCE_MIN;
 	if (++s->asked < s->patience)
 		return s->takes_cpu;
 	s->asked = 0;
-	s->patience = s->patience < PATIENCE_MAX ? 2 * s->patience : PATIENCE_MAX;
+	s->patience = s->patience < h->patience_max ? 2 * s->patience : h->patience_max;
 	return !s->takes_cpu;
 }
 
 /* ------------------------------------------------------------------ learning */
 
-static void learn(choice_way *way, double ns)
+double choice_miss_ns(const choice_way *way, double call_ns)
 {
-	double weight = 1.0 / (double)(way->calls + 1);
+	const choice_look *sum = &way->sum;
 
-	if (way->calls && ns > OUTLIER * way->mean_ns)
-		ns = OUTLIER * way->mean_ns;
-	way->mean_ns += (weight > WEIGHT ? weight : WEIGHT) * (ns - way->mean_ns);
-	way->calls++;
+	return sum->misses > 0 ? (sum->ns - sum->calls * call_ns) / sum->misses : 0;
 }
 
-bool choice_learn(choice *c, choice_key key, bool cpu, uint64_t spent_ns)
+static void learn(choice_way *way, const choice_look *look, double keeps)
 {
-	choice_size *s = size_of(c, key);
+	choice_look *sum = &way->sum;
+
+	sum->ns = keeps * sum->ns + look->ns;
+	sum->calls = keeps * sum->calls + look->calls;
+	sum->misses = keeps * sum->misses + look->misses;
+	way->looks++;
+}
+
+bool choice_learn(choice *c, uint32_t size, bool cpu, const choice_look *look, double call_ns)
+{
+	choice_size *s = &c->sizes[size];
+	const habits *h = habits_of(size);
 	bool before = s->takes_cpu;
 
-	learn(cpu ? &s->cpu : &s->link, (double)spent_ns);
-	if (s->link.calls < TRIES || s->cpu.calls < TRIES)
+	learn(cpu ? &s->cpu : &s->link, look, h->keeps);
+	if (!both_are_known(s, h))
 		return false;
-	s->takes_cpu = s->cpu.mean_ns < MARGIN * s->link.mean_ns;
+	s->takes_cpu = choice_miss_ns(&s->cpu, call_ns) < MARGIN * choice_miss_ns(&s->link, call_ns);
 	if (s->takes_cpu == before)
 		return false;
-	s->patience = PATIENCE_MIN;
+	s->patience = h->patience_min;
 	c->changes++;
 	return true;
 }

@@ -20,10 +20,11 @@ static void cpu_pause(void)
 #endif
 }
 
-/* Who waits for a thread that has no core must not hold the core that it needs. */
+/* Who waits for a thread that has no core must not hold the core that it needs; but a thread that does nothing but
+ * give its core away keeps the kernel busy beside those that work. */
 void assist_breathe(uint32_t round)
 {
-	if (round < PAUSES)
+	if (round % PAUSES != PAUSES - 1)
 		cpu_pause();
 	else
 		sched_yield();
@@ -196,6 +197,7 @@ void *assist_worker_main(void *arg)
 			work(a, &at);
 			atomic_fetch_sub_explicit(&a->inside, 1, memory_order_release);
 		}
-		await_signal(a, seen);
+		if (!assist_forget_some(a))
+			await_signal(a, seen);
 	}
 }

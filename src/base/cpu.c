@@ -5,6 +5,8 @@
 #if defined(__x86_64__) && defined(__linux__)
 
 #include <cpuid.h>
+#include <immintrin.h>
+#include <stdint.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,7 +32,38 @@ bool cpu_allow_amx(void)
 	return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
+/* In ebx of the same leaf. */
+#define CLFLUSHOPT (1u << 23)
+#define LINE_BYTES 64u
+
+bool cpu_has_flush(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & CLFLUSHOPT);
+}
+
+__attribute__((target("clflushopt"))) void cpu_flush(const void *memory, size_t size_bytes)
+{
+	const char *at = memory;
+
+	for (size_t i = 0; i < size_bytes; i += LINE_BYTES)
+		_mm_clflushopt((void *)(uintptr_t)(at + i));
+	_mm_sfence();
+}
+
 #else
+
+bool cpu_has_flush(void)
+{
+	return false;
+}
+
+void cpu_flush(const void *memory, size_t size_bytes)
+{
+	(void)memory;
+	(void)size_bytes;
+}
 
 bool cpu_has_amx_bf16(void)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether the CPU has a part in a call, by the time that whole calls take with it and without; and what
- * admission goes by while it has. */
+/* Whether the CPU has a part in a call, by the time that whole steps or long calls take with it and without; and
+ * what admission goes by while it has. */
 #include "base/clock.h"
 #include "pager/pager_int.h"
 
@@ -9,8 +9,8 @@
 /* A tenth of the calls: below, offering tokens and keeping threads awake costs more than it saves. */
 #define NEAR_MIN 0.1f
 #define TAKEN_MIN 0.1f
-
-/* ------------------------------------------------------------------ what is likely */
+/* A longer pause between two calls is the caller's, who had nothing to compute. */
+#define PAUSE_NS_MAX 5000000u
 
 static void follow(float *share, bool happened)
 {
@@ -19,25 +19,15 @@ static void follow(float *share, bool happened)
 
 bool pager_cpu_is_near(const pager_cpu *cpu, uint32_t tokens)
 {
-	return cpu->near[choice_key_of(tokens, 1).tokens] > NEAR_MIN;
+	uint32_t size = choice_size_of(tokens);
+	bool may = !cpu->chooses || choice_is_long(size) || cpu->looks[size].with_cpu;
+	return may && cpu->near[size] > NEAR_MIN;
 }
 
 /* ------------------------------------------------------------------ the terms of admission */
 
 #define CALLS_A_LOOK 256u
-#define CALL_NS_MAX 5000000u /* a longer pause between calls is the caller's */
 #define TERM_CHANGE 0.25
-
-/* From one call that knows its misses, and has none, to the next. */
-static void time_call(pager_cpu *cpu, uint32_t tokens, uint32_t misses)
-{
-	uint64_t now_ns = clock_now_ns(), since_ns = now_ns - cpu->called_ns;
-	uint64_t *mean = &cpu->learned.call_ns;
-	if (cpu->called_ns && cpu->missed == 0 && tokens <= PAGER_OFFERED && since_ns <= CALL_NS_MAX)
-		*mean = *mean ? (31 * *mean + since_ns) / 32 : since_ns;
-	cpu->called_ns = now_ns;
-	cpu->missed = misses;
-}
 
 static bool differs(uint64_t a, uint64_t b)
 {
@@ -49,15 +39,14 @@ static bool differs(uint64_t a, uint64_t b)
 static admit_terms terms_now(const ufm_engine *e)
 {
 	const pager_cpu *cpu = &e->cpu;
-	admit_terms terms = {.copy_ns = e->loads.copy_ns,
-	                     .cpu_ns = cost_of(&cpu->cost, 1),
-	                     .call_ns = cpu->learned.call_ns};
+	admit_terms terms = {
+		.copy_ns = e->loads.copy_ns, .cpu_ns = cost_of(&cpu->cost, 1), .call_ns = cpu->call_ns};
 	if (cpu->taken < TAKEN_MIN || terms.call_ns == 0)
 		return (admit_terms){0};
 	return terms;
 }
 
-/* Seldom, so that a replay needs to be told of few terms. The engine's lock is held. */
+/* Seldom, so that a replay needs to be told of few terms. */
 static void look_at_terms(ufm_engine *e)
 {
 	pager_cpu *cpu = &e->cpu;
@@ -73,6 +62,14 @@ static void look_at_terms(ufm_engine *e)
 	cpu->term_changes++;
 }
 
+void pager_get_admission(ufm_engine *e, admit *now, uint64_t *changes)
+{
+	lock_take(&e->lock);
+	*now = e->demand.admit;
+	*changes = e->cpu.term_changes;
+	lock_drop(&e->lock);
+}
+
 void pager_pin_admission(ufm_engine *e, const admit_terms *terms)
 {
 	lock_take(&e->lock);
@@ -81,41 +78,22 @@ void pager_pin_admission(ufm_engine *e, const admit_terms *terms)
 	lock_drop(&e->lock);
 }
 
-/* ------------------------------------------------------------------ a call */
+/* ------------------------------------------------------------------ looks at short calls */
 
-/* Both ways are timed from here, where neither has begun. */
-static bool ask(ufm_engine *e, pager_call *call, uint32_t tokens, uint32_t misses)
-{
-	call->size = choice_key_of(tokens, misses);
-	call->with_cpu = choice_ask(&e->cpu.choice, call->size);
-	call->timed = e->b->event_record(call->timed_begin, e->compute) == UFM_OK;
-	return call->with_cpu;
-}
+/* Steps of a look, after one that is not counted, because it is served by what the other way left. Where little
+ * is missed a look goes on, for misses are what it is about. */
+#define LOOK_STEPS 8u
+#define LOOK_STEPS_MAX 64u
+#define LOOK_MISSES 16u
 
-bool pager_choose_cpu(ufm_engine *e, pager_call *call, uint32_t tokens, uint32_t misses)
+static bool is_complete(const ufm_engine *e, const pager_look *look)
 {
-	pager_cpu *cpu = &e->cpu;
-	bool use = misses != 0;
-	lock_take(&e->lock);
-	if (misses && cpu->chooses)
-		use = ask(e, call, tokens, misses);
-	follow(&cpu->near[choice_key_of(tokens, 1).tokens], use);
-	if (misses)
-		follow(&cpu->taken, use);
-	time_call(cpu, tokens, misses);
-	look_at_terms(e);
-	lock_drop(&e->lock);
-	return use;
-}
-
-void choose_end(ufm_engine *e, pager_call *call)
-{
-	if (call->timed)
-		call->timed = e->b->event_record(call->timed_end, e->compute) == UFM_OK;
+	double steps = look->sum.calls / e->layers;
+	return steps >= LOOK_STEPS && (look->sum.misses >= LOOK_MISSES || steps >= LOOK_STEPS_MAX);
 }
 
 /* On the timeline: the smallest call of that size. */
-static void tell_change(const ufm_engine *e, const pager_call *call)
+static void tell_change(const ufm_engine *e, uint32_t size)
 {
 	uint64_t now_ns = clock_now_ns();
 	timeline_span span = {.kind = TIMELINE_CHOICE,
@@ -123,9 +101,106 @@ static void tell_change(const ufm_engine *e, const pager_call *call)
 	                      .end_ns = now_ns,
 	                      .layer = TIMELINE_NONE,
 	                      .expert = TIMELINE_NONE,
-	                      .experts = choice_misses_from(call->size.misses),
-	                      .tokens = choice_tokens_from(call->size.tokens)};
+	                      .tokens = choice_tokens_from(size)};
 	timeline_add(e->spans.timeline, &span);
+}
+
+static void begin_look(ufm_engine *e, pager_look *look, uint32_t size)
+{
+	*look =
+		(pager_look){.open = true, .with_cpu = choice_ask(&e->cpu.choice, size), .lead = e->layers};
+}
+
+static void end_look(ufm_engine *e, pager_look *look, uint32_t size)
+{
+	double call_ns = (double)e->cpu.call_ns;
+	if (look->sum.misses > 0 &&
+	    choice_learn(&e->cpu.choice, size, look->with_cpu, &look->sum, call_ns))
+		tell_change(e, size);
+	begin_look(e, look, size);
+}
+
+/* A call of the same size has taken so long, until this one. */
+static void count_call(ufm_engine *e, pager_look *look, uint32_t size, uint64_t spent_ns)
+{
+	if (look->lead) {
+		look->lead--;
+		return;
+	}
+	look->sum.ns += (double)spent_ns;
+	look->sum.calls++;
+	look->sum.misses += e->cpu.missed;
+	if (is_complete(e, look))
+		end_look(e, look, size);
+}
+
+/* From when one call knows its misses to when the next does. */
+static void time_call(ufm_engine *e, uint32_t size, uint32_t misses)
+{
+	pager_cpu *cpu = &e->cpu;
+	uint64_t now_ns = clock_now_ns(), spent_ns = now_ns - cpu->called_ns;
+	bool follows = cpu->called_ns && cpu->called_size == size && spent_ns <= PAUSE_NS_MAX;
+	if (follows && !choice_is_long(size)) {
+		if (cpu->missed == 0)
+			cpu->call_ns = cpu->call_ns ? (31 * cpu->call_ns + spent_ns) / 32 : spent_ns;
+		if (cpu->looks[size].open)
+			count_call(e, &cpu->looks[size], size, spent_ns);
+	}
+	cpu->called_ns = now_ns;
+	cpu->called_size = size;
+	cpu->missed = misses;
+}
+
+/* ------------------------------------------------------------------ a call */
+
+/* A long call is timed from here, where neither way has begun. */
+static bool ask_for_one(ufm_engine *e, pager_call *call, uint32_t size, uint32_t misses)
+{
+	call->size = size;
+	call->missed = misses;
+	call->with_cpu = choice_ask(&e->cpu.choice, size);
+	call->timed = e->b->event_record(call->timed_begin, e->compute) == UFM_OK;
+	return call->with_cpu;
+}
+
+static bool ask(ufm_engine *e, pager_call *call, uint32_t size, uint32_t misses)
+{
+	pager_look *look = &e->cpu.looks[size];
+	if (choice_is_long(size))
+		return ask_for_one(e, call, size, misses);
+	if (!look->open)
+		begin_look(e, look, size);
+	return look->with_cpu;
+}
+
+bool pager_choose_cpu(ufm_engine *e, pager_call *call, uint32_t tokens, uint32_t misses)
+{
+	pager_cpu *cpu = &e->cpu;
+	uint32_t size = choice_size_of(tokens);
+	bool use = misses != 0;
+	lock_take(&e->lock);
+	time_call(e, size, misses);
+	if (misses && cpu->chooses)
+		use = ask(e, call, size, misses);
+	follow(&cpu->near[size], misses != 0);
+	if (misses)
+		follow(&cpu->taken, use);
+	look_at_terms(e);
+	lock_drop(&e->lock);
+	return use;
+}
+
+void choose_forget(ufm_engine *e)
+{
+	choice_forget(&e->cpu.choice);
+	for (uint32_t i = 0; i < CHOICE_SIZES; i++)
+		e->cpu.looks[i] = (pager_look){0};
+}
+
+void choose_end(ufm_engine *e, pager_call *call)
+{
+	if (call->timed)
+		call->timed = e->b->event_record(call->timed_end, e->compute) == UFM_OK;
 }
 
 void choose_learn(ufm_engine *e, pager_call *call)
@@ -136,9 +211,9 @@ void choose_learn(ufm_engine *e, pager_call *call)
 	call->timed = false;
 	if (e->b->event_elapsed(call->timed_begin, call->timed_end, &spent_ns) != UFM_OK)
 		return;
+	choice_look look = {.ns = (double)spent_ns, .calls = 1, .misses = call->missed};
 	lock_take(&e->lock);
-	bool changed = choice_learn(&e->cpu.choice, call->size, call->with_cpu, spent_ns);
+	if (choice_learn(&e->cpu.choice, call->size, call->with_cpu, &look, 0))
+		tell_change(e, call->size);
 	lock_drop(&e->lock);
-	if (changed)
-		tell_change(e, call);
 }

@@ -59,11 +59,11 @@ static bool is_cpu(const ufm_engine *e)
 static ufm_status open_pool(ufm_engine *e, uint32_t threads)
 {
 	pager_cpu *cpu = &e->cpu;
-	for (uint32_t i = 0; i < CHOICE_TOKENS; i++)
+	for (uint32_t i = 0; i < CHOICE_SIZES; i++)
 		cpu->near[i] = 1; /* until something is known */
 	cpu->taken = 1;
 	e->demand.choosy = true;
-	admit_open(&e->demand.admit, &cpu->learned);
+	admit_open(&e->demand.admit, &(admit_terms){0});
 	cpu->rows_max = (uint32_t)rows_for(e);
 	cpu->share_percent = e->config.cpu_share_percent;
 	cpu->table = (float *)(void *)e->host_table.memory;
@@ -82,7 +82,10 @@ static ufm_status open_pool(ufm_engine *e, uint32_t threads)
 	                        .threads = threads,
 	                        .experts_max = e->experts,
 	                        .rows_max = cpu->rows_max};
-	return status == UFM_OK ? assist_open(&config, &cpu->pool) : status;
+	if (status == UFM_OK)
+		status = assist_open(&config, &cpu->pool);
+	e->owed.pool = is_cpu(e) ? NULL : cpu->pool;
+	return status;
 }
 
 void cpu_path_close(ufm_engine *e)
@@ -93,6 +96,7 @@ void cpu_path_close(ufm_engine *e)
 	pinned_close(e->b, &e->cpu_x);
 	e->cpu = (pager_cpu){0};
 	e->demand.choosy = false;
+	e->owed.pool = NULL;
 }
 
 /* ------------------------------------------------------------------ on or off */

@@ -205,7 +205,7 @@ ufm_status demand_admit(demand *d, uint32_t layer, const schedule_demand *comput
 	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
 		uint32_t key = key_of(d->experts, layer, computed[i].expert);
 		if (cache_find(d->cache, key) == SLOT_NONE)
-			status = owed_admit(d->owed, key);
+			status = owed_admit(d->owed, key, host_block(d->loads->host, key));
 	}
 	return status == UFM_EBUSY ? UFM_OK : status;
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What an engine says of itself: configuration in effect, memory, counters. */
+#include <stdio.h>
+
 #include "base/size.h"
 #include "base/status.h"
 #include "pager/pager_int.h"
@@ -18,6 +20,20 @@ uint32_t ufm_engine_lease_max(const ufm_engine *e)
 {
 	budget plan = read_plan(e);
 	return plan.slots - plan.ring;
+}
+
+/* What auto has chosen changes while it is read, so each thread has a copy. */
+static const char *cpu_words(const ufm_engine *e)
+{
+	static _Thread_local char words[256];
+	char chosen[200];
+	if (!e->cpu.chooses)
+		return e->cpu_why;
+	lock_take(e->guard);
+	choose_describe(e, chosen, sizeof chosen);
+	lock_drop(e->guard);
+	snprintf(words, sizeof words, "on: %s", chosen[0] ? chosen : "nothing is chosen yet");
+	return words;
 }
 
 void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
@@ -47,7 +63,7 @@ void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 		.math = c->math,
 		.cpu_threads = e->cpu.pool ? assist_threads(e->cpu.pool) : 0,
 		.cpu_share_percent = e->cpu.pool ? e->cpu.share_percent : 0,
-		.cpu_assist = e->cpu_why,
+		.cpu_assist = cpu_words(e),
 	};
 }
 

@@ -54,29 +54,28 @@ static void drop_stale(owed *o)
 	assert(o->next - o->oldest < o->room);
 }
 
-static void push(owed *o, uint32_t slot, uint32_t generation)
+static void push(owed *o, const owed_item *item)
 {
 	if (o->next - o->oldest == o->room)
 		drop_stale(o);
-	*item_at(o, o->next++) = (owed_item){.slot = slot, .generation = generation};
+	*item_at(o, o->next++) = *item;
 }
 
-/* The next slot whose copy is owed, or SLOT_NONE. */
-static uint32_t pop(owed *o)
+/* Whether there is something to copy that may be, after what is stale was dropped. */
+static bool is_ready(owed *o, bool even_if_cached)
 {
-	while (o->oldest < o->next) {
-		const owed_item *item = item_at(o, o->oldest++);
-		if (!is_stale(o, item))
-			return item->slot;
-	}
-	return SLOT_NONE;
+	while (o->oldest < o->next && is_stale(o, item_at(o, o->oldest)))
+		o->oldest++;
+	if (o->oldest == o->next)
+		return false;
+	return even_if_cached || !o->pool || assist_forgotten(o->pool, item_at(o, o->oldest)->forget);
 }
 
 /* ------------------------------------------------------------------ admission */
 
 /* The slot's last use stays: whoever fills it comes after that. A copy that is still on its way to it belonged to the
  * tenant before, and the next one follows it on the same stream. */
-ufm_status owed_admit(owed *o, uint32_t key)
+ufm_status owed_admit(owed *o, uint32_t key, const void *block)
 {
 	cache_placement place;
 	ufm_status status = loads_label(o->loads, key, &place);
@@ -86,21 +85,19 @@ ufm_status owed_admit(owed *o, uint32_t key)
 	use->load = 0;
 	use->owed = place.kept;
 	if (place.kept)
-		push(o, place.slot, place.generation);
+		push(o, &(owed_item){.slot = place.slot,
+		                     .generation = place.generation,
+		                     .forget = o->pool ? assist_forget(o->pool, block) : 0});
 	return UFM_OK;
 }
 
 /* ------------------------------------------------------------------ copies */
 
-static ufm_status start(owed *o, uint32_t together)
+static ufm_status start(owed *o, uint32_t together, bool even_if_cached)
 {
 	uint32_t slots[PAGER_TOGETHER], n = 0;
-	while (n < together) {
-		uint32_t slot = pop(o);
-		if (slot == SLOT_NONE)
-			break;
-		slots[n++] = slot;
-	}
+	while (n < together && is_ready(o, even_if_cached))
+		slots[n++] = item_at(o, o->oldest++)->slot;
 	if (n == 0)
 		return UFM_OK;
 	ufm_status status = loads_fill(o->loads, slots, n);
@@ -125,13 +122,13 @@ void owed_leave(owed *o)
 ufm_status owed_step(owed *o, uint32_t together)
 {
 	ufm_status status = UFM_OK;
-	if (o->oldest == o->next)
+	if (!is_ready(o, false))
 		return UFM_OK;
 	loads_step(o->loads);
 	bool idle = o->loads->oldest == o->loads->next;
-	while (status == UFM_OK && o->oldest < o->next &&
+	while (status == UFM_OK && is_ready(o, false) &&
 	       (idle || loads_busy_ns(o->loads) < o->pause_ns)) {
-		status = start(o, together);
+		status = start(o, together, false);
 		idle = false;
 	}
 	return status;
@@ -140,7 +137,7 @@ ufm_status owed_step(owed *o, uint32_t together)
 ufm_status owed_start_all(owed *o)
 {
 	ufm_status status = UFM_OK;
-	while (status == UFM_OK && o->oldest < o->next)
-		status = start(o, PAGER_TOGETHER);
+	while (status == UFM_OK && is_ready(o, true))
+		status = start(o, PAGER_TOGETHER, true);
 	return status;
 }

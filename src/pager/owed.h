@@ -7,10 +7,12 @@
 #ifndef UFM_PAGER_OWED_H
 #define UFM_PAGER_OWED_H
 
+#include "assist/assist.h"
 #include "pager/loads.h"
 
 typedef struct owed_item {
 	uint32_t slot, generation;
+	uint64_t forget; /* of assist_forget */
 } owed_item;
 
 typedef struct owed {
@@ -19,6 +21,8 @@ typedef struct owed {
 	slab *slab;
 	loads *loads;
 	counters *counters;
+	assist *
+		pool; /* whose caches what it computed must leave before a device copies it; NULL: no need */
 	uint32_t room; /* a power of two, at least the slots that there may ever be */
 	/* guarded by the engine's lock: */
 	owed_item *items;      /* [room]; number n lies at n % room; some are stale */
@@ -31,17 +35,17 @@ typedef struct owed {
 ufm_status owed_open(owed *o, uint32_t slots_max);
 void owed_close(owed *o);
 
-/* Admits a key that is not resident: it gets a slot, and its copy is owed if that is one to stay in. UFM_EBUSY:
+/* Admits a key that is not resident, and whose block lies there in host memory: it gets a slot, and its copy is owed if that is one to stay in. UFM_EBUSY:
  * every slot is pinned. */
-ufm_status owed_admit(owed *o, uint32_t key);
+ufm_status owed_admit(owed *o, uint32_t key, const void *block);
 /* Whether the slot's tenant waits for its copy. */
 bool slot_is_owed(const slab *s, uint32_t slot);
 
 /* A layer call begins, or ends: how long the link is left to itself in between is learned. */
 void owed_enter(owed *o);
 void owed_leave(owed *o);
-/* Starts copies that are owed, oldest first, `together` at a time, if the link has nothing else to do, and enough
- * of them until the next layer call comes. */
+/* Starts copies that are owed and have left the caches, oldest first, `together` at a time, if the link has nothing
+ * else to do, and enough of them until the next layer call comes. */
 ufm_status owed_step(owed *o, uint32_t together);
 /* Starts all. */
 ufm_status owed_start_all(owed *o);

@@ -69,7 +69,7 @@ typedef struct pager_call {
 	ufm_devptr ids_view;      /* the device's address of ids */
 	/* from when its misses were known to its end, for pager_choose_cpu: */
 	ufm_event *timed_begin, *timed_end;
-	choice_key size;
+	uint32_t size, missed;
 	bool timed, with_cpu;
 	/* guarded by the engine's lock: */
 	uint32_t layer, top_k;
@@ -130,6 +130,13 @@ void pager_layer_end(ufm_engine *e);
  * on the CPU is far behind the link, and it computes few. */
 #define PAGER_CPU_BUFFER_BYTES (64ull << 20)
 
+/* Short calls of one size that go one way, to be compared with others. */
+typedef struct pager_look {
+	bool open, with_cpu;
+	uint32_t lead; /* calls until the first that counts */
+	choice_look sum;
+} pager_look;
+
 /* The CPU path: what the layer level needs to let the CPU compute misses where they lie. Everything
  * belongs to the one layer call in progress. */
 typedef struct pager_cpu {
@@ -145,26 +152,28 @@ typedef struct pager_cpu {
 	ufm_devptr x_view;
 	float *table;      /* NULL: the row table lies on the device */
 	uint64_t start_ns; /* from giving it the first expert of a call until it begins */
-	/* Lately, by the tokens of a call (choice_key): the part of calls that had it compute. */
-	float near[CHOICE_TOKENS];
-	/* auto: it learns for which calls the CPU pays. Guarded by the engine's lock. */
+	/* Lately, by the size of a call (choice.h): the part of calls that missed something. */
+	float near[CHOICE_SIZES];
+	/* auto: it learns for which calls the CPU pays. Guarded by the engine's lock, as all that follows. */
 	bool chooses;
 	choice choice;
+	pager_look looks[CHOICE_SIZES]; /* at short calls, in progress */
+	uint64_t called_ns;             /* when the last call knew its misses */
+	uint32_t called_size, missed;   /* of that call */
+	uint64_t call_ns;               /* of short calls that missed nothing */
 	/* What admission goes by is learned, and looked at again now and then: */
-	admit_terms learned;
 	bool pinned;           /* no longer */
-	uint64_t called_ns;    /* when the last call knew its misses */
-	uint32_t missed;       /* that it had */
-	uint32_t calls;        /* since the terms were looked at */
+	uint32_t calls;        /* since then */
 	float taken;           /* lately, the part of calls with misses that used the CPU */
 	uint64_t term_changes; /* of the terms of admission */
 } pager_cpu;
 pager_cpu *pager_get_cpu(ufm_engine *e);
 /* Whether calls of so many tokens are likely to have the CPU compute something. */
 bool pager_cpu_is_near(const pager_cpu *cpu, uint32_t tokens);
-/* Whether this call should use the CPU. Once a call of the pager's own, when its misses are known; by auto
- * it is then timed until pager_call_end. */
+/* Whether this call should use the CPU. Once a call of the pager's own, when its misses are known. */
 bool pager_choose_cpu(ufm_engine *e, pager_call *call, uint32_t tokens, uint32_t misses);
+/* What admission goes by now, and how often its terms have changed. */
+void pager_get_admission(ufm_engine *e, admit *now, uint64_t *changes);
 /* For tests: admission goes by these terms from now on, whatever is measured. */
 void pager_pin_admission(ufm_engine *e, const admit_terms *terms);
 /* Misses of this call that the CPU has been given. */

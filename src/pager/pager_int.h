@@ -11,7 +11,7 @@
  *   probe                                   link and CPU, measured
  *   view turns layer lease record           the interface: these take the engine's locks
  *     engine_info streams
- *   choose                                  whether the CPU has a part in a call
+ *   choose chosen                           whether the CPU has a part in a call
  *   settle                                  what has ended, and who hears of it
  *   pager_int.h                             the engine
  *   residents leases demand                 resident calls; leases; a layer call's experts
@@ -124,6 +124,10 @@ ufm_status cpu_path_check(const ufm_engine_config *c);
  * is held. */
 void choose_end(ufm_engine *e, pager_call *call);
 void choose_learn(ufm_engine *e, pager_call *call);
+/* What auto has chosen so far, in words; "" where it does not choose. The engine's lock is held. */
+void choose_describe(const ufm_engine *e, char *text, size_t size);
+/* What was learned was of other slots. The engine's lock is held, too. */
+void choose_forget(ufm_engine *e);
 
 /* record.c */
 ufm_status record_check(const ufm_engine_config *c);

@@ -167,7 +167,7 @@ ufm_status ufm_engine_resize(ufm_engine *e, uint64_t vram_target_bytes)
 	if (status == UFM_OK)
 		status = next.slots < e->plan.slots ? shrink(e, &next) : grow(e, &next);
 	if (status == UFM_OK)
-		choice_forget(&e->cpu.choice);
+		choose_forget(e);
 	lock_drop(&e->lock);
 	engine_leave(e);
 	return status;

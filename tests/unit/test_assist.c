@@ -9,10 +9,12 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <unistd.h>
 
 #include "assist/assist.h"
 #include "assist/cost.h"
 #include "base/bf16.h"
+#include "base/cpu.h"
 #include "base/rng.h"
 #include "support/amx_emulated.h"
 
@@ -202,6 +204,66 @@ static void jobs_without_work(void **state)
 	assist_close(NULL);
 }
 
+/* ------------------------------------------------------------------ caches */
+
+static bool wait_forgotten(const assist *a, uint64_t number)
+{
+	for (uint32_t i = 0; i < 100000 && !assist_forgotten(a, number); i++)
+		usleep(50);
+	return assist_forgotten(a, number);
+}
+
+/* Blocks of several chunks, the last one short: dropped between jobs and under them, the bits stay. */
+static void forgetting_changes_no_bit(void **state)
+{
+	(void)state;
+	static const uint32_t rows[EXPERTS] = {1, 2, 1};
+	bench b;
+	assist *a;
+	bench_open(&b, UFM_EXPERT_MLP, UFM_F32, 200, 301, rows);
+	compute_reference(&b, NULL);
+	assist_config config = {
+		.desc = &b.desc, .threads = 3, .experts_max = EXPERTS, .rows_max = b.all_rows};
+	assert_int_equal(assist_open(&config, &a), UFM_OK);
+	assert_true(assist_forgotten(a, 0));
+	for (uint32_t round = 0; round < 20; round++) {
+		uint64_t number = 0;
+		run_job(&b, a);
+		for (uint32_t e = 0; e < EXPERTS; e++)
+			number = assist_forget(a, b.blocks + e * b.desc.block_bytes);
+		assert_int_equal(number, cpu_has_flush() ? (round + 1) * EXPERTS : 0);
+		if (round % 2)
+			assert_true(wait_forgotten(a, number));
+		else
+			run_job(&b, a);
+		assert_true(wait_forgotten(a, number));
+	}
+	assist_close(a);
+	bench_close(&b);
+}
+
+/* More than the threads can keep up with is not waited for. */
+static void too_much_to_forget_is_refused(void **state)
+{
+	(void)state;
+	static const uint32_t rows[EXPERTS] = {1};
+	bench b;
+	assist *a;
+	uint64_t last = 0;
+	bench_open(&b, UFM_EXPERT_MLP, UFM_F32, 8, 8, rows);
+	assist_config config = {
+		.desc = &b.desc, .threads = 1, .experts_max = EXPERTS, .rows_max = b.all_rows};
+	assert_int_equal(assist_open(&config, &a), UFM_OK);
+	for (uint32_t i = 0; i < 10000; i++) {
+		uint64_t number = assist_forget(a, b.blocks);
+		assert_true(number == 0 || number == last + 1);
+		last = number ? number : last;
+	}
+	assert_true(wait_forgotten(a, last));
+	assist_close(a);
+	bench_close(&b);
+}
+
 /* ------------------------------------------------------------------ cost */
 
 static void cost_is_learned(void **state)
@@ -231,6 +293,8 @@ int main(void)
 		cmocka_unit_test(same_bits_as_one_thread),
 		cmocka_unit_test(same_bits_with_prepared_inputs),
 		cmocka_unit_test(jobs_without_work),
+		cmocka_unit_test(forgetting_changes_no_bit),
+		cmocka_unit_test(too_much_to_forget_is_refused),
 		cmocka_unit_test(cost_is_learned),
 	};
 	return cmocka_run_group_tests_name("assist", tests, NULL, NULL);

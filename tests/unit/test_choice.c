@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which way a call takes: sizes, first tries, the quicker way, and looking again. */
+/* Which way calls of a size take: first looks, the cheaper way, and looking again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,104 +11,126 @@
 #include "assist/choice.h"
 #include "base/rng.h"
 
+#define CALL_NS 50e3
+
 static void sizes_are_octaves(void **state)
 {
 	static const struct {
-		uint32_t tokens, misses, t, m;
-	} cases[] = {{1, 1, 0, 0},   {2, 2, 1, 1},  {3, 3, 1, 2},     {4, 4, 2, 2},
-	             {7, 5, 2, 3},   {8, 8, 3, 3},  {8192, 9, 13, 4}, {UINT32_MAX, UINT32_MAX, 15, 7},
-	             {16, 64, 4, 6}, {16, 65, 4, 7}};
+		uint32_t tokens, size;
+	} cases[] = {{1, 0}, {2, 1}, {3, 1}, {4, 2}, {7, 2}, {8, 3}, {8192, 13}, {UINT32_MAX, 15}};
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		choice_key key = choice_key_of(cases[i].tokens, cases[i].misses);
-		assert_int_equal(key.tokens, cases[i].t);
-		assert_int_equal(key.misses, cases[i].m);
-		assert_true(choice_tokens_from(key.tokens) <= cases[i].tokens);
-		assert_true(choice_misses_from(key.misses) <= cases[i].misses);
+		assert_int_equal(choice_size_of(cases[i].tokens), cases[i].size);
+		assert_true(choice_tokens_from(cases[i].size) <= cases[i].tokens);
 	}
+	assert_false(choice_is_long(choice_size_of(16)));
+	assert_true(choice_is_long(choice_size_of(32)));
 }
 
-/* Calls that take cpu_ns or link_ns, give or take a fifth; returns how many used the CPU. */
-static uint32_t calls(choice *c, choice_key key, rng *r, uint32_t n, double cpu_ns, double link_ns)
+/* Looks at calls of which some miss, and where a miss costs cpu_ns or link_ns; returns how many used the CPU. */
+static uint32_t looks(choice *c, uint32_t size, rng *r, uint32_t n, double cpu_ns, double link_ns)
 {
 	uint32_t used = 0;
 	for (uint32_t i = 0; i < n; i++) {
-		bool cpu = choice_ask(c, key);
-		double ns = (cpu ? cpu_ns : link_ns) * (0.8 + 0.4 * rng_unit(r));
+		bool cpu = choice_ask(c, size);
+		choice_look look = {.calls = 192, .misses = 20 + rng_below(r, 60)};
+		look.ns = look.calls * CALL_NS +
+		          look.misses * (cpu ? cpu_ns : link_ns) * (0.9 + 0.2 * rng_unit(r));
 		used += cpu;
-		(void)choice_learn(c, key, cpu, (uint64_t)ns);
+		(void)choice_learn(c, size, cpu, &look, CALL_NS);
 	}
 	return used;
 }
 
-static void the_quicker_way_is_found_and_kept(void **state)
+/* However different the demand of one look is from that of the next. */
+static void the_cheaper_way_is_found_and_kept(void **state)
 {
 	choice c;
 	rng r;
-	choice_key one = choice_key_of(1, 1), many = choice_key_of(8192, 80);
 	(void)state;
 	memset(&c, 0, sizeof c);
 	rng_seed(&r, 1);
-	uint32_t cpu = calls(&c, one, &r, 1000, 100e3, 200e3);
-	assert_true(cpu >= 970 && cpu < 1000); /* the other way is looked at now and then */
-	cpu = calls(&c, many, &r, 1000, 1100e3, 1000e3);
-	assert_true(cpu <= 60 && cpu > 0); /* sizes do not know of each other */
-	assert_true(c.sizes[one.tokens][one.misses].takes_cpu);
-	assert_false(c.sizes[many.tokens][many.misses].takes_cpu);
+	uint32_t cpu = looks(&c, 0, &r, 1000, 100e3, 200e3);
+	assert_true(cpu >= 985 && cpu < 1000); /* the other way is looked at now and then */
+	cpu = looks(&c, 13, &r, 1000, 1100e3, 1000e3);
+	assert_true(cpu <= 40 && cpu > 0); /* sizes do not know of each other */
+	assert_true(c.sizes[0].takes_cpu);
+	assert_false(c.sizes[13].takes_cpu);
+	double cost_ns = choice_miss_ns(&c.sizes[0].cpu, CALL_NS);
+	assert_true(cost_ns > 90e3 && cost_ns < 110e3);
+}
+
+/* Two looks at each way of short calls, eight of long ones. */
+static void both_ways_are_looked_at_first(void **state)
+{
+	static const struct {
+		uint32_t size, each;
+	} cases[] = {{0, 2}, {13, 8}};
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		choice c;
+		uint32_t used = 0;
+		memset(&c, 0, sizeof c);
+		for (uint32_t n = 0; n < 2 * cases[i].each; n++) {
+			bool cpu = choice_ask(&c, cases[i].size);
+			choice_look look = {.ns = 1e6, .calls = 1, .misses = cpu ? 10 : 1};
+			used += cpu;
+			(void)choice_learn(&c, cases[i].size, cpu, &look, 0);
+		}
+		assert_int_equal(used, cases[i].each);
+		assert_true(c.sizes[cases[i].size].takes_cpu);
+		assert_true(choice_ask(&c, cases[i].size));
+	}
 }
 
 static void it_changes_its_mind(void **state)
 {
 	choice c;
 	rng r;
-	choice_key key = choice_key_of(1, 1);
 	(void)state;
 	memset(&c, 0, sizeof c);
 	rng_seed(&r, 2);
-	(void)calls(&c, key, &r, 400, 100e3, 200e3);
+	(void)looks(&c, 0, &r, 100, 100e3, 200e3);
+	assert_int_equal(c.changes, 1);             /* from not knowing */
+	(void)looks(&c, 0, &r, 2000, 300e3, 200e3); /* the machine is another */
+	assert_false(c.sizes[0].takes_cpu);
+	assert_true(c.changes > 1);
 	uint64_t changes = c.changes;
-	assert_int_equal(changes, 1);                  /* from not knowing */
-	(void)calls(&c, key, &r, 20000, 300e3, 200e3); /* the machine is another */
-	assert_false(c.sizes[0][0].takes_cpu);
-	assert_true(c.changes > changes);
 	choice_forget(&c);
-	assert_int_equal(c.sizes[0][0].cpu.calls, 0);
-}
-
-/* A call in which the machine was away for a second counts like a slow one. */
-static void one_outlier_changes_nothing(void **state)
-{
-	choice c;
-	rng r;
-	choice_key key = choice_key_of(2, 3);
-	(void)state;
-	memset(&c, 0, sizeof c);
-	rng_seed(&r, 3);
-	(void)calls(&c, key, &r, 200, 100e3, 200e3);
-	assert_false(choice_learn(&c, key, true, 1000000000));
-	assert_true(c.sizes[key.tokens][key.misses].takes_cpu);
+	assert_int_equal(c.sizes[0].cpu.looks, 0);
+	assert_int_equal(c.changes, changes);
 }
 
 /* As quick either way: the cores are left to others. */
 static void a_tie_goes_to_the_link(void **state)
 {
 	choice c;
-	choice_key key = choice_key_of(1, 2);
+	choice_look look = {.ns = 1000, .calls = 1, .misses = 1};
 	(void)state;
 	memset(&c, 0, sizeof c);
 	for (uint32_t i = 0; i < 100; i++)
-		(void)choice_learn(&c, key, choice_ask(&c, key), 1000);
-	assert_false(c.sizes[key.tokens][key.misses].takes_cpu);
+		(void)choice_learn(&c, 1, choice_ask(&c, 1), &look, 0);
+	assert_false(c.sizes[1].takes_cpu);
+}
+
+static void nothing_missed_costs_nothing(void **state)
+{
+	choice_way way = {0};
+	(void)state;
+	assert_true(choice_miss_ns(&way, CALL_NS) == 0);
+	way.sum = (choice_look){.ns = 1e6, .calls = 10};
+	assert_true(choice_miss_ns(&way, CALL_NS) == 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes_are_octaves),
-		cmocka_unit_test(the_quicker_way_is_found_and_kept),
+		cmocka_unit_test(the_cheaper_way_is_found_and_kept),
+		cmocka_unit_test(both_ways_are_looked_at_first),
 		cmocka_unit_test(it_changes_its_mind),
-		cmocka_unit_test(one_outlier_changes_nothing),
 		cmocka_unit_test(a_tie_goes_to_the_link),
+		cmocka_unit_test(nothing_missed_costs_nothing),
 	};
 	return cmocka_run_group_tests_name("choice", tests, NULL, NULL);
 }

@@ -126,8 +126,69 @@ static void auto_measures(void **state)
 	assert_true(rates.link_alone_gbps > 0 && rates.link_alone_gbps < 0.021);
 	bool pays = rates.sum_gbps >= 1.05 * rates.link_alone_gbps;
 	assert_int_equal(info.cpu_threads > 0, pays);
-	assert_int_equal(strcmp(info.cpu_assist, "on") == 0, pays);
+	assert_int_equal(strcmp(info.cpu_assist, "on: nothing is chosen yet") == 0, pays);
+	ufm_cpu_choice none = {.struct_size = sizeof none};
+	assert_int_equal(ufm_engine_get_cpu_choice(e, 0, &none), UFM_EINVAL);
 	ufm_engine_close(e);
+	fixture_close(&f);
+}
+
+/* Steps of a model whose link is slow, so that both ways are looked at; the output stays what it was. */
+static void auto_looks_at_both_ways_and_tells(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.layers = 2,
+	                    .experts = 12,
+	                    .tokens = 1,
+	                    .slots_max = 8,
+	                    .policy = "lru",
+	                    .cpu_assist = UFM_CPU_ON,
+	                    .cpu_threads = 1};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	pager_get_cpu(f.engine)->chooses = true; /* whatever the probe would have found */
+	ufm_cpu_choice told = {.struct_size = sizeof told};
+	ufm_engine_info info;
+	uint32_t steps = 0;
+	for (; steps < 2000; steps++) {
+		assert_int_equal(fixture_run(&f, steps), UFM_OK);
+		if (ufm_engine_get_cpu_choice(f.engine, 0, &told) == UFM_OK && told.cpu_looks >= 2 &&
+		    told.link_looks >= 2)
+			break;
+	}
+	assert_true(steps < 2000);
+	assert_int_equal(told.tokens_from, 1);
+	assert_int_equal(ufm_engine_get_cpu_choice(f.engine, 1, &told), UFM_EINVAL);
+	told.struct_size = 8;
+	assert_int_equal(ufm_engine_get_cpu_choice(f.engine, 0, &told), UFM_EINVAL);
+	ufm_engine_get_info(f.engine, &info);
+	assert_non_null(strstr(info.cpu_assist, "on: 1 tokens with"));
+	assert_true(fixture_counter(&f, "cpu_uses") > 0 && fixture_counter(&f, "streamed_uses") > 0);
+	assert_int_equal(fixture_identities(&f), 0);
+	fixture_close(&f);
+}
+
+/* Calls so long that each is timed by itself. */
+static void auto_times_long_calls(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.layers = 2,
+	                    .experts = 12,
+	                    .tokens = 40,
+	                    .slots_max = 8,
+	                    .cpu_assist = UFM_CPU_ON,
+	                    .cpu_threads = 1};
+	ufm_cpu_choice told = {.struct_size = sizeof told};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	pager_get_cpu(f.engine)->chooses = true;
+	for (uint32_t step = 0; step < 30; step++)
+		assert_int_equal(fixture_run(&f, step), UFM_OK);
+	assert_int_equal(ufm_engine_get_cpu_choice(f.engine, 0, &told), UFM_OK);
+	assert_int_equal(told.tokens_from, 32);
+	assert_true(told.cpu_looks >= 8 && told.link_looks >= 8);
+	assert_true(told.cpu_miss_ns > 0 && told.link_miss_ns > 0);
+	assert_int_equal(fixture_identities(&f), 0);
 	fixture_close(&f);
 }
 
@@ -238,6 +299,8 @@ int main(void)
 		cmocka_unit_test(wrong_configurations),
 		cmocka_unit_test(auto_says_why_not),
 		cmocka_unit_test(auto_measures),
+		cmocka_unit_test(auto_looks_at_both_ways_and_tells),
+		cmocka_unit_test(auto_times_long_calls),
 		cmocka_unit_test(probe_disturbs_nothing),
 		cmocka_unit_test(small_calls_offer_their_tokens),
 		cmocka_unit_test(only_costs_that_forbid_are_doubted),
