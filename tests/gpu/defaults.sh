@@ -17,7 +17,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 3
 
-stages=(machine traces decode exact prefill cpu_link large plan)
+stages=(machine traces exact decode prefill cpu_link large plan)
 declare -A limit_s=([machine]=40 [traces]=60 [decode]=240 [exact]=120 [prefill]=200 [cpu_link]=240 [large]=300
 	[plan]=150)
 build=build-portable-gpu results=build-gpu-defaults archive=defaults-results.tar.gz
@@ -49,8 +49,8 @@ shapes_full() {
 	model=sticky:qwen3-30b-a3b trace_tokens=2048
 	model_layers=24 model_experts=128 model_width=2048 model_hidden=768
 	residency=15,30,52,80 budgets=4GiB,8GiB,14GiB,resident
-	prefills=(512 8192) decode_steps=(--rounds 3 --steps 80 --warmup 200)
-	batch_steps=(--rounds 3 --steps 10 --warmup 30) prefill_steps=(--rounds 2 --prefill-steps 2 --prefill-warmup 2)
+	prefills=(512 8192) decode_steps=(--rounds 3 --steps 80 --warmup 300)
+	batch_steps=(--rounds 3 --steps 10 --warmup 60) prefill_steps=(--rounds 2 --prefill-steps 2 --prefill-warmup 3)
 	probe_budget=1GiB
 	link_layers=8 link_experts=64 link_steps=(--rounds 5 --steps 15 --warmup 100 --prefill-steps 1 --prefill-warmup 2)
 	large=(--preset qwen3-30b-a3b --seq 8192) large_budget=(--vram-target 16GiB --headroom 1GiB) large_steps=5
