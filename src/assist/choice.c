@@ -14,7 +14,7 @@ typedef struct habits {
 	uint32_t tries, patience_min, patience_max;
 	double keeps;
 } habits;
-static const habits of_short = {2, 32, 256, 0.8}, of_long = {8, 64, 1024, 0.95};
+static const habits of_short = {3, 32, 256, 0.85}, of_long = {8, 64, 1024, 0.95};
 
 /* The CPU must be cheaper by this part: it takes cores that others may want. */
 #define MARGIN 0.98

@@ -161,9 +161,9 @@ static void offer_place(cache *c, uint32_t key)
 		cache_swap_with_victim(c, index, victim);
 }
 
-void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
+/* All are locked before the first is offered a place: one member may not displace another. */
+void cache_event_lock(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
 {
-	/* All are locked before the first is offered a place: one member may not displace another. */
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t key = member_key(c, layer, &members[i]);
 
@@ -172,10 +172,20 @@ void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, ui
 		if (c->members_lock)
 			c->locked[key] = 1;
 	}
+}
+
+void cache_event_tell(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
+{
 	tell_policy(c, layer, members, n);
 	for (uint32_t i = 0; i < n && c->ring.count; i++)
 		offer_place(c, member_key(c, layer, &members[i]));
 	c->events++;
+}
+
+void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
+{
+	cache_event_lock(c, layer, members, n);
+	cache_event_tell(c, layer, members, n);
 }
 
 bool cache_has_places_for(const cache *c, uint32_t n)

@@ -57,6 +57,10 @@ typedef struct cache_member {
  * policy; members that linger in the ring are offered a place. Events may nest (a lease within a
  * layer's call). */
 void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
+/* The two halves of a beginning. The members' residents are known after the first; the policy, which takes longer, may
+ * hear of them later, but before anything is placed and before the event ends. */
+void cache_event_lock(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
+void cache_event_tell(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
 /* Members that the policy declined and that nobody has pinned are forgotten: their ring slots hold nothing
  * and are refilled first. So what is resident afterwards does not depend on how a declined member was
  * computed. They stay where the event demanded more than there are places: there the ring's tenants are

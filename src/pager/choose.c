@@ -84,7 +84,7 @@ void pager_pin_admission(ufm_engine *e, const admit_terms *terms)
  * is missed a look goes on, for misses are what it is about. */
 #define LOOK_STEPS 8u
 #define LOOK_STEPS_MAX 64u
-#define LOOK_MISSES 16u
+#define LOOK_MISSES 32u
 
 static bool is_complete(const ufm_engine *e, const pager_look *look)
 {

@@ -33,7 +33,26 @@ static void begin_event(demand *d, uint32_t layer, const schedule_demand *wanted
 	for (uint32_t i = 0; i < PAGER_WATCHED; i++)
 		d->loads_of[i] = 0;
 	d->kept_before = d->loads->kept;
-	cache_event_begin(d->cache, layer, d->members, n);
+	d->told = false;
+	cache_event_lock(d->cache, layer, d->members, n);
+}
+
+/* Where nothing is missed the device need not wait until the policy has heard of it. */
+static void tell_policy(demand *d)
+{
+	if (!d->told)
+		cache_event_tell(d->cache, d->layer, d->members, d->member_count);
+	d->told = true;
+}
+
+static bool misses_any(const demand *d)
+{
+	for (uint32_t i = 0; i < d->member_count; i++) {
+		uint32_t key = key_of(d->experts, d->layer, d->members[i].expert);
+		if (cache_find(d->cache, key) == SLOT_NONE)
+			return true;
+	}
+	return false;
 }
 
 /* Pins an expert that is in a slot. */
@@ -113,6 +132,8 @@ ufm_status demand_begin(demand *d, uint32_t layer, schedule_demand *wanted, uint
 	counter_add(d->counters, COUNTER_calls, 1);
 	counter_add(d->counters, COUNTER_uses, n);
 	begin_event(d, layer, wanted, n);
+	if (misses_any(d))
+		tell_policy(d);
 	ufm_status status = settled;
 	uint32_t misses = 0;
 	if (status == UFM_OK)
@@ -161,6 +182,7 @@ ufm_status demand_hold(demand *d, uint32_t layer, const schedule_demand *wanted,
 	*started = n;
 	if (missing == 0)
 		return UFM_OK;
+	tell_policy(d);
 	ufm_status status = loads_place(d->loads, keys, missing, slots, &count);
 	if (status == UFM_OK)
 		hold_streamed(d, wanted, index, slots, count);
@@ -202,6 +224,7 @@ ufm_status demand_admit(demand *d, uint32_t layer, const schedule_demand *comput
 	ufm_status status = UFM_OK;
 	if (!cache_has_places_for(d->cache, d->member_count))
 		return UFM_OK;
+	tell_policy(d);
 	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
 		uint32_t key = key_of(d->experts, layer, computed[i].expert);
 		if (cache_find(d->cache, key) == SLOT_NONE)
@@ -222,6 +245,7 @@ static void release_leftovers(demand *d)
 
 void demand_end(demand *d)
 {
+	tell_policy(d);
 	release_leftovers(d);
 	admit_kept(&d->admit, (uint32_t)(d->loads->kept - d->kept_before));
 	cache_event_end(d->cache, d->layer, d->members, d->member_count);

@@ -28,6 +28,7 @@ typedef struct demand {
 	uint64_t loads_of[PAGER_WATCHED]; /* the latest copies of the call; 0: none */
 	uint32_t next_load;
 	uint64_t accounted; /* uses of the call that got a path */
+	bool told;          /* the policy has heard of the event */
 	bool choosy;        /* the CPU path is on: admission goes by `admit` */
 	admit admit;
 	uint64_t kept_before; /* loads.kept when the call began */

@@ -150,13 +150,13 @@ static void auto_looks_at_both_ways_and_tells(void **state)
 	ufm_cpu_choice told = {.struct_size = sizeof told};
 	ufm_engine_info info;
 	uint32_t steps = 0;
-	for (; steps < 2000; steps++) {
+	for (; steps < 4000; steps++) {
 		assert_int_equal(fixture_run(&f, steps), UFM_OK);
 		if (ufm_engine_get_cpu_choice(f.engine, 0, &told) == UFM_OK && told.cpu_looks >= 2 &&
 		    told.link_looks >= 2)
 			break;
 	}
-	assert_true(steps < 2000);
+	assert_true(steps < 4000);
 	assert_int_equal(told.tokens_from, 1);
 	assert_int_equal(ufm_engine_get_cpu_choice(f.engine, 1, &told), UFM_EINVAL);
 	told.struct_size = 8;
