@@ -7,14 +7,20 @@
 /* 32 tokens and more. */
 #define LONG_FROM 5u
 
-/* Looks at each way before one is preferred; looks between two at the dearer way, doubled by each that confirms;
- * and what older ones keep of their weight with each new one. A look at short calls is eight steps long, and
- * of long calls a layer of a step. */
+/* Looks at each way before one is preferred, and looks when the dearer way is looked at again; looks until that
+ * happens, more each time; and what older looks keep of their weight with each new one. First looks are at
+ * empty slots and unknown costs, so the first time comes soon. A look at short calls is some steps, of long calls a
+ * layer of a step. */
 typedef struct habits {
-	uint32_t tries, patience_min, patience_max;
+	uint32_t tries, again, patience_min, patience_max;
 	double keeps;
 } habits;
-static const habits of_short = {3, 32, 256, 0.85}, of_long = {8, 64, 1024, 0.95};
+static const habits of_short = {2, 1, 16, 1024, 0.8}, of_long = {6, 6, 48, 6144, 0.95};
+
+/* Where one way costs so much more than the other, a look at it is dear and seldom tells anything new: the next
+ * one is CLEAR times as far away, and not twice. */
+#define CLEARLY 1.25
+#define CLEAR 8u
 
 /* The CPU must be cheaper by this part: it takes cores that others may want. */
 #define MARGIN 0.98
@@ -61,6 +67,21 @@ static bool first_tries(choice_size *s)
 	return turn == 0 || turn == 3;
 }
 
+/* Without what calls take in any case, which is not known here: so the costs differ by more than this says. */
+static uint32_t next_patience(const choice_size *s, const habits *h)
+{
+	double link_ns = choice_miss_ns(&s->link, 0), cpu_ns = choice_miss_ns(&s->cpu, 0);
+	bool clear = link_ns > CLEARLY * cpu_ns || cpu_ns > CLEARLY * link_ns;
+	uint32_t next = s->patience * (clear ? CLEAR : 2);
+
+	return next < h->patience_max ? next : h->patience_max;
+}
+
+static void forget_way(choice_way *way)
+{
+	*way = (choice_way){.looks = way->looks};
+}
+
 bool choice_ask(choice *c, uint32_t size)
 {
 	choice_size *s = &c->sizes[size];
@@ -72,10 +93,15 @@ bool choice_ask(choice *c, uint32_t size)
 		s->patience = h->patience_min;
 		s->asked = 0;
 	}
-	if (++s->asked < s->patience)
+	if (s->again == 0 && ++s->asked < s->patience)
 		return s->takes_cpu;
-	s->asked = 0;
-	s->patience = s->patience < h->patience_max ? 2 * s->patience : h->patience_max;
+	if (s->again == 0) {
+		s->asked = 0;
+		s->patience = next_patience(s, h);
+		s->again = h->again;
+		forget_way(s->takes_cpu ? &s->link : &s->cpu);
+	}
+	s->again--;
 	return !s->takes_cpu;
 }
 
@@ -105,7 +131,8 @@ bool choice_learn(choice *c, uint32_t size, bool cpu, const choice_look *look, d
 	bool before = s->takes_cpu;
 
 	learn(cpu ? &s->cpu : &s->link, look, h->keeps);
-	if (!both_are_known(s, h))
+	/* One of them may have been forgotten, and its looks not ended yet. */
+	if (!both_are_known(s, h) || s->again || !(s->link.sum.misses > 0) || !(s->cpu.sum.misses > 0))
 		return false;
 	s->takes_cpu = choice_miss_ns(&s->cpu, call_ns) < MARGIN * choice_miss_ns(&s->link, call_ns);
 	if (s->takes_cpu == before)

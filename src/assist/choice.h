@@ -30,8 +30,9 @@ typedef struct choice_way {
 
 typedef struct choice_size {
 	choice_way link, cpu; /* all by the link; some by the CPU */
-	uint32_t asked;       /* since the dearer way was looked at last */
-	uint32_t patience;    /* looks between two such */
+	uint32_t asked;       /* looks since the dearer way was looked at last */
+	uint32_t patience;    /* until it is again */
+	uint32_t again;       /* looks at it that are left; what was known of it before is forgotten */
 	bool takes_cpu;
 } choice_size;
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Rows between the device and the CPU. Inputs are written to page-locked memory by the device: all tokens of
  * a small call while their ids are on the way, the rows of the misses that the CPU may take for a larger one.
- * Outputs are copied into the row table: kernels that read host memory and copies of experts hold each other up
- * (docs/performance.md). */
+ * Outputs are brought into the row table by a way that does not queue behind the copies of experts. */
 #include <string.h>
 
 #include "moe/assisted_int.h"
@@ -84,6 +83,27 @@ void assisted_add(assisted *s, const schedule_demand *d)
 	assist_add(s->cpu->pool, block, inputs_of(s, d, row), d->tokens, y);
 }
 
+/* A copy of up to so many bytes passes those of experts, and is quicker than a kernel that reads host memory
+ * beside them; a longer one would wait for them (docs/performance.md). */
+#define COPIED_BYTES 8192u
+
+static ufm_status bring(assisted *s, uint32_t first, uint32_t rows)
+{
+	forward *f = s->f;
+	uint64_t at_bytes = (first - s->first_row) * row_bytes(s), size_bytes = rows * row_bytes(s);
+	ufm_devptr to = f->ws->table + first * row_bytes(s);
+	if (size_bytes <= COPIED_BYTES)
+		return f->b->copy(f->stream, UFM_COPY_H2D, to, (ufm_devptr)(uintptr_t)s->cpu->y + at_bytes,
+		                  size_bytes);
+	ufm_gather_args args = {.x = s->cpu->y_view + at_bytes,
+	                        .x_stride = f->layer->desc->d_model,
+	                        .x_dtype = UFM_F32,
+	                        .rows = rows,
+	                        .d_model = f->layer->desc->d_model,
+	                        .out = to};
+	return f->b->gather(f->stream, &args);
+}
+
 /* Down to the first row of the expert that was done last. */
 ufm_status assisted_flush(assisted *s, bool all)
 {
@@ -95,7 +115,6 @@ ufm_status assisted_flush(assisted *s, bool all)
 	if (rows == 0 || (!all && rows * row_bytes(s) < FLUSH_BYTES))
 		return UFM_OK;
 	s->flushed_row = first;
-	const float *y = s->cpu->y + (uint64_t)(first - s->first_row) * f->layer->desc->d_model;
-	return stage_copy(f, UFM_COPY_H2D, f->ws->table + first * row_bytes(s),
-	                  (ufm_devptr)(uintptr_t)y, rows * row_bytes(s));
+	counter_add(f->counters, COUNTER_h2d_activation_bytes, rows * row_bytes(s));
+	return bring(s, first, rows);
 }

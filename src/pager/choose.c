@@ -81,15 +81,19 @@ void pager_pin_admission(ufm_engine *e, const admit_terms *terms)
 /* ------------------------------------------------------------------ looks at short calls */
 
 /* Steps of a look, after one that is not counted, because it is served by what the other way left. Where little
- * is missed a look goes on, for misses are what it is about. */
+ * is missed a look goes on, for misses are what it is about; where much is, a step says enough. */
 #define LOOK_STEPS 8u
 #define LOOK_STEPS_MAX 64u
 #define LOOK_MISSES 32u
+#define LOOK_MISSES_MAX 256u
 
 static bool is_complete(const ufm_engine *e, const pager_look *look)
 {
-	double steps = look->sum.calls / e->layers;
-	return steps >= LOOK_STEPS && (look->sum.misses >= LOOK_MISSES || steps >= LOOK_STEPS_MAX);
+	double steps = look->sum.calls / e->layers, misses = look->sum.misses;
+	if (steps < 1)
+		return false;
+	return misses >= LOOK_MISSES_MAX || steps >= LOOK_STEPS_MAX ||
+	       (steps >= LOOK_STEPS && misses >= LOOK_MISSES);
 }
 
 /* On the timeline: the smallest call of that size. */

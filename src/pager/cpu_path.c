@@ -76,6 +76,8 @@ static ufm_status open_pool(ufm_engine *e, uint32_t threads)
 		status = e->b->host_view(e->device, cpu->x, &cpu->x_view);
 	if (status == UFM_OK && !cpu->table)
 		status = open_buffer(e, "outputs of the CPU path", cpu->rows_max, &e->cpu_y, &cpu->y);
+	if (status == UFM_OK && cpu->y)
+		status = e->b->host_view(e->device, cpu->y, &cpu->y_view);
 	/* Beside the cpu backend its own kernels, so that every bit is the same. */
 	assist_config config = {.desc = &e->desc,
 	                        .kernels = is_cpu(e) ? kernels_best() : NULL,

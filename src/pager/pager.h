@@ -149,7 +149,7 @@ typedef struct pager_cpu {
 	/* Page-locked, f32 [PAGER_OFFERED + rows_max, d_model] and [rows_max, d_model]: normed inputs, which the
 	 * device writes; outputs, which are copied to it. Where the row table lies in host memory, outputs go there and y is NULL. */
 	float *x, *y;
-	ufm_devptr x_view;
+	ufm_devptr x_view, y_view;
 	float *table;      /* NULL: the row table lies on the device */
 	uint64_t start_ns; /* from giving it the first expert of a call until it begins */
 	/* Lately, by the size of a call (choice.h): the part of calls that missed something. */

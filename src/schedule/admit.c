@@ -2,46 +2,66 @@
 /* A bar that follows what the link owes. */
 #include "schedule/admit.h"
 
+#include <math.h>
+
 /* Copies that may be owed: enough for the misses of two layers that come together, and little beside the
  * time of a token, after which many are wanted again. Found flat from 2 to 16 (docs/performance.md). */
-#define OWED_COPIES 4.0
+#define OWED_COPIES 8.0
 /* A call moves the bar by this part for each copy too many or too few; 24 layers make a token. */
 #define STEP (1.0 / 256)
 #define STEP_COPIES_MAX 4.0
 #define BAR_MIN (1.0 / 16)
+/* Of the newest call in `demand`. */
+#define WEIGHT (1.0 / 64)
 
 void admit_open(admit *a, const admit_terms *terms)
 {
 	*a = (admit){.terms = *terms, .bar = 1};
 }
 
-static double least(double a, double b)
+/* What the link brings so that it ends together with the CPU: a single miss is quicker on the CPU, of two
+ * each takes one. */
+static double link_share(const admit_terms *t, uint32_t misses)
 {
-	return a < b ? a : b;
+	double copy = (double)t->copy_ns, cpu = (double)t->cpu_ns;
+
+	return floor(misses * cpu / (copy + cpu) + 0.5);
 }
 
-static double most(double a, double b)
-{
-	return a > b ? a : b;
-}
-
-/* Link and CPU share the misses, but the first takes as long as the CPU needs for one. */
+/* The first miss takes as long as the CPU needs for one. */
 static double call_ns(const admit_terms *t, uint32_t misses)
 {
 	double copy = (double)t->copy_ns, cpu = (double)t->cpu_ns;
 
 	if (misses == 0)
 		return (double)t->call_ns;
-	return (double)t->call_ns + most(least(cpu, copy), misses * copy * cpu / (copy + cpu));
+	return (double)t->call_ns + fmax(fmin(cpu, copy), misses * copy * cpu / (copy + cpu));
+}
+
+/* The part of the link's idle time in which a copy is not likely to be in the way of a demand. */
+static double quiet(const admit *a)
+{
+	double calls = (double)a->terms.copy_ns / (double)(a->terms.call_ns ? a->terms.call_ns : 1);
+
+	return pow(1 - a->demand, calls);
+}
+
+static double copied_ns(admit *a, uint32_t misses)
+{
+	double share = link_share(&a->terms, misses), brings_ns = share * (double)a->terms.copy_ns;
+	double idle_ns = fmax(0, call_ns(&a->terms, misses) - brings_ns);
+
+	a->demand += WEIGHT * ((share > 0 ? 1 : 0) - a->demand);
+	return brings_ns + quiet(a) * idle_ns;
 }
 
 float admit_call(admit *a, uint32_t misses)
 {
 	if (a->terms.copy_ns == 0)
 		return 1;
-	a->owed_ns = most(0, a->owed_ns - call_ns(&a->terms, misses));
-	double over = least(a->owed_ns / (double)a->terms.copy_ns - OWED_COPIES, STEP_COPIES_MAX);
-	a->bar = (float)most(BAR_MIN, least(1, a->bar * (1 - STEP * over)));
+	a->owed_ns = fmax(0, a->owed_ns - copied_ns(a, misses));
+	double over = fmin(a->owed_ns / (double)a->terms.copy_ns - OWED_COPIES, STEP_COPIES_MAX);
+	a->bar = (float)fmax(BAR_MIN, fmin(1, a->bar * (1 - STEP * over)));
 	return a->bar;
 }
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How choosy admission must be while the CPU computes misses. Without the CPU every miss goes over the link,
- * and keeping it costs nothing. What the CPU computes is copied for the sake of its next use alone, and the
- * link cannot carry all: so a newcomer must be worth so much more than whom it displaces that the link keeps
- * up. The measure is a count of what the link owes, kept on a clock of model times that are fixed when the
- * engine opens. It depends on the demand alone, in call order, never on measured time, so that a replay with
- * the same times admits the same experts. Pure.
+ * and keeping it costs nothing. With it the link brings a part of a layer's misses while the CPU computes the
+ * others; what the CPU computed can be copied later, for the sake of its next use alone, when the link has nothing
+ * else to do. So a newcomer must be worth so much more than whom it displaces that no more is admitted than the
+ * link brings anyway and has time for. A copy can't be overtaken by a demand, so that time is only where none
+ * is likely to come meanwhile.
+ *
+ * The measure is what the link owes, on a clock of model times that are fixed when they are learned. It
+ * depends on the demand alone, in call order, never on measured time, so that a replay with the same times admits
+ * the same experts. Pure.
  */
 #ifndef UFM_SCHEDULE_ADMIT_H
 #define UFM_SCHEDULE_ADMIT_H
@@ -20,6 +24,7 @@ typedef struct admit_terms {
 typedef struct admit {
 	admit_terms terms;
 	double owed_ns; /* copies that the link has not done yet */
+	double demand;  /* lately, the part of calls whose misses the link has a share of */
 	float bar;      /* 0 … 1: a victim is worth less than this part of the newcomer */
 } admit;
 

@@ -51,21 +51,21 @@ static void the_cheaper_way_is_found_and_kept(void **state)
 	memset(&c, 0, sizeof c);
 	rng_seed(&r, 1);
 	uint32_t cpu = looks(&c, 0, &r, 1000, 100e3, 200e3);
-	assert_true(cpu >= 985 && cpu < 1000); /* the other way is looked at now and then */
+	assert_true(cpu >= 980 && cpu < 1000); /* the other way is looked at now and then */
 	cpu = looks(&c, 13, &r, 1000, 1100e3, 1000e3);
-	assert_true(cpu <= 40 && cpu > 0); /* sizes do not know of each other */
+	assert_true(cpu <= 60 && cpu > 0); /* sizes do not know of each other */
 	assert_true(c.sizes[0].takes_cpu);
 	assert_false(c.sizes[13].takes_cpu);
 	double cost_ns = choice_miss_ns(&c.sizes[0].cpu, CALL_NS);
 	assert_true(cost_ns > 90e3 && cost_ns < 110e3);
 }
 
-/* Three looks at each way of short calls, eight of long ones. */
+/* Two looks at each way of short calls, six of long ones. */
 static void both_ways_are_looked_at_first(void **state)
 {
 	static const struct {
 		uint32_t size, each;
-	} cases[] = {{0, 3}, {13, 8}};
+	} cases[] = {{0, 2}, {13, 6}};
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
 		choice c;
