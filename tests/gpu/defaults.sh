@@ -49,7 +49,7 @@ shapes_full() {
 	model=sticky:qwen3-30b-a3b trace_tokens=2048
 	model_layers=24 model_experts=128 model_width=2048 model_hidden=768
 	residency=15,30,52,80 budgets=4GiB,8GiB,14GiB,resident
-	prefills=(512 8192) decode_steps=(--rounds 3 --steps 80 --warmup 300)
+	prefills=(512 8192) decode_steps=(--rounds 3 --steps 100 --warmup 300)
 	batch_steps=(--rounds 3 --steps 10 --warmup 60) prefill_steps=(--rounds 2 --prefill-steps 2 --prefill-warmup 3)
 	probe_budget=1GiB
 	link_layers=8 link_experts=64 link_steps=(--rounds 5 --steps 15 --warmup 100 --prefill-steps 1 --prefill-warmup 2)
