@@ -10,7 +10,7 @@ OPTIONS = {
               "norm-topk", "batch", "seq", "steps", "warmup", "dtype", "seed", "vram-target",
               "headroom", "vram-limit", "policy", "ring", "backend", "link-gbps", "max-tokens",
               "cpu-assist", "cpu-share", "threads", "probe", "workload", "out", "no-out", "no-figures", "timeline", "record-trace", "output", "verbose", "help",
-              "preset", "phase", "scoring", "math"],
+              "preset", "phase", "scoring", "math", "ids"],
     "forward": ["weights", "layer", "input", "output", "ids", "gates", "top-k", "norm-topk",
                 "no-norm-topk", "scoring", "math", "activation", "f16-as", "mode", "vram-target", "headroom",
                 "vram-limit", "policy", "backend", "max-tokens", "threads", "cpu-assist", "cpu-share", "timeline", "record-trace", "format",
