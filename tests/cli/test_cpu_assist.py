@@ -99,11 +99,11 @@ def test_the_floor_counts_a_path_that_is_on_and_took_nothing(ufm):
     assert 0 < on["floor_miss_ms"] < by_link_ms / 2
 
 
-# Decode over a link so slow that one miss takes longer than all else, for some 64 steps.
-SLOW = ("--backend", "cpu", "--modes", "ufm", "--layers", "6", "--d-model", "128", "--d-hidden", "256",
+# Decode over a link so slow that one miss takes half a millisecond, longer than all else.
+SLOW = ("--backend", "cpu", "--modes", "ufm", "--layers", "6", "--d-model", "64", "--d-hidden", "64",
         "--kind", "gated", "--dtype", "bf16", "--top-k", "4", "--workload", "sticky:0.45,0.8,0.06",
-        "--phase", "decode", "--batch", "1", "--vram-target", "24MiB", "--headroom", "0",
-        "--link-gbps", "0.05", "--probe", "off", "--no-out", "--warmup", "4", "--steps", "60")
+        "--phase", "decode", "--batch", "1", "--vram-target", "3MiB", "--headroom", "0",
+        "--link-gbps", "0.05", "--probe", "off", "--no-out", "--warmup", "4", "--steps", "200")
 
 
 def run_slow(ufm, *arguments):
@@ -118,9 +118,20 @@ def run_slow(ufm, *arguments):
     return rows
 
 
+def run_auto(ufm, *arguments):
+    """Where others hold the cores while the engine opens, auto may rightly stay off."""
+    for _ in range(5):
+        auto, = run_slow(ufm, "--experts", "64", *arguments)
+        if auto["cpu_threads"]:
+            break
+    assert auto["cpu_threads"] > 0, auto["cpu_assist"]
+    return auto
+
+
 def test_what_the_cpu_computes_is_admitted_and_copied_later(ufm):
-    on, = run_slow(ufm, "--experts", "64", "--cpu-assist", "1")
-    assert on["cpu_assist"] == "on" and on["cpu_uses"] > 0 and on["admitted_loads"] > 0
+    on, = run_slow(ufm, "--experts", "64", "--cpu-assist", "1", "--cpu-share", "100")
+    assert on["cpu_assist"] == "on" and on["cpu_uses"] > 0 and on["streamed_uses"] == 0
+    assert on["admitted_loads"] > 0
     assert on["cpu_choices"] == [] and on["cpu_choice_changes"] == 0  # nothing is chosen
     admission = on["admission"]
     assert list(admission) == ["copy_us", "cpu_us", "call_us", "bar", "changes"]
@@ -130,8 +141,8 @@ def test_what_the_cpu_computes_is_admitted_and_copied_later(ufm):
 
 
 def test_auto_tells_what_it_looked_at(ufm):
-    auto, = run_slow(ufm, "--experts", "64")
-    assert auto["cpu_threads"] > 0 and auto["cpu_assist"].startswith("on: 1 tokens with")
+    auto = run_auto(ufm, "--timeline", "t.json")
+    assert auto["cpu_assist"].startswith("on: 1 tokens with")
     choice, = auto["cpu_choices"]
     assert list(choice) == ["tokens_from", "takes_cpu", "link_looks", "cpu_looks", "link_miss_us",
                             "cpu_miss_us"]
@@ -141,10 +152,13 @@ def test_auto_tells_what_it_looked_at(ufm):
     # off at first, and each change turns it
     assert choice["takes_cpu"] == (auto["cpu_choice_changes"] % 2 == 1)
     assert ("with it" if choice["takes_cpu"] else "without,") in auto["cpu_assist"]
+    with open(ufm.folder / "t.json", encoding="utf-8") as file:
+        spans = [e for e in json.load(file)["traceEvents"] if e["name"] == "choice of paths"]
+    assert [(e["dur"], e["args"]) for e in spans] == [(0, {"tokens": 1})] * auto["cpu_choice_changes"]
 
 
 def test_auto_of_too_few_steps_has_chosen_nothing(ufm):
-    auto, = run_slow(ufm, "--experts", "64", "--steps", "1")
+    auto = run_auto(ufm, "--steps", "1")
     assert auto["cpu_assist"] == "on: nothing is chosen yet"
     assert auto["cpu_choices"] == [] and auto["admission"] is None
 
