@@ -41,6 +41,11 @@ static ufm_status check_options(const replay_options *o, const option_state *sta
 		return status_fail(UFM_EINVAL,
 		                   "--cold: found it beside --batch, expected a batch of 1: with "
 		                   "more no sequence begins alone");
+	if (o->admission && o->ring == 0)
+		return status_fail(UFM_EINVAL,
+		                   "--admission: found %.60s without --ring, expected both: only with a "
+		                   "ring it replays as an engine does",
+		                   o->admission);
 	if (o->read_gbps > 0 && o->expert_bytes == 0)
 		return status_fail(UFM_EINVAL,
 		                   "--read-gbps: found %g without the size of an expert, expected "

@@ -52,14 +52,27 @@ static bool has_fields(const json_t *value)
 	return json_is_object(value) || json_is_object(json_array_get(value, 0));
 }
 
-static void csv_line(FILE *to, json_t *row, bool header)
+/* A row may have null where another has fields: the columns are the same for all. */
+static bool is_column(const json_t *rows, const char *key)
+{
+	size_t i;
+	json_t *row;
+	json_array_foreach(rows, i, row)
+	{
+		if (has_fields(json_object_get(row, key)))
+			return false;
+	}
+	return true;
+}
+
+static void csv_line(FILE *to, const json_t *rows, json_t *row, bool header)
 {
 	const char *key;
 	json_t *value;
 	bool first = true;
 	json_object_foreach(row, key, value)
 	{
-		if (has_fields(value))
+		if (!is_column(rows, key))
 			continue;
 		if (!first)
 			fputc(',', to);
@@ -79,8 +92,8 @@ static void rows_csv(FILE *to, const json_t *rows)
 	json_array_foreach(rows, i, row)
 	{
 		if (i == 0)
-			csv_line(to, row, true);
-		csv_line(to, row, false);
+			csv_line(to, rows, row, true);
+		csv_line(to, rows, row, false);
 	}
 }
 

@@ -13,7 +13,7 @@ typedef enum rows_format { ROWS_MD, ROWS_CSV, ROWS_JSON, ROWS_JSONL } rows_forma
 /* One line, flushed. */
 void rows_write_line(FILE *to, const json_t *row);
 /* An array of rows as csv, json or jsonl; as md it is the command's own affair. In csv items of a list are
- * separated by spaces, what has fields of its own is left out, and null is empty. */
+ * separated by spaces, what has fields of its own in any row is left out, and null is empty. */
 void rows_write(FILE *to, rows_format format, const json_t *rows);
 
 #endif

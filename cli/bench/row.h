@@ -10,9 +10,12 @@
 #include "cli/bench/peak.h"
 #include "cli/bench/probe.h"
 #include "cli/bench/workload.h"
+#include "schedule/admit.h"
 #include "telemetry/counters.h"
 
 typedef enum row_status { ROW_OK, ROW_OOM, ROW_ERROR } row_status;
+
+#define ROW_CPU_CHOICES_MAX 32
 
 typedef struct bench_row {
 	placement_mode mode;
@@ -27,8 +30,12 @@ typedef struct bench_row {
 	uint64_t fill_ns; /* the host tier was filled and page-locked for this run; 0: it was open */
 	bool opened;      /* the engine was opened, so that `engine` is known */
 	ufm_engine_info engine;
-	char backend[64], device[128], cpu_assist[192]; /* copies: the engine is gone */
+	char backend[64], device[128], cpu_assist[256]; /* copies: the engine is gone */
 	bool deterministic;
+	ufm_cpu_choice cpu_choices[ROW_CPU_CHOICES_MAX]; /* of auto, after the last step */
+	uint32_t cpu_choice_count;
+	admit admission; /* what it went by then; terms of 0: by the policy alone */
+	uint64_t admission_changes;
 
 	uint64_t peak_live_bytes, peak_held_bytes, slab_high_water_bytes, peak_ram_bytes;
 	double *step_ms; /* [config.steps], the first `measured` are filled */
@@ -86,6 +93,11 @@ ufm_status row_find_limit(bench_row *row, const bench_config *config, const work
 bool row_limit_ms(const bench_row *row, const bench_config *config, double *ms);
 /* Its fields, null where they are not known. */
 void row_put_limit(json_t *out, const bench_row *row, const bench_config *config);
+
+/* What the CPU path has chosen and admission goes by, which changes while it runs. */
+void row_note_cpu(bench_row *row, ufm_engine *engine);
+/* Its fields. With a share of 0 and in other modes the path is off. */
+void row_put_cpu(json_t *out, const bench_row *row);
 
 /* Turns an ok row whose figures do not add up into an error: uses, bytes, nothing written back,
  * budget kept. */

@@ -100,7 +100,7 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	ufm_engine_get_info(r->engine, &row->engine);
 	row->opened = true;
 	snprintf(row->device, sizeof row->device, "%s", row->engine.device);
-	snprintf(row->cpu_assist, sizeof row->cpu_assist, "%s", row->engine.cpu_assist);
+	row_note_cpu(row, r->engine);
 	row->deterministic = mode_deterministic(&row->engine);
 	return UFM_OK;
 }
@@ -129,6 +129,11 @@ static void note_memory(run *r)
 	if (memory.held_bytes > row->peak_held_bytes)
 		row->peak_held_bytes = memory.held_bytes;
 	row->slab_high_water_bytes = memory.slab_high_water_bytes;
+	/* A step uses slots that are empty again at its end; all else stays once the layers are open. */
+	uint64_t within_bytes =
+		memory.slab_high_water_bytes + row->engine.workspace_bytes + row->engine.arena_bytes;
+	if (r->model && within_bytes > row->peak_live_bytes)
+		row->peak_live_bytes = within_bytes;
 }
 
 static void close_sampler(run *r, ufm_status *telemetry)
@@ -313,6 +318,8 @@ static ufm_status run_all(run *r)
 		status = probe_rates_of(r);
 	if (!status && is_ok(r))
 		status = measure(r);
+	if (!status)
+		row_note_cpu(r->row, r->engine);
 	if (!status && !r->row->interrupted)
 		status = probe_rates_of(r);
 	if (!status)

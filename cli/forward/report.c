@@ -68,6 +68,8 @@ static void add_figures(json_t *out, const forward_result *r)
 		{"resident_uses", COUNTER_resident_uses},
 		{"streamed_uses", COUNTER_streamed_uses},
 		{"cpu_uses", COUNTER_cpu_uses},
+		{"late_uses", COUNTER_late_uses},
+		{"admitted_loads", COUNTER_admitted_loads},
 		{"h2d_weight_bytes", COUNTER_h2d_weight_bytes},
 		{"d2h_weight_bytes", COUNTER_d2h_weight_bytes},
 		{"h2d_activation_bytes", COUNTER_h2d_activation_bytes},

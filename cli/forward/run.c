@@ -146,6 +146,14 @@ static ufm_layer_config describe_layer(const run *r)
 	return layer;
 }
 
+/* What auto has chosen changes with every call. */
+static void note_cpu(run *r)
+{
+	ufm_engine_info info;
+	ufm_engine_get_info(r->engine, &info);
+	snprintf(r->out->cpu_assist, sizeof r->out->cpu_assist, "%s", info.cpu_assist);
+}
+
 static ufm_status open_engine(run *r, const ufm_layer_config *layer)
 {
 	const forward_config *c = r->config;
@@ -171,7 +179,7 @@ static ufm_status open_engine(run *r, const ufm_layer_config *layer)
 		return status;
 	ufm_engine_get_info(r->engine, &r->out->engine);
 	snprintf(r->out->device, sizeof r->out->device, "%s", r->out->engine.device);
-	snprintf(r->out->cpu_assist, sizeof r->out->cpu_assist, "%s", r->out->engine.cpu_assist);
+	note_cpu(r);
 	r->out->deterministic = mode_deterministic(&r->out->engine);
 	r->out->opened = true;
 	return UFM_OK;
@@ -235,6 +243,7 @@ static ufm_status measure(run *r, float *y)
 	ufm_engine_get_counters(r->engine, r->out->counters, COUNTER_COUNT);
 	for (uint32_t i = 0; i < COUNTER_COUNT; i++)
 		r->out->counters[i] -= before[i];
+	note_cpu(r);
 	return status;
 }
 

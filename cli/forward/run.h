@@ -13,7 +13,7 @@ typedef struct forward_result {
 	ufm_bank_info bank; /* of the one layer */
 	bool opened;        /* the engine was opened: what follows is known */
 	ufm_engine_info engine;
-	char backend[64], device[128], cpu_assist[192]; /* copies: the engine is gone */
+	char backend[64], device[128], cpu_assist[256]; /* copies: the engine is gone */
 	bool deterministic;
 	uint64_t counters[COUNTER_COUNT]; /* of the layer's call alone */
 	uint64_t peak_bytes;              /* most device memory held or in use */

@@ -149,6 +149,51 @@ uint32_t replay_policies(const char *text, const ufm_policy **out)
 	return count;
 }
 
+/* ---- the terms of admission */
+
+/* A second, so that sums of them stay whole. */
+#define TERM_US_MAX 1e6
+
+static bool parse_term(const char *word, uint64_t *out)
+{
+	char *end;
+	if (strspn(word, "0123456789.") != strlen(word))
+		return false;
+	double us = strtod(word, &end);
+	*out = us <= TERM_US_MAX ? (uint64_t)llround(us * 1000) : 0;
+	return end != word && *end == 0 && *out > 0;
+}
+
+static bool parse_admission(const char *text, admit_terms *out)
+{
+	char word[WORD_BYTES];
+	uint64_t *const terms[] = {&out->copy_ns, &out->cpu_ns, &out->call_ns};
+	for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++)
+		if (!next_word(&text, word) || !parse_term(word, terms[i]))
+			return false;
+	return *text == 0;
+}
+
+ufm_status replay_check_admission(const char *text)
+{
+	admit_terms terms;
+	if (!ends_with_comma(text) && parse_admission(text, &terms))
+		return UFM_OK;
+	return status_fail(
+		UFM_EINVAL,
+		"found '%.60s', expected COPY,CPU,CALL: three times in microseconds, above 0 "
+		"and at most a second, as a row of ufm bench has them in admission",
+		text);
+}
+
+admit_terms replay_admission(const char *text)
+{
+	admit_terms terms = {0};
+	if (text)
+		parse_admission(text, &terms);
+	return terms;
+}
+
 const char *replay_scope_name(replay_scope scope)
 {
 	static const char *const names[] = {"layer", "pool", "auto"};

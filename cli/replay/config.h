@@ -19,7 +19,7 @@ typedef struct replay_capacity {
 } replay_capacity;
 
 typedef struct replay_options {
-	const char *capacity, *policy, *sequences, *cost, *out;
+	const char *capacity, *policy, *sequences, *cost, *admission, *out;
 	option_list scopes, batches, predict, guesses;
 	uint32_t experts, preset, ring, together, cold, part, format, by_layer;
 	uint64_t expert_bytes, warmup, steps, seed;
@@ -32,10 +32,13 @@ extern const option_table replay_options_table;
 /* UFM_EINVAL with a line that does not name the option. */
 ufm_status replay_check_capacities(const char *text);
 ufm_status replay_check_policies(const char *text);
+ufm_status replay_check_admission(const char *text);
 
 /* Of texts that were checked; at most REPLAY_LIST_MAX. */
 uint32_t replay_capacities(const char *text, replay_capacity *out);
 uint32_t replay_policies(const char *text, const ufm_policy **out);
+/* NULL: zeros. */
+admit_terms replay_admission(const char *text);
 
 /* Slots of one cache for a capacity. UFM_EINVAL names --capacity and what is wrong. */
 ufm_status replay_slots(const replay_capacity *capacity, const trace *t, replay_scope scope,

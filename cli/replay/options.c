@@ -144,6 +144,15 @@ static const option_spec specs[] = {
      .min = 1,
      .max = 64,
      .help = "With --ring: blocks that a copy brings (more than 1 for blocks of up to 2 MiB)."},
+	{.name = "admission",
+     .type = OPTION_STRING,
+     AT(admission),
+     .value_name = "COPY,CPU,CALL",
+     .check = replay_check_admission,
+     .help =
+         "With --ring: admits as an engine whose CPU path is on. What an expert takes over the "
+         "link and by the CPU while both work, and what a layer call takes that misses nothing, "
+         "in microseconds: copy_us, cpu_us and call_us of a bench row's admission."},
 	{.name = "predict",
      .type = OPTION_CHOICES,
      AT(predict),

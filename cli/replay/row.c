@@ -70,6 +70,19 @@ static void add_case(json_t *out, const replay_row *row)
 	json_put(out, "batch", json_integer(c->batch));
 }
 
+/* What an engine with the CPU path on goes by; null: as one with it off. */
+static json_t *admission(const admit_terms *terms)
+{
+	json_t *out;
+	if (terms->copy_ns == 0)
+		return NULL;
+	out = json_object();
+	json_put(out, "copy_us", json_real((double)terms->copy_ns / 1e3));
+	json_put(out, "cpu_us", json_real((double)terms->cpu_ns / 1e3));
+	json_put(out, "call_us", json_real((double)terms->call_ns / 1e3));
+	return out;
+}
+
 static void add_how(json_t *out, const replay_row *row)
 {
 	const replay_config *c = row->config;
@@ -79,6 +92,7 @@ static void add_how(json_t *out, const replay_row *row)
 	json_put(out, "experts", json_integer(c->trace->experts));
 	json_put(out, "ring", json_integer(c->ring));
 	json_put(out, "together", json_integer(c->ring ? (c->together ? c->together : 1) : 0));
+	json_put(out, "admission", c->ring ? admission(&c->admit) : NULL);
 	json_put(out, "state", json_string(c->cold ? "cold" : "persistent"));
 	json_put(out, "part", json_string(c->parts ? (c->part ? "odd" : "even") : "all"));
 	json_put(out, "warmup", whole(c->warmup_steps));

@@ -45,6 +45,7 @@ replay_config replay_config_of(const replay_options *o, const trace *t, replay_s
 	                       .slots = slots,
 	                       .ring = o->ring,
 	                       .together = o->together,
+	                       .admit = replay_admission(o->admission),
 	                       .batch = batch,
 	                       .cold = o->cold,
 	                       .part = o->part == 2,

@@ -26,7 +26,8 @@ def check_row(row):
     """What holds for every ok row."""
     assert row["status"] == "ok" and row["error"] is None
     assert row["uses"] == row["resident_uses"] + row["streamed_uses"] + row["cpu_uses"] > 0
-    loads = row["streamed_uses"] + row["prefetch_loads"]
+    loads = row["streamed_uses"] + row["prefetch_loads"] + row["admitted_loads"]
+    assert 0 <= row["late_uses"] <= row["streamed_uses"] + row["cpu_uses"]
     assert row["h2d_weight_bytes"] == loads * row["expert_bytes"]
     assert len(row["step_ms"]) == row["steps"]
     assert all(ms > 0 for ms in row["step_ms"])

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """--cpu-assist and --cpu-share: what they ask for is done, echoed and counted."""
+import csv
+import io
 import json
 
 import pytest
@@ -22,6 +24,8 @@ def test_off(ufm):
         off = row(ufm, *arguments)
         assert (off["cpu_assist"], off["cpu_threads"], off["cpu_share_percent"]) == ("off", 0, None)
         assert off["cpu_uses"] == off["cpu_rows"] == off["cpu_weight_bytes"] == off["cpu_ms"] == 0
+        assert off["late_uses"] == off["admitted_loads"] == off["cpu_choice_changes"] == 0
+        assert off["cpu_choices"] == [] and off["admission"] is None
         assert off["deterministic"] is True
 
 
@@ -93,3 +97,80 @@ def test_the_floor_counts_a_path_that_is_on_and_took_nothing(ufm):
     assert on["cpu_threads"] == 1 and on["cpu_uses"] == 0 and on["streamed_uses"] > 0
     by_link_ms = on["floor_misses"] * on["expert_bytes"] / on["probe_link_gbps"] / 1e6
     assert 0 < on["floor_miss_ms"] < by_link_ms / 2
+
+
+# Decode over a link so slow that one miss takes half a millisecond, longer than all else.
+SLOW = ("--backend", "cpu", "--modes", "ufm", "--layers", "6", "--d-model", "64", "--d-hidden", "64",
+        "--kind", "gated", "--dtype", "bf16", "--top-k", "4", "--workload", "sticky:0.45,0.8,0.06",
+        "--phase", "decode", "--batch", "1", "--vram-target", "3MiB", "--headroom", "0",
+        "--link-gbps", "0.05", "--probe", "off", "--no-out", "--warmup", "4", "--steps", "200")
+
+
+def run_slow(ufm, *arguments):
+    ended = ufm("bench", *SLOW, "-o", "json", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    rows = json.loads(ended.stdout)
+    for slow in rows:
+        loads = slow["streamed_uses"] + slow["prefetch_loads"] + slow["admitted_loads"]
+        assert slow["h2d_weight_bytes"] == loads * slow["expert_bytes"]
+        assert slow["uses"] == slow["resident_uses"] + slow["streamed_uses"] + slow["cpu_uses"]
+        assert slow["late_uses"] <= slow["streamed_uses"] + slow["cpu_uses"]
+    return rows
+
+
+def run_auto(ufm, *arguments):
+    """Where others hold the cores while the engine opens, auto may rightly stay off."""
+    for _ in range(5):
+        auto, = run_slow(ufm, "--experts", "64", *arguments)
+        if auto["cpu_threads"]:
+            break
+    assert auto["cpu_threads"] > 0, auto["cpu_assist"]
+    return auto
+
+
+def test_what_the_cpu_computes_is_admitted_and_copied_later(ufm):
+    on, = run_slow(ufm, "--experts", "64", "--cpu-assist", "1", "--cpu-share", "100")
+    assert on["cpu_assist"] == "on" and on["cpu_uses"] > 0 and on["streamed_uses"] == 0
+    assert on["admitted_loads"] > 0
+    assert on["cpu_choices"] == [] and on["cpu_choice_changes"] == 0  # nothing is chosen
+    admission = on["admission"]
+    assert list(admission) == ["copy_us", "cpu_us", "call_us", "bar", "changes"]
+    assert all(admission[term] > 0 for term in ("copy_us", "cpu_us", "call_us"))
+    assert 0 < admission["bar"] <= 1
+    assert isinstance(admission["changes"], int) and admission["changes"] >= 1
+
+
+def test_auto_tells_what_it_looked_at(ufm):
+    auto = run_auto(ufm, "--timeline", "t.json")
+    assert auto["cpu_assist"].startswith("on: 1 tokens with")
+    choice, = auto["cpu_choices"]
+    assert list(choice) == ["tokens_from", "takes_cpu", "link_looks", "cpu_looks", "link_miss_us",
+                            "cpu_miss_us"]
+    assert choice["tokens_from"] == 1 and isinstance(choice["takes_cpu"], bool)
+    assert choice["link_looks"] >= 2 and choice["cpu_looks"] >= 2
+    assert choice["link_miss_us"] > 0 and choice["cpu_miss_us"] > 0
+    # off at first, and each change turns it
+    assert choice["takes_cpu"] == (auto["cpu_choice_changes"] % 2 == 1)
+    assert ("with it" if choice["takes_cpu"] else "without,") in auto["cpu_assist"]
+    with open(ufm.folder / "t.json", encoding="utf-8") as file:
+        spans = [e for e in json.load(file)["traceEvents"] if e["name"] == "choice of paths"]
+    assert [(e["dur"], e["args"]) for e in spans] == [(0, {"tokens": 1})] * auto["cpu_choice_changes"]
+
+
+def test_auto_of_too_few_steps_has_chosen_nothing(ufm):
+    auto = run_auto(ufm, "--steps", "1")
+    assert auto["cpu_assist"] == "on: nothing is chosen yet"
+    assert auto["cpu_choices"] == [] and auto["admission"] is None
+
+
+def test_columns_of_csv_are_those_of_every_row(ufm):
+    """Of two rows one has an admission; naive_offload has none."""
+    ended = ufm("bench", *SLOW, "-o", "csv", "--experts", "64", "--modes", "naive_offload,ufm",
+                "--cpu-assist", "1")
+    assert ended.returncode == 0, ended.stderr
+    lines = list(csv.reader(io.StringIO(ended.stdout)))
+    assert len(lines) == 3 and len({len(line) for line in lines}) == 1
+    table = list(csv.DictReader(io.StringIO(ended.stdout)))
+    assert [row["mode"] for row in table] == ["naive_offload", "ufm"]
+    assert "admission" not in table[0]
+    assert table[0]["late_uses"] == "0" and int(table[1]["cpu_threads"]) == 1

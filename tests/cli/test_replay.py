@@ -55,6 +55,39 @@ def test_counts_are_those_of_an_engine(ufm, policy):
         assert (row["uses"], row["hits"]) == (run["uses"], run["resident_uses"])
 
 
+ENGINE = ("--scope", "pool", "--capacity", "120", "--ring", "4")
+
+
+def test_admission_is_that_of_an_engine_with_the_cpu_path_on(ufm):
+    plain, = rows(ufm, CUT, *ENGINE, "--policy", "cycle")
+    assert plain["admission"] is None
+    # a link that keeps up with everything: the bar stays at 1
+    fast, = rows(ufm, CUT, *ENGINE, "--policy", "cycle", "--admission", "0.001,0.001,1000000")
+    assert fast["admission"] == {"copy_us": 0.001, "cpu_us": 0.001, "call_us": 1000000}
+    # a link that carries next to nothing: little is admitted, and fewer hit
+    slow, = rows(ufm, CUT, *ENGINE, "--policy", "cycle", "--admission", "10000,1,1")
+    assert slow["admission"] == {"copy_us": 10000, "cpu_us": 1, "call_us": 1}
+    assert plain["uses"] == fast["uses"] == slow["uses"]
+    assert slow["hits"] < fast["hits"]
+    assert slow["bound_hit_rate"] == fast["bound_hit_rate"] == plain["bound_hit_rate"]
+
+
+def test_bounds_and_caches_that_hold_all_admit_nothing_choosily(ufm):
+    for row in rows(ufm, CUT, *ENGINE, "--policy", "min,min-bypass", "--admission", "200,90,50"):
+        assert row["admission"] is None and row["ring"] == 0
+    held, = rows(ufm, CUT, "--scope", "pool", "--capacity", "100%", "--ring", "4", "--policy", "lru",
+                 "--admission", "10000,1,1")
+    plain, = rows(ufm, CUT, "--scope", "pool", "--capacity", "100%", "--policy", "lru")
+    assert held["hits"] == plain["hits"]
+
+
+def test_columns_of_csv_do_not_depend_on_the_policy(ufm):
+    for more in ((), ("--admission", "200,90,50")):
+        ended = ufm("replay", CUT, *ENGINE, "--policy", "min,cycle", *more, "-o", "csv")
+        lines = list(csv.reader(io.StringIO(ended.stdout)))
+        assert len(lines) == 3 and len({len(line) for line in lines}) == 1
+
+
 def test_limit_is_what_min_bypass_reads(ufm):
     """What a step reads at best: the bench's row says what replay says of the same tokens."""
     random = np.random.default_rng(secrets.randbits(32))
@@ -270,6 +303,16 @@ def test_rows_and_figure_in_a_folder(ufm, tmp_path):
     ([CUT, "--ring", "1"], "--ring"),
     ([CUT, "--ring", "9", "--capacity", "8"], "ring: 9"),
     ([CUT, "--predict", "luck"], "--predict"),
+    ([CUT, "--admission", "200,90,50"], "--admission: found 200,90,50 without --ring"),
+    ([CUT, "--ring", "4", "--admission", "200"], "--admission: found '200', expected COPY,CPU,CALL"),
+    ([CUT, "--ring", "4", "--admission", "200,90"], "--admission: found '200,90'"),
+    ([CUT, "--ring", "4", "--admission", "200,90,50,"], "--admission: found '200,90,50,'"),
+    ([CUT, "--ring", "4", "--admission", "200,90,50,1"], "--admission: found '200,90,50,1'"),
+    ([CUT, "--ring", "4", "--admission", "200,0,50"], "--admission: found '200,0,50'"),
+    ([CUT, "--ring", "4", "--admission", "200,,50"], "--admission: found '200,,50'"),
+    ([CUT, "--ring", "4", "--admission", "200,-1,50"], "--admission: found '200,-1,50'"),
+    ([CUT, "--ring", "4", "--admission", "1000001,1,50"], "--admission: found '1000001,1,50'"),
+    ([CUT, "--ring", "4", "--admission", "200us,1,50"], "--admission: found '200us,1,50'"),
     ([CUT, "--guesses", "65", "--predict", "popularity"], "--guesses"),
     ([CUT, "--part", "odd"], "the trace has only 1 sequences"),
 ])
