@@ -161,11 +161,12 @@ static void add_own_geometry(json_t *out, const bench_config *config)
 }
 
 /* The path beside the device; with --cpu-share 0 and in other modes it is off. */
-static void add_cpu(json_t *out, const bench_row *row)
+static void add_cpu(json_t *out, const bench_row *row, const bench_config *config)
 {
 	bool on = row->opened && row->engine.cpu_threads;
 	uint32_t share = on ? row->engine.cpu_share_percent : 0;
 	json_put(out, "cpu_assist", json_text(row->cpu_assist));
+	json_put(out, "cpu_assist_asked", json_string(config->cpu_assist));
 	json_put(out, "cpu_threads", row->opened ? json_integer(row->engine.cpu_threads) : NULL);
 	json_put(out, "cpu_share_percent", share ? json_integer(share) : NULL);
 	add_counter(out, "cpu_rows", row, COUNTER_cpu_rows);
@@ -220,7 +221,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	json_put(out, "fill_gbps",
 	         row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);
 	add_own_geometry(out, config);
-	add_cpu(out, row);
+	add_cpu(out, row, config);
 	json_put(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
 	add_device_rows(out, row);
 	add_basis(out, row, config);
