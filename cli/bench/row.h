@@ -97,7 +97,7 @@ void row_put_limit(json_t *out, const bench_row *row, const bench_config *config
 /* What the CPU path has chosen and admission goes by, which changes while it runs. */
 void row_note_cpu(bench_row *row, ufm_engine *engine);
 /* Its fields. With a share of 0 and in other modes the path is off. */
-void row_put_cpu(json_t *out, const bench_row *row);
+void row_put_cpu(json_t *out, const bench_row *row, const bench_config *config);
 
 /* Turns an ok row whose figures do not add up into an error: uses, bytes, nothing written back,
  * budget kept. */

@@ -70,11 +70,12 @@ static json_t *admission_json(const bench_row *row)
 	return out;
 }
 
-void row_put_cpu(json_t *out, const bench_row *row)
+void row_put_cpu(json_t *out, const bench_row *row, const bench_config *config)
 {
 	bool on = row->opened && row->engine.cpu_threads;
 	uint32_t share = on ? row->engine.cpu_share_percent : 0;
 	json_put(out, "cpu_assist", json_text(row->cpu_assist));
+	json_put(out, "cpu_assist_asked", json_string(config->cpu_assist));
 	json_put(out, "cpu_threads", row->opened ? json_integer(row->engine.cpu_threads) : NULL);
 	json_put(out, "cpu_share_percent", share ? json_integer(share) : NULL);
 	put_counter(out, "cpu_rows", row, COUNTER_cpu_rows);

@@ -206,7 +206,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	json_put(out, "fill_gbps",
 	         row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);
 	add_own_geometry(out, config);
-	row_put_cpu(out, row);
+	row_put_cpu(out, row, config);
 	json_put(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
 	add_device_rows(out, row);
 	add_basis(out, row, config);

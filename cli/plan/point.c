@@ -11,7 +11,8 @@
 #include "replay/replay.h"
 
 /* Enough for the slots' tenants to be those of decode and no longer of the prefill, and for a mean. Prompts are alike:
- * of long ones, which demand nearly everything, one says as much. */
+ * of long ones, which demand nearly everything, one says as much. What the CPU computes while the slots are filled is
+ * copied by and by, so that several go before. */
 #define DECODE_WARMUP 300u
 #define DECODE_STEPS 300u
 #define LONG_PREFILL 2048u /* tokens */
@@ -21,6 +22,11 @@ static uint32_t prefill_counted(uint32_t tokens)
 	return tokens > LONG_PREFILL ? 1 : 2;
 }
 
+static uint32_t prefill_warmup(uint32_t tokens)
+{
+	return tokens > LONG_PREFILL ? 3 : 6;
+}
+
 uint32_t point_decode_steps(void)
 {
 	return DECODE_WARMUP + DECODE_STEPS;
@@ -28,7 +34,7 @@ uint32_t point_decode_steps(void)
 
 uint32_t point_prefill_steps(uint32_t tokens)
 {
-	return 2 * prefill_counted(tokens);
+	return prefill_warmup(tokens) + prefill_counted(tokens);
 }
 
 /* ------------------------------------------------------------------ a way of running */
@@ -56,7 +62,7 @@ static ufm_status run_ways(const point_config *c, plan_point *p, bool cpu)
 {
 	walk_phase phases[2] = {{.routing = c->prefill_routing,
 	                         .tokens = c->batch * c->prompt,
-	                         .warmup = prefill_counted(c->batch * c->prompt),
+	                         .warmup = prefill_warmup(c->batch * c->prompt),
 	                         .steps = prefill_counted(c->batch * c->prompt)},
 	                        {.routing = c->decode_routing,
 	                         .tokens = c->batch,
@@ -178,12 +184,23 @@ ufm_status point_open(const point_config *c, uint64_t target_bytes, plan_point *
 	return status;
 }
 
+/* The engine measures whole calls both ways, and stays with the quicker. */
+static const point_way *quicker(const point_way *link, const point_way *cpu)
+{
+	return cpu->known && cpu->tokens_per_s > link->tokens_per_s ? cpu : link;
+}
+
 const point_way *point_decode(const plan_point *p)
 {
-	return p->decode_cpu.known ? &p->decode_cpu : &p->decode;
+	return quicker(&p->decode, &p->decode_cpu);
 }
 
 const point_way *point_prefill(const plan_point *p)
 {
-	return p->prefill_cpu.known ? &p->prefill_cpu : &p->prefill;
+	return quicker(&p->prefill, &p->prefill_cpu);
+}
+
+const char *point_way_name(const plan_point *p, const point_way *way)
+{
+	return way == &p->decode_cpu || way == &p->prefill_cpu ? "cpu+link" : "link";
 }

@@ -5,7 +5,7 @@
 
 #include "cli/plan/predict.h"
 
-/* Of decode or prefill, with the CPU path off or as the engine decides. */
+/* Of decode or prefill, over the link alone or shared with the CPU. */
 typedef struct point_way {
 	bool known;
 	double tokens_per_s, hit_rate;
@@ -22,7 +22,7 @@ typedef struct plan_point {
 	char why[320]; /* refused: found, expected, what would run */
 	budget budget;
 	point_way decode, prefill;         /* the CPU path off */
-	point_way decode_cpu, prefill_cpu; /* known where it pays */
+	point_way decode_cpu, prefill_cpu; /* with the CPU path; known where the engine would have it */
 	double bound_hit_rate; /* of decode by the best policy that knows the future; < 0: not known */
 	double limit_ns; /* of a decode step, as bench/limit.h has it, with those hits; 0: not known */
 } plan_point;
@@ -47,8 +47,10 @@ ufm_status point_open(const point_config *config, uint64_t target_bytes, plan_po
 /* Sets bound_hit_rate and limit_ns where the routing says them. */
 ufm_status point_bound(const point_config *config, plan_point *p);
 
-/* As the engine runs it where nothing is said: with the CPU path where it pays. */
+/* As the engine runs it where nothing is said: the quicker way, for decode and prefill apart. */
 const point_way *point_decode(const plan_point *p);
 const point_way *point_prefill(const plan_point *p);
+/* "link" or "cpu+link": which of a point's ways it is. */
+const char *point_way_name(const plan_point *p, const point_way *way);
 
 #endif

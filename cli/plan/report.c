@@ -8,8 +8,6 @@
 #include "base/size.h"
 #include "cli/text_table.h"
 
-#define CPU_WORSE 1.03
-
 static const char *gib(uint64_t bytes, char text[32])
 {
 	return size_format(bytes, text, 32);
@@ -71,15 +69,15 @@ static void print_assumptions(FILE *to, const plan_report *r)
 /* ------------------------------------------------------------------ the table */
 
 static const text_column columns[] = {
-	{"budget", false},          {"slots", false},
-	{"of experts", false},      {"hit rate", false},
-	{"best possible", false},   {"to device MB/token", false},
-	{"by CPU MB/token", false}, {"decode tok/s", false},
-	{"link alone", false},      {"limit tok/s", false},
-	{"of limit", false},        {"prefill tok/s", false},
-	{"link alone", false},      {"decode is bound by", true},
+	{"budget", false},          {"slots", false},         {"of experts", false},
+	{"hit rate", false},        {"best possible", false}, {"to device MB/token", false},
+	{"by CPU MB/token", false}, {"decode tok/s", false},  {"way", true},
+	{"link alone", false},      {"with CPU", false},      {"limit tok/s", false},
+	{"of limit", false},        {"prefill tok/s", false}, {"way", true},
+	{"link alone", false},      {"with CPU", false},      {"decode is bound by", true},
 };
 #define COLUMNS (sizeof columns / sizeof columns[0])
+enum { DECODE_COLUMN = 7, LIMIT_COLUMN = 11, PREFILL_COLUMN = 13, BOUND_COLUMN = 17 };
 
 static void speed_cell(text_table *t, uint32_t line, uint32_t column, const point_way *way)
 {
@@ -93,8 +91,18 @@ static void limit_cells(text_table *t, uint32_t line, const plan_report *r, cons
 	double speed = report_limit(r, p);
 	if (!(speed > 0))
 		return;
-	speed_cell(t, line, 9, &(point_way){.known = true, .tokens_per_s = speed});
-	text_cell(t, line, 10, "%.2f", point_decode(p)->tokens_per_s / speed);
+	speed_cell(t, line, LIMIT_COLUMN, &(point_way){.known = true, .tokens_per_s = speed});
+	text_cell(t, line, LIMIT_COLUMN + 1, "%.2f", point_decode(p)->tokens_per_s / speed);
+}
+
+/* The quicker way, and beside it both. */
+static void way_cells(text_table *t, uint32_t line, uint32_t column, const plan_point *p,
+                      const point_way *way, const point_way *link, const point_way *cpu)
+{
+	speed_cell(t, line, column, way);
+	text_cell(t, line, column + 1, "%s", point_way_name(p, way));
+	speed_cell(t, line, column + 2, link);
+	speed_cell(t, line, column + 3, cpu);
 }
 
 static void point_line(text_table *t, uint32_t line, const plan_report *r, const plan_point *p)
@@ -104,7 +112,7 @@ static void point_line(text_table *t, uint32_t line, const plan_report *r, const
 	double keys = (double)r->shape->bank.layers * r->shape->bank.experts;
 	text_cell(t, line, 0, "%s", gib(p->target_bytes, size));
 	if (p->refused) {
-		text_cell(t, line, 13, "does not run");
+		text_cell(t, line, BOUND_COLUMN, "does not run");
 		return;
 	}
 	text_cell(t, line, 1, "%u", p->budget.slots);
@@ -114,12 +122,10 @@ static void point_line(text_table *t, uint32_t line, const plan_report *r, const
 		text_cell(t, line, 4, "%.3f", p->bound_hit_rate);
 	text_cell(t, line, 5, "%.0f", decode->link_bytes / 1e6);
 	text_cell(t, line, 6, "%.0f", decode->cpu_bytes / 1e6);
-	speed_cell(t, line, 7, decode);
-	speed_cell(t, line, 8, &p->decode);
+	way_cells(t, line, DECODE_COLUMN, p, decode, &p->decode, &p->decode_cpu);
 	limit_cells(t, line, r, p);
-	speed_cell(t, line, 11, point_prefill(p));
-	speed_cell(t, line, 12, &p->prefill);
-	text_cell(t, line, 13, "%s", timing_bound_name(decode->bound));
+	way_cells(t, line, PREFILL_COLUMN, p, point_prefill(p), &p->prefill, &p->prefill_cpu);
+	text_cell(t, line, BOUND_COLUMN, "%s", timing_bound_name(decode->bound));
 }
 
 static void print_table(FILE *to, const plan_report *r)
@@ -208,21 +214,30 @@ static void print_step(FILE *to, const plan_report *r)
 	        100 * fmax(0, 1 - way->link_ns / way->step_ns));
 }
 
-/* What the CPU computes gets no slot, so with many hits it may cost more than it brings. */
-static void print_cpu(FILE *to, const plan_report *r)
+/* false: nothing is chosen against the CPU there. */
+static bool say_choice(FILE *to, const plan_point *p, const char *phase, const point_way *chosen,
+                       const point_way *cpu)
 {
 	char text[32];
+	if (p->refused || !cpu->known || chosen == cpu)
+		return false;
+	int digits = chosen->tokens_per_s < 10 ? 2 : 0;
+	fprintf(
+		to, "- At %s the engine would %s over the link alone: %.*f tok/s, and %.*f with the CPU.\n",
+		gib(p->target_bytes, text), phase, digits, chosen->tokens_per_s, digits, cpu->tokens_per_s);
+	return true;
+}
+
+/* The first budget of each phase. */
+static void print_choices(FILE *to, const plan_report *r)
+{
+	bool decode = false, prefill = false;
 	for (uint32_t i = 0; i < r->ladder->count; i++) {
 		const plan_point *p = &r->ladder->points[i];
-		if (!p->decode_cpu.known || p->decode.tokens_per_s < CPU_WORSE * p->decode_cpu.tokens_per_s)
-			continue;
-		fprintf(to,
-		        "- From %s on decode is faster with --cpu-assist off (%.0f instead of %.0f tok/s "
-		        "there): what the "
-		        "CPU computes gets no slot, and hits fall from %.3f to %.3f.\n",
-		        gib(p->target_bytes, text), p->decode.tokens_per_s, p->decode_cpu.tokens_per_s,
-		        p->decode.hit_rate, p->decode_cpu.hit_rate);
-		return;
+		if (!decode)
+			decode = say_choice(to, p, "decode", point_decode(p), &p->decode_cpu);
+		if (!prefill)
+			prefill = say_choice(to, p, "prefill", point_prefill(p), &p->prefill_cpu);
 	}
 }
 
@@ -276,6 +291,6 @@ void report_plan(FILE *to, const plan_report *r)
 	print_binding(to, r);
 	print_whole(to, r);
 	print_step(to, r);
-	print_cpu(to, r);
+	print_choices(to, r);
 	print_prefetch(to, r);
 }

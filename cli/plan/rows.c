@@ -31,6 +31,16 @@ static void add_way(json_t *row, const char *prefix, const char *suffix, const p
 	json_put(row, name, way->known ? json_string(timing_bound_name(way->bound)) : NULL);
 }
 
+/* The quicker way, and what it gives. */
+static void add_choice(json_t *row, const char *prefix, const plan_point *p, const point_way *way)
+{
+	char name[64];
+	snprintf(name, sizeof name, "%s_choice", prefix);
+	json_put(row, name, way->known ? json_string(point_way_name(p, way)) : NULL);
+	snprintf(name, sizeof name, "%s_choice_tokens_per_s", prefix);
+	json_put(row, name, way->known ? json_real(way->tokens_per_s) : NULL);
+}
+
 static void add_model(json_t *row, const plan_report *r)
 {
 	const ufm_bank_info *bank = &r->shape->bank;
@@ -87,6 +97,8 @@ static json_t *row_of(const plan_report *r, const plan_point *p)
 	set_whole(row, "headroom_bytes", r->config->headroom_bytes);
 	json_put(row, "bound_hit_rate", bound ? json_real(p->bound_hit_rate) : NULL);
 	add_limit(row, r, p);
+	add_choice(row, "decode", p, point_decode(p));
+	add_choice(row, "prefill", p, point_prefill(p));
 	add_way(row, "decode", "", &p->decode);
 	add_way(row, "decode", "_cpu", &p->decode_cpu);
 	add_way(row, "prefill", "", &p->prefill);

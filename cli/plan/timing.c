@@ -2,13 +2,15 @@
 /* The table of costs, and the arithmetic. */
 #include "cli/plan/timing.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
 /* The only place of fitted figures; docs/plan.md tells which rows each is from and which rows it was tested on. */
 static const timing_costs table[] = {
 	{.backend = "cuda",
-     /* h100-speed/resident: 47.9 us a layer, of which 24.6 are 75.5 MB at the probed rate. */
+     /* h100-speed/resident: 47.9 us a layer, of which 24.6 are 75.5 MB at the probed rate; h200-defaults/exact: 39.2
+      * and 17.2. */
      .resident_ns = 23e3,
      /* plan-h100/coarse_half, steps of one miss: in layers 0 to 2 each layer before hides 50 us of its copy. */
      .call_ns = 29e3,
@@ -16,19 +18,27 @@ static const timing_costs table[] = {
      .launch_ns = 16e3,
      /* PAGER_CALLS; in the same steps, a miss in any layer from 4 on hides 0.31 ms of its copy. */
      .calls_ahead = 4,
-     /* plan-h100/fine_half and fine_quarter, decode: 73 and 92 us a layer beside 4 and 6 copies and the last expert. */
-     .ids_ns = 23e3,
-     /* plan-h100/coarse_half: 95 us a layer that misses nothing, of which 65 are 199 MB at the probed rate. */
-     .start_ns = 10e3,
-     .end_ns = 20e3,
-     /* plan-h100/fine_cpu, small_cpu and h100-speed/qwen3_cpu, decode: what is left beside the best split; and 110,
-      * 178 and 111 us an expert where the probed rate gives 86, 146 and 104. */
-     .shared_ns = 30e3,
-     .cpu_expert_ns = 15e3,
+     /* h200-defaults/decode and exact, one token, off: 52 to 55 us a layer that misses nothing, of which 17 are
+      * read. */
+     .launch_one_ns = 5e3,
+     .ids_ns = 18e3,
+     .end_ns = 12e3,
+     /* plan-h100/coarse_half, one token, ids ahead: 95 us a layer that misses nothing, of which 65 are 199 MB at the
+      * probed rate. h200-defaults/decode, eight tokens, 80 %, off: 270 us a layer; 262 are planned with it, 255
+      * without. */
+     .start_ns = 18e3,
+     /* h200-defaults/decode and exact, one token, off, by least squares: 8 us more where a layer misses, and 172 a
+      * miss; of eight tokens 176 a miss. The link needs 175. */
+     .copy_gap_ns = 1e3,
+     .copy_start_ns = 25e3,
+     /* On an H200 that copies 9.4 MB at a time a launch takes 3 us longer and a small transfer 5. */
+     .under_copy_ns = 8e3,
+     /* h200-defaults/decode and exact, on, earlier build, one token: 72 to 83 us a miss beyond a layer that misses
+      * nothing; 81 to 95 an expert, where the host's memory would give 82 alone and 90 to 94 beside the link. */
+     .shared_ns = 20e3,
+     .cpu_expert_ns = 3e3,
      /* h100-speed/prefill: routing 0.5, row table 0.7, combination 0.3 ms for 8,192 tokens (timeline). */
      .token_ns = 200,
-     /* plan-h100/fine_half and fine_quarter, decode: 9 us from 4 to 6 copies; small_third, prefill: 7. */
-     .copy_gap_ns = 7e3,
      /* h100-speed/reference and bf16, ufm, 96 experts: 4.79 ms of 4.19 to read and 2.38 to compute, which is 0.25;
       * 2.35 of 2.10 and 0.77, which is 0.33. */
      .overlap = 0.28,
@@ -80,6 +90,11 @@ double timing_copy_ns(const timing_terms *t, double cpu_duty)
 	double alone_gbps = fmax(r->link_gbps, r->sum_link_gbps);
 	double lost_gbps = cpu_duty > 0 ? cpu_duty * (alone_gbps - r->sum_link_gbps) : 0;
 	return (double)t->expert_bytes / (alone_gbps - lost_gbps);
+}
+
+double timing_copy_learned_ns(const timing_terms *t, double cpu_duty)
+{
+	return timing_copy_ns(t, cpu_duty) + t->costs->copy_gap_ns;
 }
 
 /* ------------------------------------------------------------------ the CPU */
@@ -150,22 +165,66 @@ static void spend(timing_step *step, timing_bound bound, double ns)
 	step->ns += ns;
 }
 
+/* What the copy under which the next layer begins costs that. */
+static double under_copy_ns(const timing_terms *t, const timing_step *step)
+{
+	double left_ns = step->owed_at_ns - step->ns;
+	return left_ns > 0 ? fmin(left_ns, t->costs->under_copy_ns) : 0;
+}
+
+/* From the end of the layer before until the host has what the CPU computes with. */
+static double inputs_ns(const timing_terms *t)
+{
+	return t->given ? t->costs->start_ns : t->costs->ids_ns;
+}
+
+/* Where the end of the next call is kept, and that of the one so many before it is. */
+static double *call_end_ns(const timing_terms *t, timing_step *step)
+{
+	assert(t->costs->calls_ahead > 0);
+	return &step->call_end_ns[step->calls % t->costs->calls_ahead];
+}
+
 static void end_call(const timing_terms *t, timing_step *step)
 {
-	step->call_end_ns[step->calls++ % t->costs->calls_ahead] = step->ns;
+	*call_end_ns(t, step) = step->ns;
+	step->calls++;
 }
 
 /* The host has the buffers of a call again when that has ended; it waits for ids that the device makes, and for
  * what the CPU computes with. */
-static double ready_ns(const timing_terms *t, const timing_layer *l, const timing_step *step)
+static double ready_ns(const timing_terms *t, const timing_layer *l, timing_step *step)
 {
 	const timing_costs *c = t->costs;
 	double ready = step->host_at_ns + c->call_ns;
 	if (step->calls >= c->calls_ahead)
-		ready = fmax(ready, step->call_end_ns[step->calls % c->calls_ahead]);
+		ready = fmax(ready, *call_end_ns(t, step));
 	if (!t->given || l->on_cpu)
-		ready = fmax(ready, step->ns + (t->given ? c->start_ns : c->ids_ns));
-	return ready + l->tokens * c->token_ns;
+		ready = fmax(ready, step->ns + inputs_ns(t));
+	return ready + under_copy_ns(t, step) + l->tokens * c->token_ns;
+}
+
+double timing_link_busy_ns(const timing_terms *t, const timing_step *step)
+{
+	return fmax(0, step->link_at_ns - step->ns - inputs_ns(t));
+}
+
+/* Rows are gathered; a single token, while its ids are on the way. */
+static double start_ns(const timing_terms *t, const timing_layer *l)
+{
+	return t->given || l->tokens > 1 ? t->costs->start_ns : 0;
+}
+
+static double launch_ns(const timing_terms *t, const timing_layer *l)
+{
+	return l->tokens == 1 ? t->costs->launch_one_ns : t->costs->launch_ns;
+}
+
+/* Link or CPU work from one moment to another, which may have begun before what is counted already ended. */
+static void busy(timing_step *step, double from_ns, double to_ns)
+{
+	step->link_ns += fmax(0, to_ns - fmax(from_ns, step->busy_at_ns));
+	step->busy_at_ns = fmax(step->busy_at_ns, to_ns);
 }
 
 /* Products of a call: how far the device is, until when it has last waited for what comes, and what it computed
@@ -188,32 +247,58 @@ static void await(progress *p, double ns)
 	p->computed_ns = 0;
 }
 
+static uint32_t together_of(const timing_layer *l)
+{
+	return l->together ? l->together : 1;
+}
+
+static void copy(const timing_terms *t, double from_ns, double ns, timing_step *step)
+{
+	const timing_costs *c = t->costs;
+	double start_ns = step->link_at_ns > from_ns ? 0 : c->copy_start_ns;
+	step->link_at_ns = fmax(step->link_at_ns, from_ns) + start_ns + ns + c->copy_gap_ns;
+}
+
 /* Residents are computed first, as far as time goes, though they are launched in between, some before each copy's
  * experts; those are computed when they are there and launched. Gives the host's clock. */
 static double launch(const timing_terms *t, const timing_layer *l, double ready, double each_ns,
                      progress *p, timing_step *step)
 {
-	const timing_costs *c = t->costs;
-	double copy_ns = timing_copy_ns(t, l->on_cpu ? l->cpu_duty : 0), host = ready + c->launch_ns;
-	uint32_t together = l->together ? l->together : 1, residents = l->on_device - l->streamed;
+	double copy_ns = timing_copy_ns(t, l->on_cpu ? l->cpu_duty : 0), launching = launch_ns(t, l);
+	double host = ready + launching;
+	uint32_t together = together_of(l), residents = l->on_device - l->streamed;
 	for (uint32_t n, left = l->streamed; left; left -= n) {
 		n = left < together ? left : together;
-		step->link_at_ns =
-			fmax(step->link_at_ns, host - c->launch_ns) + n * copy_ns + c->copy_gap_ns;
+		copy(t, host - launching, n * copy_ns, step);
 		p->at_ns = fmax(p->at_ns, host);
 		await(p, step->link_at_ns);
 		compute(p, n * each_ns);
-		host += residents ? 2 * c->launch_ns : c->launch_ns;
+		host += residents ? 2 * launching : launching;
 		residents -= residents > 0;
 	}
 	return host;
+}
+
+/* Where the link is idle when a layer ends it begins what it owes; the next ends later. */
+static void start_owed(const timing_terms *t, const timing_layer *l, timing_step *step)
+{
+	uint32_t together = together_of(l);
+	step->owed += l->owed;
+	if (step->owed == 0 || step->link_at_ns > step->ns)
+		return;
+	uint32_t n = step->owed < together ? step->owed : together;
+	step->owed -= n;
+	step->link_at_ns = step->ns + n * timing_copy_ns(t, 0) + t->costs->copy_gap_ns;
+	step->owed_at_ns = step->link_at_ns;
+	busy(step, step->ns, step->link_at_ns);
 }
 
 static void add_resident(const timing_terms *t, const timing_layer *l, timing_step *step)
 {
 	timing_bound bound;
 	double device = device_ns(t, l, &bound);
-	spend(step, TIMING_HOST, t->costs->resident_ns + l->tokens * t->costs->token_ns);
+	spend(step, TIMING_HOST,
+	      t->costs->resident_ns + under_copy_ns(t, step) + l->tokens * t->costs->token_ns);
 	spend(step, bound, device);
 	end_call(t, step);
 }
@@ -240,22 +325,35 @@ void timing_add(const timing_terms *t, const timing_layer *l, timing_step *step)
 	}
 	double each = l->on_device ? device_ns(t, l, &bound) / l->on_device : 0;
 	double ready = ready_ns(t, l, step), link_from = fmax(step->link_at_ns, ready);
-	progress p = {.at_ns = fmax(step->ns, ready + c->launch_ns) + c->start_ns};
+	double begun = fmax(step->ns, ready + launch_ns(t, l));
+	progress p = {.at_ns = begun + start_ns(t, l)};
 	compute(&p, (l->on_device - l->streamed) * each);
 	double host = launch(t, l, ready, each, &p, step);
-	if (l->on_cpu)
+	if (l->streamed)
+		busy(step, link_from, step->link_at_ns);
+	if (l->on_cpu) {
 		await(&p, ready + c->shared_ns + l->cpu_ns);
-	step->link_ns += fmax(l->streamed ? step->link_at_ns - link_from : 0, l->cpu_ns);
+		busy(step, ready, ready + l->cpu_ns);
+	}
 	step->host_at_ns = host;
 	account(l, &p, ready, bound, p.at_ns + c->end_ns, step);
 	end_call(t, step);
+	start_owed(t, l, step);
 }
 
-double timing_hit_ns(const timing_terms *t, uint32_t top_k)
+timing_step timing_next_step(const timing_step *before)
+{
+	return (timing_step){.owed = before->owed,
+	                     .link_at_ns = fmax(0, before->link_at_ns - before->ns),
+	                     .owed_at_ns = fmax(0, before->owed_at_ns - before->ns),
+	                     .busy_at_ns = fmax(0, before->busy_at_ns - before->ns)};
+}
+
+double timing_hit_ns(const timing_terms *t, uint32_t tokens, uint32_t experts)
 {
 	timing_step step = {0};
-	timing_layer layer = {.tokens = 1};
-	for (uint32_t i = 0; i < top_k; i++)
+	timing_layer layer = {.tokens = tokens};
+	for (uint32_t i = 0; i < experts; i++)
 		timing_add_expert(t, 1, &layer);
 	timing_add(t, &layer, &step);
 	double first_ns = step.ns;

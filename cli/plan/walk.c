@@ -1,35 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Steps, layers, and which of their misses the CPU takes. */
-#include "cli/plan/walk.h"
-
-#include <math.h>
-
+/* Steps, layers, and what each call owes. */
 #include "base/alloc.h"
-#include "base/rng.h"
 #include "cli/bench/workload_int.h"
+#include "cli/plan/walk_int.h"
 #include "pager/pager.h"
 #include "replay/event.h"
-#include "schedule/share.h"
-
-#define STRAY_KEY 1u
-
-struct walk {
-	walk_config config;
-	cache *cache;
-	event_scratch scratch;
-	uint32_t *counts;         /* [experts], scratch */
-	schedule_demand *demands; /* [experts], in order of first appearance */
-	cache_member *members;    /* [experts] */
-	uint64_t *costs;          /* [experts], scratch of the split */
-	int32_t *ids;             /* [ids_room] */
-	uint64_t ids_room;
-	/* of the event in progress: what the CPU takes */
-	uint32_t taken;
-	double cpu_ns, cpu_duty;
-	uint32_t event; /* with misses that the CPU could share */
-	admit admit;    /* as the engine's, where its CPU path is on */
-	bool all_fit;
-};
 
 /* ------------------------------------------------------------------ open and close */
 
@@ -40,9 +15,11 @@ static ufm_status open_scratch(walk *w)
 	w->demands = alloc_zeroed(experts, sizeof *w->demands);
 	w->members = alloc_zeroed(experts, sizeof *w->members);
 	w->costs = alloc_zeroed(experts, sizeof *w->costs);
-	if (!w->counts || !w->demands || !w->members || !w->costs)
+	w->missing = alloc_zeroed(experts, sizeof *w->missing);
+	if (!w->counts || !w->demands || !w->members || !w->costs || !w->missing)
 		return UFM_ENOMEM;
-	return event_scratch_open(experts, experts, &w->scratch);
+	ufm_status status = backlog_open(w->config.layers * experts, &w->owed);
+	return status ? status : event_scratch_open(experts, experts, &w->scratch);
 }
 
 static ufm_status load_all(walk *w)
@@ -69,19 +46,8 @@ static ufm_status open_all(walk *w)
 	if (!status)
 		status = open_scratch(w);
 	w->all_fit = c->division->slots == c->layers * c->experts;
+	w->cpu_on = c->timing->cpu && !w->all_fit;
 	return status || !w->all_fit || !c->preload ? status : load_all(w);
-}
-
-/* The times that an engine learns of a small call. */
-static void open_admission(walk *w)
-{
-	const timing_terms *t = w->config.timing;
-	admit_terms terms = {0};
-	if (t->cpu)
-		terms = (admit_terms){.copy_ns = (uint64_t)timing_copy_ns(t, 1),
-		                      .cpu_ns = (uint64_t)timing_cpu_ns(t, 1),
-		                      .call_ns = (uint64_t)timing_hit_ns(t, w->config.top_k)};
-	admit_open(&w->admit, &terms);
 }
 
 ufm_status walk_open(const walk_config *config, walk **out)
@@ -90,7 +56,7 @@ ufm_status walk_open(const walk_config *config, walk **out)
 	if (!w)
 		return UFM_ENOMEM;
 	w->config = *config;
-	open_admission(w);
+	admit_open(&w->admit, &(admit_terms){0});
 	ufm_status status = open_all(w);
 	if (status) {
 		walk_close(w);
@@ -106,6 +72,8 @@ void walk_close(walk *w)
 		return;
 	cache_close(w->cache);
 	event_scratch_close(&w->scratch);
+	backlog_close(&w->owed);
+	alloc_free(w->missing);
 	alloc_free(w->counts);
 	alloc_free(w->demands);
 	alloc_free(w->members);
@@ -144,70 +112,12 @@ static uint32_t read_demand(walk *w, const walk_phase *p, uint64_t step, uint32_
 	return n;
 }
 
-/* ------------------------------------------------------------------ the CPU's share */
-
-/* The lightest misses that the engine would think of. */
-static uint32_t candidates(walk *w, const schedule_demand *misses, uint32_t n)
-{
-	const timing_terms *t = w->config.timing;
-	share_terms terms = {.copy_ns = (uint64_t)timing_copy_ns(t, 1),
-	                     .rows_max = PAGER_CPU_BUFFER_BYTES / (4ull * w->config.d_model)};
-	for (uint32_t i = 0; i < n; i++) {
-		double cost_ns = timing_cpu_ns(t, misses[n - 1 - i].tokens);
-		w->costs[i] = cost_ns < 1 ? 1 : (uint64_t)cost_ns;
-	}
-	return share_candidates(&terms, misses, n, w->costs);
-}
-
-/* What the CPU takes for the last `taken` misses; where it takes all, it has the host's memory to itself. */
-static void account_cpu(walk *w, const schedule_demand *misses, uint32_t n)
-{
-	const timing_terms *t = w->config.timing;
-	double bound_ns = 0;
-	for (uint32_t i = n - w->taken; i < n; i++) {
-		double beside_ns = timing_cpu_ns(t, misses[i].tokens);
-		bound_ns += beside_ns * timing_cpu_duty(t, misses[i].tokens);
-		w->cpu_ns += w->taken == n ? timing_cpu_alone_ns(t, misses[i].tokens) : beside_ns;
-	}
-	w->cpu_duty = w->cpu_ns > 0 ? fmin(1, bound_ns / w->cpu_ns) : 0;
-}
-
-/* What the engine has learned that all would cost it lies between alone and beside the link, and strays. */
-static double all_learned_ns(walk *w, const schedule_demand *misses, uint32_t n)
-{
-	const timing_terms *t = w->config.timing;
-	double stray = t->costs->cpu_stray * (2 * (double)rng_at(STRAY_KEY, w->event++) - 1);
-	double both_ns = 0;
-	for (uint32_t i = 0; i < n; i++)
-		both_ns += timing_cpu_ns(t, misses[i].tokens) + timing_cpu_alone_ns(t, misses[i].tokens);
-	return (1 + stray) * both_ns / 2;
-}
-
-/* The engine splits what is left whenever something has ended, so that both sides end together whatever it has
- * learned. The link begins at once, and is left out only where the CPU should have done all before one copy ends. */
-static uint32_t cpu_share(void *ctx, const schedule_demand *misses, uint32_t n)
-{
-	walk *w = ctx;
-	const timing_terms *t = w->config.timing;
-	uint32_t can = candidates(w, misses, n);
-	double copy_ns = timing_copy_ns(t, can ? timing_cpu_duty(t, misses[n - 1].tokens) : 0);
-	share_rates rates = {.link_ns = (uint64_t)copy_ns + 1, .link_only = n - can};
-	w->taken = share_split(&rates, w->costs, can);
-	if (can == n && all_learned_ns(w, misses, n) <= copy_ns)
-		w->taken = n;
-	else if (w->taken == n)
-		w->taken = n - 1;
-	account_cpu(w, misses, n);
-	return w->taken;
-}
-
 /* ------------------------------------------------------------------ a layer call */
 
-static bool holds_layer(const walk *w, uint32_t layer)
+static bool holds_layer(const walk *w)
 {
-	uint32_t first = layer * w->config.experts;
-	for (uint32_t e = 0; e < w->config.experts; e++)
-		if (cache_find(w->cache, first + e) == SLOT_NONE)
+	for (uint32_t key = w->first; key < w->first + w->config.experts; key++)
+		if (cache_find(w->cache, key) == SLOT_NONE || w->owed.waits[key])
 			return false;
 	return true;
 }
@@ -218,40 +128,82 @@ static bool needs_no_host(const walk *w, const walk_phase *p)
 	       (uint64_t)p->tokens * w->config.top_k <= w->config.piece_rows;
 }
 
-/* The CPU takes the last of the demands. */
-static void describe_call(const walk *w, uint32_t n, uint32_t hits, timing_layer *call)
+/* The CPU takes the last of what is missing. */
+static void describe_call(const walk *w, uint32_t hits, timing_layer *call)
 {
+	const timing_terms *t = w->config.timing;
 	call->on_cpu = w->taken;
 	call->cpu_ns = w->cpu_ns;
 	call->cpu_duty = w->cpu_duty;
-	call->streamed = n - hits - w->taken;
+	call->streamed = w->missing_count - w->taken;
 	call->together = w->config.division->together;
-	for (uint32_t i = 0; i < n - w->taken; i++)
-		timing_add_expert(w->config.timing, w->scratch.demands[i].tokens, call);
+	for (uint32_t i = 0; i < hits; i++)
+		if (!walk_is_late(w, &w->scratch.demands[i]))
+			timing_add_expert(t, w->scratch.demands[i].tokens, call);
+	for (uint32_t i = 0; i < call->streamed; i++)
+		timing_add_expert(t, w->missing[i].tokens, call);
+}
+
+/* Who got a slot to stay in. */
+static bool was_admitted(const walk *w, uint32_t key)
+{
+	cache_slot view;
+	uint32_t slot = cache_find(w->cache, key);
+	if (slot == SLOT_NONE)
+		return false;
+	cache_get_slot(w->cache, slot, &view);
+	return !view.in_ring;
+}
+
+/* What the link brought is owed no longer; what the CPU computed and the policy keeps is, once. */
+static void owe(walk *w, timing_layer *call)
+{
+	uint32_t brought = w->missing_count - w->taken;
+	for (uint32_t i = 0; i < brought; i++)
+		backlog_remove(&w->owed, w->first + w->missing[i].expert);
+	backlog_drop_evicted(&w->owed, w->cache);
+	w->clock.owed = w->owed.count;
+	for (uint32_t i = brought; i < w->missing_count; i++)
+		if (was_admitted(w, w->first + w->missing[i].expert))
+			backlog_add(&w->owed, w->first + w->missing[i].expert);
+	call->owed = w->owed.count - w->clock.owed;
+}
+
+/* The engine knows no times to go by before a small call missed nothing, and keeps them in larger ones. */
+static void learn_admission(walk *w, uint32_t tokens, uint32_t experts)
+{
+	const timing_terms *t = w->config.timing;
+	if (!w->cpu_on || tokens > PAGER_OFFERED || tokens == w->learned_tokens)
+		return;
+	w->learned_tokens = tokens;
+	w->admit.terms = (admit_terms){.copy_ns = (uint64_t)timing_copy_learned_ns(t, 1),
+	                               .cpu_ns = (uint64_t)timing_cpu_ns(t, 1),
+	                               .call_ns = (uint64_t)timing_hit_ns(t, tokens, experts)};
 }
 
 static ufm_status run_layer(walk *w, const walk_phase *p, uint64_t step, uint32_t layer,
-                            timing_step *time, walk_result *count)
+                            walk_result *count)
 {
 	const walk_config *c = &w->config;
-	event_cpu cpu = {.share = cpu_share, .ctx = w};
-	bool cpu_on = c->timing->cpu && !w->all_fit;
-	event_engine engine = {.together = c->division->together,
-	                       .admit = cpu_on ? &w->admit : NULL,
-	                       .cpu = cpu_on ? &cpu : NULL};
+	event_cpu cpu = {.share = walk_share, .ctx = w};
+	event_engine engine = {
+		.together = c->division->together, .admit = w->cpu_on ? &w->admit : NULL, .cpu = &cpu};
 	timing_layer call = {.tokens = p->tokens};
 	uint32_t hits = 0, n = read_demand(w, p, step, layer);
-	call.whole = needs_no_host(w, p) && holds_layer(w, layer);
-	w->cpu_ns = w->cpu_duty = 0;
-	w->taken = 0;
-	ufm_status status = event_run_as_engine(w->cache, layer, layer * c->experts, &engine,
-	                                        w->members, n, &w->scratch, &hits);
+	w->first = layer * c->experts;
+	call.whole = needs_no_host(w, p) && holds_layer(w);
+	ufm_status status =
+		event_run_as_engine(w->cache, layer, w->first, &engine, w->members, n, &w->scratch, &hits);
 	if (status)
 		return status;
-	describe_call(w, n, hits, &call);
-	timing_add(c->timing, &call, time);
+	describe_call(w, hits, &call);
+	if (hits == n)
+		learn_admission(w, p->tokens, n);
+	owe(w, &call);
+	timing_add(c->timing, &call, &w->clock);
+	backlog_start(&w->owed, w->owed.count - w->clock.owed);
 	count->uses += n;
-	count->hits += hits;
+	count->hits += n - w->missing_count;
 	count->streamed += call.streamed;
 	count->on_cpu += call.on_cpu;
 	count->whole_calls += call.whole;
@@ -260,12 +212,12 @@ static ufm_status run_layer(walk *w, const walk_phase *p, uint64_t step, uint32_
 
 /* ------------------------------------------------------------------ a phase */
 
-static ufm_status run_step(walk *w, const walk_phase *p, uint64_t step, timing_step *time,
-                           walk_result *count)
+static ufm_status run_step(walk *w, const walk_phase *p, uint64_t step, walk_result *count)
 {
 	ufm_status status = UFM_OK;
+	w->clock = timing_next_step(&w->clock);
 	for (uint32_t layer = 0; layer < w->config.layers && !status; layer++)
-		status = run_layer(w, p, step, layer, time, count);
+		status = run_layer(w, p, step, layer, count);
 	count->steps++;
 	return status;
 }
@@ -305,14 +257,13 @@ ufm_status walk_run(walk *w, const walk_phase *p, walk_result *out)
 	walk_result result = {0}, uncounted = {0};
 	ufm_status status = make_room(w, p);
 	for (uint64_t step = 0; step < (uint64_t)p->warmup + p->steps && !status; step++) {
-		timing_step time = {0};
 		bool counted = step >= p->warmup;
-		status = run_step(w, p, step, &time, counted ? &result : &uncounted);
+		status = run_step(w, p, step, counted ? &result : &uncounted);
 		if (!counted)
 			continue;
-		add_step(&result.sum, &time);
+		add_step(&result.sum, &w->clock);
 		if (p->step_ns)
-			p->step_ns[step - p->warmup] = time.ns;
+			p->step_ns[step - p->warmup] = w->clock.ns;
 	}
 	if (!status)
 		*out = result;

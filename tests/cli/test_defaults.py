@@ -335,15 +335,16 @@ def test_rows_of_the_bench(tmp_path):
     assert found(tmp_path, "192 experts")[2:] == ("no figure", "short")
 
 
-@pytest.mark.parametrize("alone, cpu, choice, speed", [
-    (95.0, 80.0, "met", "met"), (80.0, 95.0, "short", "met"), (111.0, 80.0, "met", "short"), (100.0, None, "met", "met")])
-def test_a_plans_choice_and_speed(tmp_path, alone, cpu, choice, speed):
+@pytest.mark.parametrize("way, planned, choice, speed", [
+    ("link", 95.0, "met", "met"), ("cpu+link", 95.0, "short", "met"), ("link", 111.0, "met", "short"),
+    ("cpu+link", 80.0, "short", "short")])
+def test_a_plans_choice_and_speed(tmp_path, way, planned, choice, speed):
     write(tmp_path, "decode", alike(now_on=90.0))
     rows = tmp_path / "plan" / "rows"
     rows.mkdir(parents=True)
     (rows / "decode_1.list").write_text("30,15\n")
     (rows / "decode_1.jsonl").write_text("{}\n" + json.dumps(
-        {"slots": 9, "decode_tokens_per_s": alone, "decode_cpu_tokens_per_s": cpu}))
+        {"slots": 9, "decode_choice": way, "decode_choice_tokens_per_s": planned}))
     assert found(tmp_path, "plan's choice, 1 cases")[-1] == choice
     assert found(tmp_path, "plan's tok/s")[-1] == speed
 

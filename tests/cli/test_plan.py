@@ -57,6 +57,25 @@ def test_the_cpu_helps_where_host_memory_is_known(ufm):
     assert alone["decode_cpu_tokens_per_s"] is None and alone["dram_gbps"] is None
 
 
+def test_the_quicker_way_is_the_headline(ufm):
+    """For decode and prefill apart: in a slow host memory experts of so many rows are the link's, or of few."""
+    half = [*SHAPE, "--vram-target", "50%", "--hbm-gbps", "3000", "--gflops", "100000"]
+    chosen = set()
+    for link, dram in ((5, 100), (50, 4), (20, 20), (50, 100)):
+        row, = rows(ufm, *half, "--link-gbps", link, "--dram-gbps", dram)
+        for phase in ("decode", "prefill"):
+            alone, cpu = (row[f"{phase}{way}_tokens_per_s"] for way in ("", "_cpu"))
+            takes_cpu = cpu is not None and cpu > alone
+            assert row[f"{phase}_choice"] == ("cpu+link" if takes_cpu else "link")
+            assert row[f"{phase}_choice_tokens_per_s"] == (cpu if takes_cpu else alone)
+            chosen.add((phase, row[f"{phase}_choice"], cpu is None))
+        text = ufm("plan", *half, "--link-gbps", link, "--dram-gbps", dram).stdout
+        refused = row["decode_cpu_tokens_per_s"] is not None and row["decode_choice"] == "link"
+        assert ("the engine would decode over the link alone" in text) == refused
+        assert "link alone" in text and "with CPU" in text
+    assert {way for _, way, _ in chosen} == {"link", "cpu+link"}
+
+
 def test_a_faster_link_is_faster_by_as_much_at_most(ufm):
     slow, = rows(ufm, *SHAPE, "--vram-target", "25%", "--link-gbps", "1", "--hbm-gbps", "3000")
     fast, = rows(ufm, *SHAPE, "--vram-target", "25%", "--link-gbps", "2", "--hbm-gbps", "3000")
@@ -76,8 +95,8 @@ def test_limit_beside_the_plan(ufm):
             missed = 0 if row["slots"] == 48 else 1 - row["bound_hit_rate"]
             limit_s = max(resident_s, missed * uses / gbps / 1e9)
             assert row["limit_tokens_per_s"] == pytest.approx(batch / limit_s)
-            headline = row["decode_cpu_tokens_per_s"] or row["decode_tokens_per_s"]
-            assert row["fraction_of_limit"] == pytest.approx(headline / row["limit_tokens_per_s"])
+            assert row["fraction_of_limit"] == pytest.approx(
+                row["decode_choice_tokens_per_s"] / row["limit_tokens_per_s"])
     ended = ufm("plan", *SHAPE, *MACHINE)
     assert "limit tok/s" in ended.stdout and "of limit" in ended.stdout
 
@@ -345,6 +364,27 @@ def test_speeds_are_compared_as_the_row_counts_them(ufm, tmp_path):
     mean, median = rows(ufm, "--against", "results/runs.jsonl", "old.jsonl")
     assert mean["hit_rate"] == median["hit_rate"]
     assert mean["tokens_per_s"] != pytest.approx(median["tokens_per_s"])
+
+
+def test_against_what_was_asked_of_the_cpu(ufm, tmp_path):
+    """A share with the CPU that was asked for is planned; where the engine chose, the quicker way."""
+    ended = ufm("bench", *BENCH, "--vram-target", "200KiB", "--phase", "decode", "--workload",
+                "sticky:0.5,1,0.05", "--link-gbps", "1", "--cpu-assist", "2")
+    assert ended.returncode == 0, ended.stderr
+    row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
+    assert (row["cpu_assist"], row["cpu_assist_asked"], row["cpu_threads"]) == ("on", "2", 2)
+    told = row | {"probe_sum_link_gbps": 0.9, "probe_sum_cpu_gbps": 20.0}
+    slow = told | {"probe_sum_cpu_gbps": 0.1}
+    earlier = {name: value for name, value in slow.items() if name != "cpu_assist_asked"}
+    cases = [told | {"cpu_assist_asked": "auto"}, slow, slow | {"cpu_assist_asked": "auto"}, earlier,
+             slow | {"cpu_threads": 0, "cpu_assist_asked": "off"}]
+    (tmp_path / "some.jsonl").write_text("".join(json.dumps(each) + "\n" for each in cases))
+    fast, asked, auto, before, off = rows(ufm, "--against", "some.jsonl")
+    assert [each["cpu"] for each in (fast, asked, auto, before, off)] == [True] * 4 + [False]
+    assert fast["cpu_chosen"] and asked["cpu_chosen"] and before["cpu_chosen"]
+    assert not auto["cpu_chosen"] and not off["cpu_chosen"]
+    assert asked["tokens_per_s"] == before["tokens_per_s"] <= auto["tokens_per_s"] == off["tokens_per_s"]
+    assert "on, not chosen" in ufm("plan", "--against", "some.jsonl").stdout
 
 
 def test_against_the_same_recorded_routing(ufm, tmp_path):

@@ -238,16 +238,14 @@ class Report:
         for case in self.whole("decode", "prefill", "exact", "cpu_link"):
             name = f"{names.get(case.stage, case.phase)}_{case.tokens}"
             row = self.planned(name).get(case.residency)
-            alone, cpu = ((row or {}).get(f"{case.phase}_{how}tokens_per_s") for how in ("", "cpu_"))
-            if alone is not None:
-                yield case, row, alone, cpu
+            way, speed = ((row or {}).get(f"{case.phase}_choice{what}") for what in ("", "_tokens_per_s"))
+            if way is not None:
+                yield case, row, ON if way == "cpu+link" else OFF, speed
 
     def plan(self):
         rows, short, far = [], 0, 0
-        for case, row, alone, cpu in self.plans():
-            choice = ON if cpu is not None and cpu > alone else OFF
+        for case, row, choice, speed in self.plans():
             worth = case.speed(choice) / max(case.speed(OFF), case.speed(ON))
-            speed = max(alone, cpu or 0)
             error = speed / case.speed(AUTO) - 1
             short += worth < CHOICE
             far += abs(error) > SPEED

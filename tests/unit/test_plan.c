@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "cli/plan/backlog.h"
 #include "cli/plan/budgets.h"
 #include "cli/plan/report.h"
 #include "cli/plan/routing.h"
@@ -28,6 +29,7 @@ static const timing_costs costs = {.backend = "test",
                                    .resident_ns = 10,
                                    .call_ns = 30,
                                    .launch_ns = 5,
+                                   .launch_one_ns = 3,
                                    .calls_ahead = 2,
                                    .ids_ns = 60,
                                    .start_ns = 15,
@@ -129,26 +131,33 @@ static void misses_come_over_the_link(void **state)
 	near(one_layer(&t, &l).parts_ns[TIMING_LINK], 3000 + 3 * 7);
 	l.together = 2;
 	near(one_layer(&t, &l).parts_ns[TIMING_LINK], 3000 + 2 * 7);
+	/* A link that was idle begins late. */
+	gaps.copy_start_ns = 11;
+	near(one_layer(&t, &l).parts_ns[TIMING_LINK], 3000 + 2 * 7 + 11);
 	/* So small that the host's launches last longer: the resident's and the first copy's, and two copies more. */
 	t = terms();
 	t.expert_bytes = 0;
 	l.together = 1;
 	step = one_layer(&t, &l);
-	near(step.ns, 61 + 5 + 2 * 5 + 5 + 20);
+	near(step.ns, 61 + 3 + 2 * 3 + 3 + 20);
 	assert_int_equal(timing_binds(&step), TIMING_HOST);
 }
 
-/* Nothing misses: launch, start, 4 experts, end. */
+/* Nothing misses: launch, 4 experts, end. Where the device makes the ids it has begun when they are there. */
 static void a_layer_that_hits_waits_for_ids(void **state)
 {
 	(void)state;
 	timing_terms t = terms();
 	timing_layer l = {.tokens = 1, .on_device = 4};
-	near(one_layer(&t, &l).ns, 61 + 5 + 15 + 400 + 20);
+	near(one_layer(&t, &l).ns, 61 + 3 + 400 + 20);
+	near(timing_hit_ns(&t, 1, 4), 61 + 3 + 400 + 4 * 6 / 2 + 20);
+	l.tokens = 2; /* their rows are gathered when the ids are known */
+	near(one_layer(&t, &l).ns, 62 + 5 + 15 + 400 + 20);
+	l.tokens = 1;
 	t.given = true; /* the host needs only its own time */
-	near(one_layer(&t, &l).ns, 31 + 5 + 15 + 400 + 20);
+	near(one_layer(&t, &l).ns, 31 + 3 + 15 + 400 + 20);
 	l.on_device = 0; /* every token was left out */
-	near(one_layer(&t, &l).ns, 31 + 5 + 15 + 20);
+	near(one_layer(&t, &l).ns, 31 + 3 + 15 + 20);
 }
 
 /* 2 copies at half the rate are 4000 ns; the CPU's 3 experts take longer where that is said. */
@@ -216,7 +225,52 @@ static void known_ids_let_calls_overlap(void **state)
 	step = (timing_step){0};
 	timing_add(&t, &device, &step);
 	timing_add(&t, &link, &step);
-	near(step.ns, 60 + 5 + 15 + 800 + 20 + 60 + 1000 + 100 + 20);
+	near(step.ns, 60 + 5 + 800 + 20 + 60 + 1000 + 100 + 20);
+}
+
+/* Of two copies that are owed one begins when the layer ends, at 620, the other when the link is idle at the end of
+ * another, at 2740. The layer between is slower, and the miss of the third waits for the first of them. */
+static void what_is_owed_is_copied_between_layers(void **state)
+{
+	(void)state;
+	timing_costs slower = costs;
+	timing_terms t = terms();
+	timing_layer cpu = {.on_device = 1, .on_cpu = 1, .cpu_ns = 500, .cpu_duty = 1, .owed = 2};
+	timing_layer hit = {.on_device = 1}, miss = {.on_device = 1, .streamed = 1};
+	slower.under_copy_ns = 7;
+	t.costs = &slower;
+	timing_step step = one_layer(&t, &cpu);
+	near(step.ns, 60 + 40 + 500 + 20);
+	near(timing_link_busy_ns(&t, &step), 1000 - 60);
+	assert_int_equal(step.owed, 1);
+	timing_add(&t, &hit, &step);
+	near(step.ns, 620 + 60 + 7 + 5 + 100 + 20);
+	assert_int_equal(step.owed, 1);
+	timing_add(&t, &miss, &step);
+	near(step.ns, 620 + 1000 + 1000 + 100 + 20);
+	assert_int_equal(step.owed, 0);
+	near(step.link_ns, 500 + 3 * 1000);
+	/* The next step begins under the second, of which 3 ns are left after it. */
+	step = timing_next_step(&step);
+	near(step.link_at_ns, 1000);
+	timing_layer whole = {.on_device = 1, .device_passes = 1, .whole = true};
+	timing_add(&t, &whole, &step);
+	near(step.ns, 10 + 7 + 100);
+	step.owed_at_ns = step.ns + 3;
+	timing_add(&t, &whole, &step);
+	near(step.ns, 117 + 10 + 3 + 100);
+	near(timing_next_step(&(timing_step){.ns = 5, .link_at_ns = 4, .owed = 3}).link_at_ns, 0);
+}
+
+/* One copy brings both, where the engine copies so many together. */
+static void what_is_owed_goes_together(void **state)
+{
+	(void)state;
+	timing_terms t = terms();
+	timing_layer layer = {.on_device = 1, .together = 2, .owed = 3};
+	timing_step step = one_layer(&t, &layer);
+	assert_int_equal(step.owed, 1);
+	near(step.link_at_ns, step.ns + 2000);
 }
 
 /* The third call waits for the buffers of the first: its copy begins when that has ended, not at 100. */
@@ -414,6 +468,73 @@ static void all_that_is_demanded_gets_a_path(void **state)
 	}
 }
 
+/* The slower the link, the more experts that were admitted are demanded before their copy has begun. */
+static void a_slow_link_brings_what_is_owed_late(void **state)
+{
+	(void)state;
+	timing_terms t = terms();
+	t.cpu = true;
+	walk_result fast = walk_terms(12, 1, &t);
+	t.rates.link_gbps = 0.01;
+	t.rates.sum_link_gbps = 0.005;
+	walk_result slow = walk_terms(12, 1, &t);
+	assert_true(slow.hits < fast.hits);
+	assert_int_equal(slow.hits + slow.streamed + slow.on_cpu, slow.uses);
+	assert_true(slow.sum.link_ns > 0 && fast.sum.link_ns > 0);
+}
+
+static void owed_copies_keep_their_turn(void **state)
+{
+	(void)state;
+	backlog b = {0};
+	cache *c;
+	cache_placement place;
+	const cache_config config = {
+		.slots = 2, .ring = 1, .layers = 1, .experts = 8, .policy = policy_find(NULL)};
+	assert_int_equal(backlog_open(8, &b), UFM_OK);
+	backlog_start(&b, 3);
+	for (uint32_t key = 7; key > 2; key--)
+		backlog_add(&b, key);
+	backlog_add(&b, 7);
+	assert_int_equal(b.count, 5);
+	backlog_remove(&b, 6);
+	backlog_remove(&b, 0);
+	backlog_start(&b, 1);
+	assert_int_equal(b.count, 3);
+	assert_int_equal(b.keys[0], 5);
+	assert_false(b.waits[7] || b.waits[6]);
+	assert_true(b.waits[5] && b.waits[4] && b.waits[3]);
+	/* Only one has a slot. */
+	assert_int_equal(cache_open(&config, &c), UFM_OK);
+	assert_int_equal(cache_place_free(c, 4, &place), UFM_OK);
+	backlog_drop_evicted(&b, c);
+	assert_int_equal(b.count, 1);
+	assert_int_equal(b.keys[0], 4);
+	assert_false(b.waits[5]);
+	backlog_start(&b, 9);
+	assert_int_equal(b.count, 0);
+	cache_close(c);
+	backlog_close(&b);
+}
+
+/* ---- the choice */
+
+static void the_quicker_way_is_chosen(void **state)
+{
+	(void)state;
+	plan_point p = {.decode = {.known = true, .tokens_per_s = 10},
+	                .prefill = {.known = true, .tokens_per_s = 10},
+	                .prefill_cpu = {.known = true, .tokens_per_s = 9}};
+	assert_ptr_equal(point_decode(&p), &p.decode);
+	p.decode_cpu = (point_way){.known = true, .tokens_per_s = 11};
+	assert_ptr_equal(point_decode(&p), &p.decode_cpu);
+	assert_ptr_equal(point_prefill(&p), &p.prefill);
+	assert_string_equal(point_way_name(&p, point_decode(&p)), "cpu+link");
+	assert_string_equal(point_way_name(&p, point_prefill(&p)), "link");
+	p.prefill_cpu.tokens_per_s = 10; /* equal: the cores are left to others */
+	assert_ptr_equal(point_prefill(&p), &p.prefill);
+}
+
 static void everything_resident_misses_nothing(void **state)
 {
 	(void)state;
@@ -486,6 +607,11 @@ int main(void)
 		cmocka_unit_test(budgets_are_listed_or_chosen),
 		cmocka_unit_test(all_that_is_demanded_gets_a_path),
 		cmocka_unit_test(the_cpu_takes_all_that_is_done_before_one_copy),
+		cmocka_unit_test(what_is_owed_is_copied_between_layers),
+		cmocka_unit_test(what_is_owed_goes_together),
+		cmocka_unit_test(a_slow_link_brings_what_is_owed_late),
+		cmocka_unit_test(owed_copies_keep_their_turn),
+		cmocka_unit_test(the_quicker_way_is_chosen),
 		cmocka_unit_test(everything_resident_misses_nothing),
 		cmocka_unit_test(a_sweep_keeps_its_slots),
 		cmocka_unit_test(shapes_are_checked),
