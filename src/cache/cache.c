@@ -188,9 +188,13 @@ void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, ui
 	cache_event_tell(c, layer, members, n);
 }
 
-bool cache_has_places_for(const cache *c, uint32_t n)
+bool cache_is_broad(const cache *c, const cache_member *members, uint32_t n)
 {
-	return n <= c->places;
+	bool broad = n > c->places;
+
+	for (uint32_t i = 0; i < n && !broad; i++)
+		broad = members[i].tokens > 1;
+	return broad;
 }
 
 /* A slot of the ring becomes the oldest, so that it is filled before anybody is displaced. */
@@ -221,13 +225,15 @@ static void forget(cache *c, uint32_t key)
 
 void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
 {
+	bool broad = cache_is_broad(c, members, n);
+
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t key = member_key(c, layer, &members[i]);
 
 		assert(c->members[key] > 0);
 		c->members[key]--;
 		cache_update_lock(c, key);
-		if (cache_has_places_for(c, n))
+		if (!broad)
 			forget(c, key);
 	}
 }

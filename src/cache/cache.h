@@ -63,11 +63,10 @@ void cache_event_lock(cache *c, uint32_t layer, const cache_member *members, uin
 void cache_event_tell(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
 /* Members that the policy declined and that nobody has pinned are forgotten: their ring slots hold nothing
  * and are refilled first. So what is resident afterwards does not depend on how a declined member was
- * computed. They stay where the event demanded more than there are places: there the ring's tenants are
- * hits of the next such event. */
+ * computed. They stay after a broad event, where the ring's tenants are hits of the next one. */
 void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
-/* Whether an event of n members leaves every member a place. */
-bool cache_has_places_for(const cache *c, uint32_t n);
+/* Of several tokens, two of which share a member, or with more members than there are places. */
+bool cache_is_broad(const cache *c, const cache_member *members, uint32_t n);
 /* For newcomers from now on, as ufm_policy.set_bar; without effect for policies that have none. */
 void cache_set_bar(cache *c, float bar);
 /* Whether the policy would keep a key that is not resident, had it to decide now. Within an event. */

@@ -9,8 +9,6 @@
 /* A tenth of the calls: below, offering tokens and keeping threads awake costs more than it saves. */
 #define NEAR_MIN 0.1f
 #define TAKEN_MIN 0.1f
-/* A longer pause between two calls is the caller's, who had nothing to compute. */
-#define PAUSE_NS_MAX 5000000u
 
 static void follow(float *share, bool happened)
 {
@@ -148,7 +146,7 @@ static void time_call(ufm_engine *e, uint32_t size, uint32_t misses)
 {
 	pager_cpu *cpu = &e->cpu;
 	uint64_t now_ns = clock_now_ns(), spent_ns = now_ns - cpu->called_ns;
-	bool follows = cpu->called_ns && cpu->called_size == size && spent_ns <= PAUSE_NS_MAX;
+	bool follows = cpu->called_ns && cpu->called_size == size && !owed_had_rest(&e->owed);
 	if (follows && !choice_is_long(size)) {
 		if (cpu->missed == 0)
 			cpu->call_ns = cpu->call_ns ? (31 * cpu->call_ns + spent_ns) / 32 : spent_ns;

@@ -32,7 +32,8 @@ static void begin_event(demand *d, uint32_t layer, const schedule_demand *wanted
 	d->accounted = 0;
 	for (uint32_t i = 0; i < PAGER_WATCHED; i++)
 		d->loads_of[i] = 0;
-	d->kept_before = d->loads->kept;
+	d->turn = admit_freely();
+	d->broad = cache_is_broad(d->cache, d->members, n);
 	d->told = false;
 	cache_event_lock(d->cache, layer, d->members, n);
 }
@@ -100,7 +101,9 @@ static void judge_misses(demand *d, uint32_t layer, schedule_demand *wanted, uin
 {
 	if (!d->choosy)
 		return;
-	cache_set_bar(d->cache, admit_call(&d->admit, misses));
+	if (!d->broad)
+		d->turn = admit_call(&d->admit, misses);
+	cache_set_bar(d->cache, 1);
 	for (uint32_t i = 0; i < n && misses <= SCHEDULE_WANTED_MAX; i++) {
 		uint32_t key = key_of(d->experts, layer, wanted[i].expert);
 		if (cache_find(d->cache, key) == SLOT_NONE)
@@ -183,7 +186,7 @@ ufm_status demand_hold(demand *d, uint32_t layer, const schedule_demand *wanted,
 	if (missing == 0)
 		return UFM_OK;
 	tell_policy(d);
-	ufm_status status = loads_place(d->loads, keys, missing, slots, &count);
+	ufm_status status = loads_place(d->loads, &d->turn, keys, missing, slots, &count);
 	if (status == UFM_OK)
 		hold_streamed(d, wanted, index, slots, count);
 	if (count < missing)
@@ -217,18 +220,18 @@ void demand_elsewhere(demand *d, uint32_t n)
 	counter_add(d->counters, COUNTER_cpu_uses, n);
 }
 
-/* In the order of the misses, after those that were brought: as if they had been, too. What the event cannot keep
- * in any case gets no slot for nothing. */
+/* In the order of the misses, after those that were brought: as if they had been, too. Calls of several tokens miss
+ * so much that the link is never idle for it (docs/performance.md). */
 ufm_status demand_admit(demand *d, uint32_t layer, const schedule_demand *computed, uint32_t n)
 {
 	ufm_status status = UFM_OK;
-	if (!cache_has_places_for(d->cache, d->member_count))
+	if (d->broad)
 		return UFM_OK;
 	tell_policy(d);
 	for (uint32_t i = 0; i < n && status == UFM_OK; i++) {
 		uint32_t key = key_of(d->experts, layer, computed[i].expert);
 		if (cache_find(d->cache, key) == SLOT_NONE)
-			status = owed_admit(d->owed, key, host_block(d->loads->host, key));
+			status = owed_admit(d->owed, &d->turn, key, host_block(d->loads->host, key));
 	}
 	return status == UFM_EBUSY ? UFM_OK : status;
 }
@@ -247,7 +250,7 @@ void demand_end(demand *d)
 {
 	tell_policy(d);
 	release_leftovers(d);
-	admit_kept(&d->admit, (uint32_t)(d->loads->kept - d->kept_before));
+	admit_end(&d->admit, &d->turn);
 	cache_event_end(d->cache, d->layer, d->members, d->member_count);
 	slots_publish(d->slab);
 	counter_add(d->counters, COUNTER_failed_uses, d->member_count - d->accounted);

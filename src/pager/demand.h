@@ -31,7 +31,8 @@ typedef struct demand {
 	bool told;          /* the policy has heard of the event */
 	bool choosy;        /* the CPU path is on: admission goes by `admit` */
 	admit admit;
-	uint64_t kept_before; /* loads.kept when the call began */
+	admit_turn turn;
+	bool broad; /* what the CPU computes of it gets no slot */
 } demand;
 
 /* The part that stays the same is set. UFM_ENOMEM. */

@@ -96,6 +96,7 @@ static void pin_hits(leases *l, uint32_t layer, ufm_lease *lease, uint32_t n)
 static ufm_status load_misses(leases *l, uint32_t layer, ufm_lease *lease, uint32_t n)
 {
 	uint32_t keys[PAGER_TOGETHER], slots[PAGER_TOGETHER], index[PAGER_TOGETHER] = {0};
+	admit_turn turn = admit_freely();
 	for (uint32_t next = 0;;) {
 		uint32_t count = 0, got;
 		for (; next < n && count < l->plan->together; next++) {
@@ -106,7 +107,7 @@ static ufm_status load_misses(leases *l, uint32_t layer, ufm_lease *lease, uint3
 		}
 		if (count == 0)
 			return UFM_OK;
-		ufm_status status = loads_place(l->loads, keys, count, slots, &got);
+		ufm_status status = loads_place(l->loads, &turn, keys, count, slots, &got);
 		if (status != UFM_OK)
 			return status;
 		for (uint32_t i = 0; i < got; i++)

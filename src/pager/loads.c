@@ -280,20 +280,30 @@ ufm_status loads_fill(loads *l, const uint32_t *slots, uint32_t n)
 	return status == UFM_OK ? UFM_OK : give_back(l, status, &p);
 }
 
-ufm_status loads_label(loads *l, uint32_t key, cache_placement *place)
+/* As choosy as it is that key's turn to be. */
+static ufm_status place_in_turn(loads *l, admit_turn *turn, uint32_t key, cache_placement *place)
 {
-	placed p = {0};
+	cache_set_bar(l->cache, admit_bar(turn));
 	ufm_status status = cache_place(l->cache, key, place);
 	if (status != UFM_OK)
 		return status;
 	assert(place->slot != SLOT_NONE);
-	l->kept += place->kept;
+	admit_placed(turn, place->kept);
+	return UFM_OK;
+}
+
+ufm_status loads_label(loads *l, admit_turn *turn, uint32_t key, cache_placement *place)
+{
+	placed p = {0};
+	ufm_status status = place_in_turn(l, turn, key, place);
+	if (status != UFM_OK)
+		return status;
 	status = take_slot(l, key, place, &p);
 	counter_add(l->counters, COUNTER_evictions, p.evictions);
 	return status == UFM_OK ? UFM_OK : give_back(l, status, &p);
 }
 
-static ufm_status place_one(loads *l, uint32_t key, placed *p, uint32_t *bypasses)
+static ufm_status place_one(loads *l, admit_turn *turn, uint32_t key, placed *p, uint32_t *bypasses)
 {
 	cache_placement place;
 	uint32_t slot = cache_find(l->cache, key);
@@ -302,22 +312,20 @@ static ufm_status place_one(loads *l, uint32_t key, placed *p, uint32_t *bypasse
 		cache_pin(l->cache, slot);
 		return UFM_OK;
 	}
-	ufm_status status = cache_place(l->cache, key, &place);
+	ufm_status status = place_in_turn(l, turn, key, &place);
 	if (status != UFM_OK)
 		return status;
-	assert(place.slot != SLOT_NONE);
-	l->kept += place.kept;
 	*bypasses += !place.kept;
 	cache_pin(l->cache, place.slot);
 	return take_slot(l, key, &place, p);
 }
 
 /* Each is pinned at once, so that the next one is placed elsewhere. */
-static ufm_status place_all(loads *l, const uint32_t *keys, uint32_t n, placed *p,
+static ufm_status place_all(loads *l, admit_turn *turn, const uint32_t *keys, uint32_t n, placed *p,
                             uint32_t *bypasses)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		ufm_status status = place_one(l, keys[i], p, bypasses);
+		ufm_status status = place_one(l, turn, keys[i], p, bypasses);
 		if (status == UFM_EBUSY && i)
 			return UFM_OK;
 		if (status != UFM_OK)
@@ -326,11 +334,12 @@ static ufm_status place_all(loads *l, const uint32_t *keys, uint32_t n, placed *
 	return UFM_OK;
 }
 
-ufm_status loads_place(loads *l, const uint32_t *keys, uint32_t n, uint32_t *slots, uint32_t *count)
+ufm_status loads_place(loads *l, admit_turn *turn, const uint32_t *keys, uint32_t n,
+                       uint32_t *slots, uint32_t *count)
 {
 	placed p = {0};
 	uint32_t bypasses = 0;
-	ufm_status status = place_all(l, keys, n, &p, &bypasses);
+	ufm_status status = place_all(l, turn, keys, n, &p, &bypasses);
 	if (status == UFM_OK)
 		status = start(l, &p);
 	if (status != UFM_OK) {

@@ -9,6 +9,7 @@
 #include "pager/slab.h"
 #include "pager/spans.h"
 #include "pager/tables.h"
+#include "schedule/admit.h"
 
 #define PAGER_LOADS 64 /* copies in flight at most; a power of two */
 
@@ -46,7 +47,6 @@ typedef struct loads {
 	uint64_t next, oldest;  /* numbers, from 1 */
 	uint64_t copy_ns;       /* of one expert, lately */
 	uint64_t busy_until_ns; /* when the copies in flight should have ended */
-	uint64_t kept;          /* placements in a slot to stay in, so far */
 } loads;
 
 /* The part that stays the same is set. */
@@ -68,14 +68,14 @@ ufm_status loads_start(loads *l, uint32_t key, const cache_placement *place);
  * free again. */
 ufm_status loads_fill(loads *l, const uint32_t *slots, uint32_t n);
 /* Gives a key a slot as if a copy followed. UFM_EBUSY. */
-ufm_status loads_label(loads *l, uint32_t key, cache_placement *place);
+ufm_status loads_label(loads *l, admit_turn *turn, uint32_t key, cache_placement *place);
 /* Until the copies in flight should have ended; 0: none is. */
 uint64_t loads_busy_ns(loads *l);
 /* Gives up to n keys (n <= PAGER_TOGETHER) a slot each, or takes that in which a key waits for its copy, pins
  * the slots and starts one copy into all of them. *count: how many got one, in order: fewer than n when then
  * every slot is pinned. UFM_EBUSY: none did. */
-ufm_status loads_place(loads *l, const uint32_t *keys, uint32_t n, uint32_t *slots,
-                       uint32_t *count);
+ufm_status loads_place(loads *l, admit_turn *turn, const uint32_t *keys, uint32_t n,
+                       uint32_t *slots, uint32_t *count);
 /* Orders `stream` after the slot's bytes; `measure`: it is the compute stream, whose stall counts. */
 ufm_status loads_order(loads *l, uint32_t slot, ufm_stream *stream, bool measure);
 

@@ -75,10 +75,10 @@ static bool is_ready(owed *o, bool even_if_cached)
 
 /* The slot's last use stays: whoever fills it comes after that. A copy that is still on its way to it belonged to the
  * tenant before, and the next one follows it on the same stream. */
-ufm_status owed_admit(owed *o, uint32_t key, const void *block)
+ufm_status owed_admit(owed *o, admit_turn *turn, uint32_t key, const void *block)
 {
 	cache_placement place;
-	ufm_status status = loads_label(o->loads, key, &place);
+	ufm_status status = loads_label(o->loads, turn, key, &place);
 	if (status != UFM_OK)
 		return status;
 	slot_use *use = &o->slab->uses[place.slot];
@@ -109,8 +109,14 @@ static ufm_status start(owed *o, uint32_t together, bool even_if_cached)
 void owed_enter(owed *o)
 {
 	uint64_t pause_ns = clock_now_ns() - o->left_ns;
-	if (o->left_ns && pause_ns <= PAUSE_NS_MAX)
+	o->had_rest = o->left_ns == 0 || pause_ns > PAUSE_NS_MAX;
+	if (!o->had_rest)
 		o->pause_ns = (7 * o->pause_ns + pause_ns) / 8;
+}
+
+bool owed_had_rest(const owed *o)
+{
+	return o->had_rest;
 }
 
 void owed_leave(owed *o)

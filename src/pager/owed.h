@@ -29,6 +29,7 @@ typedef struct owed {
 	uint64_t next, oldest; /* numbers */
 	uint64_t left_ns;      /* when the last layer call ended */
 	uint64_t pause_ns;     /* between two layer calls, lately */
+	bool had_rest;         /* before the call in progress */
 } owed;
 
 /* The part that stays the same is set, but for room. slots_max: that there may ever be. UFM_ENOMEM. */
@@ -37,13 +38,15 @@ void owed_close(owed *o);
 
 /* Admits a key that is not resident, and whose block lies there in host memory: it gets a slot, and its copy is owed if that is one to stay in. UFM_EBUSY:
  * every slot is pinned. */
-ufm_status owed_admit(owed *o, uint32_t key, const void *block);
+ufm_status owed_admit(owed *o, admit_turn *turn, uint32_t key, const void *block);
 /* Whether the slot's tenant waits for its copy. */
 bool slot_is_owed(const slab *s, uint32_t slot);
 
 /* A layer call begins, or ends: how long the link is left to itself in between is learned. */
 void owed_enter(owed *o);
 void owed_leave(owed *o);
+/* Whether the caller had nothing to compute before the call in progress: the pause was longer than any layer needs. */
+bool owed_had_rest(const owed *o);
 /* Starts copies that are owed and have left the caches, oldest first, `together` at a time, if the link has nothing
  * else to do, and enough of them until the next layer call comes. */
 ufm_status owed_step(owed *o, uint32_t together);

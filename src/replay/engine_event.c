@@ -8,7 +8,9 @@ typedef struct layer_run {
 	uint32_t first;
 	const event_engine *engine;
 	schedule_demand *demands;
-	uint32_t n, kept;
+	uint32_t n;
+	bool broad;
+	admit_turn turn;
 	uint32_t *slots; /* [experts] */
 } layer_run;
 
@@ -57,7 +59,9 @@ static void judge_misses(layer_run *r, uint32_t hits)
 {
 	if (!r->engine->admit)
 		return;
-	cache_set_bar(r->c, admit_call(r->engine->admit, r->n - hits));
+	if (!r->broad)
+		r->turn = admit_call(r->engine->admit, r->n - hits);
+	cache_set_bar(r->c, 1);
 	for (uint32_t i = 0; i < r->n && r->n - hits <= SCHEDULE_WANTED_MAX; i++) {
 		if (!r->demands[i].resident)
 			r->demands[i].wanted = cache_wants(r->c, r->first + r->demands[i].expert);
@@ -69,12 +73,15 @@ static void judge_misses(layer_run *r, uint32_t hits)
 static ufm_status place(layer_run *r, uint32_t expert, uint32_t *slot)
 {
 	cache_placement placed;
-	ufm_status status = cache_place(r->c, r->first + expert, &placed);
+	ufm_status status;
+
+	cache_set_bar(r->c, admit_bar(&r->turn));
+	status = cache_place(r->c, r->first + expert, &placed);
 
 	if (status != UFM_OK)
 		return status;
 	cache_loaded(r->c, placed.slot, placed.generation);
-	r->kept += placed.kept;
+	admit_placed(&r->turn, placed.kept);
 	*slot = placed.slot;
 	return UFM_OK;
 }
@@ -147,6 +154,8 @@ ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, const e
 	               .engine = engine,
 	               .demands = scratch->demands,
 	               .n = n,
+	               .broad = cache_is_broad(c, members, n),
+	               .turn = admit_freely(),
 	               .slots = scratch->slots};
 	schedule_plan plan;
 	launches at;
@@ -160,10 +169,10 @@ ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, const e
 	at = launches_of(r.demands, plan, engine->together);
 	give_cpu(&r, *hits, &at);
 	status = run(&r, &at);
-	if (status == UFM_OK && cache_has_places_for(c, n))
+	if (status == UFM_OK && !r.broad)
 		status = admit_computed(&r, &at);
 	if (engine->admit)
-		admit_kept(engine->admit, r.kept);
+		admit_end(engine->admit, &r.turn);
 	cache_event_end(c, layer, members, n);
 	return status;
 }

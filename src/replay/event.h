@@ -34,9 +34,9 @@ typedef struct event_engine {
 	const event_cpu *cpu; /* NULL: nobody asks who computes what */
 } event_engine;
 
-/* The same as an engine does it (moe/drive.c, pager/layer.c), by the same cursor (schedule/launches.h):
+/* The same as an engine does it (moe/launch.c, moe/assisted.c, pager/demand.c), by the same cursor (schedule/launches.h):
  * residents are pinned until they were launched, misses are placed in the order of schedule_layer. What the CPU
- * computes is placed like all other misses, after them, but where the event demands more than there are places.
+ * computes is placed like all other misses, after them, but where the event is broad (cache_is_broad).
  * UFM_EBUSY cannot happen with a ring of two and more. On return scratch->demands holds the members in the order
  * of schedule_layer. */
 ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, const event_engine *engine,

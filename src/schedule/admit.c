@@ -10,7 +10,8 @@
 /* A call moves the bar by this part for each copy too many or too few; 24 layers make a token. */
 #define STEP (1.0 / 256)
 #define STEP_COPIES_MAX 4.0
-#define BAR_MIN (1.0 / 16)
+/* From here it takes ten tokens to be open again. */
+#define BAR_MIN (1.0 / 1024)
 /* Of the newest call in `demand`. */
 #define WEIGHT (1.0 / 64)
 
@@ -46,26 +47,43 @@ static double quiet(const admit *a)
 	return pow(1 - a->demand, calls);
 }
 
-static double copied_ns(admit *a, uint32_t misses)
+/* For copies that can wait: what is left beside those that this call brings. */
+static double spared_ns(admit *a, uint32_t misses)
 {
-	double share = link_share(&a->terms, misses), brings_ns = share * (double)a->terms.copy_ns;
-	double idle_ns = fmax(0, call_ns(&a->terms, misses) - brings_ns);
+	double share = link_share(&a->terms, misses);
+	double idle_ns = fmax(0, call_ns(&a->terms, misses) - share * (double)a->terms.copy_ns);
 
 	a->demand += WEIGHT * ((share > 0 ? 1 : 0) - a->demand);
-	return brings_ns + quiet(a) * idle_ns;
+	return quiet(a) * idle_ns;
 }
 
-float admit_call(admit *a, uint32_t misses)
+admit_turn admit_freely(void)
+{
+	return (admit_turn){.brought = UINT32_MAX, .bar = 1};
+}
+
+admit_turn admit_call(admit *a, uint32_t misses)
 {
 	if (a->terms.copy_ns == 0)
-		return 1;
-	a->owed_ns = fmax(0, a->owed_ns - copied_ns(a, misses));
+		return admit_freely();
+	a->owed_ns = fmax(0, a->owed_ns - spared_ns(a, misses));
 	double over = fmin(a->owed_ns / (double)a->terms.copy_ns - OWED_COPIES, STEP_COPIES_MAX);
 	a->bar = (float)fmax(BAR_MIN, fmin(1, a->bar * (1 - STEP * over)));
-	return a->bar;
+	return (admit_turn){.brought = (uint32_t)link_share(&a->terms, misses), .bar = a->bar};
 }
 
-void admit_kept(admit *a, uint32_t kept)
+float admit_bar(const admit_turn *turn)
 {
-	a->owed_ns += (double)kept * (double)a->terms.copy_ns;
+	return turn->placed < turn->brought ? 1 : turn->bar;
+}
+
+void admit_placed(admit_turn *turn, bool kept)
+{
+	turn->later += turn->placed >= turn->brought && kept;
+	turn->placed++;
+}
+
+void admit_end(admit *a, const admit_turn *turn)
+{
+	a->owed_ns += (double)turn->later * (double)a->terms.copy_ns;
 }

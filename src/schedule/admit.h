@@ -3,9 +3,9 @@
  * How choosy admission must be while the CPU computes misses. Without the CPU every miss goes over the link,
  * and keeping it costs nothing. With it the link brings a part of a layer's misses while the CPU computes the
  * others; what the CPU computed can be copied later, for the sake of its next use alone, when the link has nothing
- * else to do. So a newcomer must be worth so much more than whom it displaces that no more is admitted than the
- * link brings anyway and has time for. A copy can't be overtaken by a demand, so that time is only where none
- * is likely to come meanwhile.
+ * else to do. So the policy alone decides about as many as the link brings anyway, and a newcomer after these must
+ * be worth so much more than whom it displaces that no more is admitted than the link has time for. A copy can't be
+ * overtaken by a demand, so that time is only where none is likely to come meanwhile.
  *
  * The measure is what the link owes, on a clock of model times that are fixed when they are learned. It
  * depends on the demand alone, in call order, never on measured time, so that a replay with the same times admits
@@ -14,6 +14,7 @@
 #ifndef UFM_SCHEDULE_ADMIT_H
 #define UFM_SCHEDULE_ADMIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Of one expert over the link and by the CPU while both work; of a layer call that misses nothing. */
@@ -25,13 +26,26 @@ typedef struct admit {
 	admit_terms terms;
 	double owed_ns; /* copies that the link has not done yet */
 	double demand;  /* lately, the part of calls whose misses the link has a share of */
-	float bar;      /* 0 … 1: a victim is worth less than this part of the newcomer */
+	float bar;      /* 0 … 1: a victim is worth less than this part of a newcomer that is copied later */
 } admit;
 
+/* The placements of one layer call, which are made in the order of schedule_layer. */
+typedef struct admit_turn {
+	uint32_t brought; /* the first so many come over the link now */
+	uint32_t placed;  /* so far */
+	uint32_t later;   /* kept, of those after `brought` */
+	float bar;        /* for those */
+} admit_turn;
+
 void admit_open(admit *a, const admit_terms *terms);
-/* A layer call begins that misses so many experts: gives the bar for them. */
-float admit_call(admit *a, uint32_t misses);
-/* So many of them were given a slot to stay in. */
-void admit_kept(admit *a, uint32_t kept);
+/* A turn in which whatever the policy keeps is admitted, and nothing is owed. */
+admit_turn admit_freely(void);
+/* A layer call begins that misses so many experts. */
+admit_turn admit_call(admit *a, uint32_t misses);
+/* The bar for the next placement. */
+float admit_bar(const admit_turn *turn);
+void admit_placed(admit_turn *turn, bool kept);
+/* The call ends. */
+void admit_end(admit *a, const admit_turn *turn);
 
 #endif

@@ -173,7 +173,7 @@ static void test_rule_2_declined_newcomers_pass_through(void **state)
 }
 
 /* What the event cannot keep in any case stays in the ring: hits of the next sweep. So does what is pinned. */
-static void test_declined_members_of_a_sweep_stay(void **state)
+static void test_declined_members_of_a_broad_event_stay(void **state)
 {
 	cache *c = open_cache(&policy_freq, 4, 2);
 	const cache_member sweep[] = {member(0), member(1), member(2), member(3)};
@@ -181,7 +181,8 @@ static void test_declined_members_of_a_sweep_stay(void **state)
 	cache_placement place;
 
 	(void)state;
-	assert_true(cache_has_places_for(c, 2) && !cache_has_places_for(c, 3));
+	assert_true(!cache_is_broad(c, sweep, 0) && !cache_is_broad(c, sweep, 2) && cache_is_broad(c, sweep, 3));
+	assert_true(cache_is_broad(c, &(cache_member){.tokens = 2}, 1));
 	for (uint32_t step = 0; step < 3; step++) {
 		cache_event_begin(c, 0, sweep, 4);
 		for (uint32_t e = 0; e < 4; e++) {
@@ -488,7 +489,7 @@ int main(void)
 		cmocka_unit_test(test_rule_1_free_main_slots_first),
 		cmocka_unit_test(test_rule_2_labels_swap),
 		cmocka_unit_test(test_rule_2_declined_newcomers_pass_through),
-		cmocka_unit_test(test_declined_members_of_a_sweep_stay),
+		cmocka_unit_test(test_declined_members_of_a_broad_event_stay),
 		cmocka_unit_test(test_rule_2_spares_the_ring_slots_in_use),
 		cmocka_unit_test(test_rule_3_straight_into_the_main_slot),
 		cmocka_unit_test(test_rule_4_the_ring_gives_up_members),
