@@ -50,7 +50,7 @@ ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint
 		.help = \
 			"ufm: experts that miss are also computed where they lie, by N threads beside the " \
 			"device; auto: by all cores but one, for calls of the sizes for which a miss costs " \
-		    "less " \
+			"less " \
 			"so, which is measured while it runs; off where that brings less than 5 % when the " \
 			"device is opened." \
 	}

@@ -69,8 +69,10 @@ void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint
 bool cache_is_broad(const cache *c, const cache_member *members, uint32_t n);
 /* For newcomers from now on, as ufm_policy.set_bar; without effect for policies that have none. */
 void cache_set_bar(cache *c, float bar);
-/* Whether the policy would keep a key that is not resident, had it to decide now. Within an event. */
-bool cache_wants(cache *c, uint32_t key);
+/* How much the policy would like to keep a key that is not resident, had it to decide now: under how many of the
+ * bars 1, .7, .7², … it would, of CACHE_APPEAL_MAX. Within an event; sets the bar to 1. */
+#define CACHE_APPEAL_MAX 8u
+uint32_t cache_appeal(cache *c, uint32_t key);
 
 /* The slot of a resident expert (LOADING or READY), or SLOT_NONE. */
 uint32_t cache_find(const cache *c, uint32_t key);

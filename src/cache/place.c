@@ -233,10 +233,24 @@ static bool place_by_force(cache *c, uint32_t key, cache_placement *out)
 	return true;
 }
 
-bool cache_wants(cache *c, uint32_t key)
+static bool would_keep(cache *c, uint32_t key)
 {
-	assert(key < c->keys && c->slot_of[key] == SLOT_NONE);
 	return c->free_main.count || cache_ask_victim(c, key, false) != UFM_KEY_NONE;
+}
+
+uint32_t cache_appeal(cache *c, uint32_t key)
+{
+	uint32_t passed = 0;
+	float bar = 1;
+
+	assert(key < c->keys && c->slot_of[key] == SLOT_NONE);
+	for (; passed < CACHE_APPEAL_MAX; passed++, bar *= 0.7f) {
+		cache_set_bar(c, bar);
+		if (!would_keep(c, key))
+			break;
+	}
+	cache_set_bar(c, 1);
+	return passed;
 }
 
 ufm_status cache_place(cache *c, uint32_t key, cache_placement *out)

@@ -87,7 +87,7 @@ static ufm_status pin_residents(demand *d, uint32_t layer, schedule_demand *want
 		bool late = slot != SLOT_NONE && slot_is_owed(d->slab, slot);
 		*misses -= slot != SLOT_NONE;
 		wanted[i].resident = slot != SLOT_NONE && !late;
-		wanted[i].wanted = late;
+		wanted[i].appeal = late ? UINT8_MAX : 0;
 		counter_add(d->counters, COUNTER_late_uses, late);
 		if (wanted[i].resident)
 			status = pin_resident(d, &wanted[i], slot);
@@ -103,11 +103,10 @@ static void judge_misses(demand *d, uint32_t layer, schedule_demand *wanted, uin
 		return;
 	if (!d->broad)
 		d->turn = admit_call(&d->admit, misses);
-	cache_set_bar(d->cache, 1);
-	for (uint32_t i = 0; i < n && misses <= SCHEDULE_WANTED_MAX; i++) {
+	for (uint32_t i = 0; i < n && misses <= SCHEDULE_APPEAL_MISSES; i++) {
 		uint32_t key = key_of(d->experts, layer, wanted[i].expert);
 		if (cache_find(d->cache, key) == SLOT_NONE)
-			wanted[i].wanted = cache_wants(d->cache, key);
+			wanted[i].appeal = (uint8_t)cache_appeal(d->cache, key);
 	}
 }
 

@@ -61,10 +61,9 @@ static void judge_misses(layer_run *r, uint32_t hits)
 		return;
 	if (!r->broad)
 		r->turn = admit_call(r->engine->admit, r->n - hits);
-	cache_set_bar(r->c, 1);
-	for (uint32_t i = 0; i < r->n && r->n - hits <= SCHEDULE_WANTED_MAX; i++) {
+	for (uint32_t i = 0; i < r->n && r->n - hits <= SCHEDULE_APPEAL_MISSES; i++) {
 		if (!r->demands[i].resident)
-			r->demands[i].wanted = cache_wants(r->c, r->first + r->demands[i].expert);
+			r->demands[i].appeal = (uint8_t)cache_appeal(r->c, r->first + r->demands[i].expert);
 	}
 }
 

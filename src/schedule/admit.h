@@ -26,7 +26,7 @@ typedef struct admit {
 	admit_terms terms;
 	double owed_ns; /* copies that the link has not done yet */
 	double demand;  /* lately, the part of calls whose misses the link has a share of */
-	float bar;      /* 0 … 1: a victim is worth less than this part of a newcomer that is copied later */
+	float bar; /* 0 … 1: a victim is worth less than this part of a newcomer that is copied later */
 } admit;
 
 /* The placements of one layer call, which are made in the order of schedule_layer. */

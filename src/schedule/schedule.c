@@ -19,8 +19,8 @@ static bool comes_before(const schedule_demand *a, const schedule_demand *b)
 		return a->refilled_next;
 	if (!a->resident && a->tokens != b->tokens)
 		return a->tokens > b->tokens;
-	if (!a->resident && a->wanted != b->wanted)
-		return a->wanted;
+	if (!a->resident && a->appeal != b->appeal)
+		return a->appeal > b->appeal;
 	return a->expert < b->expert;
 }
 

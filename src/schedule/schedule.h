@@ -6,15 +6,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Misses of a call whose `wanted` is set: a larger one has enough misses of each weight for either path. */
-#define SCHEDULE_WANTED_MAX 16u
+/* Misses of a call whose `appeal` is set: a larger one has enough misses of each weight for either path. */
+#define SCHEDULE_APPEAL_MISSES 16u
 
 typedef struct schedule_demand {
 	uint32_t expert;
 	uint32_t tokens; /* >= 1 */
 	bool resident;
 	bool refilled_next; /* resident in a slot that a coming copy will overwrite */
-	bool wanted;        /* not resident, and the policy would keep it */
+	uint8_t appeal;     /* not resident: how much it is worth to have it brought, 0: nothing */
 	uint32_t launch;    /* set by schedule_layer: those with one number start together */
 } schedule_demand;
 
@@ -26,8 +26,8 @@ typedef struct schedule_plan {
  * Puts the n demands into the order of the row table, in place, and numbers their launches.
  *
  * Order: residents, those whose slot is refilled next before the others, each by ascending id; then
- * misses, most tokens first, of equal ones those that the policy wants before the others, then by ascending
- * id. So what the CPU computes, from the light end of the misses, is the end of the row table, and the link
+ * misses, most tokens first, of equal ones those that the policy would rather keep first, then by ascending id.
+ * So what the CPU computes, from the light end of the misses, is the end of the row table, and the link
  * brings what will stay.
  *
  * Launches are started by ascending number, and the demands of one number are neighbours in the order.

@@ -147,7 +147,7 @@ def test_build_llama_refuses_what_is_no_source(tmp_path):
     assert script("build_llama.sh", tmp_path).returncode == 2
 
 
-@pytest.mark.skipif("LLAMA_DIR" not in os.environ, reason="LLAMA_DIR is not set: a libllama with its headers")
+@pytest.mark.skipif("LLAMA_DIR" not in os.environ, reason="no peer: LLAMA_DIR names no libllama with its headers")
 def test_llama_follows_the_trace(tmp_path, trace):
     where = os.environ["LLAMA_DIR"]
     script("trace_model.py", "--trace", trace, "--gguf", tmp_path / "m.gguf", *SHAPE, *ATTENTION)

@@ -73,7 +73,8 @@ static void the_links_share_is_free_and_nothing_else(void **state)
 	admit a;
 	(void)state;
 	admit_open(&a, &terms);
-	for (uint32_t i = 0; i < 4000; i++) { /* of six misses the link brings two, and these are kept */
+	for (uint32_t i = 0; i < 4000;
+	     i++) { /* of six misses the link brings two, and these are kept */
 		admit_turn turn = admit_call(&a, 6);
 		assert_int_equal(turn.brought, 2);
 		for (uint32_t j = 0; j < 6; j++)

@@ -158,7 +158,7 @@ static void test_rule_2_declined_newcomers_pass_through(void **state)
 		const cache_member event[] = {member(e)};
 
 		cache_event_begin(c, 0, event, 1);
-		assert_false(cache_wants(c, e));
+		assert_int_equal(cache_appeal(c, e), 0);
 		assert_int_equal(cache_place(c, e, &place), UFM_OK);
 		assert_false(place.kept);
 		assert_true(slot_of(c, e).in_ring && slot_of(c, e).passing);
@@ -181,7 +181,8 @@ static void test_declined_members_of_a_broad_event_stay(void **state)
 	cache_placement place;
 
 	(void)state;
-	assert_true(!cache_is_broad(c, sweep, 0) && !cache_is_broad(c, sweep, 2) && cache_is_broad(c, sweep, 3));
+	assert_true(!cache_is_broad(c, sweep, 0) && !cache_is_broad(c, sweep, 2) &&
+	            cache_is_broad(c, sweep, 3));
 	assert_true(cache_is_broad(c, &(cache_member){.tokens = 2}, 1));
 	for (uint32_t step = 0; step < 3; step++) {
 		cache_event_begin(c, 0, sweep, 4);
@@ -480,6 +481,46 @@ static void test_events_nest(void **state)
 	cache_close(c);
 }
 
+/* ------------------------------------------------------------------ appeal */
+
+static float picky_bar;
+
+static void picky_set_bar(void *state, float bar)
+{
+	(void)state;
+	picky_bar = bar;
+}
+
+/* Expert e is worth e tenths, and whoever is there two. */
+static uint32_t picky_victim(void *state, uint32_t newcomer, const uint8_t *locked, bool lingering)
+{
+	if (newcomer != UFM_KEY_NONE && picky_bar * (float)newcomer / 10 <= 0.2f)
+		return UFM_KEY_NONE;
+	return policy_lru.victim(state, newcomer, locked, lingering);
+}
+
+static void test_appeal_counts_bars(void **state)
+{
+	const uint32_t newcomers[] = {1, 3, 10, 15}, appeals[] = {0, 2, 5, 6};
+	ufm_policy picky = policy_lru;
+	cache *c;
+
+	(void)state;
+	picky.flags |= UFM_POLICY_MAY_BYPASS;
+	picky.set_bar = picky_set_bar;
+	picky.victim = picky_victim;
+	c = open_cache(&picky, 4, 2);
+	assert_int_equal(cache_appeal(c, 1), CACHE_APPEAL_MAX); /* there is a free place */
+	demand(c, 8);
+	demand(c, 9);
+	for (uint32_t i = 0; i < 4; i++) {
+		picky_bar = 0;
+		assert_int_equal(cache_appeal(c, newcomers[i]), appeals[i]);
+		assert_true(picky_bar == 1);
+	}
+	cache_close(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -503,6 +544,7 @@ int main(void)
 		cmocka_unit_test(test_pins_keep_a_slot_that_is_loading),
 		cmocka_unit_test(test_hints_take_empty_slots_only),
 		cmocka_unit_test(test_events_nest),
+		cmocka_unit_test(test_appeal_counts_bars),
 	};
 
 	return cmocka_run_group_tests_name("cache", tests, NULL, NULL);

@@ -40,6 +40,26 @@ static void test_order(void **state)
 	}
 }
 
+/* Weight comes first; appeal says nothing of residents. */
+static void test_order_by_appeal(void **state)
+{
+	schedule_demand demands[] = {
+		{.expert = 1, .tokens = 1, .appeal = 1},
+		{.expert = 2, .tokens = 2},
+		{.expert = 3, .tokens = 1, .appeal = 8},
+		{.expert = 5, .tokens = 1, .resident = true, .appeal = 9},
+		{.expert = 0, .tokens = 1},
+		{.expert = 4, .tokens = 1, .resident = true},
+		{.expert = 6, .tokens = 1, .appeal = 8},
+	};
+	const uint32_t expected[] = {4, 5, 2, 3, 6, 1, 0};
+
+	(void)state;
+	(void)schedule_layer(demands, 7, 1);
+	for (int i = 0; i < 7; i++)
+		assert_int_equal(demands[i].expert, expected[i]);
+}
+
 static void test_order_of_few(void **state)
 {
 	schedule_demand one = {.expert = 4, .tokens = 2, .launch = 77};
@@ -78,6 +98,7 @@ static schedule_demand random_demand(rng *r, uint32_t expert)
 
 	d.resident = rng_below(r, 3) != 0;
 	d.refilled_next = d.resident && rng_below(r, 5) == 0;
+	d.appeal = (uint8_t)(d.resident ? 0 : rng_below(r, 3));
 	return d;
 }
 
@@ -377,15 +398,11 @@ static void test_rows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_order_of_few),
-		cmocka_unit_test(test_all_resident),
-		cmocka_unit_test(test_order_of_many),
-		cmocka_unit_test(test_split_of_few),
-		cmocka_unit_test(test_candidates),
-		cmocka_unit_test(test_split_is_the_best),
-		cmocka_unit_test(test_demands),
-		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_order),         cmocka_unit_test(test_order_by_appeal),
+		cmocka_unit_test(test_order_of_few),  cmocka_unit_test(test_all_resident),
+		cmocka_unit_test(test_order_of_many), cmocka_unit_test(test_split_of_few),
+		cmocka_unit_test(test_candidates),    cmocka_unit_test(test_split_is_the_best),
+		cmocka_unit_test(test_demands),       cmocka_unit_test(test_rows),
 	};
 
 	return cmocka_run_group_tests_name("schedule", tests, NULL, NULL);
