@@ -169,11 +169,12 @@ static void owe(walk *w, timing_layer *call)
 	call->owed = w->owed.count - w->clock.owed;
 }
 
-/* The engine knows no times to go by before a small call missed nothing, and keeps them in larger ones. */
+/* As an engine learns them, and keeps them in larger calls. */
 static void learn_admission(walk *w, uint32_t tokens, uint32_t experts)
 {
 	const timing_terms *t = w->config.timing;
-	if (!w->cpu_on || tokens > PAGER_OFFERED || tokens == w->learned_tokens)
+	if (!w->cpu_on || tokens > PAGER_OFFERED || tokens == w->learned_tokens ||
+	    ++w->untimed_calls < PAGER_CALLS_UNTIMED)
 		return;
 	w->learned_tokens = tokens;
 	w->admit.terms = (admit_terms){.copy_ns = (uint64_t)timing_copy_learned_ns(t, 1),
@@ -197,8 +198,7 @@ static ufm_status run_layer(walk *w, const walk_phase *p, uint64_t step, uint32_
 	if (status)
 		return status;
 	describe_call(w, hits, &call);
-	if (hits == n)
-		learn_admission(w, p->tokens, n);
+	learn_admission(w, p->tokens, n);
 	owe(w, &call);
 	timing_add(c->timing, &call, &w->clock);
 	backlog_start(&w->owed, w->owed.count - w->clock.owed);

@@ -28,6 +28,7 @@ struct walk {
 	uint32_t event;          /* with misses that the CPU could share */
 	admit admit;             /* as the engine's, where its CPU path is on */
 	uint32_t learned_tokens; /* a call, of which its terms are */
+	uint32_t untimed_calls;
 	bool all_fit, cpu_on;
 };
 

@@ -240,7 +240,8 @@ void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint
 
 void cache_set_bar(cache *c, float bar)
 {
-	if (c->policy->set_bar)
+	c->closed = bar <= 0;
+	if (c->policy->set_bar && !c->closed)
 		c->policy->set_bar(c->policy_state, bar);
 }
 

@@ -67,7 +67,8 @@ void cache_event_tell(cache *c, uint32_t layer, const cache_member *members, uin
 void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
 /* Of several tokens, two of which share a member, or with more members than there are places. */
 bool cache_is_broad(const cache *c, const cache_member *members, uint32_t n);
-/* For newcomers from now on, as ufm_policy.set_bar; without effect for policies that have none. */
+/* For newcomers from now on, as ufm_policy.set_bar; without effect for policies that have none. 0: closed, none is
+ * kept, not even where there is a free place. */
 void cache_set_bar(cache *c, float bar);
 /* How much the policy would like to keep a key that is not resident, had it to decide now: under how many of the
  * bars 1, .7, .7², … it would, of CACHE_APPEAL_MAX. Within an event; sets the bar to 1. */

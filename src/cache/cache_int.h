@@ -22,6 +22,7 @@ struct cache {
 	uint32_t layers, experts, keys;
 	const ufm_policy *policy;
 	void *policy_state;
+	bool closed;       /* by cache_set_bar */
 	bool members_lock; /* members of a current event may not leave by the policy's choice */
 
 	slot *slots;    /* [slots_max]; those beyond slots_count are empty */

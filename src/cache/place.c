@@ -127,7 +127,7 @@ static void settle(cache *c, uint32_t index, uint32_t key, cache_placement *out)
 
 /* ------------------------------------------------------------------ rules */
 
-static bool place_in_free_main(cache *c, uint32_t key, cache_placement *out)
+static bool fill_free_main(cache *c, uint32_t key, cache_placement *out)
 {
 	uint32_t index = c->free_main.oldest;
 
@@ -138,6 +138,16 @@ static bool place_in_free_main(cache *c, uint32_t key, cache_placement *out)
 	c->policy->insert(c->policy_state, key);
 	out->kept = true;
 	return true;
+}
+
+static bool place_in_free_main(cache *c, uint32_t key, cache_placement *out)
+{
+	return !c->closed && fill_free_main(c, key, out);
+}
+
+static uint32_t victim_of(cache *c, uint32_t newcomer)
+{
+	return c->closed ? UFM_KEY_NONE : cache_ask_victim(c, newcomer, false);
 }
 
 uint32_t cache_oldest_unpinned(cache *c, bool members_too)
@@ -169,7 +179,7 @@ static bool place_in_ring(cache *c, uint32_t key, cache_placement *out)
 	if (index == SLOT_NONE)
 		return false;
 	settle(c, index, key, out);
-	victim = cache_ask_victim(c, key, false);
+	victim = victim_of(c, key);
 	out->kept = victim != UFM_KEY_NONE;
 	if (out->kept)
 		cache_swap_with_victim(c, index, victim);
@@ -190,7 +200,7 @@ static void displace(cache *c, uint32_t victim, uint32_t key, cache_placement *o
 
 static bool place_on_victim(cache *c, uint32_t key, cache_placement *out)
 {
-	uint32_t victim = cache_ask_victim(c, key, false);
+	uint32_t victim = victim_of(c, key);
 
 	if (victim == UFM_KEY_NONE)
 		return false;
@@ -263,7 +273,8 @@ ufm_status cache_place(cache *c, uint32_t key, cache_placement *out)
 		*out = (cache_placement){.slot = SLOT_NONE, .evicted_key = UFM_KEY_NONE};
 		return UFM_OK;
 	}
-	if (place_on_ring_member(c, key, out) || place_by_force(c, key, out))
+	if (place_on_ring_member(c, key, out) || fill_free_main(c, key, out) ||
+	    place_by_force(c, key, out))
 		return UFM_OK;
 	return status_fail(UFM_EBUSY, "all %u slots are pinned", c->slots_count);
 }

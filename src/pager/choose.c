@@ -49,12 +49,13 @@ static admit_terms terms_now(const ufm_engine *e)
 	                                             : (uint64_t)(CALL_OF_COPY * (double)copy_ns)};
 }
 
-/* Seldom, so that a replay needs to be told of few terms. */
+/* Seldom, so that a replay needs to be told of few terms; but soon for the first time, as what is admitted until then
+ * may take the link long. */
 static void look_at_terms(ufm_engine *e)
 {
 	pager_cpu *cpu = &e->cpu;
 	admit_terms *now = &e->demand.admit.terms, next;
-	if (cpu->pinned || ++cpu->calls < CALLS_A_LOOK)
+	if (cpu->pinned || ++cpu->calls < (now->copy_ns ? CALLS_A_LOOK : PAGER_CALLS_UNTIMED))
 		return;
 	cpu->calls = 0;
 	next = terms_now(e);

@@ -118,14 +118,15 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
 ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, const schedule_demand *demands,
                              uint32_t n, uint32_t *started);
-ufm_status pager_layer_take(ufm_engine *e, uint32_t layer, const schedule_demand *demand,
+ufm_status pager_layer_take(ufm_engine *e, uint32_t layer, const schedule_demand *wanted,
                             ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
 ufm_status pager_layer_admit(ufm_engine *e, uint32_t layer, const schedule_demand *computed,
                              uint32_t n);
 void pager_layer_end(ufm_engine *e);
 
-#define PAGER_OFFERED 16u /* tokens */
+#define PAGER_OFFERED 16u       /* tokens */
+#define PAGER_CALLS_UNTIMED 16u /* with the CPU's help, before admission goes by what they took */
 /* Of inputs and of outputs each, unless a fixed share needs more: with many rows an expert, arithmetic
  * on the CPU is far behind the link, and it computes few. */
 #define PAGER_CPU_BUFFER_BYTES (64ull << 20)

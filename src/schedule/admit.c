@@ -7,6 +7,8 @@
 /* Copies that may be owed: enough for the misses of two layers that come together, and little beside the
  * time of a token, after which many are wanted again. Found flat from 2 to 16 (docs/performance.md). */
 #define OWED_COPIES 8.0
+/* Beyond, none is admitted later, not even to a free place: it would wait there for long. */
+#define OWED_COPIES_MAX 16.0
 /* A call moves the bar by this part for each copy too many or too few; 24 layers make a token. */
 #define STEP (1.0 / 256)
 #define STEP_COPIES_MAX 4.0
@@ -69,7 +71,9 @@ admit_turn admit_call(admit *a, uint32_t misses)
 	a->owed_ns = fmax(0, a->owed_ns - spared_ns(a, misses));
 	double over = fmin(a->owed_ns / (double)a->terms.copy_ns - OWED_COPIES, STEP_COPIES_MAX);
 	a->bar = (float)fmax(BAR_MIN, fmin(1, a->bar * (1 - STEP * over)));
-	return (admit_turn){.brought = (uint32_t)link_share(&a->terms, misses), .bar = a->bar};
+	bool closed = a->owed_ns > OWED_COPIES_MAX * (double)a->terms.copy_ns;
+	return (admit_turn){.brought = (uint32_t)link_share(&a->terms, misses),
+	                    .bar = closed ? 0 : a->bar};
 }
 
 float admit_bar(const admit_turn *turn)

@@ -34,7 +34,7 @@ typedef struct admit_turn {
 	uint32_t brought; /* the first so many come over the link now */
 	uint32_t placed;  /* so far */
 	uint32_t later;   /* kept, of those after `brought` */
-	float bar;        /* for those */
+	float bar;        /* for those; 0: none of them is kept */
 } admit_turn;
 
 void admit_open(admit *a, const admit_terms *terms);

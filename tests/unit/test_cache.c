@@ -481,7 +481,55 @@ static void test_events_nest(void **state)
 	cache_close(c);
 }
 
-/* ------------------------------------------------------------------ appeal */
+/* ------------------------------------------------------------------ the bar */
+
+/* Of any policy. With every ring slot in use a free place is better than none. */
+static void test_closed_keeps_nobody(void **state)
+{
+	cache *c = open_cache(&policy_lru, 6, 2);
+	const cache_member event[] = {member(0), member(1), member(2), member(3)};
+	cache_placement place;
+
+	(void)state;
+	cache_event_begin(c, 0, event, 4);
+	cache_set_bar(c, 0);
+	for (uint32_t e = 0; e < 2; e++) {
+		assert_int_equal(cache_place(c, e, &place), UFM_OK);
+		assert_false(place.kept);
+		cache_pin(c, place.slot);
+	}
+	assert_int_equal(cache_place(c, 2, &place), UFM_OK);
+	assert_true(place.kept);
+	cache_set_bar(c, 1);
+	assert_int_equal(cache_place(c, 3, &place), UFM_OK);
+	assert_true(place.kept);
+	cache_event_end(c, 0, event, 4);
+	check(c);
+	cache_close(c);
+}
+
+static void test_closed_displaces_nobody(void **state)
+{
+	cache *c = open_cache(&policy_lru, 4, 2);
+	cache_placement place;
+	const cache_member event[] = {member(7)};
+
+	(void)state;
+	demand(c, 0);
+	demand(c, 1);
+	cache_event_begin(c, 0, event, 1);
+	cache_set_bar(c, 0);
+	assert_int_equal(cache_place(c, 7, &place), UFM_OK);
+	assert_false(place.kept);
+	cache_event_end(c, 0, event, 1);
+	assert_true(cache_find(c, 0) != SLOT_NONE && cache_find(c, 1) != SLOT_NONE);
+	assert_int_equal(cache_find(c, 7), SLOT_NONE);
+	cache_set_bar(c, 1);
+	demand(c, 7);
+	assert_true(slot_of(c, 0).in_ring && !slot_of(c, 7).in_ring);
+	check(c);
+	cache_close(c);
+}
 
 static float picky_bar;
 
@@ -544,6 +592,8 @@ int main(void)
 		cmocka_unit_test(test_pins_keep_a_slot_that_is_loading),
 		cmocka_unit_test(test_hints_take_empty_slots_only),
 		cmocka_unit_test(test_events_nest),
+		cmocka_unit_test(test_closed_keeps_nobody),
+		cmocka_unit_test(test_closed_displaces_nobody),
 		cmocka_unit_test(test_appeal_counts_bars),
 	};
 
