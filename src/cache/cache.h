@@ -65,7 +65,7 @@ void cache_event_tell(cache *c, uint32_t layer, const cache_member *members, uin
  * and are refilled first. So what is resident afterwards does not depend on how a declined member was
  * computed. They stay after a broad event, where the ring's tenants are hits of the next one. */
 void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
-/* Of several tokens, two of which share a member, or with more members than there are places. */
+/* Whether two tokens of an event share a member, or it has more members than there are places. */
 bool cache_is_broad(const cache *c, const cache_member *members, uint32_t n);
 /* For newcomers from now on, as ufm_policy.set_bar; without effect for policies that have none. 0: closed, none is
  * kept, not even where there is a free place. */

@@ -112,7 +112,7 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
  * used: the work on the compute stream so far is the last use of these experts: unpins them. The
  * array is overwritten.
  * admit: these were computed by the CPU; what the policy keeps of them gets a slot, and a copy when the link
- * has time. After all that was started.
+ * has time. Nothing of a broad call (cache_is_broad). After all that was started.
  * end: releases whatever is still pinned (after a failure) and ends the event; the link gets what it owes.
  */
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
