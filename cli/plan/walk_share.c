@@ -99,14 +99,14 @@ static uint32_t split(walk *w, double link_busy_ns)
 	return n && taken == n ? n - 1 : taken;
 }
 
-uint32_t walk_share(void *ctx, const schedule_demand *misses, uint32_t n)
+uint32_t walk_share(void *ctx, const schedule_demand *misses, uint32_t n, bool fills)
 {
 	walk *w = ctx;
 	uint32_t without_slot = 0;
 	find_missing(w, misses, n);
 	w->taken = 0;
 	w->cpu_ns = w->cpu_duty = 0;
-	if (!w->cpu_on)
+	if (!w->cpu_on || fills)
 		return 0;
 	double link_busy_ns = timing_link_busy_ns(w->config.timing, &w->clock);
 	w->taken = split(w, link_busy_ns);

@@ -312,6 +312,7 @@ void cache_get_stats(const cache *c, cache_stats *out)
 	*out = (cache_stats){.slots = c->slots_count,
 	                     .ring = c->ring_slots,
 	                     .free = c->free,
+	                     .free_places = c->free_main.count,
 	                     .loading = c->loading,
 	                     .ready = c->ready,
 	                     .pinned = c->pinned,

@@ -120,6 +120,7 @@ ufm_status cache_resize(cache *c, uint32_t slots, uint32_t ring, cache_move *mov
 
 typedef struct cache_stats {
 	uint32_t slots, ring, free, loading, ready; /* free + loading + ready = slots */
+	uint32_t free_places;                       /* free ones that are not in the ring */
 	uint32_t pinned;                            /* slots with at least one pin */
 	uint32_t used_high_water;                   /* most of loading + ready */
 } cache_stats;

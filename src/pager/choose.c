@@ -181,12 +181,18 @@ static bool ask(ufm_engine *e, pager_call *call, uint32_t size, uint32_t misses)
 	return look->with_cpu;
 }
 
-bool pager_choose_cpu(ufm_engine *e, pager_call *call, uint32_t tokens, uint32_t misses)
+/* While places are free the link brings everything, for it stays there: such calls say nothing of either way. */
+static void pass_by(pager_cpu *cpu, uint32_t size)
+{
+	cpu->looks[size].open = false;
+	cpu->called_ns = 0;
+	follow(&cpu->near[size], false);
+}
+
+static bool use_cpu(ufm_engine *e, pager_call *call, uint32_t size, uint32_t misses)
 {
 	pager_cpu *cpu = &e->cpu;
-	uint32_t size = choice_size_of(tokens);
 	bool use = misses != 0;
-	lock_take(&e->lock);
 	time_call(e, size, misses);
 	if (misses && cpu->chooses)
 		use = ask(e, call, size, misses);
@@ -194,6 +200,18 @@ bool pager_choose_cpu(ufm_engine *e, pager_call *call, uint32_t tokens, uint32_t
 	if (misses)
 		follow(&cpu->taken, use);
 	look_at_terms(e);
+	return use;
+}
+
+bool pager_choose_cpu(ufm_engine *e, pager_call *call, uint32_t tokens, uint32_t misses)
+{
+	uint32_t size = choice_size_of(tokens);
+	bool use = false;
+	lock_take(&e->lock);
+	if (e->demand.fills)
+		pass_by(&e->cpu, size);
+	else
+		use = use_cpu(e, call, size, misses);
 	lock_drop(&e->lock);
 	return use;
 }

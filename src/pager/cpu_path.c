@@ -66,6 +66,7 @@ static ufm_status open_pool(ufm_engine *e, uint32_t threads)
 	admit_open(&e->demand.admit, &(admit_terms){0});
 	cpu->rows_max = (uint32_t)rows_for(e);
 	cpu->share_percent = e->config.cpu_share_percent;
+	e->demand.shares_always = cpu->share_percent != 0;
 	cpu->table = (float *)(void *)e->host_table.memory;
 	cpu->costs = alloc_zeroed(e->experts, sizeof *cpu->costs);
 	ufm_status status = cpu->costs ? UFM_OK : UFM_ENOMEM;

@@ -33,6 +33,7 @@ static void begin_event(demand *d, uint32_t layer, const schedule_demand *wanted
 	for (uint32_t i = 0; i < PAGER_WATCHED; i++)
 		d->loads_of[i] = 0;
 	d->turn = admit_freely();
+	d->fills = false;
 	d->broad = cache_is_broad(d->cache, d->members, n);
 	d->told = false;
 	cache_event_lock(d->cache, layer, d->members, n);
@@ -101,7 +102,10 @@ static void judge_misses(demand *d, uint32_t layer, schedule_demand *wanted, uin
 {
 	if (!d->choosy)
 		return;
-	if (!d->broad)
+	cache_stats stats;
+	cache_get_stats(d->cache, &stats);
+	d->fills = misses && misses <= stats.free_places && !d->shares_always;
+	if (!d->broad && !d->fills)
 		d->turn = admit_call(&d->admit, misses);
 	for (uint32_t i = 0; i < n && misses <= SCHEDULE_APPEAL_MISSES; i++) {
 		uint32_t key = key_of(d->experts, layer, wanted[i].expert);

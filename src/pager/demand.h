@@ -30,9 +30,11 @@ typedef struct demand {
 	uint64_t accounted; /* uses of the call that got a path */
 	bool told;          /* the policy has heard of the event */
 	bool choosy;        /* the CPU path is on: admission goes by `admit` */
+	bool shares_always; /* a fixed share is the CPU's even where places are free */
 	admit admit;
 	admit_turn turn;
 	bool broad; /* what the CPU computes of it gets no slot */
+	bool fills; /* there is a free place for each of its misses, which the link therefore brings */
 } demand;
 
 /* The part that stays the same is set. UFM_ENOMEM. */

@@ -9,7 +9,7 @@ typedef struct layer_run {
 	const event_engine *engine;
 	schedule_demand *demands;
 	uint32_t n;
-	bool broad;
+	bool broad, fills;
 	admit_turn turn;
 	uint32_t *slots; /* [experts] */
 } layer_run;
@@ -57,9 +57,13 @@ static void free_one_early(layer_run *r)
 /* An engine whose CPU path is on is choosy, and has the link bring what will stay. */
 static void judge_misses(layer_run *r, uint32_t hits)
 {
+	cache_stats stats;
+
 	if (!r->engine->admit)
 		return;
-	if (!r->broad)
+	cache_get_stats(r->c, &stats);
+	r->fills = r->n > hits && r->n - hits <= stats.free_places;
+	if (!r->broad && !r->fills)
 		r->turn = admit_call(r->engine->admit, r->n - hits);
 	for (uint32_t i = 0; i < r->n && r->n - hits <= SCHEDULE_APPEAL_MISSES; i++) {
 		if (!r->demands[i].resident)
@@ -128,7 +132,7 @@ static ufm_status run(layer_run *r, launches *at)
 static void give_cpu(layer_run *r, uint32_t hits, launches *at)
 {
 	const event_cpu *cpu = r->engine->cpu;
-	uint32_t share = cpu ? cpu->share(cpu->ctx, r->demands + hits, r->n - hits) : 0;
+	uint32_t share = cpu ? cpu->share(cpu->ctx, r->demands + hits, r->n - hits, r->fills) : 0;
 
 	while (launches_taken(at) < share)
 		launches_take(at);

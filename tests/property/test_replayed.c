@@ -51,10 +51,12 @@ static void mirror_close(mirror *m)
 	event_scratch_close(&m->scratch);
 }
 
-static void mirror_step(mirror *m, fixture *f, uint32_t layer, const int32_t *ids)
+/* Gives whether there was a free place for every miss, of which then the CPU computes none. */
+static bool mirror_step(mirror *m, fixture *f, uint32_t layer, const int32_t *ids)
 {
 	cache_member members[EXPERTS_MAX];
 	uint32_t counts[EXPERTS_MAX], hits;
+	cache_stats before;
 	schedule_demand demands[EXPERTS_MAX];
 	event_engine engine = {.together = pager_copies_together(f->engine),
 	                       .admit = f->c.cpu_assist == UFM_CPU_ON ? &m->admit : NULL};
@@ -63,10 +65,12 @@ static void mirror_step(mirror *m, fixture *f, uint32_t layer, const int32_t *id
 	for (uint32_t i = 0; i < n; i++)
 		members[i] = (cache_member){
 			.expert = demands[i].expert, .tokens = demands[i].tokens, .next_event = UFM_NEVER};
+	cache_get_stats(m->cache, &before);
 	assert_int_equal(event_run_as_engine(m->cache, layer, layer * f->c.experts, &engine, members, n,
 	                                     &m->scratch, &hits),
 	                 UFM_OK);
 	m->hits += hits;
+	return n > hits && n - hits <= before.free_places;
 }
 
 static void engine_step(fixture *f, uint32_t layer, const int32_t *ids)
@@ -152,12 +156,16 @@ static void run_case(uint64_t seed, bool cpu, tally *sum)
 	if (cpu)
 		pager_pin_admission(f.engine, &terms);
 	mirror_open(&m, &f, &terms);
+	uint64_t before = 0; /* of cpu_uses */
 	memset(ids, 0xff, sizeof ids);
 	for (uint32_t step = 0; step < STEPS; step++) {
 		for (uint32_t layer = 0; layer < f.c.layers; layer++) {
 			choose_ids(&f.c, &r, ids[layer]);
 			engine_step(&f, layer, ids[layer]);
-			mirror_step(&m, &f, layer, ids[layer]);
+			bool fills = mirror_step(&m, &f, layer, ids[layer]);
+			uint64_t on_cpu = fixture_counter(&f, "cpu_uses");
+			assert_true(!fills || on_cpu == before);
+			before = on_cpu;
 			uint64_t late = fixture_counter(&f, "late_uses");
 			uint64_t hits = fixture_counter(&f, "resident_uses") + late;
 			if (hits != m.hits)
