@@ -37,6 +37,6 @@ bool walk_is_late(const walk *w, const schedule_demand *demand);
 
 /* As event_cpu.share; ctx is the walk. Finds what is missing and what of it the CPU takes; gives how many of the n
  * misses, the last ones, those are. */
-uint32_t walk_share(void *ctx, const schedule_demand *misses, uint32_t n, bool fills);
+uint32_t walk_share(void *ctx, const schedule_demand *misses, uint32_t n, uint32_t fills);
 
 #endif

@@ -40,7 +40,7 @@ static void find_missing(walk *w, const schedule_demand *misses, uint32_t n)
 /* ------------------------------------------------------------------ the CPU's share */
 
 /* The lightest that the engine would think of. */
-static uint32_t candidates(walk *w)
+static uint32_t candidates(walk *w, uint32_t fills)
 {
 	const timing_terms *t = w->config.timing;
 	uint32_t n = w->missing_count;
@@ -50,7 +50,8 @@ static uint32_t candidates(walk *w)
 		double cost_ns = timing_cpu_ns(t, w->missing[n - 1 - i].tokens);
 		w->costs[i] = cost_ns < 1 ? 1 : (uint64_t)cost_ns;
 	}
-	return share_candidates(&terms, w->missing, n, w->costs);
+	uint32_t can = share_candidates(&terms, w->missing, n, w->costs);
+	return can < n - fills ? can : n - fills;
 }
 
 /* What the CPU takes for the last `taken`. It has the host's memory to itself where it takes all, once what was on
@@ -84,10 +85,10 @@ static double all_learned_ns(walk *w)
 
 /* The engine splits what is left whenever something has ended, so that both sides end together whatever it has
  * learned. The link begins at once, and is left out only where the CPU should have done all before one copy ends. */
-static uint32_t split(walk *w, double link_busy_ns)
+static uint32_t split(walk *w, double link_busy_ns, uint32_t fills)
 {
 	const timing_terms *t = w->config.timing;
-	uint32_t n = w->missing_count, can = candidates(w);
+	uint32_t n = w->missing_count, can = candidates(w, fills);
 	double copy_ns =
 		timing_copy_learned_ns(t, can ? timing_cpu_duty(t, w->missing[n - 1].tokens) : 0);
 	share_rates rates = {.link_ns = (uint64_t)copy_ns + 1,
@@ -99,17 +100,17 @@ static uint32_t split(walk *w, double link_busy_ns)
 	return n && taken == n ? n - 1 : taken;
 }
 
-uint32_t walk_share(void *ctx, const schedule_demand *misses, uint32_t n, bool fills)
+uint32_t walk_share(void *ctx, const schedule_demand *misses, uint32_t n, uint32_t fills)
 {
 	walk *w = ctx;
 	uint32_t without_slot = 0;
 	find_missing(w, misses, n);
 	w->taken = 0;
 	w->cpu_ns = w->cpu_duty = 0;
-	if (!w->cpu_on || fills)
+	if (!w->cpu_on)
 		return 0;
 	double link_busy_ns = timing_link_busy_ns(w->config.timing, &w->clock);
-	w->taken = split(w, link_busy_ns);
+	w->taken = split(w, link_busy_ns, fills);
 	account_cpu(w, link_busy_ns);
 	for (uint32_t i = w->missing_count - w->taken; i < w->missing_count; i++)
 		without_slot += !walk_is_late(w, &w->missing[i]);

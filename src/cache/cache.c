@@ -225,17 +225,19 @@ static void forget(cache *c, uint32_t key)
 
 void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
 {
-	bool broad = cache_is_broad(c, members, n);
-
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t key = member_key(c, layer, &members[i]);
 
 		assert(c->members[key] > 0);
 		c->members[key]--;
 		cache_update_lock(c, key);
-		if (!broad)
-			forget(c, key);
 	}
+}
+
+void cache_forget_declined(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		forget(c, member_key(c, layer, &members[i]));
 }
 
 void cache_set_bar(cache *c, float bar)

@@ -61,10 +61,10 @@ void cache_event_begin(cache *c, uint32_t layer, const cache_member *members, ui
  * hear of them later, but before anything is placed and before the event ends. */
 void cache_event_lock(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
 void cache_event_tell(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
-/* Members that the policy declined and that nobody has pinned are forgotten: their ring slots hold nothing
- * and are refilled first. So what is resident afterwards does not depend on how a declined member was
- * computed. They stay after a broad event, where the ring's tenants are hits of the next one. */
 void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
+/* After an event: members that the policy declined and that nobody has pinned are forgotten. Their ring slots hold
+ * nothing and are refilled first, so what is resident does not depend on how a declined member was computed. */
+void cache_forget_declined(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
 /* Whether two tokens of an event share a member, or it has more members than there are places. */
 bool cache_is_broad(const cache *c, const cache_member *members, uint32_t n);
 /* For newcomers from now on, as ufm_policy.set_bar; without effect for policies that have none. 0: closed, none is

@@ -67,6 +67,8 @@ static void choose_candidates(assisted *s)
 	} else {
 		read_costs(s, f->demand_count, misses);
 		n = share_candidates(&terms, f->buffers->demands + f->plan.resident, misses, s->cpu->costs);
+		uint32_t left = misses - pager_layer_fills(f->layer->engine);
+		n = n < left ? n : left;
 	}
 	s->candidate = f->demand_count - n;
 	s->may_take = misses && assisted_demand(s, f->demand_count - 1)->tokens <= s->cpu->rows_max;

@@ -208,7 +208,7 @@ bool pager_choose_cpu(ufm_engine *e, pager_call *call, uint32_t tokens, uint32_t
 	uint32_t size = choice_size_of(tokens);
 	bool use = false;
 	lock_take(&e->lock);
-	if (e->demand.fills)
+	if (misses && misses == e->demand.fills)
 		pass_by(&e->cpu, size);
 	else
 		use = use_cpu(e, call, size, misses);

@@ -33,7 +33,7 @@ static void begin_event(demand *d, uint32_t layer, const schedule_demand *wanted
 	for (uint32_t i = 0; i < PAGER_WATCHED; i++)
 		d->loads_of[i] = 0;
 	d->turn = admit_freely();
-	d->fills = false;
+	d->fills = 0;
 	d->broad = cache_is_broad(d->cache, d->members, n);
 	d->told = false;
 	cache_event_lock(d->cache, layer, d->members, n);
@@ -104,9 +104,10 @@ static void judge_misses(demand *d, uint32_t layer, schedule_demand *wanted, uin
 		return;
 	cache_stats stats;
 	cache_get_stats(d->cache, &stats);
-	d->fills = misses && misses <= stats.free_places && !d->shares_always;
-	if (!d->broad && !d->fills)
-		d->turn = admit_call(&d->admit, misses);
+	if (!d->shares_always)
+		d->fills = misses < stats.free_places ? misses : stats.free_places;
+	if (!d->broad)
+		d->turn = admit_call(&d->admit, misses, d->fills);
 	for (uint32_t i = 0; i < n && misses <= SCHEDULE_APPEAL_MISSES; i++) {
 		uint32_t key = key_of(d->experts, layer, wanted[i].expert);
 		if (cache_find(d->cache, key) == SLOT_NONE)
@@ -255,6 +256,8 @@ void demand_end(demand *d)
 	release_leftovers(d);
 	admit_end(&d->admit, &d->turn);
 	cache_event_end(d->cache, d->layer, d->members, d->member_count);
+	if (d->choosy && !d->broad)
+		cache_forget_declined(d->cache, d->layer, d->members, d->member_count);
 	slots_publish(d->slab);
 	counter_add(d->counters, COUNTER_failed_uses, d->member_count - d->accounted);
 }

@@ -34,7 +34,8 @@ typedef struct demand {
 	admit admit;
 	admit_turn turn;
 	bool broad; /* what the CPU computes of it gets no slot */
-	bool fills; /* there is a free place for each of its misses, which the link therefore brings */
+	uint32_t
+		fills; /* so many of its misses have a free place, and the link therefore brings them */
 } demand;
 
 /* The part that stays the same is set. UFM_ENOMEM. */

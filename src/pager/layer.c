@@ -39,6 +39,14 @@ uint32_t pager_copies_together(const ufm_engine *e)
 	return e->plan.together;
 }
 
+uint32_t pager_layer_fills(ufm_engine *e)
+{
+	lock_take(&e->lock);
+	uint32_t fills = e->demand.fills;
+	lock_drop(&e->lock);
+	return fills;
+}
+
 ufm_status pager_layer_take(ufm_engine *e, uint32_t layer, const schedule_demand *wanted,
                             ufm_devptr *block)
 {

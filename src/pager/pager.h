@@ -124,6 +124,8 @@ ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
 ufm_status pager_layer_admit(ufm_engine *e, uint32_t layer, const schedule_demand *computed,
                              uint32_t n);
 void pager_layer_end(ufm_engine *e);
+/* So many of the misses of the layer call in progress have a free place: the link brings them, for they stay there. */
+uint32_t pager_layer_fills(ufm_engine *e);
 
 #define PAGER_OFFERED 16u       /* tokens */
 #define PAGER_CALLS_UNTIMED 16u /* with the CPU's help, before admission goes by what they took */

@@ -9,7 +9,8 @@ typedef struct layer_run {
 	const event_engine *engine;
 	schedule_demand *demands;
 	uint32_t n;
-	bool broad, fills;
+	bool broad;
+	uint32_t fills;
 	admit_turn turn;
 	uint32_t *slots; /* [experts] */
 } layer_run;
@@ -62,9 +63,9 @@ static void judge_misses(layer_run *r, uint32_t hits)
 	if (!r->engine->admit)
 		return;
 	cache_get_stats(r->c, &stats);
-	r->fills = r->n > hits && r->n - hits <= stats.free_places;
-	if (!r->broad && !r->fills)
-		r->turn = admit_call(r->engine->admit, r->n - hits);
+	r->fills = r->n - hits < stats.free_places ? r->n - hits : stats.free_places;
+	if (!r->broad)
+		r->turn = admit_call(r->engine->admit, r->n - hits, r->fills);
 	for (uint32_t i = 0; i < r->n && r->n - hits <= SCHEDULE_APPEAL_MISSES; i++) {
 		if (!r->demands[i].resident)
 			r->demands[i].appeal = (uint8_t)cache_appeal(r->c, r->first + r->demands[i].expert);
@@ -177,5 +178,7 @@ ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, const e
 	if (engine->admit)
 		admit_end(engine->admit, &r.turn);
 	cache_event_end(c, layer, members, n);
+	if (engine->admit && !r.broad)
+		cache_forget_declined(c, layer, members, n);
 	return status;
 }

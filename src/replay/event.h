@@ -21,10 +21,10 @@ void event_scratch_close(event_scratch *s); /* a zeroed one is allowed */
 uint32_t event_run(cache *c, uint32_t layer, uint32_t first, const cache_member *members,
                    uint32_t n, event_scratch *scratch);
 
-/* How many of n misses, in the order of schedule_layer, the CPU computes: the last ones. fills: there is a free place
- * for each of them, and an engine leaves all to the link. */
+/* How many of n misses, in the order of schedule_layer, the CPU computes: the last ones. fills: so many have a free
+ * place, and an engine leaves these to the link. */
 typedef struct event_cpu {
-	uint32_t (*share)(void *ctx, const schedule_demand *misses, uint32_t n, bool fills);
+	uint32_t (*share)(void *ctx, const schedule_demand *misses, uint32_t n, uint32_t fills);
 	void *ctx;
 } event_cpu;
 

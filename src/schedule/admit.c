@@ -50,9 +50,8 @@ static double quiet(const admit *a)
 }
 
 /* For copies that can wait: what is left beside those that this call brings. */
-static double spared_ns(admit *a, uint32_t misses)
+static double spared_ns(admit *a, uint32_t misses, double share)
 {
-	double share = link_share(&a->terms, misses);
 	double idle_ns = fmax(0, call_ns(&a->terms, misses) - share * (double)a->terms.copy_ns);
 
 	a->demand += WEIGHT * ((share > 0 ? 1 : 0) - a->demand);
@@ -64,16 +63,16 @@ admit_turn admit_freely(void)
 	return (admit_turn){.brought = UINT32_MAX, .bar = 1};
 }
 
-admit_turn admit_call(admit *a, uint32_t misses)
+admit_turn admit_call(admit *a, uint32_t misses, uint32_t fills)
 {
 	if (a->terms.copy_ns == 0)
 		return admit_freely();
-	a->owed_ns = fmax(0, a->owed_ns - spared_ns(a, misses));
+	double share = fmax(fills, link_share(&a->terms, misses));
+	a->owed_ns = fmax(0, a->owed_ns - spared_ns(a, misses, share));
 	double over = fmin(a->owed_ns / (double)a->terms.copy_ns - OWED_COPIES, STEP_COPIES_MAX);
 	a->bar = (float)fmax(BAR_MIN, fmin(1, a->bar * (1 - STEP * over)));
 	bool closed = a->owed_ns > OWED_COPIES_MAX * (double)a->terms.copy_ns;
-	return (admit_turn){.brought = (uint32_t)link_share(&a->terms, misses),
-	                    .bar = closed ? 0 : a->bar};
+	return (admit_turn){.brought = (uint32_t)share, .bar = closed ? 0 : a->bar};
 }
 
 float admit_bar(const admit_turn *turn)

@@ -40,8 +40,8 @@ typedef struct admit_turn {
 void admit_open(admit *a, const admit_terms *terms);
 /* A turn in which whatever the policy keeps is admitted, and nothing is owed. */
 admit_turn admit_freely(void);
-/* A layer call begins that misses so many experts. */
-admit_turn admit_call(admit *a, uint32_t misses);
+/* A layer call begins that misses so many experts. The link brings `fills` of them whatever it costs. */
+admit_turn admit_call(admit *a, uint32_t misses, uint32_t fills);
 /* The bar for the next placement. */
 float admit_bar(const admit_turn *turn);
 void admit_placed(admit_turn *turn, bool kept);

@@ -13,7 +13,7 @@
 /* A call that misses so many, of which the last `kept` are kept. Gives the bar for those that are copied later. */
 static float call(admit *a, uint32_t misses, uint32_t kept)
 {
-	admit_turn turn = admit_call(a, misses);
+	admit_turn turn = admit_call(a, misses, 0);
 	float bar = turn.bar;
 	for (uint32_t i = 0; i < misses; i++) {
 		assert_true(admit_bar(&turn) == (i < turn.brought ? 1 : bar));
@@ -78,7 +78,7 @@ static void the_links_share_is_free_and_nothing_else(void **state)
 	admit_open(&a, &terms);
 	for (uint32_t i = 0; i < 4000;
 	     i++) { /* of six misses the link brings two, and these are kept */
-		admit_turn turn = admit_call(&a, 6);
+		admit_turn turn = admit_call(&a, 6, 0);
 		assert_int_equal(turn.brought, 2);
 		for (uint32_t j = 0; j < 6; j++)
 			admit_placed(&turn, j < 2);

@@ -164,7 +164,9 @@ static void test_rule_2_declined_newcomers_pass_through(void **state)
 		assert_true(slot_of(c, e).in_ring && slot_of(c, e).passing);
 		assert_int_equal(place.evicted_key, UFM_KEY_NONE);
 		cache_event_end(c, 0, event, 1);
-		assert_int_equal(cache_find(c, e), SLOT_NONE); /* forgotten with the event */
+		assert_int_equal(cache_find(c, e), place.slot);
+		cache_forget_declined(c, 0, event, 1);
+		assert_int_equal(cache_find(c, e), SLOT_NONE);
 		check(c);
 	}
 	assert_false(slot_of(c, 0).in_ring);
@@ -172,8 +174,8 @@ static void test_rule_2_declined_newcomers_pass_through(void **state)
 	cache_close(c);
 }
 
-/* What the event cannot keep in any case stays in the ring: hits of the next sweep. So does what is pinned. */
-static void test_declined_members_of_a_broad_event_stay(void **state)
+/* What the event cannot keep in any case stays in the ring: hits of the next sweep. What is pinned cannot be forgotten. */
+static void test_declined_members_stay_in_the_ring(void **state)
 {
 	cache *c = open_cache(&policy_freq, 4, 2);
 	const cache_member sweep[] = {member(0), member(1), member(2), member(3)};
@@ -199,6 +201,7 @@ static void test_declined_members_of_a_broad_event_stay(void **state)
 	assert_false(place.kept);
 	cache_pin(c, place.slot);
 	cache_event_end(c, 0, one, 1);
+	cache_forget_declined(c, 0, one, 1);
 	assert_int_equal(cache_find(c, 5), place.slot);
 	cache_unpin(c, place.slot);
 	check(c);
@@ -523,7 +526,8 @@ static void test_closed_displaces_nobody(void **state)
 	assert_false(place.kept);
 	cache_event_end(c, 0, event, 1);
 	assert_true(cache_find(c, 0) != SLOT_NONE && cache_find(c, 1) != SLOT_NONE);
-	assert_int_equal(cache_find(c, 7), SLOT_NONE);
+	assert_true(slot_of(c, 7).in_ring);
+	cache_forget_declined(c, 0, event, 1);
 	cache_set_bar(c, 1);
 	demand(c, 7);
 	assert_true(slot_of(c, 0).in_ring && !slot_of(c, 7).in_ring);
@@ -578,7 +582,7 @@ int main(void)
 		cmocka_unit_test(test_rule_1_free_main_slots_first),
 		cmocka_unit_test(test_rule_2_labels_swap),
 		cmocka_unit_test(test_rule_2_declined_newcomers_pass_through),
-		cmocka_unit_test(test_declined_members_of_a_broad_event_stay),
+		cmocka_unit_test(test_declined_members_stay_in_the_ring),
 		cmocka_unit_test(test_rule_2_spares_the_ring_slots_in_use),
 		cmocka_unit_test(test_rule_3_straight_into_the_main_slot),
 		cmocka_unit_test(test_rule_4_the_ring_gives_up_members),
