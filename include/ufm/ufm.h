@@ -368,7 +368,7 @@ typedef struct ufm_cpu_choice {
 	uint32_t takes_cpu;             /* what such calls do from now on */
 	uint32_t link_looks, cpu_looks; /* how often either way was looked at */
 	double link_miss_ns,
-		cpu_miss_ns;  /* what a miss costs, all that comes with it included; 0: not known */
+		cpu_miss_ns; /* what a miss costs, all that comes with it included; 0: not known, or too little to tell */
 	uint64_t changes; /* of mind, of all sizes together, so far */
 } ufm_cpu_choice;
 /* The index-th of the sizes that were looked at. Any thread. UFM_EINVAL: there are fewer, or struct_size is

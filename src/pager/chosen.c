@@ -12,6 +12,13 @@ static double base_ns(const ufm_engine *e, uint32_t size)
 	return choice_is_long(size) ? 0 : (double)e->cpu.call_ns;
 }
 
+/* Calls that miss nothing may have been slower for other reasons: then there is nothing to tell. */
+static double told_ns(const choice_way *way, double base_ns)
+{
+	double ns = choice_miss_ns(way, base_ns);
+	return ns > 0 ? ns : 0;
+}
+
 static bool was_looked_at(const choice_size *s)
 {
 	return s->link.looks || s->cpu.looks;
@@ -25,8 +32,8 @@ static ufm_cpu_choice tell(const ufm_engine *e, uint32_t size)
 	                        .takes_cpu = s->takes_cpu,
 	                        .link_looks = s->link.looks,
 	                        .cpu_looks = s->cpu.looks,
-	                        .link_miss_ns = choice_miss_ns(&s->link, base_ns(e, size)),
-	                        .cpu_miss_ns = choice_miss_ns(&s->cpu, base_ns(e, size)),
+	                        .link_miss_ns = told_ns(&s->link, base_ns(e, size)),
+	                        .cpu_miss_ns = told_ns(&s->cpu, base_ns(e, size)),
 	                        .changes = e->cpu.choice.changes};
 }
 
