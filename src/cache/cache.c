@@ -240,6 +240,11 @@ void cache_forget_declined(cache *c, uint32_t layer, const cache_member *members
 		forget(c, member_key(c, layer, &members[i]));
 }
 
+uint32_t cache_fills(const cache *c, uint32_t misses)
+{
+	return misses < c->free_main.count ? misses : c->free_main.count;
+}
+
 void cache_set_bar(cache *c, float bar)
 {
 	c->closed = bar <= 0;

@@ -67,6 +67,8 @@ void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint
 void cache_forget_declined(cache *c, uint32_t layer, const cache_member *members, uint32_t n);
 /* Whether two tokens of an event share a member, or it has more members than there are places. */
 bool cache_is_broad(const cache *c, const cache_member *members, uint32_t n);
+/* How many of so many misses have a free place. */
+uint32_t cache_fills(const cache *c, uint32_t misses);
 /* For newcomers from now on, as ufm_policy.set_bar; without effect for policies that have none. 0: closed, none is
  * kept, not even where there is a free place. */
 void cache_set_bar(cache *c, float bar);

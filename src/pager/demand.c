@@ -102,10 +102,8 @@ static void judge_misses(demand *d, uint32_t layer, schedule_demand *wanted, uin
 {
 	if (!d->choosy)
 		return;
-	cache_stats stats;
-	cache_get_stats(d->cache, &stats);
 	if (!d->shares_always)
-		d->fills = misses < stats.free_places ? misses : stats.free_places;
+		d->fills = cache_fills(d->cache, misses);
 	if (!d->broad)
 		d->turn = admit_call(&d->admit, misses, d->fills);
 	for (uint32_t i = 0; i < n && misses <= SCHEDULE_APPEAL_MISSES; i++) {

@@ -58,12 +58,9 @@ static void free_one_early(layer_run *r)
 /* An engine whose CPU path is on is choosy, and has the link bring what will stay. */
 static void judge_misses(layer_run *r, uint32_t hits)
 {
-	cache_stats stats;
-
 	if (!r->engine->admit)
 		return;
-	cache_get_stats(r->c, &stats);
-	r->fills = r->n - hits < stats.free_places ? r->n - hits : stats.free_places;
+	r->fills = cache_fills(r->c, r->n - hits);
 	if (!r->broad)
 		r->turn = admit_call(r->engine->admit, r->n - hits, r->fills);
 	for (uint32_t i = 0; i < r->n && r->n - hits <= SCHEDULE_APPEAL_MISSES; i++) {
