@@ -1,41 +1,45 @@
 /* SPDX-License-Identifier: MIT */
-/* What a bar costs and saves: hits, and experts that are copied to stay, by the default policy over 24 layers of
- * the synthetic router of qwen3-30b-a3b, one sequence after the other, replayed as an engine whose CPU path is
- * on: 1,000 steps after 500. One JSON line for each number of slots and bar, and for the bar that follows what
- * the link owes.
+/* What copies for later cost and save: misses of the default policy, and experts that the CPU computed and the link
+ * brings afterwards, for several bars that these must pass. Replayed as an engine whose CPU path is on, one sequence
+ * after the other: 1,000 steps after 500. One JSON line for each router, part of the experts that has a slot, and bar.
  *
- *   admission [COPY CPU CALL]
+ *   admission [--times COPY,CPU,CALL] [--trace FILE.npy --sequences FILE.csv]
  *
- * That one goes by these times in microseconds. docs/results/admission-bar keeps what it prints. */
+ * times: what admission goes by, in microseconds: an expert over the link and by the CPU, and a layer call that misses
+ * nothing. The routers are those of the synthetic presets, at most 24 layers of each; or a recorded trace.
+ * docs/results/admission-bar keeps what it prints. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "policy/registry.h"
 #include "replay/replay.h"
 #include "trace/sticky.h"
+#include "trace/trace.h"
 
-#define LAYERS 24u
+#define LAYERS_MAX 24u
 #define WARMUP 500u
 #define STEPS 1000u
 #define RING 4u
 
-static const uint32_t slots_of[] = {430, 880, 1560}; /* of 3,072 experts */
-static const float bars[] = {1.0f, 0.8f, 0.7f, 0.6f, 0.5f, 0.4f, 0.3f, 0.2f};
+static const uint32_t percents[] = {15, 30, 52, 80};
+static const float bars[] = {1.0f, 0.3f, 0.2f, 0.1f, 0.05f, 0.02f};
 
-/* The default policy, watched: replay has no word for a bar that stays. */
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* The default policy, watched: the engine has no word for another bar. */
 static struct {
 	ufm_policy policy;
-	float fixed; /* 0: whatever is set */
-	bool counted, lingering;
-	uint64_t inserted, bars_set;
-	double bars_sum;
+	float bar; /* in place of the engine's own */
+	bool counted, later, lingering;
+	uint64_t copied_later;
 } watch;
 
+/* 1: the link brings it anyway. 0: nothing more may be owed. */
 static void set_bar(void *state, float bar)
 {
-	watch.bars_set += watch.counted;
-	watch.bars_sum += watch.counted ? (double)bar : 0;
-	policy_find(POLICY_DEFAULT_NAME)->set_bar(state, watch.fixed > 0 ? watch.fixed : bar);
+	watch.later = bar < 1;
+	policy_find(POLICY_DEFAULT_NAME)->set_bar(state, bar > 0 && bar < 1 ? watch.bar : bar);
 }
 
 static uint32_t victim(void *state, uint32_t newcomer, const uint8_t *locked, bool lingering)
@@ -47,7 +51,7 @@ static uint32_t victim(void *state, uint32_t newcomer, const uint8_t *locked, bo
 /* Who lingers in the ring is there already, and takes no copy. */
 static void insert(void *state, uint32_t key)
 {
-	watch.inserted += watch.counted && !watch.lingering;
+	watch.copied_later += watch.counted && watch.later && !watch.lingering;
 	watch.lingering = false;
 	policy_find(POLICY_DEFAULT_NAME)->insert(state, key);
 }
@@ -58,16 +62,15 @@ static void note_event(void *self, const replay_event *event)
 	watch.counted = event->counted;
 }
 
-static void watch_policy(float fixed)
+static void watch_policy(float bar)
 {
 	watch.policy = *policy_find(POLICY_DEFAULT_NAME);
 	watch.policy.set_bar = set_bar;
 	watch.policy.victim = victim;
 	watch.policy.insert = insert;
-	watch.fixed = fixed;
-	watch.counted = watch.lingering = false;
-	watch.inserted = watch.bars_set = 0;
-	watch.bars_sum = 0;
+	watch.bar = bar;
+	watch.counted = watch.later = watch.lingering = false;
+	watch.copied_later = 0;
 }
 
 static void check(ufm_status status)
@@ -78,78 +81,106 @@ static void check(ufm_status status)
 	exit(1);
 }
 
-static void print_row(uint32_t slots, const admit_terms *terms, const replay_count *total)
-{
-	double steps = STEPS, misses = (double)(total->uses - total->hits);
-	printf("{\"slots\": %u, \"policy\": \"%s\", ", slots, watch.policy.name);
-	if (watch.fixed > 0)
-		printf("\"bar\": %.2f, \"copy_us\": null, \"cpu_us\": null, \"call_us\": null, ",
-		       (double)watch.fixed);
-	else
-		printf("\"bar\": null, \"copy_us\": %g, \"cpu_us\": %g, \"call_us\": %g, ",
-		       (double)terms->copy_ns / 1e3, (double)terms->cpu_ns / 1e3,
-		       (double)terms->call_ns / 1e3);
-	printf("\"bar_mean\": %.3f, \"hit_rate\": %.4f, \"misses_a_step\": %.2f, "
-	       "\"kept_a_step\": %.2f}\n",
-	       watch.fixed > 0 ? (double)watch.fixed : watch.bars_sum / (double)watch.bars_set,
-	       (double)total->hits / (double)total->uses, misses / steps,
-	       (double)watch.inserted / steps);
-	fflush(stdout);
-}
+typedef struct setting {
+	const char *router;
+	trace trace;
+	admit_terms terms;
+} setting;
 
-static void run(const trace *t, uint32_t slots, float fixed, const admit_terms *terms)
+static void run(const setting *s, uint32_t percent, float bar)
 {
+	const trace *t = &s->trace;
 	replay_observer observer = {.event = note_event};
 	replay_config config = {.trace = t,
 	                        .policy = &watch.policy,
 	                        .scope = REPLAY_POOL,
-	                        .slots = slots,
+	                        .slots = t->layers * t->experts * percent / 100,
 	                        .ring = RING,
-	                        .admit = *terms,
+	                        .admit = s->terms,
 	                        .batch = 1,
 	                        .warmup_steps = WARMUP,
 	                        .steps = STEPS,
 	                        .observer = &observer};
 	replay_count total;
-	watch_policy(fixed);
+	watch_policy(bar);
 	check(replay_run(&config, &total, NULL));
-	print_row(slots, terms, &total);
+	printf("{\"router\": \"%s\", \"policy\": \"%s\", \"copy_us\": %g, \"cpu_us\": %g, "
+	       "\"call_us\": %g, \"percent\": %u, \"slots\": %u, \"bar\": %.2f, \"hit_rate\": %.4f, "
+	       "\"misses_a_step\": %.2f, \"copied_later_a_step\": %.2f}\n",
+	       s->router, watch.policy.name, (double)s->terms.copy_ns / 1e3,
+	       (double)s->terms.cpu_ns / 1e3, (double)s->terms.call_ns / 1e3, percent, config.slots,
+	       (double)bar, (double)total.hits / (double)total.uses,
+	       (double)(total.uses - total.hits) / STEPS, (double)watch.copied_later / STEPS);
+	fflush(stdout);
 }
 
-static uint64_t term_ns(const char *text)
+static void run_all(setting *s)
 {
-	double us = strtod(text, NULL);
-	if (us > 0 && us <= 1e6)
-		return (uint64_t)(us * 1000);
-	fprintf(stderr, "admission: found '%.60s', expected microseconds above 0\n", text);
+	for (size_t p = 0; p < COUNT(percents); p++)
+		for (size_t b = 0; b < COUNT(bars); b++)
+			run(s, percents[p], bars[b]);
+	trace_close(&s->trace);
+}
+
+static void run_preset(setting *s, const char *name)
+{
+	sticky_config router;
+	sticky_preset(name, &router);
+	uint64_t length = router.tokens / router.sequences;
+	router.layers = router.layers < LAYERS_MAX ? router.layers : LAYERS_MAX;
+	router.sequences = (uint32_t)((WARMUP + STEPS + length - 1) / length);
+	router.tokens = router.sequences * length;
+	router.seed = 1;
+	check(trace_sticky(&router, &s->trace));
+	s->router = name;
+	run_all(s);
+}
+
+static void usage(void)
+{
+	fprintf(stderr,
+	        "usage: admission [--times COPY,CPU,CALL] [--trace FILE.npy --sequences FILE.csv]\n");
 	exit(2);
+}
+
+static admit_terms read_times(const char *text)
+{
+	double copy_us, cpu_us, call_us;
+	char rest;
+	if (sscanf(text, "%lf,%lf,%lf%c", &copy_us, &cpu_us, &call_us, &rest) != 3 ||
+	    !(copy_us > 0 && cpu_us > 0 && call_us > 0 && copy_us + cpu_us + call_us < 1e6)) {
+		fprintf(stderr, "admission: --times: '%.60s', expected three numbers of microseconds\n",
+		        text);
+		exit(2);
+	}
+	return (admit_terms){(uint64_t)(copy_us * 1e3), (uint64_t)(cpu_us * 1e3),
+	                     (uint64_t)(call_us * 1e3)};
 }
 
 int main(int argc, char *argv[])
 {
-	admit_terms terms = {.copy_ns = 178000, .cpu_ns = 90000, .call_ns = 50000};
-	sticky_config router;
-	uint64_t length; /* of a sequence */
-	trace t;
-	if (argc != 1 && argc != 4) {
-		fprintf(stderr, "usage: admission [COPY CPU CALL]\n");
-		return 2;
+	setting s = {.terms = {.copy_ns = 200000, .cpu_ns = 95000, .call_ns = 55000}};
+	trace_source recorded = {0};
+	const char *name;
+	for (int i = 1; i < argc; i += 2) {
+		if (i + 1 == argc)
+			usage();
+		if (strcmp(argv[i], "--times") == 0)
+			s.terms = read_times(argv[i + 1]);
+		else if (strcmp(argv[i], "--trace") == 0)
+			recorded.path = argv[i + 1];
+		else if (strcmp(argv[i], "--sequences") == 0)
+			recorded.sequences_path = argv[i + 1];
+		else
+			usage();
 	}
-	if (argc == 4)
-		terms = (admit_terms){
-			.copy_ns = term_ns(argv[1]), .cpu_ns = term_ns(argv[2]), .call_ns = term_ns(argv[3])};
-	sticky_preset("qwen3-30b-a3b", &router);
-	length = router.tokens / router.sequences;
-	router.layers = LAYERS;
-	router.sequences = (uint32_t)((WARMUP + STEPS + length - 1) / length);
-	router.tokens = router.sequences * length;
-	router.seed = 1;
-	check(trace_sticky(&router, &t));
-	for (size_t s = 0; s < sizeof slots_of / sizeof slots_of[0]; s++) {
-		for (size_t b = 0; b < sizeof bars / sizeof bars[0]; b++)
-			run(&t, slots_of[s], bars[b], &terms);
-		run(&t, slots_of[s], 0, &terms);
+	if (recorded.path) {
+		check(trace_read(&recorded, &s.trace));
+		s.router = "recorded";
+		run_all(&s);
+		return 0;
 	}
-	trace_close(&t);
+	for (uint32_t i = 0; (name = sticky_preset_name(i)); i++)
+		run_preset(&s, name);
 	return 0;
 }

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: MIT
 # Builds libllama of a llama.cpp source tree, shared and without its programs, for bench/peers/beside.sh.
 #
-#   bench/peers/build_llama.sh SOURCE_DIR OUT_DIR [--cuda ARCH|off] [--jobs N]
+#   bench/peers/build_llama.sh SOURCE_DIR OUT_DIR [--cuda ARCH|off] [--jobs N] [-- OPTION-OF-CMAKE...]
 #
 # OUT_DIR gets include/ and lib/, and build/ with what a second call need not build again.
 # --cuda: the GPU's architecture (default: 90); off: for the CPU alone. Machine code for that one
 # architecture and no PTX is what shortens the build; kernels and their options are the project's defaults.
+# What stands behind `--` wins over all that: for a machine with another processor, say, -DGGML_NATIVE=OFF with the
+# extensions that it has.
 # Exit: 0 built, 1 not, 2 wrong arguments, 3 a program is missing.
 set -uo pipefail
 
@@ -24,6 +26,7 @@ arguments() {
 			[ "$1" = --cuda ] && cuda=$2 || jobs=$2
 			shift 2
 			;;
+		--) more=("${@:2}") && break ;;
 		-*) usage ;;
 		*) rest+=("$1") && shift ;;
 		esac
@@ -62,7 +65,7 @@ gather() {
 		find "$out/build/bin" -name 'lib*.so*' -exec cp -P {} "$out/lib/" \;
 }
 
-cuda=90 jobs=$(nproc) generator=() source='' out=''
+cuda=90 jobs=$(nproc) generator=() more=() source='' out=''
 arguments "$@"
 [ -f "$source/include/llama.h" ] || {
 	echo "${0##*/}: $source: found no include/llama.h, expected a source tree of llama.cpp" >&2
@@ -70,6 +73,7 @@ arguments "$@"
 }
 programs
 mapfile -t configured < <(options)
+configured+=("${more[@]}")
 mkdir -p "$out" || exit 1
 cmake -S "$source" -B "$out/build" "${generator[@]}" "${configured[@]}" >"$out/configure.txt" 2>&1 || {
 	tail -n 20 "$out/configure.txt" >&2

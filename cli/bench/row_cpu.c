@@ -65,7 +65,6 @@ static json_t *admission_json(const bench_row *row)
 	json_put(out, "copy_us", json_real((double)now->terms.copy_ns / 1e3));
 	json_put(out, "cpu_us", json_real((double)now->terms.cpu_ns / 1e3));
 	json_put(out, "call_us", json_real((double)now->terms.call_ns / 1e3));
-	json_put(out, "bar", json_real((double)now->bar));
 	json_put(out, "changes", json_integer((json_int_t)row->admission_changes));
 	return out;
 }

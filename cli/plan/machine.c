@@ -96,6 +96,12 @@ static void describe_rates(plan_machine *m)
 		say(m, ", %.*f TFLOP/s", r->peak_gflops < 1e4 ? 2 : 0, r->peak_gflops / 1e3);
 }
 
+static void describe_missing(plan_machine *m)
+{
+	if (!(m->rates.peak_gflops > 0))
+		say(m, " Without --gflops arithmetic is taken for free, which flatters a long prefill.");
+}
+
 static bool says_a_rate(const machine_given *g)
 {
 	return g->link_gbps > 0 || g->dram_gbps > 0 || g->hbm_gbps > 0 || g->gflops > 0 || g->cores;
@@ -109,6 +115,7 @@ void machine_describe(const machine_given *given, plan_machine *m)
 	say(m, "%s", says_a_rate(given) ? ", but for what was given: " : ": ");
 	describe_rates(m);
 	say(m, ".");
+	describe_missing(m);
 }
 
 /* ---- given */
@@ -129,8 +136,7 @@ ufm_status machine_of_given(const machine_given *g, plan_machine *out)
 	say(&m, ".");
 	if (!g->cores && m.rates.dram_gbps > 0)
 		say(&m, " %u cores are assumed.", CORES_ASSUMED);
-	if (!(m.rates.peak_gflops > 0))
-		say(&m, " Without --gflops arithmetic is taken for free, which flatters a long prefill.");
+	describe_missing(&m);
 	ufm_status status = machine_finish(&m);
 	if (!status)
 		*out = m;

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "pager/owed.h"
+
 /* The only place of fitted figures; docs/plan.md tells which rows each is from and which rows it was tested on. */
 static const timing_costs table[] = {
 	{.backend = "cuda",
@@ -31,8 +33,8 @@ static const timing_costs table[] = {
       * miss; of eight tokens 176 a miss. The link needs 175. */
      .copy_gap_ns = 1e3,
      .copy_start_ns = 25e3,
-     /* On an H200 that copies 9.4 MB at a time a launch takes 3 us longer and a small transfer 5. */
-     .under_copy_ns = 8e3,
+     /* h200-beside/rows, copies made or not: 38 to 53 us each, of which 1.3 layers begin under one. */
+     .under_copy_ns = 38e3,
      /* h200-defaults/decode and exact, on, earlier build, one token: 72 to 83 us a miss beyond a layer that misses
       * nothing; 81 to 95 an expert, where the host's memory would give 82 alone and 90 to 94 beside the link. */
      .shared_ns = 20e3,
@@ -279,18 +281,30 @@ static double launch(const timing_terms *t, const timing_layer *l, double ready,
 	return host;
 }
 
-/* Where the link is idle when a layer ends it begins what it owes; the next ends later. */
-static void start_owed(const timing_terms *t, const timing_layer *l, timing_step *step)
+static void begin_owed(const timing_terms *t, uint32_t together, double from_ns, timing_step *step)
 {
-	uint32_t together = together_of(l);
-	step->owed += l->owed;
-	if (step->owed == 0 || step->link_at_ns > step->ns)
-		return;
 	uint32_t n = step->owed < together ? step->owed : together;
 	step->owed -= n;
-	step->link_at_ns = step->ns + n * timing_copy_ns(t, 0) + t->costs->copy_gap_ns;
+	step->link_at_ns = from_ns + n * timing_copy_ns(t, 0) + t->costs->copy_gap_ns;
 	step->owed_at_ns = step->link_at_ns;
-	busy(step, step->ns, step->link_at_ns);
+	busy(step, from_ns, step->link_at_ns);
+}
+
+/* While the CPU computes and the layer has nothing more for the link, which ends later than the layer, perhaps. */
+static void begin_beside_cpu(const timing_terms *t, const timing_layer *l, double ready,
+                             timing_step *step)
+{
+	double from_ns = fmax(step->link_at_ns, ready);
+	if (step->owed && l->on_cpu && from_ns < ready + l->cpu_ns)
+		begin_owed(t, together_of(l), from_ns, step);
+}
+
+/* OWED_WAITING_MAX of pager/owed.h. */
+static void begin_waiting(const timing_terms *t, const timing_layer *l, timing_step *step)
+{
+	step->owed += l->owed;
+	if (step->owed > OWED_WAITING_MAX && step->link_at_ns <= step->ns)
+		begin_owed(t, together_of(l), step->ns, step);
 }
 
 static void add_resident(const timing_terms *t, const timing_layer *l, timing_step *step)
@@ -336,9 +350,10 @@ void timing_add(const timing_terms *t, const timing_layer *l, timing_step *step)
 		busy(step, ready, ready + l->cpu_ns);
 	}
 	step->host_at_ns = host;
+	begin_beside_cpu(t, l, ready, step);
 	account(l, &p, ready, bound, p.at_ns + c->end_ns, step);
 	end_call(t, step);
-	start_owed(t, l, step);
+	begin_waiting(t, l, step);
 }
 
 timing_step timing_next_step(const timing_step *before)

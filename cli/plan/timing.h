@@ -9,8 +9,8 @@
  * are buffers for. A layer whose every expert is in a slot is computed without the host. Rates are decimal GB/s, which
  * are bytes a nanosecond. docs/plan.md says how well this does and which rows the costs are from.
  *
- * What the CPU computed and the policy keeps is owed a copy. When a layer ends and the link is idle it begins one; the
- * copies of a later layer's misses wait for that, and the layers under it are slower.
+ * What the CPU computed and the policy keeps is owed a copy. The link begins one while the CPU computes for a later
+ * layer and the link is idle; the copies of a later layer's misses wait for that, and the layers under it are slower.
  */
 #ifndef CLI_PLAN_TIMING_H
 #define CLI_PLAN_TIMING_H

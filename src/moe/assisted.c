@@ -174,6 +174,8 @@ static ufm_status give_out(assisted *s, bool *idle)
 		return give_cpu(s);
 	if (!copy_is_due && launch.kind != LAUNCH_DONE)
 		return launch_run(s->f, &s->at, &launch);
+	if (!link_part)
+		pager_layer_spare(s->f->layer->engine);
 	if (next.kind == LAUNCH_STUCK && link_part && s->done == assist_added(s->cpu->pool))
 		return launch_stuck(s->f, &s->at);
 	*idle = true;

@@ -122,11 +122,17 @@ ufm_status pager_layer_admit(ufm_engine *e, uint32_t layer, const schedule_deman
 }
 
 /* A copy for later that can't be started makes its expert a miss again, and fails no call. */
+void pager_layer_spare(ufm_engine *e)
+{
+	lock_take(&e->lock);
+	(void)owed_step(&e->owed, e->plan.together);
+	lock_drop(&e->lock);
+}
+
 void pager_layer_end(ufm_engine *e)
 {
 	lock_take(&e->lock);
 	demand_end(&e->demand);
-	(void)owed_step(&e->owed, e->plan.together);
-	owed_leave(&e->owed);
+	(void)owed_leave(&e->owed, e->plan.together);
 	lock_drop(&e->lock);
 }

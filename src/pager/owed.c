@@ -119,24 +119,31 @@ bool owed_had_rest(const owed *o)
 	return o->had_rest;
 }
 
-void owed_leave(owed *o)
-{
-	o->left_ns = clock_now_ns();
-}
-
-/* More than one copy at a time only to bridge a pause: what is on its way can't be overtaken by a demand. */
 ufm_status owed_step(owed *o, uint32_t together)
 {
-	ufm_status status = UFM_OK;
 	if (!is_ready(o, false))
 		return UFM_OK;
 	loads_step(o->loads);
 	bool idle = o->loads->oldest == o->loads->next;
-	while (status == UFM_OK && is_ready(o, false) &&
-	       (idle || loads_busy_ns(o->loads) < o->pause_ns)) {
+	return idle ? start(o, together, false) : UFM_OK;
+}
+
+static bool fits_the_pause(const owed *o, uint32_t together)
+{
+	uint64_t copy_ns = o->loads->copy_ns;
+	return copy_ns && loads_busy_ns(o->loads) + together * copy_ns < o->pause_ns;
+}
+
+/* Those that end before the next layer call comes, and one when more wait than the next call with work for the CPU
+ * may have time for. */
+ufm_status owed_leave(owed *o, uint32_t together)
+{
+	ufm_status status = UFM_OK;
+	while (status == UFM_OK && is_ready(o, false) && fits_the_pause(o, together))
 		status = start(o, together, false);
-		idle = false;
-	}
+	if (status == UFM_OK && o->next - o->oldest > OWED_WAITING_MAX)
+		status = owed_step(o, together);
+	o->left_ns = clock_now_ns();
 	return status;
 }
 

@@ -10,6 +10,9 @@
 #include "assist/assist.h"
 #include "pager/loads.h"
 
+/* Copies that may wait for the CPU to have work again. */
+#define OWED_WAITING_MAX 2u
+
 typedef struct owed_item {
 	uint32_t slot, generation;
 	uint64_t forget; /* of assist_forget */
@@ -42,14 +45,19 @@ ufm_status owed_admit(owed *o, admit_turn *turn, uint32_t key, const void *block
 /* Whether the slot's tenant waits for its copy. */
 bool slot_is_owed(const slab *s, uint32_t slot);
 
-/* A layer call begins, or ends: how long the link is left to itself in between is learned. */
+/*
+ * When a copy is in flight, ids and launches are on their way for longer: a layer that begins beside one takes a
+ * third longer (docs/performance.md, Copies beside the CPU's work). So copies start, oldest first and `together` at a
+ * time, where little is waiting for the link: while the CPU computes, and between two layer calls.
+ */
+/* A layer call begins: how long the link was left to itself before is learned. */
 void owed_enter(owed *o);
-void owed_leave(owed *o);
 /* Whether the caller had nothing to compute before the call in progress: the pause was longer than any layer needs. */
 bool owed_had_rest(const owed *o);
-/* Starts copies that are owed and have left the caches, oldest first, `together` at a time, if the link has nothing
- * else to do, and enough of them until the next layer call comes. */
+/* The CPU computes, and the call has nothing more for the link: starts one if the link is idle. */
 ufm_status owed_step(owed *o, uint32_t together);
+/* A layer call ends: starts those that should end before the next, and one if too many wait. */
+ufm_status owed_leave(owed *o, uint32_t together);
 /* Starts all. */
 ufm_status owed_start_all(owed *o);
 

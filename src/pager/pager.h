@@ -111,9 +111,11 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span);
  * take: where an expert that is pinned or was started lies; orders the compute stream after its copy.
  * used: the work on the compute stream so far is the last use of these experts: unpins them. The
  * array is overwritten.
+ * spare: the CPU computes and the call has nothing more for the link, which may bring what earlier calls left it.
  * admit: these were computed by the CPU; what the policy keeps of them gets a slot, and a copy when the link
  * has time. Nothing of a broad call (cache_is_broad). After all that was started.
- * end: releases whatever is still pinned (after a failure) and ends the event; the link gets what it owes.
+ * end: releases whatever is still pinned (after a failure) and ends the event; before a long pause the link gets
+ * what it owes.
  */
 ufm_status pager_layer_begin(ufm_engine *e, uint32_t layer, schedule_demand *demands, uint32_t n);
 ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, const schedule_demand *demands,
@@ -121,6 +123,7 @@ ufm_status pager_layer_start(ufm_engine *e, uint32_t layer, const schedule_deman
 ufm_status pager_layer_take(ufm_engine *e, uint32_t layer, const schedule_demand *wanted,
                             ufm_devptr *block);
 ufm_status pager_layer_used(ufm_engine *e, uint32_t *experts, uint32_t n);
+void pager_layer_spare(ufm_engine *e);
 ufm_status pager_layer_admit(ufm_engine *e, uint32_t layer, const schedule_demand *computed,
                              uint32_t n);
 void pager_layer_end(ufm_engine *e);

@@ -97,7 +97,6 @@ static ufm_status retire_meanwhile(ufm_engine *e)
 	while (status == UFM_OK) {
 		lock_take(&e->lock);
 		loads_step(&e->loads);
-		(void)owed_step(&e->owed, e->plan.together);
 		ufm_event *end = loads_awaited(&e->loads);
 		lock_drop(&e->lock);
 		if (!end)

@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* A bar that follows what the link owes. */
+/* A bar for what can wait, and a limit for how much may. */
 #include "schedule/admit.h"
 
 #include <math.h>
 
-/* Copies that may be owed: enough for the misses of two layers that come together, and little beside the
- * time of a token, after which many are wanted again. Found flat from 2 to 16 (docs/performance.md). */
-#define OWED_COPIES 8.0
-/* Beyond, none is admitted later, not even to a free place: it would wait there for long. */
+/* A copy made while the link is idle costs its token most of what a miss costs, because ids and launches are on their
+ * way meanwhile: so the victim must be worth a tenth of the newcomer at most. Found best at 15 to 52 % of experts
+ * resident (docs/performance.md, Copies beside the CPU's work). */
+#define BAR 0.1f
+/* Copies that may be owed: beyond, none is admitted later, not even to a free place: it would wait there for long. */
 #define OWED_COPIES_MAX 16.0
-/* A call moves the bar by this part for each copy too many or too few; 24 layers make a token. */
-#define STEP (1.0 / 256)
-#define STEP_COPIES_MAX 4.0
-/* From here it takes ten tokens to be open again. */
-#define BAR_MIN (1.0 / 1024)
 /* Of the newest call in `demand`. */
 #define WEIGHT (1.0 / 64)
 
 void admit_open(admit *a, const admit_terms *terms)
 {
-	*a = (admit){.terms = *terms, .bar = 1};
+	*a = (admit){.terms = *terms};
 }
 
 /* What the link brings so that it ends together with the CPU: a single miss is quicker on the CPU, of two
@@ -69,10 +65,8 @@ admit_turn admit_call(admit *a, uint32_t misses, uint32_t fills)
 		return admit_freely();
 	double share = fmax(fills, link_share(&a->terms, misses));
 	a->owed_ns = fmax(0, a->owed_ns - spared_ns(a, misses, share));
-	double over = fmin(a->owed_ns / (double)a->terms.copy_ns - OWED_COPIES, STEP_COPIES_MAX);
-	a->bar = (float)fmax(BAR_MIN, fmin(1, a->bar * (1 - STEP * over)));
 	bool closed = a->owed_ns > OWED_COPIES_MAX * (double)a->terms.copy_ns;
-	return (admit_turn){.brought = (uint32_t)share, .bar = closed ? 0 : a->bar};
+	return (admit_turn){.brought = (uint32_t)share, .bar = closed ? 0 : BAR};
 }
 
 float admit_bar(const admit_turn *turn)

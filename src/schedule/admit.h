@@ -3,9 +3,10 @@
  * How choosy admission must be while the CPU computes misses. Without the CPU every miss goes over the link,
  * and keeping it costs nothing. With it the link brings a part of a layer's misses while the CPU computes the
  * others; what the CPU computed can be copied later, for the sake of its next use alone, when the link has nothing
- * else to do. So the policy alone decides about as many as the link brings anyway, and a newcomer after these must
- * be worth so much more than whom it displaces that no more is admitted than the link has time for. A copy can't be
- * overtaken by a demand, so that time is only where none is likely to come meanwhile.
+ * else to do. Such a copy is not free: so the policy alone decides about as many as the link brings anyway, and a
+ * newcomer after these must be worth much more than whom it displaces. When more is owed than the link has time for,
+ * none of them is kept. A copy can't be overtaken by a demand, so that time is only where none is likely to come
+ * meanwhile.
  *
  * The measure is what the link owes, on a clock of model times that are fixed when they are learned. It
  * depends on the demand alone, in call order, never on measured time, so that a replay with the same times admits
@@ -26,7 +27,6 @@ typedef struct admit {
 	admit_terms terms;
 	double owed_ns; /* copies that the link has not done yet */
 	double demand;  /* lately, the part of calls whose misses the link has a share of */
-	float bar; /* 0 … 1: a victim is worth less than this part of a newcomer that is copied later */
 } admit;
 
 /* The placements of one layer call, which are made in the order of schedule_layer. */
@@ -34,7 +34,8 @@ typedef struct admit_turn {
 	uint32_t brought; /* the first so many come over the link now */
 	uint32_t placed;  /* so far */
 	uint32_t later;   /* kept, of those after `brought` */
-	float bar;        /* for those; 0: none of them is kept */
+	float
+		bar; /* for those, 0 … 1: a victim is worth less than this part of the newcomer; 0: none is kept */
 } admit_turn;
 
 void admit_open(admit *a, const admit_terms *terms);

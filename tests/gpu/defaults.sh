@@ -52,7 +52,7 @@ shapes_full() {
 	prefills=(512 8192) decode_steps=(--rounds 3 --steps 100 --warmup 300)
 	batch_steps=(--rounds 3 --steps 10 --warmup 60) prefill_steps=(--rounds 2 --prefill-steps 2 --prefill-warmup 3)
 	probe_budget=1GiB
-	link_layers=8 link_experts=64 link_steps=(--rounds 5 --steps 15 --warmup 100 --prefill-steps 1 --prefill-warmup 2)
+	link_layers=8 link_experts=64 link_steps=(--rounds 5 --steps 15 --warmup 100 --prefill-steps 1 --prefill-warmup 5)
 	large=(--preset qwen3-30b-a3b --seq 8192) large_budget=(--vram-target 16GiB --headroom 1GiB) large_steps=5
 	fp32=(--d-model 2048 --d-hidden 8192 --batch 4 --seq 128 --experts '144,192')
 	fp32_budget=(--vram-target 16GiB --headroom 1GiB)
@@ -196,9 +196,9 @@ plan_link() { # plan_link FOLDER NAME OPTION...
 	plan_of "$1" "$2" "$1/probe_link" link 15,30,52,80 --layers "$link_layers" --experts "$link_experts" \
 		"${link_shape[@]}" "${@:3}"
 }
-probe() { # probe FOLDER NAME BACKEND OPTION-OF-BENCH...
+probe() { # probe FOLDER NAME BACKEND OPTION-OF-BENCH...: arithmetic, too, which calls of few tokens do not probe
 	UFM=$ufm RESULTS=$1 "${pinned[@]}" tools/record "$2" --backend "$3" --no-figures --modes ufm --kind gated \
-		--dtype bf16 --top-k 8 --math "$(math_of "$3")" --headroom 0 --phase decode --batch 1 --steps 3 --warmup 1 "${@:4}"
+		--dtype bf16 --top-k 8 --math "$(math_of "$3")" --headroom 0 --phase prefill --batch 1 --seq "${prefills[0]}" --steps 2 --warmup 1 "${@:4}"
 }
 run_plan() {
 	local tokens

@@ -228,9 +228,9 @@ static void known_ids_let_calls_overlap(void **state)
 	near(step.ns, 60 + 5 + 800 + 20 + 60 + 1000 + 100 + 20);
 }
 
-/* Of two copies that are owed one begins when the layer ends, at 620, the other when the link is idle at the end of
- * another, at 2740. The layer between is slower, and the miss of the third waits for the first of them. */
-static void what_is_owed_is_copied_between_layers(void **state)
+/* What is owed begins when the CPU computes again, at 865, or when more than two wait. A layer that begins under such a
+ * copy is slower, and a miss waits for it. */
+static void what_is_owed_is_copied_beside_the_cpu(void **state)
 {
 	(void)state;
 	timing_costs slower = costs;
@@ -241,16 +241,25 @@ static void what_is_owed_is_copied_between_layers(void **state)
 	t.costs = &slower;
 	timing_step step = one_layer(&t, &cpu);
 	near(step.ns, 60 + 40 + 500 + 20);
-	near(timing_link_busy_ns(&t, &step), 1000 - 60);
+	timing_add(&t, &hit, &step);
+	near(step.ns, 620 + 60 + 5 + 100 + 20);
+	assert_int_equal(step.owed, 2);
+	cpu.owed = 0;
+	timing_add(&t, &cpu, &step);
+	near(step.ns, 805 + 60 + 40 + 500 + 20);
+	near(timing_link_busy_ns(&t, &step), 865 + 1000 - 1425 - 60);
 	assert_int_equal(step.owed, 1);
 	timing_add(&t, &hit, &step);
-	near(step.ns, 620 + 60 + 7 + 5 + 100 + 20);
-	assert_int_equal(step.owed, 1);
+	near(step.ns, 1425 + 60 + 7 + 5 + 100 + 20);
 	timing_add(&t, &miss, &step);
-	near(step.ns, 620 + 1000 + 1000 + 100 + 20);
-	assert_int_equal(step.owed, 0);
-	near(step.link_ns, 500 + 3 * 1000);
-	/* The next step begins under the second, of which 3 ns are left after it. */
+	near(step.ns, 1865 + 1000 + 100 + 20);
+	assert_int_equal(step.owed, 1);
+	near(step.link_ns, 500 + 1000 + 1000);
+	hit.owed = 2;
+	timing_add(&t, &hit, &step);
+	assert_int_equal(step.owed, 2);
+	near(step.link_at_ns, step.ns + 1000);
+	/* The next step begins under it; later 3 ns of it are left. */
 	step = timing_next_step(&step);
 	near(step.link_at_ns, 1000);
 	timing_layer whole = {.on_device = 1, .device_passes = 1, .whole = true};
@@ -607,7 +616,7 @@ int main(void)
 		cmocka_unit_test(budgets_are_listed_or_chosen),
 		cmocka_unit_test(all_that_is_demanded_gets_a_path),
 		cmocka_unit_test(the_cpu_takes_all_that_is_done_before_one_copy),
-		cmocka_unit_test(what_is_owed_is_copied_between_layers),
+		cmocka_unit_test(what_is_owed_is_copied_beside_the_cpu),
 		cmocka_unit_test(what_is_owed_goes_together),
 		cmocka_unit_test(a_slow_link_brings_what_is_owed_late),
 		cmocka_unit_test(owed_copies_keep_their_turn),
