@@ -9,8 +9,8 @@
 #
 # --llama-dir: a libllama with its headers (include/, lib/; build_llama.sh makes one). --wheels: FreeToken's,
 # installed under --scratch; without them it is used where it is installed. --sticky (the default): the trace
-# is made by sticky:qwen3-30b-a3b. --scratch: where the model of the trace lies, 30 GiB, one format at a time
-# (default: /dev/shm where that has room). What is absent is left out and named. A stage that has passed is not run
+# is made by sticky:qwen3-30b-a3b. --scratch: where the model of the trace lies and stays, 30 GiB, one format at a
+# time (default: /dev/shm where that has room, and nothing stays). What is absent is left out and named. A stage that has passed is not run
 # again. --size tiny: small shapes that a machine without a GPU can run; what it measures means nothing.
 # DIR/table.md and table.json are made from what there is, also by `beside_table.py DIR`.
 # Exit: 0 all stages passed, 1 one failed, 3 nothing to run on, 75 time ran out first (run it again).
@@ -277,7 +277,7 @@ run_free_offload() { free_rows "$1" offload --cache-bytes "$(budget_list "$budge
 run_free_hybrid() { free_rows "$1" hybrid --cache-bytes "$(budget_list "$budgets" | joined)"; }
 
 stages_end() {
-	[ "$left_out" = 1 ] || rm -rf "$(scratch_folder)"
+	[ -n "$scratch" ] || [ "$left_out" = 1 ] || rm -rf "$(scratch_folder)"
 	"$python" -B "$here/beside_table.py" "$results"
 }
 
