@@ -17,6 +17,8 @@ import traceback
 STRATEGIES = ("fused", "offload", "hybrid", "cpu")
 EXPECTED_VERSION = "0.1.3"
 KV_TOKENS = 8192
+# Asked for beyond those that count: with overlapped scheduling a request can end one short.
+SPARE_TOKENS = 8
 
 
 def refuse(why, code=1):
@@ -108,13 +110,15 @@ def libraries():
             super().offline_send_result(reply)
 
         def ask(self, prompt, tokens):
-            """Seconds from the request to each token, and the tokens."""
+            """Seconds from the request to each of the first tokens, and these."""
             self.arrived = []
             began_s = time.perf_counter()
-            self.generate([prompt], SamplingParams(temperature=0.0, ignore_eos=True, max_tokens=tokens))
-            if len(self.arrived) != tokens:
+            self.generate([prompt], SamplingParams(temperature=0.0, ignore_eos=True,
+                                                  max_tokens=tokens + SPARE_TOKENS))
+            if len(self.arrived) < tokens:
                 raise RuntimeError(f"found {len(self.arrived)} tokens, expected {tokens}")
-            return [at - began_s for at, _ in self.arrived], [token for _, token in self.arrived]
+            first = self.arrived[:tokens]
+            return [at - began_s for at, _ in first], [token for _, token in first]
 
     return Timed, found
 
