@@ -14,6 +14,7 @@
 
 #include "policy/registry.h"
 #include "replay/replay.h"
+#include "schedule/admit.h"
 #include "trace/sticky.h"
 #include "trace/trace.h"
 
@@ -35,11 +36,11 @@ static struct {
 	uint64_t copied_later;
 } watch;
 
-/* 1: the link brings it anyway. 0: nothing more may be owed. */
+/* Others are those of appeals, which rank the misses of a call. */
 static void set_bar(void *state, float bar)
 {
-	watch.later = bar < 1;
-	policy_find(POLICY_DEFAULT_NAME)->set_bar(state, bar > 0 && bar < 1 ? watch.bar : bar);
+	watch.later = bar == ADMIT_BAR;
+	policy_find(POLICY_DEFAULT_NAME)->set_bar(state, bar == ADMIT_BAR ? watch.bar : bar);
 }
 
 static uint32_t victim(void *state, uint32_t newcomer, const uint8_t *locked, bool lingering)

@@ -2,23 +2,27 @@
 /* Two costs for each size of call, and when to look at the dearer way again. */
 #include "assist/choice.h"
 
+#include <math.h>
 #include <string.h>
 
 /* 32 tokens and more. */
 #define LONG_FROM 5u
 
-/* Looks at each way before one is preferred, and looks when the dearer way is looked at again; looks until that
- * happens, more each time; and what older looks keep of their weight with each new one. First looks are at
- * empty slots and unknown costs, so the first time comes soon. A look at short calls is some steps, of long calls a
- * layer of a step. */
+/* Looks at each way before one is preferred, and where one costs FAR times the other; looks when the dearer way is
+ * looked at again; looks until that happens, more each time; and what older looks keep of their weight with each new
+ * one. First looks are at unknown costs, so the first time comes soon. A look at short calls is some steps. Of long
+ * calls it is a layer of a step, and layers differ much in what they compute beside their misses: a few say nothing. */
 typedef struct habits {
-	uint32_t tries, again, patience_min, patience_max;
+	uint32_t tries, tries_far, again, patience_min, patience_max;
 	double keeps;
 } habits;
-static const habits of_short = {2, 1, 16, 1024, 0.8}, of_long = {6, 6, 48, 6144, 0.95};
+static const habits of_short = {2, 1, 1, 16, 1024, 0.8}, of_long = {6, 6, 6, 48, 6144, 0.95};
 
-/* Where one way costs so much more than the other, a look at it is dear and seldom tells anything new: the next
- * one is CLEAR times as far away, and not twice. */
+#define FAR 2.0
+#define DEAR_MISSES 8.0
+
+/* Where one way costs so much more than the other, a look at it is dear and seldom tells anything new: it is CLEAR
+ * times as far away. */
 #define CLEARLY 1.25
 #define CLEAR 8u
 
@@ -54,9 +58,29 @@ bool choice_is_long(uint32_t size)
 
 /* ------------------------------------------------------------------ asking */
 
-static bool both_are_known(const choice_size *s, const habits *h)
+/* Once both have been looked at. */
+static bool differ(const choice_size *s, double times, double call_ns)
 {
-	return s->link.looks >= h->tries && s->cpu.looks >= h->tries;
+	double link_ns = choice_miss_ns(&s->link, call_ns), cpu_ns = choice_miss_ns(&s->cpu, call_ns);
+
+	return fmax(link_ns, cpu_ns) > times * fmax(0, fmin(link_ns, cpu_ns));
+}
+
+static bool have_looks(const choice_size *s, uint32_t looks)
+{
+	return s->link.looks >= looks && s->cpu.looks >= looks;
+}
+
+static bool both_have_sums(const choice_size *s)
+{
+	return s->link.sum.misses > 0 && s->cpu.sum.misses > 0;
+}
+
+static bool is_enough(const choice_size *s, const habits *h, double call_ns)
+{
+	if (have_looks(s, h->tries))
+		return true;
+	return have_looks(s, h->tries_far) && both_have_sums(s) && differ(s, FAR, call_ns);
 }
 
 /* With, without, without, with: what drifts meanwhile counts for both. */
@@ -68,11 +92,9 @@ static bool first_tries(choice_size *s)
 }
 
 /* Without what calls take in any case, which is not known here: so the costs differ by more than this says. */
-static uint32_t next_patience(const choice_size *s, const habits *h)
+static uint32_t longer(const choice_size *s, const habits *h, uint32_t times)
 {
-	double link_ns = choice_miss_ns(&s->link, 0), cpu_ns = choice_miss_ns(&s->cpu, 0);
-	bool clear = link_ns > CLEARLY * cpu_ns || cpu_ns > CLEARLY * link_ns;
-	uint32_t next = s->patience * (clear ? CLEAR : 2);
+	uint32_t next = s->patience * (differ(s, CLEARLY, 0) ? CLEAR : times);
 
 	return next < h->patience_max ? next : h->patience_max;
 }
@@ -87,17 +109,13 @@ bool choice_ask(choice *c, uint32_t size)
 	choice_size *s = &c->sizes[size];
 	const habits *h = habits_of(size);
 
-	if (!both_are_known(s, h))
+	if (!s->known)
 		return first_tries(s);
-	if (s->patience == 0) {
-		s->patience = h->patience_min;
-		s->asked = 0;
-	}
 	if (s->again == 0 && ++s->asked < s->patience)
 		return s->takes_cpu;
 	if (s->again == 0) {
 		s->asked = 0;
-		s->patience = next_patience(s, h);
+		s->patience = longer(s, h, 2);
 		s->again = h->again;
 		forget_way(s->takes_cpu ? &s->link : &s->cpu);
 	}
@@ -106,6 +124,17 @@ bool choice_ask(choice *c, uint32_t size)
 }
 
 /* ------------------------------------------------------------------ learning */
+
+bool choice_is_dear(const choice *c, uint32_t size, bool cpu, const choice_look *look,
+                    double call_ns)
+{
+	const choice_size *s = &c->sizes[size];
+	const choice_way *other = cpu ? &s->link : &s->cpu, mine = {.sum = *look};
+
+	if (!(other->sum.misses > 0) || look->misses < DEAR_MISSES)
+		return false;
+	return choice_miss_ns(&mine, call_ns) > FAR * fmax(0, choice_miss_ns(other, call_ns));
+}
 
 double choice_miss_ns(const choice_way *way, double call_ns)
 {
@@ -124,6 +153,15 @@ static void learn(choice_way *way, const choice_look *look, double keeps)
 	way->looks++;
 }
 
+/* One way is preferred from now on. */
+static void prefer(choice_size *s, const habits *h)
+{
+	s->known = true;
+	s->asked = 0;
+	s->patience = h->patience_min;
+	s->patience = longer(s, h, 1);
+}
+
 bool choice_learn(choice *c, uint32_t size, bool cpu, const choice_look *look, double call_ns)
 {
 	choice_size *s = &c->sizes[size];
@@ -131,13 +169,15 @@ bool choice_learn(choice *c, uint32_t size, bool cpu, const choice_look *look, d
 	bool before = s->takes_cpu;
 
 	learn(cpu ? &s->cpu : &s->link, look, h->keeps);
+	if (!s->known && is_enough(s, h, call_ns))
+		prefer(s, h);
 	/* One of them may have been forgotten, and its looks not ended yet. */
-	if (!both_are_known(s, h) || s->again || !(s->link.sum.misses > 0) || !(s->cpu.sum.misses > 0))
+	if (!s->known || s->again || !both_have_sums(s))
 		return false;
 	s->takes_cpu = choice_miss_ns(&s->cpu, call_ns) < MARGIN * choice_miss_ns(&s->link, call_ns);
 	if (s->takes_cpu == before)
 		return false;
-	s->patience = h->patience_min;
+	prefer(s, h);
 	c->changes++;
 	return true;
 }

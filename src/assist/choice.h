@@ -6,8 +6,8 @@
  * made up for later, and the misses that follow from what was not kept. So many calls make one look: of short
  * ones, which leave much to those after them, some steps; of long ones each by itself.
  *
- * Both ways are looked at a few times at first; then the cheaper one is taken, and the other is looked at again
- * now and then, more and more seldom while it stays dearer. No threads, no clock: whoever asks tells what
+ * Both ways are looked at a few times at first, fewer where one is much dearer; then the cheaper one is taken, and the
+ * other is looked at again now and then, more and more seldom while it stays dearer. No threads, no clock: whoever asks tells what
  * it took.
  */
 #ifndef UFM_ASSIST_CHOICE_H
@@ -33,6 +33,7 @@ typedef struct choice_size {
 	uint32_t asked;       /* looks since the dearer way was looked at last */
 	uint32_t patience;    /* until it is again */
 	uint32_t again;       /* looks at it that are left; what was known of it before is forgotten */
+	bool known;           /* both ways, well enough to prefer one */
 	bool takes_cpu;
 } choice_size;
 
@@ -54,6 +55,9 @@ bool choice_ask(choice *c, uint32_t size);
 /* What a look that was asked for found. call_ns: what each call would have taken without misses. Returns true
  * when the cheaper way has changed. */
 bool choice_learn(choice *c, uint32_t size, bool cpu, const choice_look *look, double call_ns);
+/* Whether a look, which need not be complete, found so much more than the other way costs that it says enough. */
+bool choice_is_dear(const choice *c, uint32_t size, bool cpu, const choice_look *look,
+                    double call_ns);
 /* What a miss costs, 0 if that is not known. */
 double choice_miss_ns(const choice_way *way, double call_ns);
 

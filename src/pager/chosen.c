@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "pager/pager_int.h"
 
@@ -91,4 +92,17 @@ void choose_describe(const ufm_engine *e, char *text, size_t size)
 			c.tokens_from, i ? " and more" : "", c.takes_cpu ? "with it" : "without",
 			c.cpu_miss_ns / 1e3, c.link_miss_ns / 1e3);
 	}
+}
+
+/* On the timeline: the smallest call of that size. */
+void chosen_changed(const ufm_engine *e, uint32_t size)
+{
+	uint64_t now_ns = clock_now_ns();
+	timeline_span span = {.kind = TIMELINE_CHOICE,
+	                      .begin_ns = now_ns,
+	                      .end_ns = now_ns,
+	                      .layer = TIMELINE_NONE,
+	                      .expert = TIMELINE_NONE,
+	                      .tokens = choice_tokens_from(size)};
+	timeline_add(e->spans.timeline, &span);
 }

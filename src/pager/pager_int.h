@@ -11,7 +11,8 @@
  *   probe                                   link and CPU, measured
  *   view turns layer lease record           the interface: these take the engine's locks
  *     engine_info streams
- *   choose chosen                           whether the CPU has a part in a call
+ *   choose                                  whether the CPU has a part in a call
+ *   looks terms chosen                      what it costs; what admission goes by; what was chosen
  *   settle                                  what has ended, and who hears of it
  *   pager_int.h                             the engine
  *   residents leases demand                 resident calls; leases; a layer call's experts
@@ -124,10 +125,27 @@ ufm_status cpu_path_check(const ufm_engine_config *c);
  * is held. */
 void choose_end(ufm_engine *e, pager_call *call);
 void choose_learn(ufm_engine *e, pager_call *call);
-/* What auto has chosen so far, in words; "" where it does not choose. The engine's lock is held. */
-void choose_describe(const ufm_engine *e, char *text, size_t size);
 /* What was learned was of other slots. The engine's lock is held, too. */
 void choose_forget(ufm_engine *e);
+
+/* chosen.c; the engine's lock is held */
+/* What auto has chosen so far, in words; "" where it does not choose. */
+void choose_describe(const ufm_engine *e, char *text, size_t size);
+/* What is chosen for calls of a size is another now. */
+void chosen_changed(const ufm_engine *e, uint32_t size);
+
+/* looks.c; the engine's lock is held */
+/* Whether the calls of the look that goes on, or begins, use the CPU. */
+bool looks_ask(ufm_engine *e, uint32_t size);
+/* A call of that size knows what it misses. */
+void looks_time(ufm_engine *e, uint32_t size, uint32_t misses);
+/* A call that belongs to no look, nor does the time until the next. */
+void looks_pass_by(ufm_engine *e, uint32_t size);
+void looks_forget(ufm_engine *e);
+
+/* terms.c; the engine's lock is held */
+/* A call was chosen for. Learns the terms anew, seldom, so that a replay needs to be told of few. */
+void terms_look(ufm_engine *e);
 
 /* record.c */
 ufm_status record_check(const ufm_engine_config *c);

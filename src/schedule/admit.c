@@ -4,10 +4,6 @@
 
 #include <math.h>
 
-/* A copy made while the link is idle costs its token most of what a miss costs, because ids and launches are on their
- * way meanwhile: so the victim must be worth a tenth of the newcomer at most. Found best at 15 to 52 % of experts
- * resident (docs/performance.md, Copies beside the CPU's work). */
-#define BAR 0.1f
 /* Copies that may be owed: beyond, none is admitted later, not even to a free place: it would wait there for long. */
 #define OWED_COPIES_MAX 16.0
 /* Of the newest call in `demand`. */
@@ -66,7 +62,7 @@ admit_turn admit_call(admit *a, uint32_t misses, uint32_t fills)
 	double share = fmax(fills, link_share(&a->terms, misses));
 	a->owed_ns = fmax(0, a->owed_ns - spared_ns(a, misses, share));
 	bool closed = a->owed_ns > OWED_COPIES_MAX * (double)a->terms.copy_ns;
-	return (admit_turn){.brought = (uint32_t)share, .bar = closed ? 0 : BAR};
+	return (admit_turn){.brought = (uint32_t)share, .bar = closed ? 0 : ADMIT_BAR};
 }
 
 float admit_bar(const admit_turn *turn)

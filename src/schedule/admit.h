@@ -18,6 +18,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A copy made later costs its token most of what a miss costs, because ids and launches are on their way meanwhile: so the
+ * victim must be worth a tenth of the newcomer at most. docs/policies.md, A bar for newcomers. */
+#define ADMIT_BAR 0.1f
+
 /* Of one expert over the link and by the CPU while both work; of a layer call that misses nothing. */
 typedef struct admit_terms {
 	uint64_t copy_ns, cpu_ns, call_ns; /* copy_ns 0: whatever the policy keeps is admitted */

@@ -51,6 +51,7 @@ shapes_full() {
 	residency=15,30,52,80 budgets=4GiB,8GiB,14GiB,resident
 	prefills=(512 8192) decode_steps=(--rounds 3 --steps 100 --warmup 300)
 	batch_steps=(--rounds 3 --steps 10 --warmup 60) prefill_steps=(--rounds 2 --prefill-steps 2 --prefill-warmup 3)
+	exact_steps=(--rounds 6 --steps 96 --warmup 192) # tokens 192 to 767, as the peers' rows
 	probe_budget=1GiB
 	link_layers=8 link_experts=64 link_steps=(--rounds 5 --steps 15 --warmup 100 --prefill-steps 1 --prefill-warmup 5)
 	large=(--preset qwen3-30b-a3b --seq 8192) large_budget=(--vram-target 16GiB --headroom 1GiB) large_steps=5
@@ -64,6 +65,7 @@ shapes_tiny() {
 	residency=30,80 budgets=1MiB,resident
 	prefills=(16 64) decode_steps=(--rounds 2 --steps 3 --warmup 4)
 	batch_steps=(--rounds 2 --steps 2 --warmup 2) prefill_steps=(--rounds 2 --prefill-steps 1 --prefill-warmup 1)
+	exact_steps=(--rounds 2 --steps 3 --warmup 4)
 	probe_budget=4MiB
 	link_layers=1 link_experts=64 link_steps=(--rounds 2 --steps 2 --warmup 2 --prefill-steps 1 --prefill-warmup 1)
 	large=(--experts 16 --d-model 128 --d-hidden 128 --kind gated --dtype bf16 --seq 32)
@@ -141,7 +143,7 @@ run_decode() {
 }
 run_exact() {
 	record_machine "$1" &&
-		model_cases "$1" one model_1 --residency "$budgets" --phases decode:1 "${decode_steps[@]}"
+		model_cases "$1" one model_1 --residency "$budgets" --phases decode:1 "${exact_steps[@]}"
 }
 run_prefill() {
 	record_machine "$1" && model_cases "$1" prefill model_1 --residency "$residency" \

@@ -48,8 +48,6 @@ static void a_free_turn_owes_nothing(void **state)
 	assert_true(a.owed_ns == 0);
 }
 
-#define BAR 0.1f
-
 /* A copy takes as long as two calls, of which half miss one that is kept: the link falls behind. */
 static void none_is_kept_while_the_link_owes_too_much(void **state)
 {
@@ -61,13 +59,13 @@ static void none_is_kept_while_the_link_owes_too_much(void **state)
 	for (uint32_t i = 0; i < 2000; i++) {
 		double before_ns = fmax(0, a.owed_ns - 90 * (i % 2));
 		float bar = call(&a, i % 2, i % 2);
-		assert_true(bar == (before_ns > 16 * 200 ? 0 : BAR));
+		assert_true(bar == (before_ns > 16 * 200 ? 0 : ADMIT_BAR));
 		closed += bar == 0;
 	}
 	assert_true(closed > 0);
 	for (uint32_t i = 0; i < 60000; i++)
 		(void)call(&a, 1, 0); /* nothing more is kept */
-	assert_true(a.owed_ns == 0 && call(&a, 1, 0) == BAR);
+	assert_true(a.owed_ns == 0 && call(&a, 1, 0) == ADMIT_BAR);
 }
 
 /* What the link brings for the layers themselves is admitted without a debt; but where it is always wanted there
@@ -99,7 +97,7 @@ static void a_link_that_keeps_up_is_never_closed(void **state)
 	(void)state;
 	admit_open(&a, &terms);
 	for (uint32_t i = 0; i < 1000; i++)
-		assert_true(call(&a, 1, 1) == BAR);
+		assert_true(call(&a, 1, 1) == ADMIT_BAR);
 }
 
 /* The same calls give the same bars: nothing else counts. */

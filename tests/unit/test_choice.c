@@ -60,27 +60,72 @@ static void the_cheaper_way_is_found_and_kept(void **state)
 	assert_true(cost_ns > 90e3 && cost_ns < 110e3);
 }
 
-/* Two looks at each way of short calls, six of long ones. */
+/* Two looks at each way of short calls and six of long ones; one of short ones where one way costs over twice as much. */
 static void both_ways_are_looked_at_first(void **state)
 {
 	static const struct {
 		uint32_t size, each;
-	} cases[] = {{0, 2}, {13, 6}};
+		double link_misses;
+	} cases[] = {{0, 2, 6}, {13, 6, 6}, {0, 1, 4}, {13, 6, 4}};
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		choice c;
 		uint32_t used = 0;
 		memset(&c, 0, sizeof c);
 		for (uint32_t n = 0; n < 2 * cases[i].each; n++) {
+			assert_false(c.sizes[cases[i].size].known);
 			bool cpu = choice_ask(&c, cases[i].size);
-			choice_look look = {.ns = 1e6, .calls = 1, .misses = cpu ? 10 : 1};
+			choice_look look = {.ns = 1e6, .calls = 1, .misses = cpu ? 10 : cases[i].link_misses};
 			used += cpu;
 			(void)choice_learn(&c, cases[i].size, cpu, &look, 0);
 		}
 		assert_int_equal(used, cases[i].each);
-		assert_true(c.sizes[cases[i].size].takes_cpu);
+		assert_true(c.sizes[cases[i].size].known && c.sizes[cases[i].size].takes_cpu);
 		assert_true(choice_ask(&c, cases[i].size));
 	}
+}
+
+/* Looks until the dearer way is looked at again: more where it is clearly dearer. */
+static void what_is_clear_is_left_alone_for_longer(void **state)
+{
+	static const struct {
+		double link_ns;
+		uint32_t looks;
+	} cases[] = {{1100, 16}, {1300, 128}};
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		choice c;
+		uint32_t looks = 0;
+		memset(&c, 0, sizeof c);
+		while (!c.sizes[0].known || choice_ask(&c, 0)) {
+			bool cpu = c.sizes[0].known || choice_ask(&c, 0);
+			choice_look look = {.ns = cpu ? 1000 : cases[i].link_ns, .calls = 1, .misses = 1};
+			looks += c.sizes[0].known;
+			(void)choice_learn(&c, 0, cpu, &look, 0);
+		}
+		assert_int_equal(looks, cases[i].looks - 1);
+	}
+}
+
+/* A look ends when it has found enough that is much dearer than the other way, whatever calls take besides. */
+static void a_dear_look_is_told(void **state)
+{
+	choice c;
+	choice_look look = {.ns = 10 * 100 + 8 * 201, .calls = 10, .misses = 8};
+	(void)state;
+	memset(&c, 0, sizeof c);
+	assert_false(choice_is_dear(&c, 0, false, &look, 100)); /* than what? */
+	choice_look cheap = {.ns = 20 * 100 + 10 * 100, .calls = 20, .misses = 10};
+	(void)choice_learn(&c, 0, true, &cheap, 100);
+	assert_true(choice_is_dear(&c, 0, false, &look, 100));
+	assert_false(choice_is_dear(&c, 0, true, &look, 100));
+	look.ns = 10 * 100 + 8 * 199;
+	assert_false(choice_is_dear(&c, 0, false, &look, 100));
+	look = (choice_look){.ns = 1e9, .calls = 10, .misses = 7};
+	assert_false(choice_is_dear(&c, 0, false, &look, 100));
+	c.sizes[0].cpu.sum.ns = 0; /* as if it cost less than nothing */
+	look = (choice_look){.ns = 10 * 100 + 1, .calls = 10, .misses = 8};
+	assert_true(choice_is_dear(&c, 0, false, &look, 100));
 }
 
 static void it_changes_its_mind(void **state)
@@ -128,6 +173,8 @@ int main(void)
 		cmocka_unit_test(sizes_are_octaves),
 		cmocka_unit_test(the_cheaper_way_is_found_and_kept),
 		cmocka_unit_test(both_ways_are_looked_at_first),
+		cmocka_unit_test(what_is_clear_is_left_alone_for_longer),
+		cmocka_unit_test(a_dear_look_is_told),
 		cmocka_unit_test(it_changes_its_mind),
 		cmocka_unit_test(a_tie_goes_to_the_link),
 		cmocka_unit_test(nothing_missed_costs_nothing),
