@@ -11,8 +11,8 @@
 /* The only place of fitted figures; docs/plan.md tells which rows each is from and which rows it was tested on. */
 static const timing_costs table[] = {
 	{.backend = "cuda",
-     /* h100-speed/resident: 47.9 us a layer, of which 24.6 are 75.5 MB at the probed rate; h200-defaults-949f26f/exact: 39.2
-      * and 17.2. */
+     /* h100-speed/resident: 47.9 us a layer, of which 24.6 are 75.5 MB at the probed rate;
+      * h200-defaults-949f26f/exact: 39.2 and 17.2. */
      .resident_ns = 23e3,
      /* plan-h100/coarse_half, steps of one miss: in layers 0 to 2 each layer before hides 50 us of its copy. */
      .call_ns = 29e3,
@@ -20,23 +20,24 @@ static const timing_costs table[] = {
      .launch_ns = 16e3,
      /* PAGER_CALLS; in the same steps, a miss in any layer from 4 on hides 0.31 ms of its copy. */
      .calls_ahead = 4,
-     /* h200-defaults-949f26f/decode and exact, one token, off: 52 to 55 us a layer that misses nothing, of which 17 are
-      * read. */
+     /* h200-defaults-949f26f/decode and exact, one token, off: 52 to 55 us a layer that misses nothing, of which 17
+      * are read. */
      .launch_one_ns = 5e3,
      .ids_ns = 18e3,
      .end_ns = 12e3,
-     /* plan-h100/coarse_half, one token, ids ahead: 95 us a layer that misses nothing, of which 65 are 199 MB at the
-      * probed rate. h200-defaults-949f26f/decode, eight tokens, 80 %, off: 270 us a layer; 262 are planned with it, 255
-      * without. */
+     /* plan-h100/coarse_half, one token, ids ahead: 95 us a layer that misses nothing, of which 65 are 199 MB at
+      * the probed rate. h200-defaults-949f26f/decode, eight tokens, 80 %, off: 270 us a layer; 262 are planned with
+      * it, 255 without. */
      .start_ns = 18e3,
-     /* h200-defaults-949f26f/decode and exact, one token, off, by least squares: 8 us more where a layer misses, and 172 a
-      * miss; of eight tokens 176 a miss. The link needs 175. */
+     /* h200-defaults-949f26f/decode and exact, one token, off, by least squares: 8 us more where a layer misses,
+      * and 172 a miss; of eight tokens 176 a miss. The link needs 175. */
      .copy_gap_ns = 1e3,
      .copy_start_ns = 25e3,
      /* h200-beside/rows, copies made or not: 38 to 53 us each, of which 1.3 layers begin under one. */
      .under_copy_ns = 38e3,
-     /* h200-defaults-949f26f/decode and exact, on, earlier build, one token: 72 to 83 us a miss beyond a layer that misses
-      * nothing; 81 to 95 an expert, where the host's memory would give 82 alone and 90 to 94 beside the link. */
+     /* h200-defaults-949f26f/decode and exact, on, earlier build, one token: 72 to 83 us a miss beyond a layer that
+      * misses nothing; 81 to 95 an expert, where the host's memory would give 82 alone and 90 to 94 beside the
+      * link. */
      .shared_ns = 20e3,
      .cpu_expert_ns = 3e3,
      /* h100-speed/prefill: routing 0.5, row table 0.7, combination 0.3 ms for 8,192 tokens (timeline). */

@@ -7,8 +7,8 @@
  * ones, which leave much to those after them, some steps; of long ones each by itself.
  *
  * Both ways are looked at a few times at first, fewer where one is much dearer; then the cheaper one is taken, and the
- * other is looked at again now and then, more and more seldom while it stays dearer. No threads, no clock: whoever asks tells what
- * it took.
+ * other is looked at again now and then, more and more seldom while it stays dearer. No threads, no clock: whoever asks
+ * tells what it took.
  */
 #ifndef UFM_ASSIST_CHOICE_H
 #define UFM_ASSIST_CHOICE_H
