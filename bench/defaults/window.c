@@ -87,7 +87,7 @@ void window_measure(bench *b, way *w, uint32_t round)
 	}
 	ufm_engine_get_counters(w->engine, after, COUNTERS_MAX);
 	print_case(b, w, round);
-	printf("\"steps\":%u,\"seconds\":%.6f,\"tokens_per_s\":%.3f,\"step_ms_median\":%.4f,", steps,
+	printf("\"steps\":%u,\"seconds\":%.9f,\"tokens_per_s\":%.3f,\"step_ms_median\":%.4f,", steps,
 	       end_s - begin_s, steps * (double)b->phase.tokens / (end_s - begin_s),
 	       1e3 * median(step_s, steps));
 	print_counters(before, after);

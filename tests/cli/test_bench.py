@@ -693,7 +693,7 @@ def test_an_interrupt_leaves_what_was_measured(ufm, ufm_path, number):
 
 # ---- outputs that go wrong
 
-TINY_RUN = ["--d-model", "32", "--d-hidden", "64", "--experts", "8", "--batch", "1", "--seq", "8", "--steps",
+TINY_RUN = ["--backend", "cpu", "--d-model", "32", "--d-hidden", "64", "--experts", "8", "--batch", "1", "--seq", "8", "--steps",
          "2", "--vram-target", "600KiB", "--headroom", "0", "--no-figures"]
 
 

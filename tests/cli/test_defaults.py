@@ -146,7 +146,7 @@ label=$2
 for assist in auto off on; do
 	for round in 0 1; do
 		echo '{"label":"'$label'","assist":"'$assist'","phase":"decode","tokens":1,"residency":"15","round":'$round',
-			"tokens_per_s":5.0,"ids_off":0,"slots":9,"cpu_assist":"on","counters":{"uses":10,"resident_uses":5}}' |
+			"steps":1,"seconds":0.2,"tokens_per_s":5.0,"ids_off":0,"slots":9,"cpu_assist":"on","counters":{"uses":10,"resident_uses":5}}' |
 			tr -d '\\n'
 		echo
 	done
@@ -242,7 +242,8 @@ def write(folder, stage, speeds, hits=5, file="one", **more):
                         counted = hits[way[1]] if isinstance(hits, dict) else hits
                         out.write(json.dumps({
                             "label": label, "assist": way[1], "phase": "decode", "tokens": 1, "residency": "15",
-                            "round": number, "tokens_per_s": value, "ids_off": 0, "slots": 9, "cpu_assist": "on",
+                            "round": number, "steps": 10, "seconds": 10 * more.get("tokens", 1) / value,
+                            "tokens_per_s": value, "ids_off": 0, "slots": 9, "cpu_assist": "on",
                             "counters": {"uses": 1000, "resident_uses": 100 * counted}} | more) + "\n")
 
 
@@ -287,6 +288,12 @@ def test_windows_of_the_same_tokens_are_compared(tmp_path):
     # Rounds differ by their tokens; one of them was disturbed.
     write(tmp_path, "decode", alike([100.0, 200.0, 300.0], now_auto=[99.0, 198.0, 30.0]))
     assert found(tmp_path, "auto of the best")[2].startswith("0.990")
+
+
+def test_a_speed_is_all_tokens_by_all_seconds(tmp_path):
+    # The median window would tell of 300.
+    write(tmp_path, "exact", alike([100.0, 300.0, 300.0]), residency="8GiB")
+    assert found(tmp_path, "decode, batch 1, 8GiB")[2].startswith("180.0 (before 180.0)")
 
 
 def test_hits_of_both_ways_are_compared_with_those_of_off(tmp_path):
