@@ -12,6 +12,7 @@
 #include "cli/exit.h"
 #include "cli/message.h"
 #include "cli/plan/against.h"
+#include "cli/plan/cards.h"
 #include "cli/plan/config.h"
 #include "cli/plan/report.h"
 #include "cli/plan/routing.h"
@@ -76,12 +77,19 @@ static ufm_status find_shape(plan *p)
 
 /* ------------------------------------------------------------------ the machine */
 
+static double or_of_card(double given, const card *c, double (*rate)(const card *))
+{
+	return given > 0 || !c ? given : rate(c);
+}
+
 static ufm_status find_machine(plan *p)
 {
 	const plan_config *c = &p->config;
-	const machine_given given = {.link_gbps = c->link_gbps,
+	const card *known = card_at(c->card);
+	const machine_given given = {.card = known,
+	                             .link_gbps = or_of_card(c->link_gbps, known, card_link_gbps),
 	                             .dram_gbps = c->dram_gbps,
-	                             .hbm_gbps = c->hbm_gbps,
+	                             .hbm_gbps = or_of_card(c->hbm_gbps, known, card_memory_gbps),
 	                             .disk_gbps = c->disk_gbps,
 	                             .gflops = c->gflops,
 	                             .ram_bytes = c->ram_bytes,
@@ -110,7 +118,8 @@ static ufm_status check(const plan *p)
 	return UFM_OK;
 }
 
-/* 0, or how the command ends: no tier below host memory could hold the rest. */
+/* 0, or how the command ends: no tier below host memory could hold the rest. What this machine lacks another one may
+ * have that is planned for here. */
 static int check_ram(const plan *p)
 {
 	char need[32], have[32], bank[32];
@@ -118,14 +127,16 @@ static int check_ram(const plan *p)
 		return CLI_OK;
 	message_error(
 		"plan",
-		"%s: %s of experts need %s of page-locked host memory, found %s%s: the engine has no disk "
+		"%s%s: %s of experts need %s of page-locked host memory, found %s%s: the engine has no "
+		"disk "
 		"tier yet; "
 		"what would run: a machine with more memory, a smaller model, or narrower weights",
-		p->shape.name, size_format(p->shape.bank.bank_bytes, bank, sizeof bank),
+		p->machine.ram_given ? "" : "warning: ", p->shape.name,
+		size_format(p->shape.bank.bank_bytes, bank, sizeof bank),
 		size_format(p->host_bytes, need, sizeof need),
 		size_format(p->machine.ram_bytes, have, sizeof have),
 		p->machine.ram_given ? " (--ram)" : " that may be locked here (80 % of what is free)");
-	return p->machine.ram_given ? CLI_USAGE : CLI_ENVIRONMENT;
+	return p->machine.ram_given ? CLI_USAGE : CLI_OK;
 }
 
 /* Every budget is too small: the reason of the largest. */
@@ -179,7 +190,9 @@ static void open_division(plan *p)
 	                                .given = c->routing != 0};
 	division_open(&config, &p->division);
 	p->host_bytes = division_host_bytes(&p->division);
-	budgets_of(c->vram_target, &p->division, &p->budgets);
+	const card *known = card_at(c->card);
+	budgets_of(c->vram_target, &p->division, known ? (uint64_t)known->memory_gib << 30 : 0,
+	           &p->budgets);
 }
 
 static ufm_status open_ladder(plan *p)

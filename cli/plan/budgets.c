@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sizes, shares of the bank, and the ladder that is chosen where nothing is said. */
+/* Sizes, shares of the bank, and what is chosen where nothing is said. */
 #include "cli/plan/budgets.h"
 
 #include <math.h>
@@ -9,6 +9,7 @@
 
 #include "base/size.h"
 #include "base/status.h"
+#include "cli/plan/cards.h"
 
 #define ITEM_BYTES 40
 
@@ -81,20 +82,49 @@ static void add(budget_list *list, uint64_t target_bytes)
 	list->target_bytes[list->count++] = target_bytes;
 }
 
-static void choose(const division *d, budget_list *out)
+#define CHOSEN_MIN 3u
+
+static void choose_sizes(const division *d, uint64_t most_bytes, budget_list *out)
 {
-	add(out, division_target_min(d));
-	for (int tenth = 1; tenth <= 10; tenth++)
-		add(out, target_of_share(d, tenth / 10.0));
+	uint64_t whole_bytes = division_target(d, keys_of(d)), least_bytes = division_target_min(d);
+	uint32_t gib;
+	for (uint32_t i = 0; (gib = card_size_gib(i)); i++) {
+		uint64_t bytes = (uint64_t)gib << 30;
+		if (bytes >= least_bytes && bytes < whole_bytes && (!most_bytes || bytes < most_bytes))
+			add(out, bytes);
+	}
+	if (most_bytes && most_bytes < whole_bytes)
+		add(out, most_bytes);
+	else
+		add(out, whole_bytes);
 }
 
-void budgets_of(const char *text, const division *d, budget_list *out)
+static void choose_shares(const division *d, uint64_t most_bytes, budget_list *out)
+{
+	add(out, division_target_min(d));
+	for (int tenth = 1; tenth <= 10; tenth++) {
+		uint64_t bytes = target_of_share(d, tenth / 10.0);
+		if (!most_bytes || bytes <= most_bytes)
+			add(out, bytes);
+	}
+}
+
+static void choose(const division *d, uint64_t most_bytes, budget_list *out)
+{
+	choose_sizes(d, most_bytes, out);
+	if (out->count >= CHOSEN_MIN)
+		return;
+	*out = (budget_list){.count = 0};
+	choose_shares(d, most_bytes, out);
+}
+
+void budgets_of(const char *text, const division *d, uint64_t most_bytes, budget_list *out)
 {
 	char item[ITEM_BYTES];
 	const char *at = text;
 	budget_list list = {.count = 0};
 	if (strcmp(text, "auto") == 0)
-		choose(d, &list);
+		choose(d, most_bytes, &list);
 	else
 		while (next_item(&at, item)) {
 			double percent;

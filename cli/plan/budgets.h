@@ -14,7 +14,8 @@ typedef struct budget_list {
 
 /* UFM_EINVAL unless it is auto, or sizes and percentages above 0 up to 100, separated by commas. */
 ufm_status budgets_check(const char *text);
-/* auto: from the smallest that runs, by tenths of the experts, to the one that holds all. */
-void budgets_of(const char *text, const division *d, budget_list *out);
+/* auto: sizes that cards have, up to most_bytes (0: any), and the budget that holds all if it is below; tenths of the
+ * experts where that makes fewer than three. */
+void budgets_of(const char *text, const division *d, uint64_t most_bytes, budget_list *out);
 
 #endif

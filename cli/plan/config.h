@@ -6,7 +6,7 @@
 #include "cli/options.h"
 
 typedef struct plan_config {
-	uint32_t preset, layers, experts, top_k, d_model, d_hidden, kind, dtype;
+	uint32_t preset, card, layers, experts, top_k, d_model, d_hidden, kind, dtype;
 	uint32_t batch, prompt, ring, max_tokens, cores, routing, cpu, format, no_figures, verbose,
 		against;
 	uint64_t headroom_bytes, ram_bytes, seed;

@@ -125,17 +125,31 @@ bool machine_is_given(const machine_given *g)
 	return g->link_gbps > 0 && g->hbm_gbps > 0;
 }
 
+static void describe_given(const machine_given *g, plan_machine *m)
+{
+	const card *c = g->card;
+	if (c)
+		say(m,
+		    "%s by its data sheet (%u GiB, %.0f GB/s, %.1f GB/s each way to the host; backend %s), "
+		    "less what no program reaches, and what was given: ",
+		    c->name, c->memory_gib, c->memory_gbps, c->link_gbps, m->backend);
+	else
+		say(m, "a machine as given (backend %s): ", m->backend);
+}
+
 ufm_status machine_of_given(const machine_given *g, plan_machine *out)
 {
 	plan_machine m = {.rates.cpu_threads = CORES_ASSUMED - 1};
 	bool assumed = strcmp(g->backend, "auto") == 0;
 	snprintf(m.backend, sizeof m.backend, "%s", assumed ? "cuda" : g->backend);
 	override(g, &m);
-	say(&m, "a machine as given (backend %s): ", m.backend);
+	describe_given(g, &m);
 	describe_rates(&m);
 	say(&m, ".");
 	if (!g->cores && m.rates.dram_gbps > 0)
 		say(&m, " %u cores are assumed.", CORES_ASSUMED);
+	if (!(m.rates.dram_gbps > 0))
+		say(&m, " Without --dram-gbps the CPU's help is not planned.");
 	describe_missing(&m);
 	ufm_status status = machine_finish(&m);
 	if (!status)

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <ufm/ufm.h>
 
+#include "cli/plan/cards.h"
 #include "cli/plan/timing.h"
 
 typedef struct plan_machine {
@@ -22,6 +23,7 @@ typedef struct plan_machine {
 
 /* What people say of a machine; 0: not said. */
 typedef struct machine_given {
+	const card *card; /* whose rates these are where nothing else was said; NULL: none */
 	double link_gbps, dram_gbps, hbm_gbps, disk_gbps, gflops;
 	uint64_t ram_bytes;
 	uint32_t cores;

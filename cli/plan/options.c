@@ -4,6 +4,7 @@
 
 #include "cli/modes/options.h"
 #include "cli/plan/budgets.h"
+#include "cli/plan/cards.h"
 #include "cli/plan/config.h"
 #include "cli/plan/routing.h"
 #include "cli/presets.h"
@@ -67,8 +68,8 @@ static const option_spec specs[] = {
      .check = budgets_check,
      .help = "Budgets of device memory, headroom included, separated by commas: sizes, or percent "
              "of the "
-             "experts that shall have a slot. auto: from the smallest that runs to the one that "
-             "holds all."},
+             "experts that shall have a slot. auto: sizes that cards have, up to --card or the one "
+             "that holds all experts; tenths of the experts where few of those sizes suit."},
 	{.name = "headroom",
      .type = OPTION_SIZE,
      AT(headroom_bytes),
@@ -139,6 +140,15 @@ static const option_spec specs[] = {
      .help = "Who knows the ids of a layer: the device's own router, for which the host waits in "
              "every layer, or the "
              "caller ahead of the call, as in ufm bench --ids ahead, which no model can do."},
+	{.name = "card",
+     .type = OPTION_CHOICE,
+     AT(card),
+     .value_name = "NAME",
+     .fallback = "none",
+     .choices = CARD_CHOICES,
+     .help =
+         "The machine by its card: memory and rates of the data sheet, less what is not reached. "
+         "Nothing is probed; the rates below count instead where they are given."},
 	{.name = "machine",
      .type = OPTION_STRING,
      AT(machine),
@@ -161,9 +171,10 @@ static const option_spec specs[] = {
      .fallback = "auto",
      .zero_word = "auto",
      .min = 1,
-     .help = "Host memory that a bank may take, page-locked; auto: 80 % of what is free here where "
-             "the machine is "
-             "probed, else not checked."},
+     .help =
+         "Host memory that a bank may take, page-locked: with less than it needs there is no "
+         "plan. auto: 80 % of what is free here where the machine is probed, and then less is a "
+         "warning."},
 	{.name = "cores",
      .type = OPTION_U32,
      AT(cores),

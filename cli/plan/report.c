@@ -283,8 +283,49 @@ static void print_prefetch(FILE *to, const plan_report *r)
 	        r->ladder->count > 1 ? ", and less at the other budgets" : "");
 }
 
+/* ------------------------------------------------------------------ the line to paste */
+
+/* The largest budget that is not everything, or that of the one card. */
+static const plan_point *headline_point(const plan_report *r)
+{
+	const plan_ladder *l = r->ladder;
+	uint32_t keys = r->shape->bank.layers * r->shape->bank.experts;
+	const plan_point *found = NULL;
+	for (uint32_t i = 0; i < l->count; i++) {
+		const plan_point *p = &l->points[i];
+		if (!p->refused && (!found || p->budget.slots < keys))
+			found = p;
+	}
+	return found;
+}
+
+static void print_gib(FILE *to, uint64_t bytes)
+{
+	char text[32];
+	if (bytes % (1ull << 30) == 0)
+		fprintf(to, "%llu GiB", (unsigned long long)(bytes >> 30));
+	else
+		fputs(gib(bytes, text), to);
+}
+
+static void print_headline(FILE *to, const plan_report *r)
+{
+	static const char *const by[TIMING_BOUNDS] = {"device memory", "arithmetic", "the link",
+	                                              "link and CPU together", "the host"};
+	const plan_point *p = headline_point(r);
+	double keys = (double)r->shape->bank.layers * r->shape->bank.experts;
+	if (!p)
+		return;
+	const point_way *way = point_decode(p);
+	print_gib(to, p->target_bytes);
+	fprintf(to, ": about %.*f tok/s in the routed layers, %.0f %% resident, bound by %s.\n\n",
+	        way->tokens_per_s < 10 ? 1 : 0, way->tokens_per_s, 100 * p->budget.slots / keys,
+	        by[way->bound]);
+}
+
 void report_plan(FILE *to, const plan_report *r)
 {
+	print_headline(to, r);
 	print_assumptions(to, r);
 	print_table(to, r);
 	print_refused(to, r->ladder);

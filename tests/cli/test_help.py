@@ -18,7 +18,7 @@ OPTIONS = {
     "plan": ["preset", "model", "layers", "experts", "top-k", "d-model", "d-hidden", "kind", "dtype",
              "vram-target", "headroom", "batch", "prompt", "workload", "seed", "policy", "ring",
              "max-tokens", "routing", "machine", "link-gbps", "hbm-gbps", "dram-gbps", "gflops",
-             "disk-gbps", "ram", "cores", "prefetch-recall", "prefetch-guesses", "backend", "against",
+             "disk-gbps", "ram", "card", "cores", "prefetch-recall", "prefetch-guesses", "backend", "against",
              "out", "no-figures", "output", "verbose", "help"],
     "replay": ["capacity", "policy", "scope", "batch", "cold", "sequences", "part", "warmup",
                "steps", "experts", "preset", "expert-bytes", "read-gbps", "cost", "ring",

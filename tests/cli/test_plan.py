@@ -2,6 +2,7 @@
 """ufm plan: what it assumes, predicts and refuses."""
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -257,6 +258,44 @@ def test_a_bank_beyond_host_memory(ufm):
     for words in ("36.00 MiB", "16.00 MiB", "no disk tier", "what would run"):
         assert words in ended.stderr
     assert ufm("plan", *SHAPE, *MACHINE, "--ram", "64MiB").returncode == 0
+
+
+def test_a_machine_that_lacks_memory_is_no_reason_not_to_plan_another(ufm):
+    # This one is probed; nobody has 1.2 TiB to lock.
+    ended = ufm("plan", "--preset", "deepseek-v3", "--backend", "cpu", "--vram-target", "24GiB", "--prompt", "1")
+    assert ended.returncode == 0 and "24 GiB: about" in ended.stdout
+    assert "warning: deepseek-v3" in ended.stderr and "no disk tier" in ended.stderr
+
+
+CARD = ["--preset", "gpt-oss-20b", "--card"]
+
+
+def test_a_card_by_name(ufm):
+    ended = ufm("plan", *CARD, "rtx-4090")
+    assert ended.returncode == 0, ended.stderr
+    first, empty, model = ended.stdout.splitlines()[:3]
+    assert re.fullmatch(r"24 GiB: about \d+ tok/s in the routed layers, \d+ % resident, bound by the link\.", first)
+    assert empty == "" and model.startswith("**gpt-oss-20b**")
+    for words in ("rtx-4090 by its data sheet (24 GiB, 1008 GB/s, 31.5 GB/s", "link 27.4 GB/s, device memory 937 GB/s",
+                  "Without --dram-gbps the CPU's help is not planned", "Without --gflops"):
+        assert words in ended.stdout, words
+    sizes = [row["vram_target_bytes"] >> 30 for row in rows(ufm, *CARD, "rtx-4090")]
+    assert sizes == [8, 12, 16, 24]
+    everything = rows(ufm, *CARD, "h200")
+    assert [row["vram_target_bytes"] >> 30 for row in everything[:-1]] == [8, 12, 16, 24, 32]
+    assert everything[-1]["share"] == 1
+
+
+def test_what_is_said_counts_more_than_a_card(ufm):
+    told, = rows(ufm, *CARD, "rtx-4090", "--link-gbps", "20", "--vram-target", "12GiB")
+    assert told["link_gbps"] == 20 and told["hbm_gbps"] == pytest.approx(0.93 * 1008)
+    both = rows(ufm, *CARD, "rtx-4090", "--dram-gbps", "60")
+    assert all(row["decode_cpu_tokens_per_s"] for row in both)
+
+
+def test_a_card_that_is_not_known(ufm):
+    ended = ufm("plan", *CARD, "rtx-4091")
+    assert ended.returncode == 2 and "rtx-4090" in ended.stderr
 
 
 @pytest.mark.parametrize("arguments, words", [

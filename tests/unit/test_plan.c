@@ -374,11 +374,14 @@ static void budgets_are_listed_or_chosen(void **state)
 	budget_list list;
 	make_shape(&shape);
 	make_division(&shape, &d);
-	budgets_of("auto", &d, &list);
+	budgets_of("auto", &d, 0, &list);
 	assert_true(list.count >= 2);
 	assert_int_equal(list.target_bytes[0], division_target_min(&d));
 	assert_int_equal(list.target_bytes[list.count - 1], division_target(&d, LAYERS * EXPERTS));
-	budgets_of("1GiB,50%,3MiB", &d, &list);
+	uint64_t most_bytes = division_target(&d, LAYERS * EXPERTS / 2);
+	budgets_of("auto", &d, most_bytes, &list);
+	assert_true(list.target_bytes[list.count - 1] <= most_bytes);
+	budgets_of("1GiB,50%,3MiB", &d, 0, &list);
 	assert_int_equal(list.count, 3);
 	assert_int_equal(list.target_bytes[0], 1ull << 30);
 	assert_int_equal(list.target_bytes[1], division_target(&d, 12));
