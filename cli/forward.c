@@ -19,8 +19,16 @@ typedef struct task {
 	forward_output output;
 	forward_input input;
 	forward_result result;
-	float *y; /* [tokens, d_model] */
+	float *y;     /* [tokens, d_model] */
+	bool written; /* under interrupt_guard */
 } task;
+
+/* With the guard. */
+static void say_interrupted(void *ctx)
+{
+	const task *t = ctx;
+	interrupt_say("interrupted; %s is %swritten", t->config.output, t->written ? "" : "not ");
+}
 
 /* CLI_OK, or why the run cannot begin. */
 static int open_task(task *t)
@@ -35,6 +43,8 @@ static int open_task(task *t)
 		message_status("forward", UFM_EFILE);
 		return CLI_FAILED;
 	}
+	interrupt_set_keep(say_interrupted, t);
+	interrupt_unfinished(t->output.unfinished);
 	count = (size_t)t->input.tokens * t->input.d_model;
 	t->y = alloc_zeroed(count ? count : 1, sizeof *t->y);
 	return t->y ? CLI_OK : message_status("forward", UFM_ENOMEM);
@@ -58,10 +68,25 @@ static void report(const task *t)
 	json_decref(run);
 }
 
+/* A signal finds the file written, or as it was. */
+static ufm_status write_output(task *t)
+{
+	ufm_status status = forward_output_write(&t->output, t->input.tokens, t->input.d_model, t->y);
+	if (status)
+		return status;
+	interrupt_guard();
+	status = forward_output_commit(&t->output);
+	t->written = !status;
+	interrupt_unguard();
+	return status;
+}
+
 /* A baseline out of memory is a result; but whoever waits for the file must hear that there is none. */
 static int finish(task *t)
 {
 	const forward_result *r = &t->result;
+	if (r->exit_code == CLI_INTERRUPTED)
+		return interrupt_end();
 	if (r->exit_code) {
 		message_error("forward", "%s", r->error);
 		return r->exit_code;
@@ -69,7 +94,7 @@ static int finish(task *t)
 	if (r->out_of_memory)
 		fprintf(stderr, "ufm forward: %s is not written: the baseline does not fit: %s\n",
 		        t->config.output, r->error);
-	else if (forward_output_write(&t->output, t->input.tokens, t->input.d_model, t->y) != UFM_OK) {
+	else if (write_output(t) != UFM_OK) {
 		message_status("forward", UFM_EFILE);
 		return CLI_FAILED;
 	}
@@ -84,12 +109,12 @@ static int forward_run_command(int argc, char *argv[])
 	if (!command_read(&forward_options, argc, argv, SIZE_MAX, &t.config, &t.state, &exit_code))
 		return exit_code;
 	message_log(t.config.verbose || isatty(STDERR_FILENO) == 1);
-	interrupt_install();
 	exit_code = open_task(&t);
 	if (exit_code == CLI_OK) {
 		forward_run(&t.config, &t.state, &t.input, t.y, &t.result);
 		exit_code = finish(&t);
 	}
+	interrupt_set_keep(NULL, NULL);
 	close_task(&t);
 	return command_finish(&forward_options, exit_code);
 }

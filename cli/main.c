@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/exit.h"
+#include "cli/interrupt.h"
 #include "cli/message.h"
 #include "cli/version.h"
 
@@ -85,6 +86,15 @@ static void ignore_output_signals(void)
 	signal(SIGXFSZ, SIG_IGN);
 }
 
+static int run_command(const command *found, int argc, char *argv[])
+{
+	if (!interrupt_install(found->options->command)) {
+		message_error(found->options->command, "cannot start a thread, expected room for one more");
+		return CLI_ENVIRONMENT;
+	}
+	return found->run(argc, argv);
+}
+
 int main(int argc, char *argv[])
 {
 	const char *name = argc > 1 ? argv[1] : "";
@@ -102,5 +112,5 @@ int main(int argc, char *argv[])
 		return finish();
 	}
 	found = command_find(name);
-	return found ? found->run(argc - 1, argv + 1) : unknown_command(name);
+	return found ? run_command(found, argc - 1, argv + 1) : unknown_command(name);
 }

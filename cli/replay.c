@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "cli/command.h"
 #include "cli/exit.h"
+#include "cli/interrupt.h"
 #include "cli/message.h"
 #include "cli/plot.h"
 #include "cli/presets.h"
@@ -114,16 +115,53 @@ static ufm_status write_rows(const char *folder, const json_t *rows)
 /* The rows are what counts: without gnuplot the command has done its work. */
 static int keep_rows(const replay_options *o, const json_t *rows)
 {
+	interrupt_guard();
 	ufm_status status = write_rows(o->out, rows);
+	interrupt_unguard();
 	if (!status && !o->no_figures && !o->predict.count)
 		status = plot_folder(o->out);
 	if (status == UFM_EUNSUPPORTED)
 		fprintf(stderr, "ufm replay: no figure: %s\n", ufm_last_error());
+	else if (status == UFM_ECANCELED)
+		return interrupt_end();
 	else if (status) {
 		message_status("replay", status);
 		return CLI_FAILED;
 	}
 	return CLI_OK;
+}
+
+/* ---- a signal */
+
+typedef struct so_far {
+	const replay_options *options;
+	json_t *rows; /* grows with interrupt_guard */
+} so_far;
+
+static void print_rows(const replay_options *o, json_t *rows)
+{
+	if (o->format == ROWS_MD)
+		replay_markdown(stdout, o, rows);
+	else
+		rows_write(stdout, (rows_format)o->format, rows);
+}
+
+/* With the guard. Rows are whole: a capacity that is not through has none. */
+static void keep_so_far(void *ctx)
+{
+	const so_far *s = ctx;
+	const char *folder = s->options->out;
+	size_t count = json_array_size(s->rows);
+	if (count && folder && write_rows(folder, s->rows) != UFM_OK)
+		message_error("replay", "%s", ufm_last_error());
+	else
+		interrupt_say("interrupted; %zu rows are kept%s%s%s", count, count && folder ? " in " : "",
+		              count && folder ? folder : "", count && folder ? "/replay.jsonl" : "");
+	if (count == 0 || ftrylockfile(stdout) != 0)
+		return;
+	print_rows(s->options, s->rows);
+	fflush(stdout);
+	funlockfile(stdout);
 }
 
 static int replay_run_command(int argc, char *argv[])
@@ -138,13 +176,14 @@ static int replay_run_command(int argc, char *argv[])
 	if (!status)
 		status = check_options(&o, &state);
 	json_t *rows = json_array();
+	so_far kept = {.options = &o, .rows = rows};
+	interrupt_set_keep(keep_so_far, &kept);
 	for (uint32_t i = 0; i < state.operand_count && !status; i++)
 		status = run_trace(&o, state.operands[i], rows);
 	exit_code = status ? message_status("replay", status) : CLI_OK;
-	if (!status && o.format == ROWS_MD)
-		replay_markdown(stdout, &o, rows);
-	else if (!status)
-		rows_write(stdout, (rows_format)o.format, rows);
+	interrupt_set_keep(NULL, NULL);
+	if (!status)
+		print_rows(&o, rows);
 	if (!status && o.out)
 		exit_code = keep_rows(&o, rows);
 	json_decref(rows);

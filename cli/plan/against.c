@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "cli/exit.h"
+#include "cli/interrupt.h"
 #include "cli/json_field.h"
 #include "cli/message.h"
 #include "cli/plan/row_case.h"
@@ -182,10 +183,13 @@ static ufm_status add_file(const plan_config *c, const char *file, json_t *rows,
 		return status;
 	json_array_foreach(found, i, row)
 	{
+		status = interrupt_check();
+		if (status)
+			break;
 		*left_out += !add_row(c, file, i, row, rows);
 	}
 	json_decref(found);
-	return UFM_OK;
+	return status;
 }
 
 int against_run(const plan_config *c, const char *const *files, uint32_t count)

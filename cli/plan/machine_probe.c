@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "cli/bench/probe.h"
 #include "cli/message.h"
+#include "cli/modes/filling.h"
 #include "cli/modes/resident.h"
 #include "cli/plan/machine.h"
 #include "device/registry.h"
@@ -26,6 +27,7 @@ typedef struct prober {
 	ufm_bank *bank;
 	ufm_host *host;
 	ufm_engine *engine;
+	filling bar;
 } prober;
 
 static uint32_t experts_for(const ufm_expert_desc *desc, uint32_t top_k)
@@ -52,6 +54,8 @@ static ufm_status open_host(prober *p)
 	UFM_STRUCT_INIT(&host);
 	host.backend = p->backend->name;
 	host.fill_threads = here.cores;
+	snprintf(p->bar.what, sizeof p->bar.what, "probing this machine");
+	filling_watch(&p->bar, &host);
 	return ufm_host_open(p->bank, &host, &p->host);
 }
 

@@ -3,13 +3,18 @@
 #include "cli/plot/gnuplot.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/status.h"
+#include "cli/interrupt.h"
+
+#define POLL_NS 5000000l
 
 static ufm_status cannot_write(const char *path)
 {
@@ -52,6 +57,23 @@ static int spawn_gnuplot(const char *folder, char *script, pid_t *child)
 	return error;
 }
 
+/* Who wants to stop does not wait for a figure; a signal from a terminal has reached gnuplot, too. */
+static ufm_status wait_for(pid_t child, int *how)
+{
+	const struct timespec pause = {.tv_nsec = POLL_NS};
+	bool told = false;
+	for (;;) {
+		pid_t ended = waitpid(child, how, WNOHANG);
+		if (ended < 0 && errno != EINTR)
+			return status_fail(UFM_EBUSY, "gnuplot: %s", strerror(errno));
+		if (ended == child)
+			return interrupt_check();
+		if (interrupt_seen() && !told)
+			told = kill(child, SIGTERM) == 0;
+		nanosleep(&pause, NULL);
+	}
+}
+
 ufm_status gnuplot_draw(const char *folder, const char *name)
 {
 	char script[64];
@@ -66,9 +88,9 @@ ufm_status gnuplot_draw(const char *folder, const char *name)
 		                   folder, folder);
 	if (error)
 		return status_fail(UFM_EBUSY, "gnuplot: cannot start: %s", strerror(error));
-	while (waitpid(child, &how, 0) < 0)
-		if (errno != EINTR)
-			return status_fail(UFM_EBUSY, "gnuplot: %s", strerror(errno));
+	ufm_status status = wait_for(child, &how);
+	if (status)
+		return status;
 	if (!WIFEXITED(how) || WEXITSTATUS(how) != 0)
 		return status_fail(UFM_EBUSY, "%s/%s: gnuplot failed on it", folder, script);
 	return UFM_OK;
