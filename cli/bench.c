@@ -200,6 +200,7 @@ static bool keep_row(sweep *s, const sweep_phase *phase, const bench_row *row)
 	ufm_status status = add_row(s, json);
 	interrupt_unguard();
 	report_row(stdout, (rows_format)s->config.format, json);
+	command_printed();
 	json_decref(json);
 	say_failure(row);
 	s->exit_code = first_of(s->exit_code, row->exit_code);
@@ -347,7 +348,7 @@ static void finish_sweep(sweep *s)
 	interrupt_unguard();
 	output_lost(s, status);
 	report_end(stdout, (rows_format)s->config.format, s->summary);
-	fflush(stdout);
+	command_printed();
 	draw(s);
 }
 

@@ -95,12 +95,21 @@ static int run_command(const command *found, int argc, char *argv[])
 	return found->run(argc, argv);
 }
 
+/* What fits the buffer is written where somebody looks at the result, so that the cause of a failure is known. */
+static void widen_standard_output(void)
+{
+	static char buffer[1 << 20];
+	if (isatty(STDOUT_FILENO) != 1)
+		setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
+}
+
 int main(int argc, char *argv[])
 {
 	const char *name = argc > 1 ? argv[1] : "";
 	const command *found;
 	hold_standard_streams();
 	ignore_output_signals();
+	widen_standard_output();
 	if (argc < 2) {
 		message_error(NULL, "found no command; 'ufm --help' lists the commands");
 		return CLI_USAGE;

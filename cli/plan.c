@@ -300,6 +300,7 @@ static int report(plan *p)
 		report_plan(stdout, &r);
 	else
 		rows_write(stdout, (rows_format)p->config.format, rows);
+	command_printed();
 	interrupt_guard();
 	p->writing = p->config.out != NULL;
 	interrupt_unguard();

@@ -11,6 +11,7 @@
 #include "cli/interrupt.h"
 #include "cli/message.h"
 #include "cli/plot.h"
+#include "cli/plot/gnuplot.h"
 #include "cli/presets.h"
 #include "cli/replay/config.h"
 #include "cli/replay/report.h"
@@ -97,19 +98,15 @@ static ufm_status cannot(const char *path)
 
 static ufm_status write_rows(const char *folder, const json_t *rows)
 {
-	char path[4096];
-	FILE *file;
+	gnuplot_file o;
 	if (mkdir(folder, 0777) != 0 && errno != EEXIST)
 		return cannot(folder);
-	snprintf(path, sizeof path, "%.3900s/replay.jsonl", folder);
-	file = fopen(path, "we");
-	if (!file)
-		return cannot(path);
-	rows_write(file, ROWS_JSONL, rows);
-	errno = 0;
-	if (ferror(file) | (fclose(file) != 0))
-		return cannot(path);
-	return UFM_OK;
+	ufm_status status = gnuplot_open(&o, folder, "replay", "jsonl");
+	if (status)
+		return status_prefix(status, "--out");
+	rows_write(o.file, ROWS_JSONL, rows);
+	status = gnuplot_close(&o);
+	return status ? status_prefix(status, "--out") : UFM_OK;
 }
 
 /* The rows are what counts: without gnuplot the command has done its work. */
@@ -184,6 +181,7 @@ static int replay_run_command(int argc, char *argv[])
 	interrupt_set_keep(NULL, NULL);
 	if (!status)
 		print_rows(&o, rows);
+	command_printed();
 	if (!status && o.out)
 		exit_code = keep_rows(&o, rows);
 	json_decref(rows);

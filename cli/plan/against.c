@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "cli/command.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/json_field.h"
@@ -206,6 +207,7 @@ int against_run(const plan_config *c, const char *const *files, uint32_t count)
 		print_table(rows, left_out);
 	else if (!status)
 		rows_write(stdout, (rows_format)c->format, rows);
+	command_printed();
 	json_decref(rows);
 	if (status)
 		return message_status("plan", status);
