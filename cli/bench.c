@@ -18,6 +18,7 @@
 #include "cli/modes/options.h"
 #include "cli/options_json.h"
 #include "cli/plot.h"
+#include "cli/same_file.h"
 #include "device/registry.h"
 
 typedef struct sweep_phase {
@@ -132,10 +133,25 @@ static ufm_status ask_peak(sweep *s)
 	return bench_probes(c) ? peak_ask(&config, &s->peak) : UFM_OK;
 }
 
+/* What a workload reads is not written over. */
+static ufm_status check_files(const bench_config *c)
+{
+	bool reads = strncmp(c->workload, "trace:", 6) == 0 || strncmp(c->workload, "text:", 5) == 0;
+	const named_file input = {"--workload", reads ? strchr(c->workload, ':') + 1 : NULL};
+	const named_file spans = {"--timeline", c->timeline};
+	const named_file recorded = {"--record-trace", c->record_trace};
+	ufm_status status = check_other_file(&spans, &input);
+	if (!status)
+		status = check_other_file(&recorded, &input);
+	return status ? status : check_other_file(&recorded, &spans);
+}
+
 /* CLI_OK, or why the sweep cannot begin. */
 static int open_sweep(sweep *s)
 {
-	ufm_status status = resolve(s);
+	ufm_status status = check_files(&s->config);
+	if (!status)
+		status = resolve(s);
 	if (status)
 		return message_status("bench", status);
 	if (mode_record_check(s->config.record_trace) != UFM_OK ||

@@ -23,11 +23,18 @@ typedef struct task {
 	bool written; /* under interrupt_guard */
 } task;
 
+/* Where the result should be. */
+static const char *what_is_left(const task *t)
+{
+	return t->output.replaces ? "not written and as it was" : "not written";
+}
+
 /* With the guard. */
 static void say_interrupted(void *ctx)
 {
 	const task *t = ctx;
-	interrupt_say("interrupted; %s is %swritten", t->config.output, t->written ? "" : "not ");
+	interrupt_say("interrupted; %s is %s", t->config.output,
+	              t->written ? "written" : what_is_left(t));
 }
 
 /* CLI_OK, or why the run cannot begin. */
@@ -81,7 +88,15 @@ static ufm_status write_output(task *t)
 	return status;
 }
 
-/* A baseline out of memory is a result; but whoever waits for the file must hear that there is none. */
+/* A baseline out of memory has its report, as in ufm bench; but whoever waits for the file must hear that there is none. */
+static int finish_without_memory(const task *t)
+{
+	message_error("forward", "%s is %s: the baseline does not fit: %s", t->config.output,
+	              what_is_left(t), t->result.error);
+	report(t);
+	return exit_of(UFM_EDEVMEM);
+}
+
 static int finish(task *t)
 {
 	const forward_result *r = &t->result;
@@ -92,9 +107,8 @@ static int finish(task *t)
 		return r->exit_code;
 	}
 	if (r->out_of_memory)
-		fprintf(stderr, "ufm forward: %s is not written: the baseline does not fit: %s\n",
-		        t->config.output, r->error);
-	else if (write_output(t) != UFM_OK) {
+		return finish_without_memory(t);
+	if (write_output(t) != UFM_OK) {
 		message_status("forward", UFM_EFILE);
 		return CLI_FAILED;
 	}

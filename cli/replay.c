@@ -17,6 +17,7 @@
 #include "cli/replay/report.h"
 #include "cli/replay/run.h"
 #include "cli/rows.h"
+#include "cli/same_file.h"
 #include "trace/sticky.h"
 
 static ufm_status use_preset(replay_options *o)
@@ -161,6 +162,23 @@ static void keep_so_far(void *ctx)
 	funlockfile(stdout);
 }
 
+/* Before anything is read: what is read is not written over. */
+static ufm_status check_files(const replay_options *o, const option_state *state)
+{
+	char path[4096];
+	const named_file output = {"--out", path};
+	const named_file others[] = {{"--sequences", o->sequences}, {"--cost", o->cost}};
+	ufm_status status = UFM_OK;
+	if (!o->out)
+		return UFM_OK;
+	snprintf(path, sizeof path, "%.3900s/replay.jsonl", o->out);
+	for (size_t i = 0; i < sizeof others / sizeof others[0] && !status; i++)
+		status = check_other_file(&output, &others[i]);
+	for (uint32_t i = 0; i < state->operand_count && !status; i++)
+		status = check_other_file(&output, &(named_file){"TRACE", state->operands[i]});
+	return status;
+}
+
 static int replay_run_command(int argc, char *argv[])
 {
 	replay_options o = {0};
@@ -172,6 +190,8 @@ static int replay_run_command(int argc, char *argv[])
 	ufm_status status = use_preset(&o);
 	if (!status)
 		status = check_options(&o, &state);
+	if (!status)
+		status = check_files(&o, &state);
 	json_t *rows = json_array();
 	so_far kept = {.options = &o, .rows = rows};
 	interrupt_set_keep(keep_so_far, &kept);

@@ -52,6 +52,7 @@ ufm_status forward_output_open(const char *path, forward_output *out)
 	if (!realpath(path, out->path))
 		snprintf(out->path, sizeof out->path, "%s", path);
 	out->unfinished[0] = '\0';
+	out->replaces = access(out->path, F_OK) == 0;
 	if (is_special(out->path))
 		return access(out->path, W_OK) == 0 ? UFM_OK : cannot("write", out->path);
 	snprintf(out->unfinished, sizeof out->unfinished, "%s.%ld.tmp", out->path, (long)getpid());

@@ -9,6 +9,7 @@
 
 typedef struct forward_output {
 	char path[PATH_MAX]; /* links followed */
+	bool replaces;       /* there was a file of that name */
 	char unfinished[PATH_MAX +
 	                32]; /* in the same folder; "" for a device or pipe, written straight */
 } forward_output;

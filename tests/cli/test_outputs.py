@@ -2,11 +2,12 @@
 """Outputs that cannot be written, of every command: exit code 1 and one line that names the file and the cause."""
 import os
 import resource
-import signal
 import shutil
+import signal
 import stat
 import subprocess
 
+import numpy
 import pytest
 
 RUN = ["bench", "--d-model", "32", "--d-hidden", "64", "--experts", "8", "--batch", "1", "--seq", "8", "--steps", "2",
@@ -132,3 +133,30 @@ def test_gnuplot_has_no_terminal_and_english_messages(ufm):
     ended = ufm(*REPLAY, "--out", "x", env={**env, "TERM": "no-such", "LC_ALL": "xx_XX"})
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (ufm.folder / "x" / "said").read_text() == "dumb C.UTF-8\n"
+
+
+# ---- files that are read
+
+def trace_file(folder):
+    numpy.save(folder / "t.npy", numpy.random.default_rng(1).integers(0, 8, (64, 1, 2)).astype("u1"))
+    return folder / "t.npy"
+
+
+@pytest.mark.parametrize("option", ["--record-trace", "--timeline"])
+def test_a_bench_does_not_write_over_its_workload(ufm, option):
+    before = trace_file(ufm.folder).read_bytes()
+    (ufm.folder / "link.npy").symlink_to("t.npy")
+    ended = ufm(*RUN, "--no-out", "--workload", "trace:t.npy", option, "link.npy")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"{option}: found link.npy, which is the file of --workload" in ended.stderr
+    assert (ufm.folder / "t.npy").read_bytes() == before
+
+
+def test_a_replay_does_not_write_over_its_trace(ufm):
+    before = trace_file(ufm.folder).read_bytes()
+    (ufm.folder / "x").mkdir()
+    os.link(ufm.folder / "t.npy", ufm.folder / "x" / "replay.jsonl")
+    ended = ufm("replay", "t.npy", "--out", "x")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--out: found x/replay.jsonl, which is the file of TRACE" in ended.stderr
+    assert (ufm.folder / "t.npy").read_bytes() == before
