@@ -53,9 +53,9 @@ static int first_of(int exit_code, int next)
 static ufm_status resolve_backend(sweep *s)
 {
 	const ufm_backend *backend;
-	ufm_status status = registry_find(s->config.backend, &backend);
+	ufm_status status = mode_find_backend(s->config.backend, &backend);
 	if (status)
-		return status_prefix(status, "--backend");
+		return status;
 	s->backend = backend->name;
 	if (backend == &cpu_backend || !(s->config.link_gbps > 0))
 		return UFM_OK;

@@ -10,6 +10,7 @@
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/nearest.h"
 #include "cli/version.h"
 
 static void print_help(FILE *to)

@@ -10,6 +10,7 @@
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/nearest.h"
 #include "cli/plot.h"
 #include "cli/plot/gnuplot.h"
 #include "cli/presets.h"
@@ -62,8 +63,9 @@ static ufm_status make_trace(const replay_options *o, const char *name, trace *o
 {
 	sticky_config config;
 	if (!sticky_preset(name, &config))
-		return status_fail(UFM_EINVAL, "TRACE: found 'sticky:%.60s', expected sticky:PRESET of %s",
-		                   name, STICKY_PRESETS);
+		return status_fail(UFM_EINVAL,
+		                   "TRACE: found 'sticky:%.60s', expected sticky:PRESET of %s%s", name,
+		                   STICKY_PRESETS, nearest_name(name, STICKY_PRESETS).text);
 	config.seed = o->seed;
 	return trace_sticky(&config, out);
 }

@@ -100,9 +100,9 @@ static void derive(run *r)
 static ufm_status open_request(run *r)
 {
 	const ufm_backend *backend;
-	ufm_status status = registry_find(r->config->backend, &backend);
+	ufm_status status = mode_find_backend(r->config->backend, &backend);
 	if (status)
-		return status_prefix(status, "--backend");
+		return status;
 	r->backend = backend->name;
 	snprintf(r->out->backend, sizeof r->out->backend, "%s", backend->name);
 	status = open_bank(r);

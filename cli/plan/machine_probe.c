@@ -8,6 +8,7 @@
 #include "cli/bench/probe.h"
 #include "cli/message.h"
 #include "cli/modes/filling.h"
+#include "cli/modes/options.h"
 #include "cli/modes/resident.h"
 #include "cli/plan/machine.h"
 #include "device/registry.h"
@@ -115,9 +116,9 @@ ufm_status machine_probe(const ufm_expert_desc *desc, uint32_t top_k, const mach
 	prober p = {.desc = desc, .given = given, .top_k = top_k};
 	probe_rates rates = {0};
 	plan_machine m = {0};
-	ufm_status status = registry_find(given->backend, &p.backend);
+	ufm_status status = mode_find_backend(given->backend, &p.backend);
 	if (status)
-		return status_prefix(status, "--backend");
+		return status;
 	message_progress("probing this machine");
 	status = probe_open(&p, &rates);
 	if (!status) {
