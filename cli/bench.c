@@ -18,6 +18,7 @@
 #include "cli/modes/options.h"
 #include "cli/options_json.h"
 #include "cli/plot.h"
+#include "cli/same_file.h"
 #include "device/registry.h"
 
 typedef struct sweep_phase {
@@ -33,9 +34,13 @@ typedef struct sweep {
 	peak_found peak;
 	uint32_t number;     /* of the run, from 1 */
 	const char *backend; /* what --backend came to */
-	results *results;    /* NULL: none asked for */
 	timeline_file *timeline;
+	/* What a signal keeps: changed with interrupt_guard. */
+	results *results; /* NULL: none asked for */
 	json_t *summary, *rows;
+	bench_row so_far;                /* of the run that is on */
+	const sweep_phase *so_far_phase; /* NULL: none is on */
+	bool finished;                   /* the summary is written */
 	int exit_code;
 } sweep;
 
@@ -48,9 +53,9 @@ static int first_of(int exit_code, int next)
 static ufm_status resolve_backend(sweep *s)
 {
 	const ufm_backend *backend;
-	ufm_status status = registry_find(s->config.backend, &backend);
+	ufm_status status = mode_find_backend(s->config.backend, &backend);
 	if (status)
-		return status_prefix(status, "--backend");
+		return status;
 	s->backend = backend->name;
 	if (backend == &cpu_backend || !(s->config.link_gbps > 0))
 		return UFM_OK;
@@ -128,10 +133,25 @@ static ufm_status ask_peak(sweep *s)
 	return bench_probes(c) ? peak_ask(&config, &s->peak) : UFM_OK;
 }
 
+/* What a workload reads is not written over. */
+static ufm_status check_files(const bench_config *c)
+{
+	bool reads = strncmp(c->workload, "trace:", 6) == 0 || strncmp(c->workload, "text:", 5) == 0;
+	const named_file input = {"--workload", reads ? strchr(c->workload, ':') + 1 : NULL};
+	const named_file spans = {"--timeline", c->timeline};
+	const named_file recorded = {"--record-trace", c->record_trace};
+	ufm_status status = check_other_file(&spans, &input);
+	if (!status)
+		status = check_other_file(&recorded, &input);
+	return status ? status : check_other_file(&recorded, &spans);
+}
+
 /* CLI_OK, or why the sweep cannot begin. */
 static int open_sweep(sweep *s)
 {
-	ufm_status status = resolve(s);
+	ufm_status status = check_files(&s->config);
+	if (!status)
+		status = resolve(s);
 	if (status)
 		return message_status("bench", status);
 	if (mode_record_check(s->config.record_trace) != UFM_OK ||
@@ -154,6 +174,7 @@ static void close_sweep(sweep *s)
 	json_decref(s->summary);
 	json_decref(s->rows);
 	results_close(s->results);
+	tier_close(&s->tier);
 	for (uint32_t i = 0; i < PHASE_COUNT; i++)
 		workload_close(s->phases[i].load);
 	(void)mode_timeline_close(s->timeline);
@@ -166,8 +187,10 @@ static bool output_lost(sweep *s, ufm_status status)
 		return false;
 	message_status("bench", status);
 	s->exit_code = first_of(s->exit_code, CLI_FAILED);
+	interrupt_guard();
 	results_close(s->results);
 	s->results = NULL;
+	interrupt_unguard();
 	return true;
 }
 
@@ -177,13 +200,24 @@ static void say_failure(const bench_row *row)
 		message_error("bench", "%s, %u experts: %s", row->label, row->experts, row->error);
 }
 
+/* With the guard. */
+static ufm_status add_row(sweep *s, json_t *json)
+{
+	s->so_far_phase = NULL;
+	json_array_append(s->rows, json);
+	return s->results ? results_add(s->results, json) : UFM_OK;
+}
+
 /* true: go on. */
 static bool keep_row(sweep *s, const sweep_phase *phase, const bench_row *row)
 {
 	json_t *json = row_json(row, &phase->config);
-	ufm_status status = s->results ? results_add(s->results, json) : UFM_OK;
+	interrupt_guard();
+	ufm_status status = add_row(s, json);
+	interrupt_unguard();
 	report_row(stdout, (rows_format)s->config.format, json);
-	json_array_append_new(s->rows, json);
+	command_printed();
+	json_decref(json);
 	say_failure(row);
 	s->exit_code = first_of(s->exit_code, row->exit_code);
 	return !output_lost(s, status) && !interrupt_seen();
@@ -197,6 +231,9 @@ static ufm_status run_row(const run_config *run, placement_mode mode, uint32_t e
 	ufm_status status = run_bench(run, row);
 	if (status || !row_beats_floor(row, run->config))
 		return status;
+	interrupt_guard();
+	run->so_far->measured = 0;
+	interrupt_unguard();
 	row_close(row);
 	status = row_open(row, run->config, mode, experts);
 	if (!status)
@@ -205,6 +242,14 @@ static ufm_status run_row(const run_config *run, placement_mode mode, uint32_t e
 	if (!status && row_beats_floor(row, run->config))
 		row_fail_floor(row, run->config);
 	return status;
+}
+
+/* Its steps are about to go. */
+static void forget_so_far(sweep *s)
+{
+	interrupt_guard();
+	s->so_far_phase = NULL;
+	interrupt_unguard();
 }
 
 /* true: go on. */
@@ -219,7 +264,8 @@ static bool run_one(sweep *s, placement_mode mode, uint32_t experts, const sweep
 	                  .link_gbps = c->link_gbps,
 	                  .peak = bench_probes(c) ? &s->peak : NULL,
 	                  .number = ++s->number,
-	                  .runs = c->modes.count * c->experts.count * c->phases.count};
+	                  .runs = c->modes.count * c->experts.count * c->phases.count,
+	                  .so_far = &s->so_far};
 	bench_row row;
 	ufm_status status;
 	bool on = false;
@@ -228,10 +274,15 @@ static bool run_one(sweep *s, placement_mode mode, uint32_t experts, const sweep
 		s->exit_code = message_status("bench", status);
 		return false;
 	}
+	interrupt_guard();
+	s->so_far = row;
+	s->so_far_phase = phase;
 	if (s->results)
 		run.telemetry_path = results_telemetry_path(s->results, row.label, experts);
+	interrupt_unguard();
 	if (!output_lost(s, run_row(&run, mode, experts, &row)))
 		on = keep_row(s, phase, &row);
+	forget_so_far(s);
 	row_close(&row);
 	return on;
 }
@@ -264,7 +315,15 @@ static void run_sweep(sweep *s)
 	bool first = tier_pageable((placement_mode)c->modes.items[0]), on = true;
 	for (uint32_t e = 0; e < c->experts.count && on; e++)
 		on = run_modes(s, c->experts.items[e], first) && run_modes(s, c->experts.items[e], !first);
-	tier_close(&s->tier);
+	/* Who wants to stop does not wait for memory to be given back. */
+	if (!interrupt_seen())
+		tier_close(&s->tier);
+}
+
+static void say_kept(sweep *s)
+{
+	interrupt_say("interrupted; %zu rows are kept%s%s", json_array_size(s->rows),
+	              s->results ? " in " : "", s->results ? s->config.out : "");
 }
 
 /* Rows are what counts: without figures the command has still done its work. */
@@ -279,26 +338,69 @@ static void draw(sweep *s)
 	if (status == UFM_EUNSUPPORTED)
 		fprintf(stderr, "ufm bench: no figures: %s\n", ufm_last_error());
 	else if (interrupt_seen())
-		s->exit_code = CLI_INTERRUPTED; /* gnuplot had the signal too */
+		s->exit_code = interrupt_end(); /* gnuplot had the signal too */
 	else if (status) {
 		message_status("bench", status);
 		s->exit_code = first_of(s->exit_code, CLI_FAILED);
 	}
 }
 
-static void finish_sweep(sweep *s)
+/* With the guard. */
+static ufm_status write_summary(sweep *s)
 {
+	s->finished = true;
 	if (interrupt_seen()) {
 		json_object_set_new(s->summary, "interrupted", json_true());
-		message_error("bench", "interrupted; %zu rows are kept%s%s", json_array_size(s->rows),
-		              s->results ? " in " : "", s->results ? s->config.out : "");
+		say_kept(s);
 		s->exit_code = CLI_INTERRUPTED;
 	}
-	if (s->results)
-		output_lost(s, results_summary(s->results, s->summary));
+	return s->results ? results_summary(s->results, s->summary) : UFM_OK;
+}
+
+static void finish_sweep(sweep *s)
+{
+	interrupt_guard();
+	ufm_status status = write_summary(s);
+	interrupt_unguard();
+	output_lost(s, status);
+	report_end(stdout, (rows_format)s->config.format, s->summary);
+	command_printed();
+	draw(s);
+}
+
+/* The run that is on has no row yet. */
+static void keep_so_far(sweep *s)
+{
+	const sweep_phase *phase = s->so_far_phase;
+	if (!phase)
+		return;
+	row_interrupt(&s->so_far, &phase->config);
+	json_t *json = row_json(&s->so_far, &phase->config);
+	if (add_row(s, json) != UFM_OK)
+		message_error("bench", "%s", ufm_last_error());
+	if (ftrylockfile(stdout) == 0) {
+		report_row(stdout, (rows_format)s->config.format, json);
+		funlockfile(stdout);
+	}
+	json_decref(json);
+}
+
+/* On the thread that ends the process. Whoever is writing to standard output may wait there for ever. */
+static void keep_all(void *ctx)
+{
+	sweep *s = ctx;
+	if (s->finished) {
+		say_kept(s);
+		return;
+	}
+	keep_so_far(s);
+	if (write_summary(s) != UFM_OK)
+		message_error("bench", "%s", ufm_last_error());
+	if (ftrylockfile(stdout) != 0)
+		return;
 	report_end(stdout, (rows_format)s->config.format, s->summary);
 	fflush(stdout);
-	draw(s);
+	funlockfile(stdout);
 }
 
 /* After the last row: the file may have been on a disk that is full. */
@@ -319,12 +421,13 @@ static int bench_run(int argc, char *argv[])
 	message_log(s.config.verbose || isatty(STDERR_FILENO) == 1);
 	exit_code = open_sweep(&s);
 	if (exit_code == CLI_OK) {
-		interrupt_install();
+		interrupt_set_keep(keep_all, &s);
 		run_sweep(&s);
 		finish_timeline(&s);
 		finish_sweep(&s);
 		exit_code = s.exit_code;
 	}
+	interrupt_set_keep(NULL, NULL);
 	close_sweep(&s);
 	return command_finish(&bench_options, exit_code);
 }

@@ -29,12 +29,28 @@ bool command_read(const option_table *table, int argc, char *argv[], size_t quic
 	return !status;
 }
 
+/* The first cause; 0: nothing was lost, or nobody knows why. */
+static int lost_errno;
+
+void command_printed(void)
+{
+	bool lost = ferror(stdout) != 0;
+	int before = errno;
+	errno = 0;
+	if (fflush(stdout) != 0)
+		before = errno;
+	else if (!lost)
+		return;
+	lost_errno = lost_errno ? lost_errno : before;
+}
+
 int command_finish(const option_table *table, int exit_code)
 {
 	errno = 0;
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return exit_code;
+	int error = lost_errno ? lost_errno : errno;
 	message_error(table->command, "standard output: %s",
-	              errno ? strerror(errno) : "cannot be written");
+	              error ? strerror(error) : "cannot be written");
 	return exit_code ? exit_code : CLI_FAILED;
 }

@@ -6,6 +6,7 @@
 #include "cli/completion/completion.h"
 #include "cli/exit.h"
 #include "cli/message.h"
+#include "cli/nearest.h"
 
 static const struct {
 	const char *name;
@@ -22,7 +23,8 @@ static const option_table completion_options = {
 static int wrong_shell(const char *found)
 {
 	if (found)
-		message_error("completion", "found '%.60s', expected bash, zsh or fish", found);
+		message_error("completion", "found '%.60s', expected bash, zsh or fish%s", found,
+		              nearest_name(found, "bash zsh fish").text);
 	else
 		message_error("completion", "found no shell, expected bash, zsh or fish");
 	return CLI_USAGE;

@@ -4,12 +4,13 @@
 
 const char exit_help[] =
 	"Exit codes:\n"
-	"  0    success (a baseline out of memory is a result, not a failure)\n"
+	"  0    success (in ufm bench a baseline out of memory is a result, not a failure)\n"
 	"  1    failure: a run failed, or an output cannot be written\n"
 	"  2    usage: an option is wrong, or a target cannot hold the smallest working set\n"
 	"  3    environment: memory, device, backend or program missing\n"
 	"  4    data: an input file is unreadable or malformed\n"
-	"  130  interrupted (SIGINT, SIGTERM); what was measured is kept\n";
+	"  130  interrupted (SIGINT, SIGTERM); what was measured is kept, and standard error says "
+	"where\n";
 
 int exit_of(ufm_status status)
 {
@@ -29,6 +30,8 @@ int exit_of(ufm_status status)
 	case UFM_EEXPERT_IO:
 	case UFM_EFORMAT:
 		return CLI_DATA;
+	case UFM_ECANCELED:
+		return CLI_INTERRUPTED;
 	case UFM_EBUSY:
 	case UFM_ETIMEDOUT:
 		break;

@@ -19,8 +19,23 @@ typedef struct task {
 	forward_output output;
 	forward_input input;
 	forward_result result;
-	float *y; /* [tokens, d_model] */
+	float *y;     /* [tokens, d_model] */
+	bool written; /* under interrupt_guard */
 } task;
+
+/* Where the result should be. */
+static const char *what_is_left(const task *t)
+{
+	return t->output.replaces ? "not written and as it was" : "not written";
+}
+
+/* With the guard. */
+static void say_interrupted(void *ctx)
+{
+	const task *t = ctx;
+	interrupt_say("interrupted; %s is %s", t->config.output,
+	              t->written ? "written" : what_is_left(t));
+}
 
 /* CLI_OK, or why the run cannot begin. */
 static int open_task(task *t)
@@ -35,6 +50,8 @@ static int open_task(task *t)
 		message_status("forward", UFM_EFILE);
 		return CLI_FAILED;
 	}
+	interrupt_set_keep(say_interrupted, t);
+	interrupt_unfinished(t->output.unfinished);
 	count = (size_t)t->input.tokens * t->input.d_model;
 	t->y = alloc_zeroed(count ? count : 1, sizeof *t->y);
 	return t->y ? CLI_OK : message_status("forward", UFM_ENOMEM);
@@ -58,18 +75,40 @@ static void report(const task *t)
 	json_decref(run);
 }
 
-/* A baseline out of memory is a result; but whoever waits for the file must hear that there is none. */
+/* A signal finds the file written, or as it was. */
+static ufm_status write_output(task *t)
+{
+	ufm_status status = forward_output_write(&t->output, t->input.tokens, t->input.d_model, t->y);
+	if (status)
+		return status;
+	interrupt_guard();
+	status = forward_output_commit(&t->output);
+	t->written = !status;
+	interrupt_unguard();
+	return status;
+}
+
+/* A baseline out of memory has its report, as in ufm bench; but whoever waits for the file must hear that there is none. */
+static int finish_without_memory(const task *t)
+{
+	message_error("forward", "%s is %s: the baseline does not fit: %s", t->config.output,
+	              what_is_left(t), t->result.error);
+	report(t);
+	return exit_of(UFM_EDEVMEM);
+}
+
 static int finish(task *t)
 {
 	const forward_result *r = &t->result;
+	if (r->exit_code == CLI_INTERRUPTED)
+		return interrupt_end();
 	if (r->exit_code) {
 		message_error("forward", "%s", r->error);
 		return r->exit_code;
 	}
 	if (r->out_of_memory)
-		fprintf(stderr, "ufm forward: %s is not written: the baseline does not fit: %s\n",
-		        t->config.output, r->error);
-	else if (forward_output_write(&t->output, t->input.tokens, t->input.d_model, t->y) != UFM_OK) {
+		return finish_without_memory(t);
+	if (write_output(t) != UFM_OK) {
 		message_status("forward", UFM_EFILE);
 		return CLI_FAILED;
 	}
@@ -84,12 +123,12 @@ static int forward_run_command(int argc, char *argv[])
 	if (!command_read(&forward_options, argc, argv, SIZE_MAX, &t.config, &t.state, &exit_code))
 		return exit_code;
 	message_log(t.config.verbose || isatty(STDERR_FILENO) == 1);
-	interrupt_install();
 	exit_code = open_task(&t);
 	if (exit_code == CLI_OK) {
 		forward_run(&t.config, &t.state, &t.input, t.y, &t.result);
 		exit_code = finish(&t);
 	}
+	interrupt_set_keep(NULL, NULL);
 	close_task(&t);
 	return command_finish(&forward_options, exit_code);
 }

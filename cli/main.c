@@ -8,7 +8,9 @@
 
 #include "cli/command.h"
 #include "cli/exit.h"
+#include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/nearest.h"
 #include "cli/version.h"
 
 static void print_help(FILE *to)
@@ -85,12 +87,30 @@ static void ignore_output_signals(void)
 	signal(SIGXFSZ, SIG_IGN);
 }
 
+static int run_command(const command *found, int argc, char *argv[])
+{
+	if (!interrupt_install(found->options->command)) {
+		message_error(found->options->command, "cannot start a thread, expected room for one more");
+		return CLI_ENVIRONMENT;
+	}
+	return found->run(argc, argv);
+}
+
+/* What fits the buffer is written where somebody looks at the result, so that the cause of a failure is known. */
+static void widen_standard_output(void)
+{
+	static char buffer[1 << 20];
+	if (isatty(STDOUT_FILENO) != 1)
+		setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
+}
+
 int main(int argc, char *argv[])
 {
 	const char *name = argc > 1 ? argv[1] : "";
 	const command *found;
 	hold_standard_streams();
 	ignore_output_signals();
+	widen_standard_output();
 	if (argc < 2) {
 		message_error(NULL, "found no command; 'ufm --help' lists the commands");
 		return CLI_USAGE;
@@ -102,5 +122,5 @@ int main(int argc, char *argv[])
 		return finish();
 	}
 	found = command_find(name);
-	return found ? found->run(argc - 1, argv + 1) : unknown_command(name);
+	return found ? run_command(found, argc - 1, argv + 1) : unknown_command(name);
 }

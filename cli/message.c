@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/exit.h"
+#include "cli/interrupt.h"
 
 #define MESSAGE_BYTES 1024
 
@@ -53,6 +54,8 @@ void message_error(const char *command, const char *format, ...)
 int message_status(const char *command, ufm_status status)
 {
 	const char *line = ufm_last_error();
+	if (status == UFM_ECANCELED)
+		return interrupt_end();
 	message_error(command, "%s", *line ? line : ufm_strerror(status));
 	return exit_of(status);
 }

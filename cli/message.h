@@ -15,7 +15,7 @@ bool message_colour(FILE *to);
 void message_error(const char *command, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Prints ufm_last_error() and returns the exit code of `status`. */
+/* Prints ufm_last_error() and returns the exit code of `status`; of UFM_ECANCELED, ends as interrupt_end does. */
 int message_status(const char *command, ufm_status status);
 
 /* Library notes and warnings go to stderr from now on; notes only if `notes`. */

@@ -7,6 +7,7 @@
 
 #include "base/size.h"
 #include "base/status.h"
+#include "cli/nearest.h"
 #include "cli/options.h"
 
 static void *field(const option_spec *spec, void *values)
@@ -87,13 +88,26 @@ static void expected_text(const option_spec *spec, char *buffer, size_t size)
 	}
 }
 
+static nearest_hint hint_for(const option_spec *spec, const char *text)
+{
+	char names[256];
+	if (spec->type == OPTION_SIZE) {
+		nearest_hint size = nearest_size(text);
+		if (*size.text)
+			return size;
+	}
+	snprintf(names, sizeof names, "%s,%s", spec->choices ? spec->choices : "",
+	         spec->zero_word ? spec->zero_word : "");
+	return nearest_name(text, names);
+}
+
 static ufm_status wrong_value(const option_spec *spec, const char *text)
 {
 	char expected[256];
 	expected_text(spec, expected, sizeof expected);
-	return status_fail(UFM_EINVAL, "--%s: found '%.60s', expected %s%s%s", spec->name, text,
+	return status_fail(UFM_EINVAL, "--%s: found '%.60s', expected %s%s%s%s", spec->name, text,
 	                   expected, spec->zero_word ? ", or " : "",
-	                   spec->zero_word ? spec->zero_word : "");
+	                   spec->zero_word ? spec->zero_word : "", hint_for(spec, text).text);
 }
 
 /* Digits alone (or 0x and hex digits), within the option's range. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "cli/nearest.h"
 
 #define BY_HAND "command line"
 

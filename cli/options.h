@@ -98,7 +98,4 @@ char *option_describe(const option_spec *spec, char *text, size_t size);
 
 void options_help(FILE *to, const option_table *table);
 
-/* The word of `words` (count of them) that is nearest to `text`, or NULL if none is near. */
-const char *nearest_word(const char *text, const char *const *words, uint32_t count);
-
 #endif

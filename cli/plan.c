@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "cli/command.h"
 #include "cli/exit.h"
+#include "cli/interrupt.h"
 #include "cli/message.h"
 #include "cli/plan/against.h"
 #include "cli/plan/cards.h"
@@ -30,6 +31,7 @@ typedef struct plan {
 	budget_list budgets;
 	plan_ladder *ladder;
 	uint64_t host_bytes;
+	bool writing; /* into --out, under interrupt_guard */
 } plan;
 
 /* ------------------------------------------------------------------ the model */
@@ -258,6 +260,17 @@ static ufm_status write_text(const char *folder, const plan_report *r)
 	return gnuplot_close(&o);
 }
 
+/* With the guard. */
+static void say_interrupted(void *ctx)
+{
+	const plan *p = ctx;
+	if (p->writing)
+		interrupt_say("interrupted; files in %s may be missing or of an earlier plan",
+		              p->config.out);
+	else
+		interrupt_say("interrupted; nothing is written");
+}
+
 /* Without gnuplot everything else is written. */
 static int write_folder(const plan_report *r, json_t *rows)
 {
@@ -274,12 +287,14 @@ static int write_folder(const plan_report *r, json_t *rows)
 	if (r->config->no_figures)
 		return CLI_OK;
 	status = report_figure(r, folder);
+	if (status == UFM_ECANCELED)
+		return interrupt_end();
 	if (status == UFM_EUNSUPPORTED)
 		fprintf(stderr, "ufm plan: no figure: %s\n", ufm_last_error());
 	return status && status != UFM_EUNSUPPORTED ? lost() : CLI_OK;
 }
 
-static int report(const plan *p)
+static int report(plan *p)
 {
 	plan_report r = {.config = &p->config,
 	                 .shape = &p->shape,
@@ -298,6 +313,10 @@ static int report(const plan *p)
 		report_plan(stdout, &r);
 	else
 		rows_write(stdout, (rows_format)p->config.format, rows);
+	command_printed();
+	interrupt_guard();
+	p->writing = p->config.out != NULL;
+	interrupt_unguard();
 	int exit_code = p->config.out ? write_folder(&r, rows) : CLI_OK;
 	json_decref(rows);
 	return exit_code;
@@ -335,7 +354,9 @@ static int plan_run(int argc, char *argv[])
 	if (!command_read(&plan_options, argc, argv, SIZE_MAX, &p.config, &p.state, &exit_code))
 		return exit_code;
 	message_log(p.config.verbose || isatty(STDERR_FILENO) == 1);
+	interrupt_set_keep(say_interrupted, &p);
 	exit_code = run(&p);
+	interrupt_set_keep(NULL, NULL);
 	close_plan(&p);
 	return command_finish(&plan_options, exit_code);
 }

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "cli/command.h"
 #include "cli/exit.h"
+#include "cli/interrupt.h"
 #include "cli/message.h"
 #include "cli/plot/figures.h"
 #include "cli/plot/gnuplot.h"
@@ -95,6 +96,13 @@ static const option_table plot_options = {
 	.operand = "[RESULTS_DIR]",
 };
 
+static void say_interrupted(void *ctx)
+{
+	const char *const *folder = ctx;
+	interrupt_say("interrupted; figures in %s may be missing: ufm plot %s draws them", *folder,
+	              *folder);
+}
+
 static int plot_run(int argc, char *argv[])
 {
 	option_state state;
@@ -106,6 +114,7 @@ static int plot_run(int argc, char *argv[])
 		return exit_code;
 	message_log(isatty(STDERR_FILENO) == 1);
 	folder = state.operand ? state.operand : "results";
+	interrupt_set_keep(say_interrupted, &folder);
 	status = plot_folder(folder);
 	if (status)
 		return message_status("plot", status);

@@ -8,13 +8,17 @@
 #include "base/status.h"
 #include "cli/command.h"
 #include "cli/exit.h"
+#include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/nearest.h"
 #include "cli/plot.h"
+#include "cli/plot/gnuplot.h"
 #include "cli/presets.h"
 #include "cli/replay/config.h"
 #include "cli/replay/report.h"
 #include "cli/replay/run.h"
 #include "cli/rows.h"
+#include "cli/same_file.h"
 #include "trace/sticky.h"
 
 static ufm_status use_preset(replay_options *o)
@@ -59,8 +63,9 @@ static ufm_status make_trace(const replay_options *o, const char *name, trace *o
 {
 	sticky_config config;
 	if (!sticky_preset(name, &config))
-		return status_fail(UFM_EINVAL, "TRACE: found 'sticky:%.60s', expected sticky:PRESET of %s",
-		                   name, STICKY_PRESETS);
+		return status_fail(UFM_EINVAL,
+		                   "TRACE: found 'sticky:%.60s', expected sticky:PRESET of %s%s", name,
+		                   STICKY_PRESETS, nearest_name(name, STICKY_PRESETS).text);
 	config.seed = o->seed;
 	return trace_sticky(&config, out);
 }
@@ -96,34 +101,84 @@ static ufm_status cannot(const char *path)
 
 static ufm_status write_rows(const char *folder, const json_t *rows)
 {
-	char path[4096];
-	FILE *file;
+	gnuplot_file o;
 	if (mkdir(folder, 0777) != 0 && errno != EEXIST)
 		return cannot(folder);
-	snprintf(path, sizeof path, "%.3900s/replay.jsonl", folder);
-	file = fopen(path, "we");
-	if (!file)
-		return cannot(path);
-	rows_write(file, ROWS_JSONL, rows);
-	errno = 0;
-	if (ferror(file) | (fclose(file) != 0))
-		return cannot(path);
-	return UFM_OK;
+	ufm_status status = gnuplot_open(&o, folder, "replay", "jsonl");
+	if (status)
+		return status_prefix(status, "--out");
+	rows_write(o.file, ROWS_JSONL, rows);
+	status = gnuplot_close(&o);
+	return status ? status_prefix(status, "--out") : UFM_OK;
 }
 
 /* The rows are what counts: without gnuplot the command has done its work. */
 static int keep_rows(const replay_options *o, const json_t *rows)
 {
+	interrupt_guard();
 	ufm_status status = write_rows(o->out, rows);
+	interrupt_unguard();
 	if (!status && !o->no_figures && !o->predict.count)
 		status = plot_folder(o->out);
 	if (status == UFM_EUNSUPPORTED)
 		fprintf(stderr, "ufm replay: no figure: %s\n", ufm_last_error());
+	else if (status == UFM_ECANCELED)
+		return interrupt_end();
 	else if (status) {
 		message_status("replay", status);
 		return CLI_FAILED;
 	}
 	return CLI_OK;
+}
+
+/* ---- a signal */
+
+typedef struct so_far {
+	const replay_options *options;
+	json_t *rows; /* grows with interrupt_guard */
+} so_far;
+
+static void print_rows(const replay_options *o, json_t *rows)
+{
+	if (o->format == ROWS_MD)
+		replay_markdown(stdout, o, rows);
+	else
+		rows_write(stdout, (rows_format)o->format, rows);
+}
+
+/* With the guard. Rows are whole: a capacity that is not through has none. */
+static void keep_so_far(void *ctx)
+{
+	const so_far *s = ctx;
+	const char *folder = s->options->out;
+	size_t count = json_array_size(s->rows);
+	if (count && folder && write_rows(folder, s->rows) != UFM_OK)
+		message_error("replay", "%s", ufm_last_error());
+	else
+		interrupt_say("interrupted; %zu rows are kept%s%s%s", count, count && folder ? " in " : "",
+		              count && folder ? folder : "", count && folder ? "/replay.jsonl" : "");
+	if (count == 0 || ftrylockfile(stdout) != 0)
+		return;
+	print_rows(s->options, s->rows);
+	fflush(stdout);
+	funlockfile(stdout);
+}
+
+/* Before anything is read: what is read is not written over. */
+static ufm_status check_files(const replay_options *o, const option_state *state)
+{
+	char path[4096];
+	const named_file output = {"--out", path};
+	const named_file others[] = {{"--sequences", o->sequences}, {"--cost", o->cost}};
+	ufm_status status = UFM_OK;
+	if (!o->out)
+		return UFM_OK;
+	snprintf(path, sizeof path, "%.3900s/replay.jsonl", o->out);
+	for (size_t i = 0; i < sizeof others / sizeof others[0] && !status; i++)
+		status = check_other_file(&output, &others[i]);
+	for (uint32_t i = 0; i < state->operand_count && !status; i++)
+		status = check_other_file(&output, &(named_file){"TRACE", state->operands[i]});
+	return status;
 }
 
 static int replay_run_command(int argc, char *argv[])
@@ -137,14 +192,18 @@ static int replay_run_command(int argc, char *argv[])
 	ufm_status status = use_preset(&o);
 	if (!status)
 		status = check_options(&o, &state);
+	if (!status)
+		status = check_files(&o, &state);
 	json_t *rows = json_array();
+	so_far kept = {.options = &o, .rows = rows};
+	interrupt_set_keep(keep_so_far, &kept);
 	for (uint32_t i = 0; i < state.operand_count && !status; i++)
 		status = run_trace(&o, state.operands[i], rows);
 	exit_code = status ? message_status("replay", status) : CLI_OK;
-	if (!status && o.format == ROWS_MD)
-		replay_markdown(stdout, &o, rows);
-	else if (!status)
-		rows_write(stdout, (rows_format)o.format, rows);
+	interrupt_set_keep(NULL, NULL);
+	if (!status)
+		print_rows(&o, rows);
+	command_printed();
 	if (!status && o.out)
 		exit_code = keep_rows(&o, rows);
 	json_decref(rows);

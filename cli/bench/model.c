@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "cli/interrupt.h"
 #include "moe/layer.h"
 
 struct model {
@@ -254,7 +255,9 @@ ufm_status model_forward(model *m, const workload_batch *batch, model_check *che
 	ufm_status status = UFM_OK;
 	uint32_t enqueued = 0;
 	while (!status && enqueued < m->config.bank.layers) {
-		status = run_layer(m, batch, enqueued, check);
+		status = interrupt_check();
+		if (!status)
+			status = run_layer(m, batch, enqueued, check);
 		enqueued += status == UFM_OK;
 	}
 	for (uint32_t i = 0; i < enqueued; i++) {

@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "cli/interrupt.h"
 
 struct results {
 	char folder[PATH_MAX], path[PATH_MAX + 264];
@@ -93,8 +94,14 @@ static ufm_status open_runs(results *r)
 	return UFM_OK;
 }
 
+static const char *unfinished_summary(results *r)
+{
+	return path_in(r, "summary.json.tmp");
+}
+
 static ufm_status open_files(results *r)
 {
+	interrupt_unfinished(unfinished_summary(r));
 	ufm_status status = make_folder(r->folder);
 	if (!status)
 		status = open_runs(r);
@@ -177,8 +184,8 @@ static bool write_json(const char *path, const json_t *json)
 
 ufm_status results_summary(results *r, const json_t *summary)
 {
-	char unfinished[PATH_MAX + 128];
-	snprintf(unfinished, sizeof unfinished, "%s/summary.json.tmp", r->folder);
+	char unfinished[sizeof r->path];
+	snprintf(unfinished, sizeof unfinished, "%s", unfinished_summary(r));
 	errno = 0;
 	if (write_json(unfinished, summary) && rename(unfinished, path_in(r, "summary.json")) == 0)
 		return UFM_OK;

@@ -48,6 +48,15 @@ void row_refuse(bench_row *row, const char *why)
 	snprintf(row->error, sizeof row->error, "%s", why);
 }
 
+void row_interrupt(bench_row *row, const bench_config *config)
+{
+	row->status = ROW_ERROR;
+	row->exit_code = CLI_INTERRUPTED;
+	row->interrupted = true;
+	snprintf(row->error, sizeof row->error, "interrupted after %u of %u measured steps",
+	         row->measured, config->steps);
+}
+
 double row_step_ms_mean(const bench_row *row)
 {
 	double sum_ms = 0;

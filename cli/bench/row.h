@@ -62,6 +62,9 @@ void row_fail(bench_row *row, ufm_status cause);
 /* What the row says would be wrong. */
 void row_refuse(bench_row *row, const char *why);
 
+/* It has the steps that were measured until a signal came. */
+void row_interrupt(bench_row *row, const bench_config *config);
+
 double row_step_ms_median(const bench_row *row);
 double row_step_ms_mean(const bench_row *row); /* 0 when nothing was measured */
 /* Tokens over the time of all measured steps, and of the median one; 0 when nothing was measured. */

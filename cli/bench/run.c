@@ -37,6 +37,14 @@ static void progress(const run *r, const char *what)
 	                 r->row->experts, what);
 }
 
+/* What is left of the run when a signal ends the process in its next step. */
+static void note_so_far(const run *r)
+{
+	interrupt_guard();
+	*r->in->so_far = *r->row;
+	interrupt_unguard();
+}
+
 static ufm_status open_bank(run *r)
 {
 	ufm_status status = tier_open_bank(r->in->tier, r->config, r->row->experts);
@@ -102,6 +110,7 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	snprintf(row->device, sizeof row->device, "%s", row->engine.device);
 	row_note_cpu(row, r->engine);
 	row->deterministic = mode_deterministic(&row->engine);
+	note_so_far(r);
 	return UFM_OK;
 }
 
@@ -178,14 +187,9 @@ static ufm_status run_step(run *r, uint64_t step, model_check *check, uint64_t *
 
 static bool stop_asked(run *r)
 {
-	bench_row *row = r->row;
 	if (!interrupt_seen())
 		return false;
-	row->status = ROW_ERROR;
-	row->exit_code = CLI_INTERRUPTED;
-	row->interrupted = true;
-	snprintf(row->error, sizeof row->error, "interrupted after %u of %u measured steps",
-	         row->measured, r->config->steps);
+	row_interrupt(r->row, r->config);
 	return true;
 }
 
@@ -243,6 +247,7 @@ static ufm_status measure(run *r)
 			hash_bytes(row->output_hash, r->y,
 		               (size_t)bench_tokens(r->config) * r->config->d_model * sizeof *r->y);
 		count_since(r, before);
+		note_so_far(r);
 	}
 	return UFM_OK;
 }
@@ -322,7 +327,7 @@ static ufm_status run_all(run *r)
 		row_note_cpu(r->row, r->engine);
 	if (!status && !r->row->interrupted)
 		status = probe_rates_of(r);
-	if (!status)
+	if (!status && !r->row->interrupted)
 		status = row_find_limit(r->row, r->config, r->in->load);
 	note_memory(r);
 	return status;
@@ -332,7 +337,11 @@ static ufm_status draw_timeline(const run *r)
 {
 	char name[64];
 	snprintf(name, sizeof name, "%s %u", mode_name(r->row->mode), r->row->experts);
-	return mode_timeline_add(r->in->timeline, r->engine, name);
+	/* So that no signal leaves half of it. */
+	interrupt_guard();
+	ufm_status status = mode_timeline_add(r->in->timeline, r->engine, name);
+	interrupt_unguard();
+	return status;
 }
 
 /* In decode each token of a step is another sequence's. */
@@ -374,6 +383,7 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 	if (config->peak)
 		row->peak = *config->peak;
 	row->experts_expected = workload_expected_experts(config->load, row->experts);
+	note_so_far(&r);
 	status = workload_for_experts(config->load, row->experts);
 	row->workload_wrapped =
 		!status &&
@@ -381,7 +391,9 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 	r.y = alloc_zeroed((size_t)bench_tokens(r.config) * r.config->d_model, sizeof *r.y);
 	if (!status)
 		status = r.y ? run_all(&r) : UFM_ENOMEM;
-	if (status)
+	if (status == UFM_ECANCELED)
+		row_interrupt(row, r.config);
+	else if (status)
 		row_fail(row, status);
 	drawn = draw_timeline(&r);
 	recorded = drawn ? drawn : record_trace(&r);

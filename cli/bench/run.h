@@ -20,6 +20,8 @@ typedef struct run_config {
 	double link_gbps;           /* 0: off */
 	const peak_found *peak;     /* of the machine; NULL: not asked */
 	uint32_t number, runs;      /* for the progress line */
+	bench_row *so_far; /* a copy of the row when its engine is open and after each step, under
+	                             * interrupt_guard */
 } run_config;
 
 /* Fills a row that row_open prepared. What goes wrong in the run ends in the row; the status is

@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "base/status.h"
 #include "cli/bench/workload_int.h"
+#include "cli/nearest.h"
 #include "cli/options.h"
 
 #define TOP_K_DEFAULT 2u
@@ -49,8 +50,8 @@ ufm_status workload_parse_spec(const char *text, workload_spec *out)
 	} else if (strcmp(text, "uniform") != 0) {
 		return status_fail(UFM_EINVAL,
 		                   "found '%.60s', expected text:FILE, uniform, zipf:S with S above 0 and "
-		                   "at most 10, trace:FILE, sticky:PRESET or sticky:OVERLAP,SKEW,DRIFT",
-		                   text);
+		                   "at most 10, trace:FILE, sticky:PRESET or sticky:OVERLAP,SKEW,DRIFT%s",
+		                   text, nearest_kind(text, "uniform text: trace: zipf: sticky:").text);
 	}
 	*out = spec;
 	return UFM_OK;

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "cli/bench/workload_int.h"
+#include "cli/nearest.h"
 
 /* What three numbers do not say is as in the recorded trace. */
 #define ECHO_DEFAULT 0.24
@@ -42,8 +43,8 @@ ufm_status workload_parse_sticky(const char *text, sticky_config *out)
 	if (!sticky_preset(text, &config) && !parse_numbers(text, &config))
 		return status_fail(UFM_EINVAL,
 		                   "found 'sticky:%.60s', expected sticky:PRESET of " STICKY_PRESETS
-		                   ", or sticky:OVERLAP,SKEW,DRIFT, from 0 to 1, 10 and 1",
-		                   text);
+		                   ", or sticky:OVERLAP,SKEW,DRIFT, from 0 to 1, 10 and 1%s",
+		                   text, nearest_name(text, STICKY_PRESETS).text);
 	*out = config;
 	return UFM_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "cli/modes/options.h"
+#include "cli/same_file.h"
 
 static uint32_t index_of(const char *option)
 {
@@ -43,9 +44,29 @@ static ufm_status check_routing(const forward_config *c, const option_state *sta
 	return UFM_OK;
 }
 
+/* Inputs are mapped while outputs are written. */
+static ufm_status check_files(const forward_config *c)
+{
+	const named_file outputs[] = {
+		{"--output", c->output}, {"--timeline", c->timeline}, {"--record-trace", c->record_trace}};
+	const named_file inputs[] = {{"--input", c->input}, {"--ids", c->ids}, {"--gates", c->gates}};
+	const named_file weights = {"--weights", c->weights};
+	ufm_status status = UFM_OK;
+	for (size_t i = 0; i < sizeof outputs / sizeof outputs[0] && !status; i++) {
+		status = check_other_weights(&outputs[i], &weights);
+		for (size_t j = 0; j < sizeof inputs / sizeof inputs[0] && !status; j++)
+			status = check_other_file(&outputs[i], &inputs[j]);
+		for (size_t j = 0; j < i && !status; j++)
+			status = check_other_file(&outputs[i], &outputs[j]);
+	}
+	return status;
+}
+
 ufm_status forward_config_check(const forward_config *c, const option_state *state)
 {
 	ufm_status status = check_routing(c, state);
+	if (!status)
+		status = check_files(c);
 	if (!status)
 		status = mode_check_cpu(c->cpu_assist, c->cpu_share);
 	if (status)

@@ -52,6 +52,7 @@ ufm_status forward_output_open(const char *path, forward_output *out)
 	if (!realpath(path, out->path))
 		snprintf(out->path, sizeof out->path, "%s", path);
 	out->unfinished[0] = '\0';
+	out->replaces = access(out->path, F_OK) == 0;
 	if (is_special(out->path))
 		return access(out->path, W_OK) == 0 ? UFM_OK : cannot("write", out->path);
 	snprintf(out->unfinished, sizeof out->unfinished, "%s.%ld.tmp", out->path, (long)getpid());
@@ -64,11 +65,14 @@ ufm_status forward_output_write(const forward_output *out, uint32_t tokens, uint
 	uint64_t shape[] = {tokens, d_model};
 	const char *first = *out->unfinished ? out->unfinished : out->path;
 	ufm_status status = npy_write(first, NPY_F32, 2, shape, y);
-	if (status)
-		return status_prefix(status, "--output");
-	if (first == out->path || rename(first, out->path) == 0)
+	return status ? status_prefix(status, "--output") : UFM_OK;
+}
+
+ufm_status forward_output_commit(const forward_output *out)
+{
+	if (!*out->unfinished || rename(out->unfinished, out->path) == 0)
 		return UFM_OK;
-	status = cannot("write", out->path);
-	unlink(first);
+	ufm_status status = cannot("write", out->path);
+	unlink(out->unfinished);
 	return status;
 }

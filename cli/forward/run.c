@@ -100,9 +100,9 @@ static void derive(run *r)
 static ufm_status open_request(run *r)
 {
 	const ufm_backend *backend;
-	ufm_status status = registry_find(r->config->backend, &backend);
+	ufm_status status = mode_find_backend(r->config->backend, &backend);
 	if (status)
-		return status_prefix(status, "--backend");
+		return status;
 	r->backend = backend->name;
 	snprintf(r->out->backend, sizeof r->out->backend, "%s", backend->name);
 	status = open_bank(r);
@@ -283,8 +283,6 @@ static bool stopped(run *r)
 	if (!interrupt_seen())
 		return false;
 	r->out->exit_code = CLI_INTERRUPTED;
-	snprintf(r->out->error, sizeof r->out->error, "interrupted; %s is not written",
-	         r->config->output);
 	return true;
 }
 
@@ -322,7 +320,7 @@ void forward_run(forward_config *config, option_state *state, const forward_inpu
 		status = open_layer(&r);
 	if (!status && r.layer && !stopped(&r))
 		status = measure(&r, y);
-	if (status)
+	if (status && status != UFM_ECANCELED)
 		fail(&r, status);
 	else if (!stopped(&r))
 		check_figures(&r);

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "cli/interrupt.h"
 #include "pager/host.h"
 #include "pager/pager.h"
 
@@ -91,7 +92,9 @@ static ufm_status naive_take(void *self, uint32_t layer, const schedule_demand *
 		                   "naive_offload: expert %u is asked for while another one is "
 		                   "in the only block",
 		                   demand->expert);
-	status = copy_and_wait(n, UFM_COPY_H2D, key);
+	status = interrupt_check();
+	if (!status)
+		status = copy_and_wait(n, UFM_COPY_H2D, key);
 	if (status)
 		return status;
 	counter_add(engine_counters(n->engine), COUNTER_streamed_uses, 1);

@@ -7,6 +7,8 @@
 
 #include "base/size.h"
 #include "base/status.h"
+#include "cli/nearest.h"
+#include "device/registry.h"
 
 #define MODE_CPU_THREADS_MAX 1024u
 
@@ -15,7 +17,8 @@ ufm_status mode_check_policy(const char *text)
 	const ufm_policy *policy = policy_find(text);
 	if (policy && !(policy->flags & UFM_POLICY_OFFLINE))
 		return UFM_OK;
-	return status_fail(UFM_EINVAL, "found '%.60s', expected one of %s", text, policy_names(false));
+	return status_fail(UFM_EINVAL, "found '%.60s', expected one of %s%s", text, policy_names(false),
+	                   nearest_name(text, policy_names(false)).text);
 }
 
 /* The number that text is, or more than most. */
@@ -26,21 +29,31 @@ static uint32_t number(const char *text, uint32_t most)
 	return value <= most && *end == 0 ? (uint32_t)value : most + 1;
 }
 
+ufm_status mode_find_backend(const char *name, const ufm_backend **out)
+{
+	ufm_status status = registry_find(name, out);
+	if (!status)
+		return UFM_OK;
+	return status_fail(status, "--backend: %s%s", ufm_last_error(),
+	                   nearest_name(name, "auto, cpu, cuda").text);
+}
+
 ufm_status mode_check_cpu_assist(const char *text)
 {
 	uint32_t threads = number(text, MODE_CPU_THREADS_MAX);
 	if (strcmp(text, "auto") == 0 || strcmp(text, "off") == 0 ||
 	    (threads >= 1 && threads <= MODE_CPU_THREADS_MAX))
 		return UFM_OK;
-	return status_fail(UFM_EINVAL, "found '%.60s', expected auto, off, or 1 to %u threads", text,
-	                   MODE_CPU_THREADS_MAX);
+	return status_fail(UFM_EINVAL, "found '%.60s', expected auto, off, or 1 to %u threads%s", text,
+	                   MODE_CPU_THREADS_MAX, nearest_name(text, "auto, off").text);
 }
 
 ufm_status mode_check_cpu_share(const char *text)
 {
 	if (strcmp(text, "auto") == 0 || number(text, 100) <= 100)
 		return UFM_OK;
-	return status_fail(UFM_EINVAL, "found '%.60s', expected auto, or 0 to 100", text);
+	return status_fail(UFM_EINVAL, "found '%.60s', expected auto, or 0 to 100%s", text,
+	                   nearest_name(text, "auto").text);
 }
 
 ufm_status mode_check_cpu(const char *assist, const char *share)

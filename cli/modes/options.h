@@ -20,6 +20,9 @@ ufm_status mode_check_cpu(const char *assist, const char *share);
  * limit of 0 is none. */
 ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint64_t limit_bytes);
 
+/* The backend of that name; what goes wrong names --backend. */
+ufm_status mode_find_backend(const char *name, const ufm_backend **out);
+
 #define MODE_OPTION_POLICY(at) \
 	{ \
 		.name = "policy", .type = OPTION_STRING, .offset = (at), .value_name = "NAME", \

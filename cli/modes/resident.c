@@ -3,6 +3,7 @@
 #include "cli/modes/resident.h"
 
 #include "base/alloc.h"
+#include "cli/interrupt.h"
 
 static ufm_status wait_lease(ufm_engine *engine, ufm_lease *lease, ufm_stream *stream)
 {
@@ -21,7 +22,9 @@ static ufm_status load_layer(ufm_engine *engine, const ufm_bank_info *bank, uint
 	for (uint32_t at = 0; !status && at < bank->experts; at += most) {
 		uint32_t left = bank->experts - at;
 		ufm_lease *lease;
-		status = ufm_acquire_begin(engine, layer, ids + at, left < most ? left : most, &lease);
+		status = interrupt_check();
+		if (!status)
+			status = ufm_acquire_begin(engine, layer, ids + at, left < most ? left : most, &lease);
 		if (!status)
 			status = wait_lease(engine, lease, stream);
 	}

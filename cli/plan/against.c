@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "cli/command.h"
 #include "cli/exit.h"
+#include "cli/interrupt.h"
 #include "cli/json_field.h"
 #include "cli/message.h"
 #include "cli/plan/row_case.h"
@@ -182,10 +184,13 @@ static ufm_status add_file(const plan_config *c, const char *file, json_t *rows,
 		return status;
 	json_array_foreach(found, i, row)
 	{
+		status = interrupt_check();
+		if (status)
+			break;
 		*left_out += !add_row(c, file, i, row, rows);
 	}
 	json_decref(found);
-	return UFM_OK;
+	return status;
 }
 
 int against_run(const plan_config *c, const char *const *files, uint32_t count)
@@ -202,6 +207,7 @@ int against_run(const plan_config *c, const char *const *files, uint32_t count)
 		print_table(rows, left_out);
 	else if (!status)
 		rows_write(stdout, (rows_format)c->format, rows);
+	command_printed();
 	json_decref(rows);
 	if (status)
 		return message_status("plan", status);

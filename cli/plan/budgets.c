@@ -9,6 +9,7 @@
 
 #include "base/size.h"
 #include "base/status.h"
+#include "cli/nearest.h"
 #include "cli/plan/cards.h"
 
 #define ITEM_BYTES 40
@@ -56,8 +57,8 @@ ufm_status budgets_check(const char *text)
 		return status_fail(
 			UFM_EINVAL,
 			"found '%.60s', expected auto, or at most %u sizes (16GiB) and shares of the "
-			"experts (50%%) separated by commas",
-			text, BUDGETS_MAX);
+			"experts (50%%) separated by commas%s",
+			text, BUDGETS_MAX, nearest_size(text).text);
 	return UFM_OK;
 }
 

@@ -2,6 +2,7 @@
 /* Every budget, then a search between neighbours that differ. */
 #include "cli/plan/ladder.h"
 
+#include "cli/interrupt.h"
 #include "cli/message.h"
 
 #define SEARCH_STEPS 6
@@ -11,7 +12,9 @@ static ufm_status open_points(const point_config *c, const budget_list *budgets,
 	ufm_status status = UFM_OK;
 	for (uint32_t i = 0; i < budgets->count && !status; i++) {
 		message_progress("budget %u of %u", i + 1, budgets->count);
-		status = point_open(c, budgets->target_bytes[i], &out->points[i]);
+		status = interrupt_check();
+		if (!status)
+			status = point_open(c, budgets->target_bytes[i], &out->points[i]);
 		if (!status)
 			status = point_bound(c, &out->points[i]);
 		out->count += status == UFM_OK;
@@ -32,7 +35,9 @@ static ufm_status search(const point_config *c, const plan_point *low, const pla
 	*out = *high;
 	for (int i = 0; i < SEARCH_STEPS; i++) {
 		plan_point middle;
-		ufm_status status = point_open(c, from + (out->target_bytes - from) / 2, &middle);
+		ufm_status status = interrupt_check();
+		if (!status)
+			status = point_open(c, from + (out->target_bytes - from) / 2, &middle);
 		if (status)
 			return status;
 		if (!middle.refused && bound_of(&middle) != bound_of(low))

@@ -7,6 +7,8 @@
 #include "base/status.h"
 #include "cli/bench/probe.h"
 #include "cli/message.h"
+#include "cli/modes/filling.h"
+#include "cli/modes/options.h"
 #include "cli/modes/resident.h"
 #include "cli/plan/machine.h"
 #include "device/registry.h"
@@ -26,6 +28,7 @@ typedef struct prober {
 	ufm_bank *bank;
 	ufm_host *host;
 	ufm_engine *engine;
+	filling bar;
 } prober;
 
 static uint32_t experts_for(const ufm_expert_desc *desc, uint32_t top_k)
@@ -52,6 +55,8 @@ static ufm_status open_host(prober *p)
 	UFM_STRUCT_INIT(&host);
 	host.backend = p->backend->name;
 	host.fill_threads = here.cores;
+	snprintf(p->bar.what, sizeof p->bar.what, "probing this machine");
+	filling_watch(&p->bar, &host);
 	return ufm_host_open(p->bank, &host, &p->host);
 }
 
@@ -111,9 +116,9 @@ ufm_status machine_probe(const ufm_expert_desc *desc, uint32_t top_k, const mach
 	prober p = {.desc = desc, .given = given, .top_k = top_k};
 	probe_rates rates = {0};
 	plan_machine m = {0};
-	ufm_status status = registry_find(given->backend, &p.backend);
+	ufm_status status = mode_find_backend(given->backend, &p.backend);
 	if (status)
-		return status_prefix(status, "--backend");
+		return status;
 	message_progress("probing this machine");
 	status = probe_open(&p, &rates);
 	if (!status) {

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "base/status.h"
 #include "cli/bench/workload_int.h"
+#include "cli/nearest.h"
 #include "cli/plan/routing_sticky.h"
 
 static const char *after(const char *text, const char *prefix)
@@ -38,8 +39,8 @@ ufm_status plan_routing_check(const char *text)
 		return routing_sticky_check(sticky);
 	return status_fail(UFM_EINVAL,
 	                   "found '%.60s', expected sticky, sticky:PRESET, sticky:OVERLAP,SKEW,DRIFT, "
-	                   "trace:FILE or uniform",
-	                   text);
+	                   "trace:FILE or uniform%s",
+	                   text, nearest_kind(text, "uniform trace: sticky sticky:").text);
 }
 
 /* ---- every set of top_k experts is as likely as any other */

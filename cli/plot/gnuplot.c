@@ -3,18 +3,20 @@
 #include "cli/plot/gnuplot.h"
 
 #include <errno.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "base/log.h"
 #include "base/status.h"
+#include "cli/child.h"
 
-static ufm_status cannot_write(const char *path)
+#define LINE_BYTES 256
+#define TAIL_BYTES 64
+
+static ufm_status cannot_write(const char *path, int error)
 {
 	return status_fail(UFM_EBUSY, "%s: cannot write: %s", path,
-	                   errno ? strerror(errno) : "no space is left");
+	                   error ? strerror(error) : "an earlier write failed");
 }
 
 ufm_status gnuplot_open(gnuplot_file *o, const char *folder, const char *name, const char *ending)
@@ -22,43 +24,83 @@ ufm_status gnuplot_open(gnuplot_file *o, const char *folder, const char *name, c
 	snprintf(o->path, sizeof o->path, "%.3900s/%s.%s", folder, name, ending);
 	errno = 0;
 	o->file = fopen(o->path, "we");
-	return o->file ? UFM_OK : cannot_write(o->path);
+	return o->file ? UFM_OK : cannot_write(o->path, errno);
 }
 
+/* A write that failed since the file was opened has left its error. */
 ufm_status gnuplot_close(gnuplot_file *o)
 {
+	int error = ferror(o->file) ? errno : 0;
 	bool lost = ferror(o->file) != 0;
 	errno = 0;
 	if (fclose(o->file) != 0 || lost)
-		return cannot_write(o->path);
+		return cannot_write(o->path, error ? error : errno);
 	return UFM_OK;
 }
 
-/* Runs `gnuplot NAME.gp` in the folder. posix_spawn reports a missing program at once. */
-static int spawn_gnuplot(const char *folder, char *script, pid_t *child)
+/* Starts `gnuplot NAME.gp` in the folder; a missing program is told at once. */
+static int start_gnuplot(const char *folder, char *script, child *c)
 {
 	char program[] = "gnuplot";
 	char *argv[] = {program, script, NULL};
-	posix_spawn_file_actions_t actions;
-	int error = posix_spawn_file_actions_init(&actions);
-	if (error)
-		return error;
-	error = posix_spawn_file_actions_addchdir_np(&actions, folder);
-	if (!error)
-		error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", 0, 0);
-	if (!error)
-		error = posix_spawnp(child, program, &actions, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	return error;
+	return child_start(c, folder, argv);
+}
+
+/* ---- what gnuplot wrote: it does not say when a disk was full */
+
+static bool ends_with(const char *path, const char *end, size_t length)
+{
+	char tail[TAIL_BYTES] = "";
+	size_t count = 0;
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return false;
+	if (fseek(file, -TAIL_BYTES, SEEK_END) == 0)
+		count = fread(tail, 1, sizeof tail, file);
+	fclose(file);
+	return memmem(tail, count, end, length) != NULL;
+}
+
+static ufm_status check_whole(const char *folder, const char *name)
+{
+	static const struct {
+		const char *ending, *last;
+	} formats[] = {{"png", "IEND\xae\x42\x60\x82"}, {"svg", "</svg>"}};
+	for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+		char path[4096];
+		snprintf(path, sizeof path, "%.3900s/%s.%s", folder, name, formats[i].ending);
+		if (!ends_with(path, formats[i].last, strlen(formats[i].last)))
+			return status_fail(UFM_EBUSY,
+			                   "%s: found it cut off or missing after gnuplot, expected a whole "
+			                   "figure: is the disk full?",
+			                   path);
+	}
+	return UFM_OK;
+}
+
+/* What it says is about the figure, and ours to pass on. */
+static ufm_status finish_drawing(const child *c, const char *folder, const char *name)
+{
+	char line[LINE_BYTES];
+	int exit_code;
+	ufm_status status = child_wait(c, &exit_code);
+	if (status)
+		return status;
+	child_said(c, line, sizeof line);
+	if (exit_code)
+		return status_fail(UFM_EBUSY, "%s/%s.gp: gnuplot failed on it: %s", folder, name,
+		                   *line ? line : "without saying why");
+	if (*line)
+		log_info("%s/%s.gp: gnuplot: %s", folder, name, line);
+	return check_whole(folder, name);
 }
 
 ufm_status gnuplot_draw(const char *folder, const char *name)
 {
 	char script[64];
-	pid_t child;
-	int error, how;
+	child c;
 	snprintf(script, sizeof script, "%s.gp", name);
-	error = spawn_gnuplot(folder, script, &child);
+	int error = start_gnuplot(folder, script, &c);
 	if (error == ENOENT)
 		return status_fail(UFM_EUNSUPPORTED,
 		                   "gnuplot is missing; scripts and data are kept in %s: install gnuplot "
@@ -66,10 +108,7 @@ ufm_status gnuplot_draw(const char *folder, const char *name)
 		                   folder, folder);
 	if (error)
 		return status_fail(UFM_EBUSY, "gnuplot: cannot start: %s", strerror(error));
-	while (waitpid(child, &how, 0) < 0)
-		if (errno != EINTR)
-			return status_fail(UFM_EBUSY, "gnuplot: %s", strerror(errno));
-	if (!WIFEXITED(how) || WEXITSTATUS(how) != 0)
-		return status_fail(UFM_EBUSY, "%s/%s: gnuplot failed on it", folder, script);
-	return UFM_OK;
+	ufm_status status = finish_drawing(&c, folder, name);
+	child_close(&c);
+	return status;
 }

@@ -9,6 +9,7 @@
 
 #include "base/size.h"
 #include "base/status.h"
+#include "cli/nearest.h"
 #include "policy/registry.h"
 
 #define WORD_BYTES 64
@@ -69,8 +70,8 @@ ufm_status replay_check_capacities(const char *text)
 		return UFM_OK;
 	return status_fail(UFM_EINVAL,
 	                   "found '%.60s', expected at most %d capacities of a cache, separated by "
-	                   "commas: slots (16), a share of its experts (25%%) or a size (8GiB)",
-	                   text, REPLAY_LIST_MAX);
+	                   "commas: slots (16), a share of its experts (25%%) or a size (8GiB)%s",
+	                   text, REPLAY_LIST_MAX, nearest_size(text).text);
 }
 
 uint32_t replay_capacities(const char *text, replay_capacity *out)
@@ -113,6 +114,14 @@ ufm_status replay_slots(const replay_capacity *capacity, const trace *t, replay_
 
 /* ---- policies */
 
+static ufm_status wrong_policies(const char *text)
+{
+	char names[192];
+	snprintf(names, sizeof names, "default, %s, %s", policy_names(false), policy_names(true));
+	return status_fail(UFM_EINVAL, "found '%.60s', expected %s%s", text, names,
+	                   nearest_name(text, names).text);
+}
+
 ufm_status replay_check_policies(const char *text)
 {
 	char word[WORD_BYTES];
@@ -121,8 +130,7 @@ ufm_status replay_check_policies(const char *text)
 		return status_fail(UFM_EINVAL, "found '%.60s', expected names separated by commas", text);
 	for (const char *at = text; *at;) {
 		if (!next_word(&at, word) || !policy_find(word))
-			return status_fail(UFM_EINVAL, "found '%.60s', expected default, %s, %s", text,
-			                   policy_names(false), policy_names(true));
+			return wrong_policies(text);
 		if (++count > REPLAY_LIST_MAX)
 			return status_fail(UFM_EINVAL, "found more than %d names", REPLAY_LIST_MAX);
 	}

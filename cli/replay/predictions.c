@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Guesses of each predictor, beside a cache that says what would have missed. */
 #include "base/status.h"
+#include "cli/interrupt.h"
 #include "cli/json_put.h"
 #include "cli/json_text.h"
 #include "cli/replay/run.h"
@@ -41,10 +42,15 @@ static ufm_status predict(const replay_options *o, const char *name, replay_conf
 		return status;
 	replay_observer observer = predictor_observer(p);
 	config.observer = &observer;
-	status = replay_run(&config, &total, NULL);
+	status = interrupt_check();
+	if (!status)
+		status = replay_run(&config, &total, NULL);
 	for (uint32_t g = 0; g < o->guesses.count && !status; g++) {
 		predict_count count = predictor_count(p, g);
-		json_array_append_new(rows, row_of(name, kind, o->guesses.items[g], &config, &count));
+		json_t *row = row_of(name, kind, o->guesses.items[g], &config, &count);
+		interrupt_guard();
+		json_array_append_new(rows, row);
+		interrupt_unguard();
 	}
 	predictor_close(p);
 	return status;

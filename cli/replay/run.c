@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/pool.h"
 #include "base/status.h"
+#include "cli/interrupt.h"
 #include "cli/message.h"
 #include "cli/replay/cost.h"
 #include "cli/replay/row.h"
@@ -160,7 +161,10 @@ static void add_rows(group *g, const ufm_policy *const *policies, uint32_t count
 		                  .steps = g->steps,
 		                  .expert_bytes = g->options->expert_bytes,
 		                  .read_gbps = g->options->read_gbps};
-		json_array_append_new(rows, replay_row_json(&row));
+		json_t *json = replay_row_json(&row);
+		interrupt_guard();
+		json_array_append_new(rows, json);
+		interrupt_unguard();
 	}
 }
 
@@ -193,6 +197,8 @@ static ufm_status run_capacities(group *g, json_t *rows)
 		                      &g->config.slots);
 		message_progress("%s: %s, batch %u, capacity %u", g->name,
 		                 replay_scope_name(g->config.scope), g->config.batch, g->config.slots);
+		if (!status)
+			status = interrupt_check();
 		if (!status)
 			status = run_group(g, policies, policy_count, rows);
 	}

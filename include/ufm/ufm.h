@@ -81,6 +81,7 @@ typedef enum ufm_status {
 	UFM_EBUDGET = -5,      /* the smallest working set does not fit the device budget */
 	UFM_EUNSUPPORTED = -6, /* understood, but not available here */
 	UFM_EFILE = -7,        /* a file or folder cannot be opened, read or written */
+	UFM_ECANCELED = -8,    /* the caller's own function said to stop */
 	/* one expert; others stay usable */
 	UFM_EEXPERT_IO = -20, /* its bytes could not be read */
 	/* the bank */
@@ -250,6 +251,11 @@ typedef struct ufm_host_config {
 	 * fill, one call at a time; they wait for it, so it should be short. */
 	void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
 	void *progress_ctx;
+	/* NULL, or asked before each block and before each GiB that is page-locked: anything but 0 ends the
+	 * loading with UFM_ECANCELED, and nothing of it is left. Called from all threads that fill, also side by
+	 * side. */
+	int (*stop)(void *ctx);
+	void *stop_ctx;
 } ufm_host_config;
 
 /* Loads every block into host memory, page-locked for the backend's devices. Large pieces of files are

@@ -23,6 +23,7 @@ static const struct {
 	{UFM_EBUDGET, "the smallest working set does not fit the device budget"},
 	{UFM_EUNSUPPORTED, "not supported here"},
 	{UFM_EFILE, "file cannot be opened, read or written"},
+	{UFM_ECANCELED, "stopped by the caller"},
 	{UFM_EEXPERT_IO, "an expert's bytes could not be read"},
 	{UFM_EFORMAT, "malformed file"},
 	{UFM_EDEVMEM, "device memory exhausted"},

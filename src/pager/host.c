@@ -57,6 +57,15 @@ static void tell(const fill *f, uint64_t done_bytes)
 		f->config->progress(f->config->progress_ctx, done_bytes, f->host->slab.size_bytes);
 }
 
+/* UFM_ECANCELED when the caller wants no more. */
+static ufm_status check_stop(fill *f)
+{
+	if (!f->config->stop || !f->config->stop(f->config->stop_ctx))
+		return UFM_OK;
+	return status_fail(UFM_ECANCELED, "stop: loading the bank was ended after %u of %u blocks",
+	                   atomic_load(&f->finished), f->keys);
+}
+
 /* The whole is told of by the caller, when it is page-locked too. A thread that finds another one telling
  * goes on: whoever comes next tells of its block too. */
 static void tell_finished(fill *f)
@@ -91,13 +100,29 @@ static void fill_block(void *ctx, uint32_t key, uint32_t worker)
 	fill *f = ctx;
 	if (atomic_load(&f->status) != UFM_OK)
 		return;
-	ufm_status status = store_read(f->store, key, host_block(f->host, key));
+	ufm_status status = check_stop(f);
+	if (status == UFM_OK)
+		status = store_read(f->store, key, host_block(f->host, key));
 	note_failure(f, status);
 	if (status != UFM_OK)
 		return;
 	atomic_store(&f->filled[key], true);
 	tell_finished(f);
 	lock_filled(f);
+}
+
+/* What the threads left, which may be most of it. */
+static ufm_status lock_rest(fill *f)
+{
+	pinned *slab = &f->host->slab;
+	ufm_status status = UFM_OK;
+	while (status == UFM_OK && slab->registered_bytes < slab->size_bytes) {
+		status = check_stop(f);
+		if (status == UFM_OK)
+			status =
+				pinned_register_first(f->host->b, slab, slab->registered_bytes + slab->piece_bytes);
+	}
+	return status;
 }
 
 /* Filled before it is page-locked: the threads that fill bring the pages in, where a registration of
@@ -113,7 +138,7 @@ static ufm_status fill_and_lock(fill *f, pool *workers)
 	if (status != UFM_OK)
 		return status_fail(status, "%s", f->why);
 	if (!f->config->pageable)
-		status = pinned_register(f->host->b, &f->host->slab);
+		status = lock_rest(f);
 	if (status == UFM_OK)
 		tell(f, f->host->slab.size_bytes);
 	return status;

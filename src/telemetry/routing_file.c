@@ -34,8 +34,7 @@ static ufm_status fail(const char *path, const char *what)
 	return status_fail(UFM_EFILE, "%s: cannot be %s: %s", path, what, strerror(errno));
 }
 
-/* A name in the same folder, freed with alloc_free. */
-static char *unfinished_name(const char *path)
+char *routing_file_unfinished(const char *path)
 {
 	size_t size = strlen(path) + 32;
 	char *name = alloc_zeroed(size, 1);
@@ -62,7 +61,7 @@ ufm_status routing_file_check(const char *path)
 		return status;
 	if (stat(path, &found) == 0 && !S_ISREG(found.st_mode))
 		return status_fail(UFM_EFILE, "%s: is no regular file", path);
-	char *unfinished = unfinished_name(path);
+	char *unfinished = routing_file_unfinished(path);
 	if (!unfinished)
 		return UFM_ENOMEM;
 	status = try_creating(path, unfinished);
@@ -178,7 +177,7 @@ ufm_status routing_file_write(const char *path, routing_table *table)
 	if (table->info.tokens == 0)
 		return status_fail(
 			UFM_EINVAL, "%s: the routing of no token is known of every layer, expected one", path);
-	char *unfinished = unfinished_name(path);
+	char *unfinished = routing_file_unfinished(path);
 	if (!unfinished)
 		return UFM_ENOMEM;
 	status = write_as(path, unfinished, table);

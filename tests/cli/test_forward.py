@@ -193,13 +193,13 @@ def test_routing_needs_no_router_and_no_rule(case):
     case.ok(*routing(case, np.zeros((10, 1), np.int32), np.ones((10, 1), np.float32)))
 
 
-def test_out_of_memory_is_a_result_of_the_baseline(case):
+def test_a_baseline_out_of_memory_has_a_report_and_no_output(case):
     (case.folder / "y.npy").write_text("earlier")
     ended = case("--mode", "baseline", "--vram-limit", "64KiB", "-o", "json")
     report = json.loads(ended.stdout)
-    assert ended.returncode == 0 and report["status"] == "oom" and report["output"] is None
+    assert ended.returncode == 3 and report["status"] == "oom" and report["output"] is None
     assert report["uses"] is None and report["forward_ms"] is None
-    assert ended.stderr.count("\n") == 1 and "y.npy is not written" in ended.stderr
+    assert ended.stderr.count("\n") == 1 and "y.npy is not written and as it was" in ended.stderr
     assert (case.folder / "y.npy").read_text() == "earlier"
     assert "oom" in case("--mode", "baseline", "--vram-limit", "64KiB").stdout
 
@@ -389,10 +389,35 @@ def test_an_output_is_replaced_whole_and_links_are_followed(case):
     assert np.load(case.folder / "real.npy").tobytes() == y.tobytes()
 
 
-def test_the_input_may_be_the_output(case):
-    _, want = case.ok()
-    case.ok(output="x.npy")
-    assert np.load(case.folder / "x.npy").tobytes() == want.tobytes()
+@pytest.mark.parametrize("option", ["--output", "--timeline", "--record-trace"])
+@pytest.mark.parametrize("read", ["x.npy", "i.npy", "g.npy", "model/model.safetensors", "model/config.json"])
+@pytest.mark.parametrize("way", ["name", "link", "hard link"])
+def test_no_input_is_written_over(case, option, read, way):
+    options = routing(case, np.zeros((10, 2), np.int32), np.ones((10, 2), np.float32))
+    path, before = read, (case.folder / read).read_bytes()
+    if way != "name":
+        path = "other.npy"
+        if way == "link":
+            (case.folder / path).symlink_to(read)
+        else:
+            os.link(case.folder / read, case.folder / path)
+    ended = case(option, path, *options, **({"output": None} if option == "--output" else {}))
+    if option == "--record-trace" and not path.endswith(".npy"):
+        assert ended.returncode == 2  # by its name
+    else:
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert f"{option}: found {path}, which is the file of --" in ended.stderr
+    assert (case.folder / read).read_bytes() == before
+
+
+def test_no_output_is_written_over_another(case):
+    case.refused(2, "--timeline: found y.npy, which is the file of --output", options=("--timeline", "y.npy"))
+
+
+def test_an_earlier_output_is_as_it_was(case):
+    (case.folder / "y.npy").write_text("earlier")
+    case.refused(4, "model/nowhere", weights="model/nowhere")
+    assert (case.folder / "y.npy").read_text() == "earlier"
 
 
 def obey_permissions():

@@ -113,3 +113,26 @@ def test_no_color_on_a_terminal(ufm_path, no_color, coloured):
         pass
     os.close(main)
     assert (b"\033[31m" in seen) == coloured
+
+
+@pytest.mark.parametrize("command, meant", [
+    (["bench", "--vram-target", "16GB"], "16GiB"), (["bench", "--vram-target", "16G"], "16GiB"),
+    (["bench", "--vram-target", "autp"], "auto"), (["plan", "--vram-target", "8GB,50%"], "8GiB"),
+    (["replay", "t.npy", "--capacity", "25%,8GB"], "8GiB"),
+    (["bench", "--preset", "Qwen3-30B-A3B"], "qwen3-30b-a3b"),
+    (["plan", "--preset", "Qwen/Qwen3-30B-A3B"], "qwen3-30b-a3b"),
+    (["info", "--preset", "Mixtral-8x7B-v0.1"], "mixtral-8x7b"),
+    (["bench", "--policy", "lur"], "lru"), (["replay", "t.npy", "--policy", "default,Min"], "min"),
+    (["plan", "--policy", "cylce"], "cycle"), (["forward", "--policy", "LFU"], "lfu"),
+    (["bench", "--modes", "ufm,base-line"], "baseline"), (["bench", "--kind", "gatd"], "gated"),
+    (["bench", "--dtype", "bf61"], "bf16"), (["bench", "--cpu-assist", "of"], "off"),
+    (["bench", "--workload", "unifrom"], "uniform"), (["bench", "--workload", "stiky:gpt-oss-20b"], "sticky:"),
+    (["bench", "--workload", "sticky:GPT-OSS-20B"], "gpt-oss-20b"), (["replay", "sticky:olmoe"], "olmoe-1b-7b"),
+    (["plan", "--workload", "stciky"], "sticky"), (["bench", "--backend", "cdua"], "cuda"),
+    (["bench", "--backend", "CPU"], "cpu"), (["replay", "--scope", "layers"], "layer"),
+    (["completion", "bsah"], "bash"), (["bench", "--vram-targte", "1"], "--vram-target"), (["Bench"], "bench"),
+], ids=lambda value: "-".join(value) if isinstance(value, list) else None)
+def test_near_misses(ufm, command, meant):
+    ended = ufm(*command)
+    assert ended.returncode in (2, 3) and ended.stdout == ""
+    assert ended.stderr.endswith(f"did you mean '{meant}'?\n") and ended.stderr.count("\n") == 1

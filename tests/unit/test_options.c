@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -11,6 +12,7 @@
 #include "base/status.h"
 #include "cli/bench/config.h"
 #include "cli/exit.h"
+#include "cli/nearest.h"
 
 typedef struct values {
 	uint32_t flag, number, choice;
@@ -274,6 +276,58 @@ static void test_list_limit(void **unused)
 	assert_int_equal(PARSE(&v, &state, false, "--list", text), UFM_EINVAL);
 }
 
+static void test_slips(void **unused)
+{
+	static const char models[] = "none|mixtral-8x7b|qwen3-30b-a3b|gpt-oss-20b|glm-4.5-air";
+	static const char policies[] = "cycle, freq, lru, fifo, lfu, s3fifo, sieve or cost";
+	static const struct {
+		const char *text, *names, *meant;
+	} cases[] = {
+		{"Qwen3-30B-A3B", models, "qwen3-30b-a3b"},
+		{"Qwen/Qwen3-30B-A3B", models, "qwen3-30b-a3b"},
+		{"Qwen3-30B-A3B-Instruct-2507", models, "qwen3-30b-a3b"},
+		{"mistralai/Mixtral-8x7B-Instruct-v0.1", models, "mixtral-8x7b"},
+		{"GLM-4.5-Air", models, "glm-4.5-air"},
+		{"glm4.5air", models, "glm-4.5-air"},
+		{"lur", policies, "lru"}, /* neighbours, one slip; lfu would be two */
+		{"ful", policies, "lfu"},
+		{"LRU", policies, "lru"},
+		{"lru,ciycle", policies, "cycle"}, /* the first that is none */
+		{"lru", policies, NULL},
+		{"xr", policies, NULL},
+		{"gpt-oss", models, "gpt-oss-20b"}, /* begins one of them */
+		{"", policies, NULL},
+		{"llama-2-70b", models, NULL},
+	};
+	(void)unused;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		char expected[NEAREST_HINT_BYTES] = "";
+		if (cases[i].meant)
+			snprintf(expected, sizeof expected, "; did you mean '%s'?", cases[i].meant);
+		assert_string_equal(nearest_name(cases[i].text, cases[i].names).text, expected);
+	}
+	assert_string_equal(nearest_kind("trase:a,b", "uniform trace:").text,
+	                    "; did you mean 'trace:'?");
+	assert_string_equal(nearest_kind("trace:", "uniform trace:").text, "");
+}
+
+static void test_sizes_that_were_meant(void **unused)
+{
+	static const char *const cases[][2] = {
+		{"16GB", "16GiB"},     {"16G", "16GiB"},    {"16 gb", "16GiB"}, {"23.51g", "23.51GiB"},
+		{"512Mb", "512MiB"},   {"1t", "1TiB"},      {"64kb", "64KiB"},  {"8GiB,16GB", "16GiB"},
+		{"50%,16GB", "16GiB"}, {"16GBs", NULL},     {"16", NULL},       {"16gib", NULL},
+		{"GB", NULL},          {"99999999T", NULL}, {"", NULL},         {"16X", NULL},
+	};
+	(void)unused;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		char expected[NEAREST_HINT_BYTES] = "";
+		if (cases[i][1])
+			snprintf(expected, sizeof expected, "; did you mean '%s'?", cases[i][1]);
+		assert_string_equal(nearest_size(cases[i][0]).text, expected);
+	}
+}
+
 static void test_nearest(void **unused)
 {
 	(void)unused;
@@ -354,6 +408,7 @@ int main(void)
 		cmocka_unit_test(test_forms),        cmocka_unit_test(test_words),
 		cmocka_unit_test(test_wrong_values), cmocka_unit_test(test_wrong_arguments),
 		cmocka_unit_test(test_list_limit),   cmocka_unit_test(test_nearest),
+		cmocka_unit_test(test_slips),        cmocka_unit_test(test_sizes_that_were_meant),
 		cmocka_unit_test(test_bench_table),  cmocka_unit_test(test_bench_between),
 		cmocka_unit_test(test_exit_codes),   cmocka_unit_test(test_required),
 	};

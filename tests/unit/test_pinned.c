@@ -2,6 +2,7 @@
 /* Page-locked host memory: in which pieces, when, how much, and what is undone. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@
 #include "device/registry.h"
 #include "pager/host.h"
 #include "pager/pinned.h"
+#include "support/assert_error.h"
 
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
@@ -362,6 +364,55 @@ static void progress_rises_to_the_whole(void **state)
 	}
 }
 
+/* ---- stopping */
+
+static int stop_after(void *ctx)
+{
+	_Atomic uint32_t *left = ctx;
+	return atomic_fetch_sub(left, 1) <= 1;
+}
+
+static void a_caller_can_stop_the_loading(void **state)
+{
+	(void)state;
+	for (uint32_t asked = 1; asked <= 200; asked += 33) {
+		ufm_backend b = recorder(UINT32_MAX);
+		ufm_bank *bank = small_bank(200);
+		_Atomic uint32_t left = asked;
+		told t = {.rising = true};
+		ufm_host_config config;
+		ufm_host *host = NULL;
+		UFM_STRUCT_INIT(&config);
+		config.fill_threads = asked % 2 ? 1 : 8;
+		config.progress = note_progress;
+		config.progress_ctx = &t;
+		config.stop = stop_after;
+		config.stop_ctx = &left;
+		assert_error(host_open_on(&b, bank, &config, &host), UFM_ECANCELED, "stop: ");
+		assert_null(host);
+		assert_int_equal(seen.count, 0);
+		assert_true(t.rising && !t.whole && t.calls <= asked);
+		ufm_bank_close(bank);
+	}
+}
+
+/* All is filled by then: 400 blocks are asked for, and then each registration. */
+static void a_caller_can_stop_the_page_locking(void **state)
+{
+	(void)state;
+	ufm_backend b = recorder(UINT32_MAX);
+	ufm_bank *bank = small_bank(200);
+	_Atomic uint32_t left = 401;
+	ufm_host_config config;
+	ufm_host *host = NULL;
+	UFM_STRUCT_INIT(&config);
+	config.stop = stop_after;
+	config.stop_ctx = &left;
+	assert_int_equal(host_open_on(&b, bank, &config, &host), UFM_ECANCELED);
+	assert_int_equal(seen.asked, 0);
+	ufm_bank_close(bank);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -372,6 +423,8 @@ int main(void)
 		cmocka_unit_test(a_part_can_be_registered_first),
 		cmocka_unit_test(a_large_bank_is_registered_while_it_is_filled),
 		cmocka_unit_test(progress_rises_to_the_whole),
+		cmocka_unit_test(a_caller_can_stop_the_loading),
+		cmocka_unit_test(a_caller_can_stop_the_page_locking),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
