@@ -34,11 +34,12 @@ ufm_status gnuplot_close(gnuplot_file *o)
 	return UFM_OK;
 }
 
-/* Runs `gnuplot NAME.gp` in the folder. posix_spawn reports a missing program at once. */
+/* Runs `gnuplot NAME.gp` in the folder, with no settings of anybody's but the script's (-d). posix_spawn reports a
+ * missing program at once. */
 static int spawn_gnuplot(const char *folder, char *script, pid_t *child)
 {
-	char program[] = "gnuplot";
-	char *argv[] = {program, script, NULL};
+	char program[] = "gnuplot", defaults[] = "-d";
+	char *argv[] = {program, defaults, script, NULL};
 	posix_spawn_file_actions_t actions;
 	int error = posix_spawn_file_actions_init(&actions);
 	if (error)

@@ -176,7 +176,8 @@ static void write_data(FILE *to, const panels *all)
 	for (uint32_t i = 0; i < all->count; i++)
 		for (uint32_t j = 0; j < all->items[i].count; j++) {
 			const curve *c = &all->items[i].curves[j];
-			fprintf(to, "# panel %" PRIu32 ", %s: capacity in percent, hit rate\n", i + 1, c->name);
+			figure_comment(to, "panel %" PRIu32 ", %s: capacity in percent, hit rate", i + 1,
+			               c->name);
 			for (uint32_t k = 0; k < c->count; k++)
 				fprintf(to, "%.9g %.9g\n", c->points[k].capacity_percent, c->points[k].hit_rate);
 			fputs("\n\n", to);
@@ -193,26 +194,30 @@ static double lowest(const panel *p)
 	return low > 0.05 ? low - 0.05 : 0;
 }
 
+static const char *scope_words(const char *scope)
+{
+	return strcmp(scope, "layer") == 0  ? "a cache for each layer"
+	       : strcmp(scope, "pool") == 0 ? "one pool for all layers"
+	                                    : "a pool divided among layers";
+}
+
 static void write_panel(FILE *to, const panel *p, uint32_t *index)
 {
 	uint32_t look = 0;
-	fprintf(to, "set title '%s: ",
-	        strcmp(p->scope, "layer") == 0  ? "a cache for each layer"
-	        : strcmp(p->scope, "pool") == 0 ? "one pool for all layers"
-	                                        : "a pool divided among layers");
-	figure_quoted(to, p->trace);
-	fprintf(to, ", %" PRIu64 " sequence%s a step' noenhanced\n", p->batch,
-	        p->batch == 1 ? "" : "s");
-	fprintf(to, "set yrange [%.2f:1.01]\nplot ", lowest(p));
+	fputs("set title ", to);
+	figure_string(to, "%s: %s, %" PRIu64 " sequence%s a step", scope_words(p->scope), p->trace,
+	              p->batch, p->batch == 1 ? "" : "s");
+	fprintf(to, "\nset yrange [%.2f:1.01]\nplot ", lowest(p));
 	for (uint32_t j = 0; j < p->count; j++) {
 		const curve *c = &p->curves[j];
 		fprintf(to, "%s'" NAME ".dat' index %" PRIu32 " using 1:2 with ", j ? ", \\\n     " : "",
 		        (*index)++);
 		if (c->bound)
-			fprintf(to, "lines dt %d lw 4 lc rgb '#555555' title '%s (bound)'",
-			        strcmp(c->name, "min") == 0 ? 4 : 2, c->name);
+			fprintf(to, "lines dt %d lw 4 lc rgb '#555555' title ",
+			        strcmp(c->name, "min") == 0 ? 4 : 2);
 		else
-			fprintf(to, "linespoints lt %" PRIu32 " title '%s'", ++look, c->name);
+			fprintf(to, "linespoints lt %" PRIu32 " title ", ++look);
+		figure_string(to, c->bound ? "%s (bound)" : "%s", c->name);
 	}
 	fputc('\n', to);
 }
@@ -226,7 +231,7 @@ static void write_script(FILE *to, const panels *all)
 	fprintf(to,
 	        "set multiplot layout %" PRIu32 ",1 margins 0.09,0.76,%.4f,%.4f spacing 0,%.4f\n"
 	        "set ylabel 'hit rate' offset 1,0\nset xlabel 'capacity (%% of the experts)'\n"
-	        "set key outside right center Left reverse noenhanced samplen 3\nset xrange [0:*]\n",
+	        "set key outside right center Left reverse samplen 3\nset xrange [0:*]\n",
 	        all->count, 110.0 / height_px, 1 - (double)HEADER_PX / height_px,
 	        (double)SPACE_PX / height_px);
 	for (uint32_t i = 0; i < all->count; i++) {

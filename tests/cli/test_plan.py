@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -436,3 +437,21 @@ def test_a_folder_of_everything(ufm, tmp_path):
         assert "decode, tokens/s" in (tmp_path / "plan" / "plan.svg").read_text()
     ended = ufm("plan", *SHAPE, *MACHINE, "--out", "none/plan")
     assert ended.returncode == 1 and "none/plan" in ended.stderr
+
+
+@pytest.mark.skipif(shutil.which("gnuplot") is None, reason="gnuplot missing")
+@pytest.mark.parametrize("name", [
+    "a';system('touch pwned')#", "`touch pwned`", "'.system('touch pwned').'",
+    '".system("touch pwned")."', "b\nsystem('touch pwned')\n#", "{ @x_1 } \\"])
+def test_a_model_name_is_drawn_and_never_run(ufm, tmp_path, name):
+    model = tmp_path / name
+    model.mkdir()
+    larger = {"hidden_size": 1024, "moe_intermediate_size": 512}
+    (model / "config.json").write_text(json.dumps(CONFIG | larger))
+    ended = ufm("plan", "--model", name, "--prompt", "8", "--headroom", "0", *MACHINE, "--out", "plan")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    texts = xml.etree.ElementTree.parse(tmp_path / "plan" / "plan.svg").iter(
+        "{http://www.w3.org/2000/svg}text")
+    labels = ["".join(text.itertext()).strip() for text in texts]
+    assert f"{name}, batch 1, prompts of 8 tokens: planned".replace("\n", "?") in labels
+    assert not list(tmp_path.rglob("pwned"))

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import struct
+import xml.etree.ElementTree
 
 import pytest
 
@@ -71,8 +72,88 @@ def test_odd_folders_are_drawn(ufm, rows):
     assert "emulated" in (folder / "memory.svg").read_text() or not rows[0]["link_gbps_emulated"]
 
 
+HOSTILE = [
+    "a';system(\"touch pwned\")#",
+    "`touch pwned`",
+    '"; system("touch pwned") #',
+    "a\nsystem('touch pwned')\n#",
+    "\\';system('touch pwned')#",
+    "'.system('touch pwned').'",
+    '".system("touch pwned")."',
+    "} ; !touch pwned ; {",
+    "@x_{1}^2 &{a} {/Bold b}",
+    "<b>&amp;</b> %s %n $x",
+    "\\",
+    "lang \u00fc\u20ac\u0085",
+]
+
+
+def as_drawn(name):
+    """All of a name is drawn as it is but what no label can show."""
+    return re.sub("[\x80-\x9f]", "??", re.sub("[\x00-\x1f\x7f]", "?", name))
+
+
+def labels(svg):
+    """The texts of a figure, each as one string."""
+    found = xml.etree.ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}text")
+    return ["".join(text.itertext()).strip() for text in found]
+
+
+def replayed(policy, **more):
+    return {"trace": "t.npy", "policy": policy, "bound": "min", "scope": "pool", "batch": 1,
+            "capacity_percent": 50.0, "hit_rate": 0.5, "bound_hit_rate": 0.75, **more}
+
+
+@gnuplot
+@pytest.mark.parametrize("field, shown", [("policy", "{}"), ("bound", "{} (bound)"),
+                                          ("trace", "one pool for all layers: {}, 1 sequence a step")])
+def test_names_of_replayed_rows_are_drawn_and_never_run(ufm, field, shown):
+    folder = ufm.folder / "results"
+    folder.mkdir()
+    for name in HOSTILE:
+        given = {"policy": "lru", **{field: name}}
+        (folder / "replay.jsonl").write_text(json.dumps(replayed(**given)) + "\n")
+        ended = ufm("plot")
+        assert (ended.returncode, ended.stderr) == (0, ""), name
+        drawn = as_drawn(name.rpartition("/")[2] if field == "trace" else name)
+        assert shown.format(drawn) in labels(folder / "hit_rate.svg")
+        assert not list(ufm.folder.rglob("pwned")), name
+
+
+@gnuplot
+def test_a_name_is_cut_between_characters(ufm):
+    folder = ufm.folder / "results"
+    folder.mkdir()
+    (folder / "replay.jsonl").write_text(json.dumps(replayed("\u20ac" * 20)) + "\n")
+    assert ufm("plot").returncode == 0
+    assert "\u20ac" * 10 + "?" in labels(folder / "hit_rate.svg")
+
+
+@gnuplot
+@pytest.mark.parametrize("field", ["backend", "device"])
+def test_names_of_rows_are_drawn_and_never_run(ufm, field):
+    for name in HOSTILE:
+        write(ufm.folder / "results", [row("ufm", 4, **{"backend": "cpu", "device": "d", field: name})])
+        ended = ufm("plot")
+        assert (ended.returncode, ended.stderr) == (0, ""), name
+        for figure in FIGURES:
+            below = labels(ufm.folder / "results" / f"{figure}.svg")
+            assert any(f"{field} {as_drawn(name)}" in label for label in below), (figure, name)
+        assert not list(ufm.folder.rglob("pwned")), name
+
+
+@gnuplot
+def test_settings_that_lie_about_change_no_figure(ufm):
+    folder = ufm.folder / "results"
+    write(folder, [row("ufm", 4)])
+    for place in (ufm.folder, folder):
+        (place / ".gnuplot").write_text('system("touch pwned")\n')
+    assert ufm("plot", env={"HOME": str(ufm.folder)}).returncode == 0
+    assert not list(ufm.folder.rglob("pwned"))
+
+
 def linetype_of(script, mode):
-    return int(re.search(rf"linespoints lt (\d+) title '{mode}'", script.read_text()).group(1))
+    return int(re.search(rf"linespoints lt (\d+) title \"{mode}\"", script.read_text()).group(1))
 
 
 @gnuplot
