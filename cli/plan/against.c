@@ -154,19 +154,19 @@ static bool is_case(const json_t *row)
 }
 
 /* false: a row that cannot be predicted, which is said. */
-static bool add_row(const plan_config *c, const char *file, size_t number, const json_t *row,
+static bool add_row(const plan_config *c, const char *file, const char *place, const json_t *row,
                     json_t *rows)
 {
 	row_case k;
 	row_outcome outcome;
 	if (!is_case(row))
 		return true;
-	message_progress("%s: row %zu", file, number + 1);
+	message_progress("%s: %s", file, place);
 	ufm_status status = row_case_read(c, row, &k);
 	if (!status)
 		status = row_case_predict(&k, &outcome);
 	if (status) {
-		message_error("plan", "%s: row %zu is left out: %s", file, number + 1, ufm_last_error());
+		message_error("plan", "%s: %s is left out: %s", file, place, ufm_last_error());
 		return false;
 	}
 	json_array_append_new(rows, compare(file, &k, &outcome));
@@ -175,16 +175,18 @@ static bool add_row(const plan_config *c, const char *file, size_t number, const
 
 static ufm_status add_file(const plan_config *c, const char *file, json_t *rows, uint32_t *left_out)
 {
-	json_t *found, *row;
+	row_file found;
+	json_t *row;
 	size_t i;
+	char place[ROW_PLACE_BYTES];
 	ufm_status status = row_file_read(file, &found);
 	if (status)
 		return status;
-	json_array_foreach(found, i, row)
+	json_array_foreach(found.rows, i, row)
 	{
-		*left_out += !add_row(c, file, i, row, rows);
+		*left_out += !add_row(c, file, row_file_place(&found, i, place), row, rows);
 	}
-	json_decref(found);
+	row_file_close(&found);
 	return UFM_OK;
 }
 

@@ -240,13 +240,13 @@ static ufm_status from_rows(const char *path, const json_t *rows, plan_machine *
 
 ufm_status machine_of_file(const char *path, const machine_given *given, plan_machine *out)
 {
-	json_t *rows;
+	row_file file;
 	plan_machine m;
-	ufm_status status = row_file_read(path, &rows);
+	ufm_status status = row_file_read(path, &file);
 	if (status)
 		return status;
-	status = from_rows(path, rows, &m);
-	json_decref(rows);
+	status = from_rows(path, file.rows, &m);
+	row_file_close(&file);
 	if (status)
 		return status;
 	machine_describe(given, &m);

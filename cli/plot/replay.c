@@ -2,12 +2,10 @@
 /* Hit rate against capacity. */
 #include "cli/plot/replay.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -15,6 +13,7 @@
 #include "cli/json_field.h"
 #include "cli/plot/figures.h"
 #include "cli/plot/gnuplot.h"
+#include "cli/row_lines.h"
 
 #define NAME "hit_rate"
 #define PANELS_MAX 12
@@ -127,46 +126,25 @@ static bool is_row(const json_t *row)
 	       json_is_number(json_object_get(row, "bound_hit_rate"));
 }
 
-static ufm_status add_line(panels *all, const char *path, unsigned number, const char *text)
+static ufm_status take_row(void *ctx, unsigned line, json_t *row)
 {
-	json_t *row;
-	ufm_status status = UFM_OK;
-	if (text[strspn(text, " \t\r\n")] == '\0')
-		return UFM_OK;
-	row = json_loads(text, 0, NULL);
+	(void)line;
 	if (!is_row(row))
-		status = status_fail(UFM_EFORMAT,
-		                     "%s: line %u: expected a row of ufm replay with trace, policy, "
-		                     "capacity_percent, hit_rate and bound_hit_rate",
-		                     path, number);
-	else if (!add_row(all, row))
-		status = status_fail(UFM_EFORMAT,
-		                     "%s: line %u: expected at most %d traces, scopes and batches of %d "
-		                     "policies at %d capacities",
-		                     path, number, PANELS_MAX, CURVES_MAX, POINTS_MAX);
-	json_decref(row);
-	return status;
+		return status_fail(UFM_EFORMAT, "expected a row of ufm replay with trace, policy, "
+		                                "capacity_percent, hit_rate and bound_hit_rate");
+	if (!add_row(ctx, row))
+		return status_fail(UFM_EFORMAT,
+		                   "expected at most %d traces, scopes and batches of %d policies at %d "
+		                   "capacities",
+		                   PANELS_MAX, CURVES_MAX, POINTS_MAX);
+	return UFM_OK;
 }
 
 static ufm_status read_panels(const char *folder, panels *all)
 {
-	char path[PATH_MAX], *line = NULL;
-	size_t size = 0;
-	unsigned number = 0;
-	ufm_status status = UFM_OK;
+	char path[PATH_MAX];
 	snprintf(path, sizeof path, "%.3900s/replay.jsonl", folder);
-	FILE *file = fopen(path, "re");
-	if (!file)
-		return status_fail(UFM_EFILE, "%s: cannot open: %s", path, strerror(errno));
-	while (!status && getline(&line, &size, file) != -1)
-		status = add_line(all, path, ++number, line);
-	if (!status && ferror(file))
-		status = status_fail(UFM_EFILE, "%s: cannot read: %s", path, strerror(errno));
-	free(line);
-	fclose(file);
-	if (!status && all->count == 0)
-		status = status_fail(UFM_EFORMAT, "%s: found no row, expected those of ufm replay", path);
-	return status;
+	return row_lines_read(path, "ufm replay", take_row, all);
 }
 
 /* ---- data and script */

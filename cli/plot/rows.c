@@ -2,7 +2,6 @@
 /* Reads runs.jsonl line by line. */
 #include "cli/plot/rows.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -10,19 +9,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/log.h"
 #include "base/status.h"
+#include "cli/row_lines.h"
 
 typedef struct reader {
-	const char *folder, *path;
-	unsigned line;
+	const char *folder;
 	plot_rows *out;
 } reader;
-
-static ufm_status malformed(const reader *r, const char *expected)
-{
-	return status_fail(UFM_EFORMAT, "%s: line %u: expected %s", r->path, r->line, expected);
-}
 
 /* Mode names end up in file names and scripts. */
 static bool plain_name(const char *text)
@@ -40,7 +33,8 @@ static ufm_status find_mode(const reader *r, const char *name, uint32_t *index)
 			return UFM_OK;
 		}
 	if (out->mode_count == PLOT_MODES_MAX)
-		return malformed(r, "at most 12 different modes and phases");
+		return status_fail(UFM_EFORMAT, "expected at most %d different modes and phases",
+		                   PLOT_MODES_MAX);
 	snprintf(out->modes[out->mode_count], sizeof out->modes[0], "%.31s", name);
 	*index = out->mode_count++;
 	return UFM_OK;
@@ -88,20 +82,21 @@ static ufm_status read_telemetry(const reader *r, plot_row *row)
 	return plot_telemetry_read(path, &row->telemetry);
 }
 
-static ufm_status add_row(const reader *r, const json_t *json)
+static ufm_status add_row(void *ctx, unsigned line, json_t *json)
 {
+	const reader *r = ctx;
 	plot_rows *out = r->out;
+	(void)line;
 	char mode[64];
 	const char *status = string(json, "status");
 	line_name(json, mode, sizeof mode);
 	plot_row row = {.ok = strcmp(status, "ok") == 0, .oom = strcmp(status, "oom") == 0};
 	ufm_status found;
 	uint64_t experts = whole(json, "num_experts");
-	if (!json_is_object(json) || !plain_name(mode) || !*status || experts == 0 ||
-	    experts > UINT32_MAX)
-		return malformed(r, "a row with mode, status and num_experts");
+	if (!plain_name(mode) || !*status || experts == 0 || experts > UINT32_MAX)
+		return status_fail(UFM_EFORMAT, "expected a row with mode, status and num_experts");
 	if (out->count == PLOT_ROWS_MAX)
-		return malformed(r, "at most 1024 rows");
+		return status_fail(UFM_EFORMAT, "expected at most %d rows", PLOT_ROWS_MAX);
 	found = find_mode(r, mode, &row.mode);
 	if (found)
 		return found;
@@ -116,44 +111,6 @@ static ufm_status add_row(const reader *r, const json_t *json)
 	return found;
 }
 
-/* Of a writer that was killed the last line may be a part. */
-static ufm_status not_json(const reader *r, bool whole)
-{
-	if (whole)
-		return malformed(r, "a JSON object");
-	log_warn("%s: line %u: cut short, left out", r->path, r->line);
-	return UFM_OK;
-}
-
-static ufm_status read_line(reader *r, const char *line, bool whole)
-{
-	json_t *json;
-	ufm_status status;
-	r->line++;
-	if (line[strspn(line, " \t\r\n")] == '\0')
-		return UFM_OK;
-	json = json_loads(line, 0, NULL);
-	status = json ? add_row(r, json) : not_json(r, whole);
-	json_decref(json);
-	return status;
-}
-
-static ufm_status read_lines(reader *r, FILE *file)
-{
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t length;
-	ufm_status status = UFM_OK;
-	while (!status && (length = getline(&line, &size, file)) != -1)
-		status = read_line(r, line, length && line[length - 1] == '\n');
-	if (!status && ferror(file))
-		status = status_fail(UFM_EFILE, "%s: cannot read: %s", r->path, strerror(errno));
-	free(line);
-	if (!status && r->out->count == 0)
-		status = status_fail(UFM_EFORMAT, "%s: found no row, expected those of ufm bench", r->path);
-	return status;
-}
-
 static int by_mode_and_experts(const void *a, const void *b)
 {
 	const plot_row *x = a, *y = b;
@@ -166,17 +123,11 @@ ufm_status plot_rows_read(const char *folder, plot_rows *out)
 {
 	char path[PATH_MAX];
 	plot_rows rows = {.count = 0};
-	reader r = {.folder = folder, .path = path, .out = &rows};
+	reader r = {.folder = folder, .out = &rows};
 	ufm_status status;
-	FILE *file;
 	snprintf(path, sizeof path, "%.4000s/runs.jsonl", folder);
-	file = fopen(path, "re");
-	if (!file)
-		return status_fail(UFM_EFILE, "%s: cannot open: %s; expected a folder written by ufm bench",
-		                   path, strerror(errno));
 	rows.rows = alloc_zeroed(PLOT_ROWS_MAX, sizeof *rows.rows);
-	status = rows.rows ? read_lines(&r, file) : UFM_ENOMEM;
-	fclose(file);
+	status = rows.rows ? row_lines_read(path, "ufm bench", add_row, &r) : UFM_ENOMEM;
 	if (status) {
 		plot_rows_free(&rows);
 		return status;

@@ -2,6 +2,7 @@
 """ufm plan: what it assumes, predicts and refuses."""
 import csv
 import json
+import os
 import shutil
 import xml.etree.ElementTree
 
@@ -404,8 +405,27 @@ def test_against_the_same_recorded_routing(ufm, tmp_path):
     row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
     (tmp_path / "some.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"seq": None}) + "\n")
     ended = ufm("plan", "--against", "some.jsonl", "--workload", "trace:elsewhere.npy")
-    assert ended.returncode == 4 and "row 2 is left out" in ended.stderr
+    assert ended.returncode == 4 and "line 2 is left out" in ended.stderr
     assert "1 cases: " in ended.stdout and "1 rows are left out" in ended.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--against"], [*SHAPE, "--machine"]])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")],
+                         ids=["fifo", "folder", "device"])
+def test_rows_that_are_no_regular_file_are_refused_at_once(ufm, tmp_path, arguments, make):
+    make(tmp_path / "rows.jsonl")
+    ended = ufm("plan", *arguments, "rows.jsonl", timeout=10)
+    assert ended.returncode == 4 and ended.stdout == ""
+    assert ended.stderr == "ufm plan: error: rows.jsonl: is not a regular file\n"
+
+
+def test_a_last_row_cut_short_is_left_out_with_a_warning(ufm, tmp_path):
+    assert ufm("bench", *BENCH, "--phase", "decode").returncode == 0
+    text = (tmp_path / "results" / "runs.jsonl").read_text()
+    (tmp_path / "cut.jsonl").write_text(text + text[:len(text) // 2])
+    ended = ufm("plan", "--against", "cut.jsonl", "-o", "json")
+    assert ended.returncode == 0 and len(json.loads(ended.stdout)) == 1
+    assert ended.stderr == "ufm: warning: cut.jsonl: line 2: cut short, left out\n"
 
 
 def test_a_machine_from_rows_of_bench(ufm):

@@ -231,6 +231,30 @@ def test_a_last_row_cut_short_is_left_out_with_a_warning(ufm, kept):
 
 
 @gnuplot
+def test_a_last_replayed_row_cut_short_is_left_out_with_a_warning(ufm):
+    (ufm.folder / "results").mkdir()
+    text = json.dumps(replayed("lru")) + "\n" + json.dumps(replayed("fifo"))[:-20]
+    (ufm.folder / "results" / "replay.jsonl").write_text(text)
+    ended = ufm("plot")
+    assert ended.returncode == 0
+    assert ended.stderr == "ufm: warning: results/replay.jsonl: line 2: cut short, left out\n"
+
+
+@pytest.mark.parametrize("name", ["runs.jsonl", "replay.jsonl", "telemetry_ufm_4.csv"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")],
+                         ids=["fifo", "folder", "device"])
+def test_what_is_no_regular_file_is_refused_at_once(ufm, name, make):
+    folder = ufm.folder / "results"
+    folder.mkdir()
+    if name.startswith("telemetry"):
+        write(folder, [row("ufm", 4)])
+    make(folder / name)
+    ended = ufm("plot", timeout=10)
+    assert ended.returncode == 4
+    assert f"results/{name}: is not a regular file" in ended.stderr and ended.stderr.count("\n") == 1
+
+
+@gnuplot
 def test_a_last_row_that_lacks_only_its_end_of_line_is_drawn(ufm):
     (ufm.folder / "results").mkdir()
     (ufm.folder / "results" / "runs.jsonl").write_text(json.dumps(row("ufm", 4)))
