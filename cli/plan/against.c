@@ -25,8 +25,8 @@ static json_t *compare(const char *file, const row_case *k, const row_outcome *o
 {
 	const json_t *row = k->row;
 	json_t *out = json_object();
-	double measured = field_number(row, "tokens_per_s");
-	double hits = field_number(row, "resident_uses") / field_number(row, "uses");
+	double measured = k->tokens_per_s;
+	double hits = k->uses ? (double)k->resident_uses / (double)k->uses : NAN;
 	json_object_set_new(out, "file", json_string(file));
 	json_object_set_new(out, "device", json_string(field_string(row, "device")));
 	json_object_set_new(out, "preset", json_string(field_string(row, "preset")));
@@ -36,13 +36,13 @@ static json_t *compare(const char *file, const row_case *k, const row_outcome *o
 	json_object_set_new(out, "experts", json_integer(k->shape.bank.experts));
 	json_object_set_new(out, "expert_bytes",
 	                    json_integer((json_int_t)k->shape.bank.desc.expert_bytes));
-	json_object_set_new(out, "batch", json_integer((json_int_t)field_whole(row, "batch")));
-	json_object_set_new(out, "seq", json_integer((json_int_t)field_whole(row, "seq")));
+	json_object_set_new(out, "batch", json_integer(k->batch));
+	json_object_set_new(out, "seq", json_integer(k->seq));
 	json_object_set_new(out, "ids", json_string(k->given ? "ahead" : "device"));
 	json_object_set_new(out, "cpu", json_boolean(k->cpu));
 	json_object_set_new(out, "cpu_chosen", json_boolean(o->cpu));
 	json_object_set_new(out, "vram_target_bytes", json_integer((json_int_t)k->target_bytes));
-	json_object_set_new(out, "slots_measured", json_integer((json_int_t)field_whole(row, "slots")));
+	json_object_set_new(out, "slots_measured", json_integer((json_int_t)k->slots));
 	json_object_set_new(out, "slots", json_integer(o->budget.slots));
 	json_object_set_new(out, "tokens_per_s_measured", json_real(measured));
 	json_object_set_new(out, "tokens_per_s", json_real(o->tokens_per_s));

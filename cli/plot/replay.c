@@ -13,13 +13,15 @@
 #include "cli/json_field.h"
 #include "cli/plot/figures.h"
 #include "cli/plot/gnuplot.h"
+#include "cli/row_field.h"
 #include "cli/row_lines.h"
 
 #define NAME "hit_rate"
 #define PANELS_MAX 12
 #define CURVES_MAX 12 /* of a panel, bounds among them: as many as there are looks */
 #define POINTS_MAX 64
-#define PANEL_PX 610 /* with the space below it */
+#define CAPACITY_MAX 1e6 /* percent: a capacity may be more than there is */
+#define PANEL_PX 610     /* with the space below it */
 #define SPACE_PX 190
 #define HEADER_PX 160
 
@@ -54,10 +56,9 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static panel *panel_of(panels *all, const json_t *row)
+static panel *panel_of(panels *all, const json_t *row, uint64_t batch)
 {
 	const char *trace = base_name(field_string(row, "trace")), *scope = field_string(row, "scope");
-	uint64_t batch = field_whole(row, "batch");
 	for (uint32_t i = 0; i < all->count; i++) {
 		panel *p = &all->items[i];
 		if (strncmp(p->trace, trace, sizeof p->trace - 1) == 0 && strcmp(p->scope, scope) == 0 &&
@@ -107,15 +108,31 @@ static bool is_bound(const char *policy)
 	return strncmp(policy, "min", 3) == 0;
 }
 
-static bool add_row(panels *all, const json_t *row)
+typedef struct figures {
+	double capacity_percent, hit_rate, bound_hit_rate;
+	uint32_t batch;
+} figures;
+
+static ufm_status read_figures(const json_t *row, figures *out)
+{
+	ufm_status status =
+		row_number(row, "capacity_percent", 0, CAPACITY_MAX, &out->capacity_percent);
+	if (!status)
+		status = row_number(row, "hit_rate", 0, 1, &out->hit_rate);
+	if (!status)
+		status = row_number(row, "bound_hit_rate", 0, 1, &out->bound_hit_rate);
+	return status ? status : row_u32(row, "batch", 0, UINT32_MAX, &out->batch);
+}
+
+/* false: there are too many. */
+static bool add_row(panels *all, const json_t *row, const figures *f)
 {
 	const char *policy = field_string(row, "policy"), *bound = field_string(row, "bound");
-	double capacity_percent = field_number(row, "capacity_percent");
-	panel *p = panel_of(all, row);
+	panel *p = panel_of(all, row, f->batch);
 	curve *own = p ? curve_of(p, policy, is_bound(policy)) : NULL;
 	curve *above = own ? curve_of(p, bound, true) : NULL;
-	return above && add_point(own, capacity_percent, field_number(row, "hit_rate")) &&
-	       add_point(above, capacity_percent, field_number(row, "bound_hit_rate"));
+	return above && add_point(own, f->capacity_percent, f->hit_rate) &&
+	       add_point(above, f->capacity_percent, f->bound_hit_rate);
 }
 
 static bool is_row(const json_t *row)
@@ -132,7 +149,11 @@ static ufm_status take_row(void *ctx, unsigned line, json_t *row)
 	if (!is_row(row))
 		return status_fail(UFM_EFORMAT, "expected a row of ufm replay with trace, policy, "
 		                                "capacity_percent, hit_rate and bound_hit_rate");
-	if (!add_row(ctx, row))
+	figures f;
+	ufm_status status = read_figures(row, &f);
+	if (status)
+		return status;
+	if (!add_row(ctx, row, &f))
 		return status_fail(UFM_EFORMAT,
 		                   "expected at most %d traces, scopes and batches of %d policies at %d "
 		                   "capacities",

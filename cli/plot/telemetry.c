@@ -3,7 +3,6 @@
 #include "cli/plot/telemetry.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,8 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "cli/lines.h"
+
+#define FIGURE_MAX 1e12 /* seconds and GiB, far above any */
 
 enum { T, DEVICE, PROCESS, WANTED };
 static const char *const names[WANTED] = {"t", "gpu_alloc_gb", "proc_ram_gb"};
@@ -40,7 +41,7 @@ static bool read_figure(const char *text, double *out)
 {
 	char *end;
 	*out = strtod(text, &end);
-	return end != text && *end == '\0' && isfinite(*out) && *out >= 0;
+	return end != text && *end == '\0' && *out >= 0 && *out <= FIGURE_MAX;
 }
 
 static bool read_sample(const reader *r, char *line, plot_sample *out)

@@ -47,6 +47,6 @@ def ufm(tmp_path):
     return Ufm(tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ufm_path():
     return UFM

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import subprocess
 import xml.etree.ElementTree
 
 import numpy as np
@@ -426,6 +427,73 @@ def test_a_last_row_cut_short_is_left_out_with_a_warning(ufm, tmp_path):
     ended = ufm("plan", "--against", "cut.jsonl", "-o", "json")
     assert ended.returncode == 0 and len(json.loads(ended.stdout)) == 1
     assert ended.stderr == "ufm: warning: cut.jsonl: line 2: cut short, left out\n"
+
+
+@pytest.fixture(scope="module")
+def measured(ufm_path, tmp_path_factory):
+    """A row of ufm bench."""
+    folder = tmp_path_factory.mktemp("measured")
+    subprocess.run([ufm_path, "bench", *BENCH, "--phase", "decode"], cwd=folder, check=True,
+                   capture_output=True)
+    return json.loads((folder / "results" / "runs.jsonl").read_text())
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"warmup": 2**32 - 2}, "warmup: found 4294967294, expected a whole number from 0 to 100000"),
+    ({"warmup": 1000000}, "warmup: found 1000000, expected"),
+    ({"warmup": 99999, "layers": 64}, "warmup and step_ms: found 100011 steps, expected at most"),
+    ({"warmup": -1}, "warmup: found -1, expected"), ({"warmup": 1.5}, "warmup: found 1.5, expected"),
+    ({"batch": 65537}, "batch: found 65537, expected"), ({"seq": 2**32 + 1}, "seq: found 4294967297"),
+    ({"batch": 65536, "seq": 65536}, "batch and seq: found 65536 x 65536 tokens, expected"),
+    ({"layers": 2**32 + 2}, "layers: found 4294967298, expected"), ({"layers": 0}, "layers: found 0"),
+    ({"layers": 4096, "num_experts": 65536}, "layers x experts: found 268435456, expected"),
+    ({"num_experts": 2**32 + 8}, "num_experts: found"), ({"num_experts": None}, "num_experts: found null"),
+    ({"top_k": 2**32 + 2}, "top_k: found"), ({"top_k": "2"}, 'top_k: found "2"'),
+    ({"d_model": 2**33}, "d_model: found"), ({"d_hidden": 0}, "d_hidden: found 0"),
+    ({"step_ms": "x"}, "step_ms: found 0 steps, expected"), ({"step_ms": []}, "step_ms: found 0 steps"),
+    ({"uses": -1}, "uses: found -1"), ({"uses": 0}, "resident_uses: found"),
+    ({"tokens_per_s": 0}, "tokens_per_s: found 0, expected a number"),
+    ({"tokens_per_s": 1e300}, "tokens_per_s: found 1"), ({"slots": -1}, "slots: found -1"),
+    ({"probe_link_gbps": -1}, "probe_link_gbps: found -1"), ({"probe_hbm_gbps": "x"}, "probe_hbm_gbps: found"),
+    ({"probe_sum_cpu_gbps": 1e30}, "probe_sum_cpu_gbps: found"), ({"probe_threads": 2**40}, "probe_threads"),
+    ({"probe_hbm_gbps": None}, "probe_link_gbps, probe_hbm_gbps: found nothing"),
+    ({"cpu_threads": 2**32}, "cpu_threads: found"), ({"max_tokens": 2**32 + 1}, "max_tokens: found"),
+    ({"ring_slots": 2**32 + 2}, "ring_slots: found"), ({"seed": -1}, "seed: found -1"),
+    ({"headroom_bytes": -1}, "headroom_bytes: found -1"), ({"vram_target_bytes": []}, "vram_target_bytes: found []"),
+    ({"policy": "best"}, "policy: found 'best', expected"), ({"kind": 7}, "kind: found '', expected"),
+    ({"workload": "trace:" + "x" * 2000}, "workload: found 2006 characters"),
+], ids=str)
+def test_numbers_of_rows_that_are_out_of_range(ufm, tmp_path, measured, change, words):
+    """Those of the line are named, the others are predicted, and at once."""
+    good, bad = json.dumps(measured), json.dumps(measured | change)
+    (tmp_path / "some.jsonl").write_text(f"{good}\n\n{bad}\n")
+    ended = ufm("plan", "--against", "some.jsonl", "-o", "json", timeout=20)
+    assert ended.returncode == 4 and len(json.loads(ended.stdout)) == 1
+    assert ended.stderr.startswith("ufm plan: error: some.jsonl: line 3 is left out: " + words)
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_number_that_no_machine_has(ufm, tmp_path, measured):
+    (tmp_path / "some.jsonl").write_text(json.dumps(measured | {"probe_hbm_gbps": -3}) + "\n")
+    ended = ufm("plan", *SHAPE, "--machine", "some.jsonl")
+    assert ended.returncode == 4
+    assert "some.jsonl: line 1: probe_hbm_gbps: found -3, expected a number from 0" in ended.stderr
+    (tmp_path / "some.json").write_text(json.dumps({"rows": [measured, measured | {"batch": -3}]}))
+    ended = ufm("plan", "--against", "some.json")
+    assert ended.returncode == 4 and "some.json: row 2 is left out: batch: found -3" in ended.stderr
+
+
+def test_what_would_take_minutes_is_refused_at_once(ufm, tmp_path):
+    many = CONFIG | {"num_hidden_layers": 4000, "n_routed_experts": 4096, "first_k_dense_replace": 0}
+    (tmp_path / "config.json").write_text(json.dumps(many))
+    ended = ufm("plan", "--model", ".", *MACHINE, timeout=10)
+    assert ended.returncode == 4
+    assert "layers x experts: found 16384000, expected at most 131072" in ended.stderr
+    ended = ufm("plan", *SHAPE, *MACHINE, "--layers", "1000", "--experts", "128", "--prompt", "65536",
+                "--workload", "sticky", timeout=10)
+    assert ended.returncode == 2
+    assert "--batch and --prompt: found 1 and 65536, which route" in ended.stderr
+    assert "expected at most 33554 tokens there" in ended.stderr
 
 
 def test_a_machine_from_rows_of_bench(ufm):

@@ -254,6 +254,31 @@ def test_what_is_no_regular_file_is_refused_at_once(ufm, name, make):
     assert f"results/{name}: is not a regular file" in ended.stderr and ended.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("name, change, words", [
+    ("runs", {"num_experts": 2**32 + 4}, "num_experts: found 4294967300, expected a whole number from 1"),
+    ("runs", {"num_experts": 4.5}, "num_experts: found 4.5"), ("runs", {"num_experts": None}, "num_experts"),
+    ("runs", {"tokens_per_s": 1e308}, "tokens_per_s: found 1"),
+    ("runs", {"tokens_per_s": 1e-320}, "tokens_per_s: found"),
+    ("runs", {"tokens_per_s": -1}, "tokens_per_s: found -1"), ("runs", {"tokens_per_s": "fast"}, "tokens_per_s"),
+    ("runs", {"bank_bytes": -1}, "bank_bytes: found -1"), ("runs", {"peak_vram_bytes": 0.5}, "peak_vram_bytes"),
+    ("runs", {"vram_limit_bytes": -1}, "vram_limit_bytes"), ("runs", {"vram_target_bytes": []}, "vram_target_"),
+    ("runs", {"link_gbps_emulated": 1e300}, "link_gbps_emulated: found"),
+    ("replay", {"capacity_percent": -1}, "capacity_percent: found -1"),
+    ("replay", {"capacity_percent": 1e300}, "capacity_percent: found"),
+    ("replay", {"hit_rate": 1.5}, "hit_rate: found 1.5, expected a number from 0 to 1"),
+    ("replay", {"bound_hit_rate": -1e300}, "bound_hit_rate: found"),
+    ("replay", {"batch": 2**32}, "batch: found 4294967296"),
+], ids=str)
+def test_numbers_of_rows_that_are_out_of_range(ufm, name, change, words):
+    good = row("ufm", 4) if name == "runs" else replayed("lru")
+    (ufm.folder / "results").mkdir()
+    text = json.dumps(good) + "\n" + json.dumps(good | change) + "\n"
+    (ufm.folder / "results" / f"{name}.jsonl").write_text(text)
+    ended = ufm("plot", timeout=10)
+    assert ended.returncode == 4 and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith(f"ufm plot: error: results/{name}.jsonl: line 2: {words}")
+
+
 @gnuplot
 def test_a_last_row_that_lacks_only_its_end_of_line_is_drawn(ufm):
     (ufm.folder / "results").mkdir()
