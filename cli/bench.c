@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
+#include "cli/json_put.h"
 #include "cli/machine.h"
 #include "cli/message.h"
 #include "cli/modes/options.h"
@@ -109,11 +110,11 @@ static json_t *start_summary(const sweep *s)
 	json_t *summary = json_object();
 	gmtime_r(&seconds, &utc);
 	strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", &utc);
-	json_object_set_new(summary, "started", json_string(now));
-	json_object_set_new(summary, "interrupted", json_false());
-	json_object_set_new(summary, "environment", machine_json());
-	json_object_set_new(summary, "config", options_json(&bench_options, &s->config, &s->state));
-	json_object_set(summary, "rows", s->rows);
+	json_put(summary, "started", json_string(now));
+	json_put(summary, "interrupted", json_false());
+	json_put(summary, "environment", machine_json());
+	json_put(summary, "config", options_json(&bench_options, &s->config, &s->state));
+	json_put(summary, "rows", json_incref(s->rows));
 	return summary;
 }
 
@@ -183,7 +184,7 @@ static bool keep_row(sweep *s, const sweep_phase *phase, const bench_row *row)
 	json_t *json = row_json(row, &phase->config);
 	ufm_status status = s->results ? results_add(s->results, json) : UFM_OK;
 	report_row(stdout, (rows_format)s->config.format, json);
-	json_array_append_new(s->rows, json);
+	json_add(s->rows, json);
 	say_failure(row);
 	s->exit_code = first_of(s->exit_code, row->exit_code);
 	return !output_lost(s, status) && !interrupt_seen();
@@ -289,7 +290,7 @@ static void draw(sweep *s)
 static void finish_sweep(sweep *s)
 {
 	if (interrupt_seen()) {
-		json_object_set_new(s->summary, "interrupted", json_true());
+		json_put(s->summary, "interrupted", json_true());
 		message_error("bench", "interrupted; %zu rows are kept%s%s", json_array_size(s->rows),
 		              s->results ? " in " : "", s->results ? s->config.out : "");
 		s->exit_code = CLI_INTERRUPTED;

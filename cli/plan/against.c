@@ -10,6 +10,8 @@
 #include "base/status.h"
 #include "cli/exit.h"
 #include "cli/json_field.h"
+#include "cli/json_put.h"
+#include "cli/json_text.h"
 #include "cli/message.h"
 #include "cli/plan/row_case.h"
 #include "cli/plan/row_file.h"
@@ -27,40 +29,37 @@ static json_t *compare(const char *file, const row_case *k, const row_outcome *o
 	json_t *out = json_object();
 	double measured = k->tokens_per_s;
 	double hits = k->uses ? (double)k->resident_uses / (double)k->uses : NAN;
-	json_object_set_new(out, "file", json_string(file));
-	json_object_set_new(out, "device", json_string(field_string(row, "device")));
-	json_object_set_new(out, "preset", json_string(field_string(row, "preset")));
-	json_object_set_new(out, "phase", json_string(field_string(row, "phase")));
-	json_object_set_new(out, "workload", json_string(field_string(row, "workload")));
-	json_object_set_new(out, "layers", json_integer(k->shape.bank.layers));
-	json_object_set_new(out, "experts", json_integer(k->shape.bank.experts));
-	json_object_set_new(out, "expert_bytes",
-	                    json_integer((json_int_t)k->shape.bank.desc.expert_bytes));
-	json_object_set_new(out, "batch", json_integer(k->batch));
-	json_object_set_new(out, "seq", json_integer(k->seq));
-	json_object_set_new(out, "ids", json_string(k->given ? "ahead" : "device"));
-	json_object_set_new(out, "cpu", json_boolean(k->cpu));
-	json_object_set_new(out, "cpu_chosen", json_boolean(o->cpu));
-	json_object_set_new(out, "vram_target_bytes", json_integer((json_int_t)k->target_bytes));
-	json_object_set_new(out, "slots_measured", json_integer((json_int_t)k->slots));
-	json_object_set_new(out, "slots", json_integer(o->budget.slots));
-	json_object_set_new(out, "tokens_per_s_measured", json_real(measured));
-	json_object_set_new(out, "tokens_per_s", json_real(o->tokens_per_s));
-	json_object_set_new(out, "tokens_per_s_error", json_real(o->tokens_per_s / measured - 1));
-	json_object_set_new(out, "hit_rate_measured", json_real(hits));
-	json_object_set_new(out, "hit_rate", json_real(o->hit_rate));
-	json_object_set_new(out, "hit_rate_error", json_real(o->hit_rate - hits));
-	json_object_set_new(out, "streamed",
-	                    json_real((double)o->walked.streamed / (double)o->walked.steps));
-	json_object_set_new(out, "on_cpu",
-	                    json_real((double)o->walked.on_cpu / (double)o->walked.steps));
-	json_object_set_new(out, "bound_by", json_string(timing_bound_name(o->bound)));
+	json_put(out, "file", json_text(file));
+	json_put(out, "device", json_string(field_string(row, "device")));
+	json_put(out, "preset", json_string(field_string(row, "preset")));
+	json_put(out, "phase", json_string(field_string(row, "phase")));
+	json_put(out, "workload", json_string(field_string(row, "workload")));
+	json_put(out, "layers", json_integer(k->shape.bank.layers));
+	json_put(out, "experts", json_integer(k->shape.bank.experts));
+	json_put(out, "expert_bytes", json_integer((json_int_t)k->shape.bank.desc.expert_bytes));
+	json_put(out, "batch", json_integer(k->batch));
+	json_put(out, "seq", json_integer(k->seq));
+	json_put(out, "ids", json_string(k->given ? "ahead" : "device"));
+	json_put(out, "cpu", json_boolean(k->cpu));
+	json_put(out, "cpu_chosen", json_boolean(o->cpu));
+	json_put(out, "vram_target_bytes", json_integer((json_int_t)k->target_bytes));
+	json_put(out, "slots_measured", json_integer((json_int_t)k->slots));
+	json_put(out, "slots", json_integer(o->budget.slots));
+	json_put(out, "tokens_per_s_measured", json_real(measured));
+	json_put(out, "tokens_per_s", json_real(o->tokens_per_s));
+	json_put(out, "tokens_per_s_error", json_real(o->tokens_per_s / measured - 1));
+	json_put(out, "hit_rate_measured", json_real(hits));
+	json_put(out, "hit_rate", json_real(o->hit_rate));
+	json_put(out, "hit_rate_error", json_real(o->hit_rate - hits));
+	json_put(out, "streamed", json_real((double)o->walked.streamed / (double)o->walked.steps));
+	json_put(out, "on_cpu", json_real((double)o->walked.on_cpu / (double)o->walked.steps));
+	json_put(out, "bound_by", json_string(timing_bound_name(o->bound)));
 	return out;
 }
 
 static bool near(const json_t *row, const char *name, double most)
 {
-	return fabs(field_number(row, name)) <= most;
+	return field_known(row, name) && fabs(field_number(row, name)) <= most;
 }
 
 static const text_column columns[] = {
@@ -92,6 +91,7 @@ static void fill_line(text_table *t, uint32_t line, const json_t *row)
 {
 	double measured = field_number(row, "tokens_per_s_measured");
 	int digits = measured < 100 ? 2 : 0;
+	bool known = field_known(row, "hit_rate_measured"); /* something was used */
 	const char *file = short_name(field_string(row, "file"));
 	text_cell(t, line, 0, "%.*s", (int)strcspn(file, "/"), file);
 	text_cell(t, line, 1, "%s", field_string(row, "phase"));
@@ -105,9 +105,9 @@ static void fill_line(text_table *t, uint32_t line, const json_t *row)
 	text_cell(t, line, 6, "%.*f", digits, measured);
 	text_cell(t, line, 7, "%.*f", digits, field_number(row, "tokens_per_s"));
 	text_cell(t, line, 8, "%+.1f", 100 * field_number(row, "tokens_per_s_error"));
-	text_cell(t, line, 9, "%.3f", field_number(row, "hit_rate_measured"));
+	text_cell(t, line, 9, known ? "%.3f" : "-", field_number(row, "hit_rate_measured"));
 	text_cell(t, line, 10, "%.3f", field_number(row, "hit_rate"));
-	text_cell(t, line, 11, "%+.3f", field_number(row, "hit_rate_error"));
+	text_cell(t, line, 11, known ? "%+.3f" : "-", field_number(row, "hit_rate_error"));
 	text_cell(t, line, 12, "%s", field_string(row, "bound_by"));
 }
 
@@ -169,7 +169,7 @@ static bool add_row(const plan_config *c, const char *file, const char *place, c
 		message_error("plan", "%s: %s is left out: %s", file, place, ufm_last_error());
 		return false;
 	}
-	json_array_append_new(rows, compare(file, &k, &outcome));
+	json_add(rows, compare(file, &k, &outcome));
 	return true;
 }
 

@@ -44,7 +44,7 @@ static ufm_status predict(const replay_options *o, const char *name, replay_conf
 	status = replay_run(&config, &total, NULL);
 	for (uint32_t g = 0; g < o->guesses.count && !status; g++) {
 		predict_count count = predictor_count(p, g);
-		json_array_append_new(rows, row_of(name, kind, o->guesses.items[g], &config, &count));
+		json_add(rows, row_of(name, kind, o->guesses.items[g], &config, &count));
 	}
 	predictor_close(p);
 	return status;

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/pool.h"
 #include "base/status.h"
+#include "cli/json_put.h"
 #include "cli/message.h"
 #include "cli/replay/cost.h"
 #include "cli/replay/row.h"
@@ -160,7 +161,7 @@ static void add_rows(group *g, const ufm_policy *const *policies, uint32_t count
 		                  .steps = g->steps,
 		                  .expert_bytes = g->options->expert_bytes,
 		                  .read_gbps = g->options->read_gbps};
-		json_array_append_new(rows, replay_row_json(&row));
+		json_add(rows, replay_row_json(&row));
 	}
 }
 

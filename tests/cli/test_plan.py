@@ -473,6 +473,17 @@ def test_numbers_of_rows_that_are_out_of_range(ufm, tmp_path, measured, change, 
     assert ended.stderr.count("\n") == 1
 
 
+def test_a_run_that_used_nothing_keeps_its_fields(ufm, tmp_path, measured):
+    """Of nothing there is no hit rate: null, and not a row that lacks it."""
+    nothing = json.dumps(measured | {"uses": 0, "resident_uses": 0})
+    (tmp_path / "some.jsonl").write_text(nothing + "\n" + json.dumps(measured) + "\n")
+    empty, full = rows(ufm, "--against", "some.jsonl")
+    assert list(empty) == list(full)
+    assert empty["hit_rate_measured"] is None and empty["hit_rate_error"] is None
+    text = ufm("plan", "--against", "some.jsonl").stdout
+    assert " - " in text and "nan" not in text
+
+
 def test_a_number_that_no_machine_has(ufm, tmp_path, measured):
     (tmp_path / "some.jsonl").write_text(json.dumps(measured | {"probe_hbm_gbps": -3}) + "\n")
     ended = ufm("plan", *SHAPE, "--machine", "some.jsonl")
