@@ -511,7 +511,9 @@ typedef struct ufm_tokens {
 	ufm_dtype dtype; /* UFM_F32 (default) or UFM_BF16 */
 	void *host;
 	ufm_devptr device;
-	uint64_t stride; /* elements from one token to the next; 0: d_model */
+	/* elements from one token to the next; 0: d_model. UFM_EINVAL where a call's last token would end
+	 * beyond 2^64 bytes */
+	uint64_t stride;
 } ufm_tokens;
 
 typedef struct ufm_moe_call {
