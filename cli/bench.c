@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
+#include "cli/json_put.h"
 #include "cli/machine.h"
 #include "cli/message.h"
 #include "cli/modes/options.h"
@@ -114,11 +115,11 @@ static json_t *start_summary(const sweep *s)
 	json_t *summary = json_object();
 	gmtime_r(&seconds, &utc);
 	strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", &utc);
-	json_object_set_new(summary, "started", json_string(now));
-	json_object_set_new(summary, "interrupted", json_false());
-	json_object_set_new(summary, "environment", machine_json());
-	json_object_set_new(summary, "config", options_json(&bench_options, &s->config, &s->state));
-	json_object_set(summary, "rows", s->rows);
+	json_put(summary, "started", json_string(now));
+	json_put(summary, "interrupted", json_false());
+	json_put(summary, "environment", machine_json());
+	json_put(summary, "config", options_json(&bench_options, &s->config, &s->state));
+	json_put(summary, "rows", json_incref(s->rows));
 	return summary;
 }
 
@@ -204,7 +205,7 @@ static void say_failure(const bench_row *row)
 static ufm_status add_row(sweep *s, json_t *json)
 {
 	s->so_far_phase = NULL;
-	json_array_append(s->rows, json);
+	json_add(s->rows, json_incref(json));
 	return s->results ? results_add(s->results, json) : UFM_OK;
 }
 
@@ -350,7 +351,7 @@ static ufm_status write_summary(sweep *s)
 {
 	s->finished = true;
 	if (interrupt_seen()) {
-		json_object_set_new(s->summary, "interrupted", json_true());
+		json_put(s->summary, "interrupted", json_true());
 		say_kept(s);
 		s->exit_code = CLI_INTERRUPTED;
 	}

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/doctor_parts.h"
 #include "cli/exit.h"
+#include "cli/json_put.h"
 #include "cli/machine.h"
 #include "cli/message.h"
 
@@ -45,14 +46,14 @@ static const option_table doctor_options = {
 static json_t *examine(const doctor_config *config)
 {
 	json_t *found = json_object();
-	json_object_set_new(found, "versions", machine_versions());
-	json_object_set_new(found, "gpu", doctor_gpus());
-	json_object_set_new(found, "backends", doctor_backends());
-	json_object_set_new(found, "cpu", machine_cpu());
-	json_object_set_new(found, "memory", machine_memory());
-	json_object_set_new(found, "disk", doctor_disk(config->out));
-	json_object_set_new(found, "programs", doctor_programs());
-	json_object_set_new(found, "verdict", doctor_verdict(found));
+	json_put(found, "versions", machine_versions());
+	json_put(found, "gpu", doctor_gpus());
+	json_put(found, "backends", doctor_backends());
+	json_put(found, "cpu", machine_cpu());
+	json_put(found, "memory", machine_memory());
+	json_put(found, "disk", doctor_disk(config->out));
+	json_put(found, "programs", doctor_programs());
+	json_put(found, "verdict", doctor_verdict(found));
 	return found;
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/doctor_parts.h"
+#include "cli/json_put.h"
 #include "cli/machine.h"
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
@@ -39,7 +40,7 @@ static void add_line(json_t *gpu, const char *name, const char *device, const ch
 	char path[PATH_MAX], text[128];
 	snprintf(path, sizeof path, PCI_DEVICES "/%.64s/%s", device, file);
 	machine_read_line(path, text, sizeof text);
-	json_object_set_new(gpu, name, *text ? json_string(text) : json_null());
+	json_put(gpu, name, *text ? json_string(text) : json_null());
 }
 
 static void add_nvidia(json_t *gpu, const char *device)
@@ -47,7 +48,7 @@ static void add_nvidia(json_t *gpu, const char *device)
 	char path[PATH_MAX], text[128];
 	snprintf(path, sizeof path, "/proc/driver/nvidia/gpus/%.64s/information", device);
 	if (machine_read_key(path, "Model", text, sizeof text))
-		json_object_set_new(gpu, "name", json_string(text));
+		json_put(gpu, "name", json_string(text));
 }
 
 /* The kernel module that drives the device: the last part of a link. */
@@ -62,7 +63,7 @@ static void add_driver(json_t *gpu, const char *device)
 		target[length] = '\0';
 		name = strrchr(target, '/');
 	}
-	json_object_set_new(gpu, "kernel_driver", name ? json_string(name + 1) : json_null());
+	json_put(gpu, "kernel_driver", name ? json_string(name + 1) : json_null());
 }
 
 static json_t *describe(const char *device)
@@ -71,10 +72,10 @@ static json_t *describe(const char *device)
 	unsigned vendor = pci_number(device, "vendor");
 	json_t *gpu = json_object();
 	snprintf(id, sizeof id, "%04x:%04x", vendor, pci_number(device, "device"));
-	json_object_set_new(gpu, "pci", json_string(device));
-	json_object_set_new(gpu, "vendor", json_string(vendor_name(vendor)));
-	json_object_set_new(gpu, "name", json_null());
-	json_object_set_new(gpu, "id", json_string(id));
+	json_put(gpu, "pci", json_string(device));
+	json_put(gpu, "vendor", json_string(vendor_name(vendor)));
+	json_put(gpu, "name", json_null());
+	json_put(gpu, "id", json_string(id));
 	add_nvidia(gpu, device);
 	add_driver(gpu, device);
 	add_line(gpu, "link_speed", device, "current_link_speed");
@@ -93,7 +94,7 @@ static json_t *devices(void)
 	while (folder && (entry = readdir(folder)))
 		if (entry->d_name[0] != '.' &&
 		    pci_number(entry->d_name, "class") >> 16 == PCI_CLASS_DISPLAY)
-			json_array_append_new(list, describe(entry->d_name));
+			json_add(list, describe(entry->d_name));
 	if (folder)
 		closedir(folder);
 	return list;
@@ -103,8 +104,8 @@ json_t *doctor_gpus(void)
 {
 	char text[256];
 	json_t *found = json_object();
-	json_object_set_new(found, "devices", devices());
+	json_put(found, "devices", devices());
 	machine_read_line("/proc/driver/nvidia/version", text, sizeof text);
-	json_object_set_new(found, "nvidia_driver", *text ? json_string(text) : json_null());
+	json_put(found, "nvidia_driver", *text ? json_string(text) : json_null());
 	return found;
 }

@@ -11,15 +11,16 @@
 
 #include "base/size.h"
 #include "cli/doctor_parts.h"
+#include "cli/json_put.h"
 #include "device/registry.h"
 
 static void add_backend(void *ctx, const char *name, const char *path, const char *verdict)
 {
 	json_t *entry = json_object();
-	json_object_set_new(entry, "name", name ? json_string(name) : json_null());
-	json_object_set_new(entry, "path", path ? json_string(path) : json_null());
-	json_object_set_new(entry, "verdict", json_string(verdict));
-	json_array_append_new(ctx, entry);
+	json_put(entry, "name", name ? json_string(name) : json_null());
+	json_put(entry, "path", path ? json_string(path) : json_null());
+	json_put(entry, "verdict", json_string(verdict));
+	json_add(ctx, entry);
 }
 
 json_t *doctor_backends(void)
@@ -28,11 +29,11 @@ json_t *doctor_backends(void)
 	const ufm_backend *backend;
 	const char *path = getenv("UFM_BACKEND_PATH");
 	registry_list(add_backend, tried);
-	json_object_set_new(found, "tried", tried);
-	json_object_set_new(found, "auto",
-	                    registry_find("auto", &backend) == UFM_OK ? json_string(backend->name)
-	                                                              : json_string(ufm_last_error()));
-	json_object_set_new(found, "UFM_BACKEND_PATH", path ? json_string(path) : json_null());
+	json_put(found, "tried", tried);
+	json_put(found, "auto",
+	         registry_find("auto", &backend) == UFM_OK ? json_string(backend->name)
+	                                                   : json_string(ufm_last_error()));
+	json_put(found, "UFM_BACKEND_PATH", path ? json_string(path) : json_null());
 	return found;
 }
 
@@ -84,15 +85,13 @@ json_t *doctor_disk(const char *folder)
 	json_t *disk = json_object();
 	existing_parent(folder, parent, sizeof parent);
 	real = realpath(parent, NULL);
-	json_object_set_new(disk, "results_folder", json_string(folder));
-	json_object_set_new(disk, "looked_at", json_string(real ? real : parent));
-	json_object_set_new(disk, "writable", json_boolean(access(parent, W_OK) == 0));
-	json_object_set_new(disk, "filesystem", filesystem_of(real ? real : parent));
+	json_put(disk, "results_folder", json_string(folder));
+	json_put(disk, "looked_at", json_string(real ? real : parent));
+	json_put(disk, "writable", json_boolean(access(parent, W_OK) == 0));
+	json_put(disk, "filesystem", filesystem_of(real ? real : parent));
 	if (statvfs(parent, &about) == 0) {
-		json_object_set_new(disk, "free_bytes",
-		                    json_integer((json_int_t)(about.f_bavail * about.f_frsize)));
-		json_object_set_new(disk, "total_bytes",
-		                    json_integer((json_int_t)(about.f_blocks * about.f_frsize)));
+		json_put(disk, "free_bytes", json_integer((json_int_t)(about.f_bavail * about.f_frsize)));
+		json_put(disk, "total_bytes", json_integer((json_int_t)(about.f_blocks * about.f_frsize)));
 	}
 	free(real);
 	return disk;
@@ -115,7 +114,7 @@ static json_t *find_program(const char *name)
 json_t *doctor_programs(void)
 {
 	json_t *programs = json_object();
-	json_object_set_new(programs, "gnuplot", find_program("gnuplot"));
+	json_put(programs, "gnuplot", find_program("gnuplot"));
 	return programs;
 }
 
@@ -129,7 +128,7 @@ static void say(json_t *list, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
-	json_array_append_new(list, json_string(text));
+	json_add(list, json_string(text));
 }
 
 static const json_t *at(const json_t *found, const char *part, const char *name)

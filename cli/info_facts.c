@@ -8,17 +8,18 @@
 #include "bank/model_config.h"
 #include "base/status.h"
 #include "cli/info.h"
+#include "cli/json_put.h"
 #include "cli/json_text.h"
 
 /* Replaces what the object has under that name. */
 static void set_text(json_t *facts, const char *name, const char *text)
 {
-	json_object_set_new(facts, name, json_text(text));
+	json_put(facts, name, json_text(text));
 }
 
 static void set_whole(json_t *facts, const char *name, uint64_t value)
 {
-	json_object_set_new(facts, name, json_integer((json_int_t)value));
+	json_put(facts, name, json_integer((json_int_t)value));
 }
 
 static const char *kind_name(ufm_expert_kind kind)
@@ -67,7 +68,7 @@ static json_t *empty_facts(const char *path, const char *format)
 	set_text(facts, "path", path);
 	set_text(facts, "format", format);
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		json_object_set_new(facts, names[i], json_null());
+		json_put(facts, names[i], json_null());
 	return facts;
 }
 
@@ -76,7 +77,7 @@ static void add_file(json_t *files, const char *path, uint64_t size_bytes)
 	json_t *file = json_object();
 	set_text(file, "path", path);
 	set_whole(file, "bytes", size_bytes);
-	json_array_append_new(files, file);
+	json_add(files, file);
 }
 
 static void set_counts(json_t *facts, uint32_t layers, uint32_t experts, uint32_t d_model,
@@ -92,8 +93,8 @@ static void set_numbers(json_t *facts, const uint32_t *numbers, uint32_t count)
 {
 	json_t *list = json_array();
 	for (uint32_t i = 0; i < count; i++)
-		json_array_append_new(list, json_integer(numbers ? numbers[i] : i));
-	json_object_set_new(facts, "layer_numbers", list);
+		json_add(list, json_integer(numbers ? numbers[i] : i));
+	json_put(facts, "layer_numbers", list);
 }
 
 static ufm_status packed_facts(const char *path, json_t **out)
@@ -111,7 +112,7 @@ static ufm_status packed_facts(const char *path, json_t **out)
 	ufm_bank_close(bank);
 	facts = empty_facts(path, "packed");
 	add_file(files, path, stat(path, &st) == 0 ? (uint64_t)st.st_size : 0);
-	json_object_set_new(facts, "files", files);
+	json_put(facts, "files", files);
 	set_counts(facts, info.layers, info.experts, info.desc.d_model, info.desc.d_hidden);
 	set_numbers(facts, NULL, info.layers);
 	set_text(facts, "kind", desc_kind(&info.desc));
@@ -128,7 +129,7 @@ static void set_files(json_t *facts, const checkpoint *c)
 	json_t *files = json_array();
 	for (uint32_t i = 0; i < checkpoint_file_count(c); i++)
 		add_file(files, checkpoint_file_path(c, i), checkpoint_file_bytes(c, i));
-	json_object_set_new(facts, "files", files);
+	json_put(facts, "files", files);
 	set_whole(facts, "tensors", checkpoint_tensor_count(c));
 }
 
@@ -161,14 +162,13 @@ static json_t *router_facts(const checkpoint *c, const expert_set *found, const 
 	char line[2 * MODEL_TEXT_BYTES];
 	json_t *router = json_object();
 	set_whole(router, "layers", 0);
-	json_object_set_new(router, "top_k", model->top_k ? json_integer(model->top_k) : json_null());
+	json_put(router, "top_k", model->top_k ? json_integer(model->top_k) : json_null());
 	set_text(router, "scoring",
 	         model->scoring == UFM_SCORE_SOFTMAX   ? "softmax"
 	         : model->scoring == UFM_SCORE_SIGMOID ? "sigmoid"
 	                                               : NULL);
-	json_object_set_new(router, "norm_topk",
-	                    model->norm_topk ? json_boolean(model->norm_topk == MODEL_YES)
-	                                     : json_null());
+	json_put(router, "norm_topk",
+	         model->norm_topk ? json_boolean(model->norm_topk == MODEL_YES) : json_null());
 	set_text(router, "obstacle", router_obstacle(model, line, sizeof line));
 	set_whole(router, "layers", count_routers(c, found, router));
 	return router;
@@ -182,7 +182,7 @@ static void set_experts(json_t *facts, const checkpoint *c, const expert_set *fo
 	set_text(facts, "kind", kind_name(found->kind));
 	set_text(facts, "layout", found->fused ? "fused" : "single");
 	set_text(facts, "file_dtype", checkpoint_dtype_name(found->dtype));
-	json_object_set_new(facts, "router", router_facts(c, found, model));
+	json_put(facts, "router", router_facts(c, found, model));
 }
 
 /* What the bank would be, or why there is none. */
@@ -242,7 +242,7 @@ static json_t *preset_router(const preset *p)
 	set_whole(router, "layers", p->layers);
 	set_whole(router, "top_k", p->top_k);
 	set_text(router, "scoring", p->scoring == UFM_SCORE_SIGMOID ? "sigmoid" : "softmax");
-	json_object_set_new(router, "norm_topk", json_boolean(p->norm_topk));
+	json_put(router, "norm_topk", json_boolean(p->norm_topk));
 	set_text(router, "obstacle", NULL);
 	return router;
 }
@@ -251,8 +251,8 @@ static void set_following(json_t *facts, uint32_t first, uint32_t count)
 {
 	json_t *list = json_array();
 	for (uint32_t i = 0; i < count; i++)
-		json_array_append_new(list, json_integer(first + i));
-	json_object_set_new(facts, "layer_numbers", list);
+		json_add(list, json_integer(first + i));
+	json_put(facts, "layer_numbers", list);
 }
 
 ufm_status info_preset(const preset *p, json_t **out)
@@ -270,7 +270,7 @@ ufm_status info_preset(const preset *p, json_t **out)
 	set_following(facts, p->first_layer, p->layers);
 	set_text(facts, "kind", kind_name(UFM_EXPERT_GATED));
 	set_bank(facts, &info);
-	json_object_set_new(facts, "router", preset_router(p));
+	json_put(facts, "router", preset_router(p));
 	*out = facts;
 	return UFM_OK;
 }

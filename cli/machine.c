@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 
 #include "base/limits.h"
+#include "cli/json_put.h"
 #include "cli/version.h"
 #include "kernels/kernels.h"
 
@@ -84,7 +85,7 @@ static json_t *kernel_tables(void)
 	for (uint32_t i = 0; (name = kernels_name(i)); i++) {
 		const char *why = "not available";
 		bool found = kernels_find(name, &why) != NULL;
-		json_object_set_new(tables, name, json_string(found ? "yes" : why));
+		json_put(tables, name, json_string(found ? "yes" : why));
 	}
 	return tables;
 }
@@ -94,14 +95,14 @@ json_t *machine_cpu(void)
 	limits here;
 	json_t *cpu = json_object();
 	limits_read(&here);
-	json_object_set_new(cpu, "model", key_text("/proc/cpuinfo", "model name"));
-	json_object_set_new(cpu, "machine_cores", json_integer(here.machine_cores));
-	json_object_set_new(cpu, "affinity_cores", json_integer(here.affinity_cores));
-	json_object_set_new(cpu, "cgroup_cores",
-	                    here.cgroup_cores > 0 ? json_real(here.cgroup_cores) : json_null());
-	json_object_set_new(cpu, "usable_cores", json_integer(here.cores));
-	json_object_set_new(cpu, "kernels", json_string(kernels_best()->isa));
-	json_object_set_new(cpu, "kernel_tables", kernel_tables());
+	json_put(cpu, "model", key_text("/proc/cpuinfo", "model name"));
+	json_put(cpu, "machine_cores", json_integer(here.machine_cores));
+	json_put(cpu, "affinity_cores", json_integer(here.affinity_cores));
+	json_put(cpu, "cgroup_cores",
+	         here.cgroup_cores > 0 ? json_real(here.cgroup_cores) : json_null());
+	json_put(cpu, "usable_cores", json_integer(here.cores));
+	json_put(cpu, "kernels", json_string(kernels_best()->isa));
+	json_put(cpu, "kernel_tables", kernel_tables());
 	return cpu;
 }
 
@@ -110,9 +111,9 @@ static json_t *huge_pages(void)
 	char mode[128];
 	json_t *huge = json_object();
 	machine_read_line("/sys/kernel/mm/transparent_hugepage/enabled", mode, sizeof mode);
-	json_object_set_new(huge, "transparent", *mode ? json_string(mode) : json_null());
-	json_object_set_new(huge, "explicit_total", key_text("/proc/meminfo", "HugePages_Total"));
-	json_object_set_new(huge, "explicit_size", key_text("/proc/meminfo", "Hugepagesize"));
+	json_put(huge, "transparent", *mode ? json_string(mode) : json_null());
+	json_put(huge, "explicit_total", key_text("/proc/meminfo", "HugePages_Total"));
+	json_put(huge, "explicit_size", key_text("/proc/meminfo", "Hugepagesize"));
 	return huge;
 }
 
@@ -121,15 +122,15 @@ json_t *machine_memory(void)
 	limits here;
 	json_t *memory = json_object();
 	limits_read(&here);
-	json_object_set_new(memory, "machine_bytes", bytes_or_null(here.machine_ram_bytes));
-	json_object_set_new(memory, "available_bytes", bytes_or_null(here.available_ram_bytes));
-	json_object_set_new(memory, "cgroup_limit_bytes", bytes_or_null(here.cgroup_ram_bytes));
-	json_object_set_new(memory, "cgroup_used_bytes", bytes_or_null(here.cgroup_ram_used_bytes));
-	json_object_set_new(memory, "usable_bytes", bytes_or_null(here.ram_bytes));
-	json_object_set_new(memory, "usable_free_bytes", bytes_or_null(here.ram_free_bytes));
-	json_object_set_new(memory, "lockable_bytes", bytes_or_null(limits_lockable_bytes(&here)));
-	json_object_set_new(memory, "memlock_limit_bytes", bytes_or_null(here.memlock_bytes));
-	json_object_set_new(memory, "huge_pages", huge_pages());
+	json_put(memory, "machine_bytes", bytes_or_null(here.machine_ram_bytes));
+	json_put(memory, "available_bytes", bytes_or_null(here.available_ram_bytes));
+	json_put(memory, "cgroup_limit_bytes", bytes_or_null(here.cgroup_ram_bytes));
+	json_put(memory, "cgroup_used_bytes", bytes_or_null(here.cgroup_ram_used_bytes));
+	json_put(memory, "usable_bytes", bytes_or_null(here.ram_bytes));
+	json_put(memory, "usable_free_bytes", bytes_or_null(here.ram_free_bytes));
+	json_put(memory, "lockable_bytes", bytes_or_null(limits_lockable_bytes(&here)));
+	json_put(memory, "memlock_limit_bytes", bytes_or_null(here.memlock_bytes));
+	json_put(memory, "huge_pages", huge_pages());
 	return memory;
 }
 
@@ -141,20 +142,20 @@ json_t *machine_versions(void)
 	if (uname(&system) == 0)
 		snprintf(kernel, sizeof kernel, "%.60s %.120s %.60s", system.sysname, system.release,
 		         system.machine);
-	json_object_set_new(versions, "ufm", json_string(version_text()));
-	json_object_set_new(versions, "git", version_git() ? json_string(version_git()) : json_null());
-	json_object_set_new(versions, "compiler", json_string(COMPILER __VERSION__));
-	json_object_set_new(versions, "jansson", json_string(JANSSON_VERSION));
-	json_object_set_new(versions, "kernel", json_string(kernel));
-	json_object_set_new(versions, "system", key_text("/etc/os-release", "PRETTY_NAME"));
+	json_put(versions, "ufm", json_string(version_text()));
+	json_put(versions, "git", version_git() ? json_string(version_git()) : json_null());
+	json_put(versions, "compiler", json_string(COMPILER __VERSION__));
+	json_put(versions, "jansson", json_string(JANSSON_VERSION));
+	json_put(versions, "kernel", json_string(kernel));
+	json_put(versions, "system", key_text("/etc/os-release", "PRETTY_NAME"));
 	return versions;
 }
 
 json_t *machine_json(void)
 {
 	json_t *machine = json_object();
-	json_object_set_new(machine, "cpu", machine_cpu());
-	json_object_set_new(machine, "memory", machine_memory());
-	json_object_set_new(machine, "versions", machine_versions());
+	json_put(machine, "cpu", machine_cpu());
+	json_put(machine, "memory", machine_memory());
+	json_put(machine, "versions", machine_versions());
 	return machine;
 }

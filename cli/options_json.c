@@ -2,6 +2,7 @@
 /* Turns a parsed table into JSON: numbers stay numbers, sizes are bytes, zero words are words. */
 #include "cli/options_json.h"
 
+#include "cli/json_put.h"
 #include "cli/json_text.h"
 
 static json_t *list_json(const option_spec *spec, const option_list *list)
@@ -9,10 +10,10 @@ static json_t *list_json(const option_spec *spec, const option_list *list)
 	json_t *array = json_array();
 	char name[32];
 	for (uint32_t i = 0; i < list->count; i++)
-		json_array_append_new(array, spec->type == OPTION_CHOICES
-		                                 ? json_string(option_choice_name(
-											   spec->choices, list->items[i], name, sizeof name))
-		                                 : json_integer(list->items[i]));
+		json_add(array, spec->type == OPTION_CHOICES
+		                    ? json_string(option_choice_name(spec->choices, list->items[i], name,
+		                                                     sizeof name))
+		                    : json_integer(list->items[i]));
 	return array;
 }
 
@@ -54,9 +55,9 @@ json_t *options_json(const option_table *table, const void *values, const option
 	json_t *object = json_object();
 	for (uint32_t i = 0; i < table->count; i++) {
 		json_t *entry = json_object();
-		json_object_set_new(entry, "value", value_json(&table->specs[i], values));
-		json_object_set_new(entry, "origin", json_string(state->origins[i]));
-		json_object_set_new(object, table->specs[i].name, entry);
+		json_put(entry, "value", value_json(&table->specs[i], values));
+		json_put(entry, "origin", json_string(state->origins[i]));
+		json_put(object, table->specs[i].name, entry);
 	}
 	return object;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ufm plan: what a model gives within a budget, before it is run. */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,6 +107,34 @@ static ufm_status find_machine(plan *p)
 
 /* ------------------------------------------------------------------ what cannot be */
 
+/* Made routing scores every expert for every token, once; its choices are walked for every budget. So many of either
+ * are a few minutes. */
+#define SCORES_MAX ((uint64_t)1 << 32)
+#define CHOICES_MAX ((uint64_t)1 << 28)
+
+static uint64_t routed_max(const plan *p)
+{
+	const ufm_bank_info *bank = &p->shape.bank;
+	uint64_t walked = CHOICES_MAX / ((uint64_t)bank->layers * p->shape.top_k);
+	uint64_t scored = SCORES_MAX / ((uint64_t)bank->layers * bank->experts);
+	return strncmp(p->config.workload, "sticky", 6) == 0 && scored < walked ? scored : walked;
+}
+
+static ufm_status check_routed(const plan *p)
+{
+	const plan_config *c = &p->config;
+	uint32_t tokens = c->batch * c->prompt;
+	uint64_t routed =
+		(uint64_t)c->batch * point_decode_steps() + (uint64_t)tokens * point_prefill_steps(tokens);
+	if (routed <= routed_max(p))
+		return UFM_OK;
+	return status_fail(
+		UFM_EINVAL,
+		"--batch and --prompt: found %u and %u, which route %" PRIu64
+		" tokens through %u layers of %u experts, expected at most %" PRIu64 " tokens there",
+		c->batch, c->prompt, routed, p->shape.bank.layers, p->shape.bank.experts, routed_max(p));
+}
+
 static ufm_status check(const plan *p)
 {
 	const plan_config *c = &p->config;
@@ -117,7 +146,7 @@ static ufm_status check(const plan *p)
 		return status_fail(UFM_EINVAL,
 		                   "--prefetch-recall and --prefetch-guesses: found one, expected both or "
 		                   "neither");
-	return UFM_OK;
+	return check_routed(p);
 }
 
 /* 0, or how the command ends: no tier below host memory could hold the rest. What this machine lacks another one may

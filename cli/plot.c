@@ -2,9 +2,11 @@
 /* ufm plot: draws the figures of a results folder. */
 #include "cli/plot.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/status.h"
@@ -78,8 +80,12 @@ ufm_status plot_folder(const char *folder)
 		status = kinds[i].draw(folder);
 		any = true;
 	}
-	/* Its message says what was expected. */
-	return any ? status : plot_runs(folder);
+	return any ? status
+	           : status_fail(
+					 UFM_EFILE,
+					 "%s/runs.jsonl: cannot be opened: %s; expected a folder written by ufm "
+					 "bench or ufm replay",
+					 folder, strerror(errno));
 }
 
 static void print_figures(const char *folder)

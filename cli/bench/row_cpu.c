@@ -50,7 +50,7 @@ static void put_choices(json_t *out, const bench_row *row)
 	json_t *all = json_array();
 	uint64_t changes = row->cpu_choice_count ? row->cpu_choices[0].changes : 0;
 	for (uint32_t i = 0; i < row->cpu_choice_count; i++)
-		json_array_append_new(all, choice_json(&row->cpu_choices[i]));
+		json_add(all, choice_json(&row->cpu_choices[i]));
 	json_put(out, "cpu_choices", all);
 	json_put(out, "cpu_choice_changes", row->opened ? json_integer((json_int_t)changes) : NULL);
 }

@@ -33,7 +33,7 @@ static json_t *steps(const bench_row *row)
 {
 	json_t *array = json_array();
 	for (uint32_t i = 0; i < row->measured; i++)
-		json_array_append_new(array, json_real(row->step_ms[i]));
+		json_add(array, json_real(row->step_ms[i]));
 	return array;
 }
 
@@ -91,7 +91,7 @@ static void add_figures(json_t *out, const bench_row *row, const bench_config *c
 static void add_run(json_t *out, const bench_row *row, const bench_config *config)
 {
 	json_put(out, "deterministic", row->opened ? json_boolean(row->deterministic) : NULL);
-	json_put(out, "workload", json_string(config->workload));
+	json_put(out, "workload", json_text(config->workload));
 	json_put(out, "policy", json_text(row->mode == MODE_UFM ? config->policy : ""));
 	json_put(out, "dtype", choice("dtype", config));
 	json_put(out, "backend", json_text(row->backend));

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* A text as tokens: runs of letters in lower case, runs of digits, and single other marks. */
 #include <errno.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
 #include "cli/bench/workload_int.h"
@@ -68,20 +68,6 @@ static ufm_status read_all(int file, const char *path, unsigned char *text, size
 	return UFM_OK;
 }
 
-static ufm_status check_file(int file, const char *path, size_t *size)
-{
-	struct stat about;
-	if (fstat(file, &about) != 0)
-		return status_fail(UFM_EFILE, "%s: cannot read: %s", path, strerror(errno));
-	if (!S_ISREG(about.st_mode))
-		return status_fail(UFM_EFILE, "%s: not a regular file, expected a text", path);
-	if ((uint64_t)about.st_size > TEXT_BYTES_MAX)
-		return status_fail(UFM_EFORMAT, "%s: %lld bytes, expected a text of at most 1 GiB", path,
-		                   (long long)about.st_size);
-	*size = (size_t)about.st_size;
-	return UFM_OK;
-}
-
 static ufm_status tokenise(const char *path, unsigned char *text, size_t size, token_list *out)
 {
 	uint64_t count = split(text, size, NULL);
@@ -101,13 +87,15 @@ static ufm_status tokenise(const char *path, unsigned char *text, size_t size, t
 
 ufm_status text_open(const char *path, token_list *out)
 {
-	ufm_status status;
 	unsigned char *text = NULL;
-	size_t size = 0;
-	int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (file < 0)
-		return status_fail(UFM_EFILE, "%s: cannot open: %s", path, strerror(errno));
-	status = check_file(file, path, &size);
+	uint64_t size;
+	int file;
+	ufm_status status = file_open(path, &file, &size);
+	if (status)
+		return status_prefix(status, "%s", path);
+	if (size > TEXT_BYTES_MAX)
+		status = status_fail(UFM_EFORMAT, "%s: %" PRIu64 " bytes, expected a text of at most 1 GiB",
+		                     path, size);
 	if (!status) {
 		text = alloc_zeroed(size, 1);
 		status = text ? read_all(file, path, text, size) : UFM_ENOMEM;

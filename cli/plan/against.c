@@ -12,6 +12,8 @@
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/json_field.h"
+#include "cli/json_put.h"
+#include "cli/json_text.h"
 #include "cli/message.h"
 #include "cli/plan/row_case.h"
 #include "cli/plan/row_file.h"
@@ -27,42 +29,39 @@ static json_t *compare(const char *file, const row_case *k, const row_outcome *o
 {
 	const json_t *row = k->row;
 	json_t *out = json_object();
-	double measured = field_number(row, "tokens_per_s");
-	double hits = field_number(row, "resident_uses") / field_number(row, "uses");
-	json_object_set_new(out, "file", json_string(file));
-	json_object_set_new(out, "device", json_string(field_string(row, "device")));
-	json_object_set_new(out, "preset", json_string(field_string(row, "preset")));
-	json_object_set_new(out, "phase", json_string(field_string(row, "phase")));
-	json_object_set_new(out, "workload", json_string(field_string(row, "workload")));
-	json_object_set_new(out, "layers", json_integer(k->shape.bank.layers));
-	json_object_set_new(out, "experts", json_integer(k->shape.bank.experts));
-	json_object_set_new(out, "expert_bytes",
-	                    json_integer((json_int_t)k->shape.bank.desc.expert_bytes));
-	json_object_set_new(out, "batch", json_integer((json_int_t)field_whole(row, "batch")));
-	json_object_set_new(out, "seq", json_integer((json_int_t)field_whole(row, "seq")));
-	json_object_set_new(out, "ids", json_string(k->given ? "ahead" : "device"));
-	json_object_set_new(out, "cpu", json_boolean(k->cpu));
-	json_object_set_new(out, "cpu_chosen", json_boolean(o->cpu));
-	json_object_set_new(out, "vram_target_bytes", json_integer((json_int_t)k->target_bytes));
-	json_object_set_new(out, "slots_measured", json_integer((json_int_t)field_whole(row, "slots")));
-	json_object_set_new(out, "slots", json_integer(o->budget.slots));
-	json_object_set_new(out, "tokens_per_s_measured", json_real(measured));
-	json_object_set_new(out, "tokens_per_s", json_real(o->tokens_per_s));
-	json_object_set_new(out, "tokens_per_s_error", json_real(o->tokens_per_s / measured - 1));
-	json_object_set_new(out, "hit_rate_measured", json_real(hits));
-	json_object_set_new(out, "hit_rate", json_real(o->hit_rate));
-	json_object_set_new(out, "hit_rate_error", json_real(o->hit_rate - hits));
-	json_object_set_new(out, "streamed",
-	                    json_real((double)o->walked.streamed / (double)o->walked.steps));
-	json_object_set_new(out, "on_cpu",
-	                    json_real((double)o->walked.on_cpu / (double)o->walked.steps));
-	json_object_set_new(out, "bound_by", json_string(timing_bound_name(o->bound)));
+	double measured = k->tokens_per_s;
+	double hits = k->uses ? (double)k->resident_uses / (double)k->uses : NAN;
+	json_put(out, "file", json_text(file));
+	json_put(out, "device", json_string(field_string(row, "device")));
+	json_put(out, "preset", json_string(field_string(row, "preset")));
+	json_put(out, "phase", json_string(field_string(row, "phase")));
+	json_put(out, "workload", json_string(field_string(row, "workload")));
+	json_put(out, "layers", json_integer(k->shape.bank.layers));
+	json_put(out, "experts", json_integer(k->shape.bank.experts));
+	json_put(out, "expert_bytes", json_integer((json_int_t)k->shape.bank.desc.expert_bytes));
+	json_put(out, "batch", json_integer(k->batch));
+	json_put(out, "seq", json_integer(k->seq));
+	json_put(out, "ids", json_string(k->given ? "ahead" : "device"));
+	json_put(out, "cpu", json_boolean(k->cpu));
+	json_put(out, "cpu_chosen", json_boolean(o->cpu));
+	json_put(out, "vram_target_bytes", json_integer((json_int_t)k->target_bytes));
+	json_put(out, "slots_measured", json_integer((json_int_t)k->slots));
+	json_put(out, "slots", json_integer(o->budget.slots));
+	json_put(out, "tokens_per_s_measured", json_real(measured));
+	json_put(out, "tokens_per_s", json_real(o->tokens_per_s));
+	json_put(out, "tokens_per_s_error", json_real(o->tokens_per_s / measured - 1));
+	json_put(out, "hit_rate_measured", json_real(hits));
+	json_put(out, "hit_rate", json_real(o->hit_rate));
+	json_put(out, "hit_rate_error", json_real(o->hit_rate - hits));
+	json_put(out, "streamed", json_real((double)o->walked.streamed / (double)o->walked.steps));
+	json_put(out, "on_cpu", json_real((double)o->walked.on_cpu / (double)o->walked.steps));
+	json_put(out, "bound_by", json_string(timing_bound_name(o->bound)));
 	return out;
 }
 
 static bool near(const json_t *row, const char *name, double most)
 {
-	return fabs(field_number(row, name)) <= most;
+	return field_known(row, name) && fabs(field_number(row, name)) <= most;
 }
 
 static const text_column columns[] = {
@@ -94,6 +93,7 @@ static void fill_line(text_table *t, uint32_t line, const json_t *row)
 {
 	double measured = field_number(row, "tokens_per_s_measured");
 	int digits = measured < 100 ? 2 : 0;
+	bool known = field_known(row, "hit_rate_measured"); /* something was used */
 	const char *file = short_name(field_string(row, "file"));
 	text_cell(t, line, 0, "%.*s", (int)strcspn(file, "/"), file);
 	text_cell(t, line, 1, "%s", field_string(row, "phase"));
@@ -107,9 +107,9 @@ static void fill_line(text_table *t, uint32_t line, const json_t *row)
 	text_cell(t, line, 6, "%.*f", digits, measured);
 	text_cell(t, line, 7, "%.*f", digits, field_number(row, "tokens_per_s"));
 	text_cell(t, line, 8, "%+.1f", 100 * field_number(row, "tokens_per_s_error"));
-	text_cell(t, line, 9, "%.3f", field_number(row, "hit_rate_measured"));
+	text_cell(t, line, 9, known ? "%.3f" : "-", field_number(row, "hit_rate_measured"));
 	text_cell(t, line, 10, "%.3f", field_number(row, "hit_rate"));
-	text_cell(t, line, 11, "%+.3f", field_number(row, "hit_rate_error"));
+	text_cell(t, line, 11, known ? "%+.3f" : "-", field_number(row, "hit_rate_error"));
 	text_cell(t, line, 12, "%s", field_string(row, "bound_by"));
 }
 
@@ -156,40 +156,42 @@ static bool is_case(const json_t *row)
 }
 
 /* false: a row that cannot be predicted, which is said. */
-static bool add_row(const plan_config *c, const char *file, size_t number, const json_t *row,
+static bool add_row(const plan_config *c, const char *file, const char *place, const json_t *row,
                     json_t *rows)
 {
 	row_case k;
 	row_outcome outcome;
 	if (!is_case(row))
 		return true;
-	message_progress("%s: row %zu", file, number + 1);
+	message_progress("%s: %s", file, place);
 	ufm_status status = row_case_read(c, row, &k);
 	if (!status)
 		status = row_case_predict(&k, &outcome);
 	if (status) {
-		message_error("plan", "%s: row %zu is left out: %s", file, number + 1, ufm_last_error());
+		message_error("plan", "%s: %s is left out: %s", file, place, ufm_last_error());
 		return false;
 	}
-	json_array_append_new(rows, compare(file, &k, &outcome));
+	json_add(rows, compare(file, &k, &outcome));
 	return true;
 }
 
 static ufm_status add_file(const plan_config *c, const char *file, json_t *rows, uint32_t *left_out)
 {
-	json_t *found, *row;
+	row_file found;
+	json_t *row;
 	size_t i;
+	char place[ROW_PLACE_BYTES];
 	ufm_status status = row_file_read(file, &found);
 	if (status)
 		return status;
-	json_array_foreach(found, i, row)
+	json_array_foreach(found.rows, i, row)
 	{
 		status = interrupt_check();
 		if (status)
 			break;
-		*left_out += !add_row(c, file, i, row, rows);
+		*left_out += !add_row(c, file, row_file_place(&found, i, place), row, rows);
 	}
-	json_decref(found);
+	row_file_close(&found);
 	return status;
 }
 

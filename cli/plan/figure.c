@@ -45,9 +45,11 @@ static void terminals(FILE *to)
 	      "set linetype 3 lc rgb '#D55E00' lw 3 pt 9 ps 1.8\n"
 	      "set linetype 4 lc rgb '#000000' lw 3 dt 2 pt 1 ps 1.8\n"
 	      "do for [format in 'png svg'] {\n"
-	      "if (format eq 'png') { set terminal pngcairo size 1400,1500 font 'DejaVu Sans,20' "
+	      "if (format eq 'png') { set terminal pngcairo noenhanced size 1400,1500 font 'DejaVu "
+	      "Sans,20' "
 	      "background 'white' }\n"
-	      "if (format eq 'svg') { set terminal svg size 1400,1500 font 'DejaVu Sans,20' background "
+	      "if (format eq 'svg') { set terminal svg noenhanced size 1400,1500 font 'DejaVu Sans,20' "
+	      "background "
 	      "'white' }\n"
 	      "set output '" NAME ".'.format\n",
 	      to);
@@ -69,30 +71,33 @@ static void change_words(FILE *to, const plan_ladder *l)
 {
 	for (uint32_t i = 0; i < l->change_count; i++) {
 		double at = (double)l->changes[i].target_bytes / GIB;
+		fprintf(to, "set label %u ", i + 10);
+		figure_string(to, "bound by %s", timing_bound_name(l->changes[i].bound));
 		fprintf(to,
-		        "set label %u 'bound by %s' at %.9g, graph 0.04 rotate by 90 offset character "
+		        " at %.9g, graph 0.04 rotate by 90 offset character "
 		        "-0.7,0 font ',15' "
 		        "noenhanced textcolor rgb '#555555'\n",
-		        i + 10, timing_bound_name(l->changes[i].bound), at);
+		        at);
 	}
 }
 
 static void panel(FILE *to, const char *label, const char *lines)
 {
-	fprintf(to, "set ylabel '%s'\nplot %s\n", label, lines);
+	fputs("set ylabel ", to);
+	figure_string(to, "%s", label);
+	fprintf(to, "\nplot %s\n", lines);
 }
 
 static void write_script(FILE *to, const plan_report *r)
 {
 	terminals(to);
-	fputs("set multiplot layout 3,1 title '", to);
-	figure_quoted(to, r->shape->name);
-	fprintf(to, ", batch %u, prompts of %u tokens: planned' font ',24' noenhanced\n",
-	        r->config->batch, r->config->prompt);
-	fputs(
-		"set grid lc rgb '#d0d0d0' lw 1 dt 1\nset border 3 lw 1.5\nset tics nomirror out\n"
-		"set lmargin 13\nset rmargin 4\nset key top left Left reverse noenhanced\nset logscale y\n",
-		to);
+	fputs("set multiplot layout 3,1 title ", to);
+	figure_string(to, "%s, batch %u, prompts of %u tokens: planned", r->shape->name,
+	              r->config->batch, r->config->prompt);
+	fputs(" font ',24'\n", to);
+	fputs("set grid lc rgb '#d0d0d0' lw 1 dt 1\nset border 3 lw 1.5\nset tics nomirror out\n"
+	      "set lmargin 13\nset rmargin 4\nset key top left Left reverse\nset logscale y\n",
+	      to);
 	change_lines(to, r->ladder);
 	panel(to, "decode, tokens/s (log)",
 	      "'plan.dat' using 1:2 with linespoints lt 1 title 'as the engine decides', '' using 1:3 "

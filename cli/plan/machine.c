@@ -10,12 +10,17 @@
 #include "base/status.h"
 #include "cli/json_field.h"
 #include "cli/plan/row_file.h"
+#include "cli/row_field.h"
 
 /* What is assumed of a device that is not there, in this one place: memory is mapped by the granule that the CUDA
  * plugin gets from every driver so far, or that the cpu backend has; hidden rows are f32 on both. */
 #define CUDA_GRANULE_BYTES ((uint64_t)2 << 20)
 #define CPU_GRANULE_BYTES ((uint64_t)64 << 10)
 #define CORES_ASSUMED 16u
+
+/* Of rows, as of the options. */
+#define RATE_MAX 1e9
+#define THREADS_MAX 4096u
 
 uint64_t machine_hidden_bytes(const ufm_expert_desc *desc, uint32_t rows)
 {
@@ -183,29 +188,38 @@ static double *rate_at(timing_rates *rates, size_t field)
 }
 
 /* A plan counts what our own products do. Rows of before the vendor's were asked have it under that name. */
-static double rate_of(const json_t *row, size_t field)
+static ufm_status rate_of(const json_t *row, size_t field, double *out)
 {
 	const char *name = fields[field].name;
 	if (strcmp(name, OWN_GFLOPS) == 0 && !json_object_get(row, name))
 		name = "probe_gflops";
-	return field_number(row, name);
+	return row_number(row, name, 0, RATE_MAX, out);
 }
 
-bool machine_of_row(const json_t *row, plan_machine *out)
+static ufm_status read_rates(const json_t *row, plan_machine *m)
 {
-	plan_machine m = {.emulated_gbps = field_number(row, "link_gbps_emulated")};
-	for (size_t i = 0; i < FIELDS; i++)
-		*rate_at(&m.rates, i) = rate_of(row, i);
+	ufm_status status = row_number(row, "link_gbps_emulated", 0, RATE_MAX, &m->emulated_gbps);
+	for (size_t i = 0; i < FIELDS && !status; i++)
+		status = rate_of(row, i, rate_at(&m->rates, i));
+	return status ? status : row_u32(row, "probe_threads", 0, THREADS_MAX, &m->rates.cpu_threads);
+}
+
+ufm_status machine_of_row(const json_t *row, bool *known, plan_machine *out)
+{
+	plan_machine m = {.emulated_gbps = 0};
+	ufm_status status = read_rates(row, &m);
+	if (status)
+		return status;
 	/* An emulated link is what it was told to be; beside other work a probe of it measures how late it was woken. */
 	if (m.emulated_gbps > 0)
 		m.rates.link_gbps = m.emulated_gbps;
-	m.rates.cpu_threads = (uint32_t)field_whole(row, "probe_threads");
 	snprintf(m.backend, sizeof m.backend, "%s", field_string(row, "backend"));
-	if (!(m.rates.link_gbps > 0) || !(m.rates.hbm_gbps > 0))
-		return false;
+	*known = m.rates.link_gbps > 0 && m.rates.hbm_gbps > 0;
+	if (!*known)
+		return UFM_OK;
 	say(&m, "%s", field_string(row, "device"));
 	*out = m;
-	return true;
+	return UFM_OK;
 }
 
 /* Rates vary from one moment to the next: the median of those that are known. */
@@ -218,8 +232,8 @@ static ufm_status take_medians(const json_t *rows, plan_machine *m)
 	for (size_t f = 0; f < FIELDS; f++) {
 		uint32_t known = 0;
 		for (size_t i = 0; i < count; i++) {
-			double value = rate_of(json_array_get(rows, i), f);
-			if (value > 0)
+			double value;
+			if (rate_of(json_array_get(rows, i), f, &value) == UFM_OK && value > 0)
 				values[known++] = value;
 		}
 		if (known && (f != LINK_FIELD || !(m->emulated_gbps > 0)))
@@ -229,14 +243,19 @@ static ufm_status take_medians(const json_t *rows, plan_machine *m)
 	return UFM_OK;
 }
 
-static ufm_status from_rows(const char *path, const json_t *rows, plan_machine *m)
+static ufm_status from_rows(const char *path, const row_file *file, plan_machine *m)
 {
 	size_t i, probed = 0;
-	json_t *row;
+	json_t *row, *rows = file->rows;
 	plan_machine found;
+	char place[ROW_PLACE_BYTES];
 	json_array_foreach(rows, i, row)
 	{
-		if (machine_of_row(row, &found) && probed++ == 0)
+		bool known;
+		ufm_status status = machine_of_row(row, &known, &found);
+		if (status)
+			return status_prefix(status, "%s: %s", path, row_file_place(file, i, place));
+		if (known && probed++ == 0)
 			*m = found;
 	}
 	if (!probed)
@@ -254,13 +273,13 @@ static ufm_status from_rows(const char *path, const json_t *rows, plan_machine *
 
 ufm_status machine_of_file(const char *path, const machine_given *given, plan_machine *out)
 {
-	json_t *rows;
+	row_file file;
 	plan_machine m;
-	ufm_status status = row_file_read(path, &rows);
+	ufm_status status = row_file_read(path, &file);
 	if (status)
 		return status;
-	status = from_rows(path, rows, &m);
-	json_decref(rows);
+	status = from_rows(path, &file, &m);
+	row_file_close(&file);
 	if (status)
 		return status;
 	machine_describe(given, &m);

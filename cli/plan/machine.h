@@ -37,8 +37,8 @@ ufm_status machine_of_given(const machine_given *given, plan_machine *out);
 /* From rows of `ufm bench` (runs.jsonl, or a summary.json): medians of what they probed; what is said besides counts
  * instead. UFM_EFILE, UFM_EFORMAT. */
 ufm_status machine_of_file(const char *path, const machine_given *given, plan_machine *out);
-/* From one row. false: it probed no link and no device memory. */
-bool machine_of_row(const json_t *row, plan_machine *out);
+/* From one row. *known false: it probed no link and no device memory. UFM_EFORMAT names a field out of range. */
+ufm_status machine_of_row(const json_t *row, bool *known, plan_machine *out);
 /* This machine, probed with blocks of the shape; what is said counts instead. UFM_EBACKEND and what opening an engine
  * may fail with. */
 ufm_status machine_probe(const ufm_expert_desc *desc, uint32_t top_k, const machine_given *given,

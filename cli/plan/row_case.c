@@ -2,6 +2,7 @@
 /* Nothing of what a row measured is used but its probes. */
 #include "cli/plan/row_case.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "base/status.h"
 #include "cli/json_field.h"
 #include "cli/plan/routing.h"
+#include "cli/row_field.h"
 #include "policy/registry.h"
 
 /* Uses that a prediction counts at least, where its routing is drawn and not known: so that what it says is not chance
@@ -17,31 +19,57 @@
 #define DRAWN_USES 10000u
 #define DRAWS_MAX 16u
 
+#define STEPS_MAX 100000u /* of a run of ufm bench, warm-up and counted each */
+#define TOKENS_MAX (1u << 20)
+
+/* Where the row's very ids are not known, others are as likely. */
+static uint32_t draws_of(const row_case *k)
+{
+	uint64_t pairs = (uint64_t)k->tokens * k->shape.top_k, experts = k->shape.bank.experts;
+	uint64_t uses = (uint64_t)k->steps * k->shape.bank.layers * (pairs < experts ? pairs : experts);
+	if (k->known || uses == 0)
+		return 1;
+	uint64_t draws = (DRAWN_USES + uses - 1) / uses;
+	return draws < DRAWS_MAX ? (uint32_t)draws : DRAWS_MAX;
+}
+
 /* ------------------------------------------------------------------ from a row */
 
-static uint32_t whole(const json_t *row, const char *name)
+/* Whole numbers of a row, each with the range that the options of ufm bench have. */
+typedef struct whole_field {
+	const char *name;
+	uint32_t least, most, *to;
+} whole_field;
+
+static ufm_status read_whole(const json_t *row, const whole_field *fields, size_t count)
 {
-	return (uint32_t)field_whole(row, name);
+	ufm_status status = UFM_OK;
+	for (size_t i = 0; i < count && !status; i++)
+		status = row_u32(row, fields[i].name, fields[i].least, fields[i].most, fields[i].to);
+	return status;
 }
+#define READ_WHOLE(row, fields) read_whole(row, fields, sizeof(fields) / sizeof *(fields))
 
 static ufm_status read_shape(const json_t *row, plan_shape *out)
 {
 	static const char *const kinds[] = {"mlp", "mlp-bias", "gated"};
 	static const ufm_expert_kind values[] = {UFM_EXPERT_MLP, UFM_EXPERT_MLP_BIAS, UFM_EXPERT_GATED};
-	shape_given given = {.layers = whole(row, "layers"),
-	                     .experts = whole(row, "num_experts"),
-	                     .top_k = whole(row, "top_k"),
-	                     .d_model = whole(row, "d_model"),
-	                     .d_hidden = whole(row, "d_hidden"),
-	                     .dtype =
+	shape_given given = {.dtype =
 	                         strcmp(field_string(row, "dtype"), "f32") == 0 ? UFM_F32 : UFM_BF16};
+	const whole_field fields[] = {{"layers", 1, 4096, &given.layers},
+	                              {"num_experts", 1, 65536, &given.experts},
+	                              {"top_k", 1, 1024, &given.top_k},
+	                              {"d_model", 1, 1u << 20, &given.d_model},
+	                              {"d_hidden", 1, 1u << 20, &given.d_hidden}};
 	for (uint32_t i = 0; i < 3; i++)
 		if (strcmp(kinds[i], field_string(row, "kind")) == 0)
 			given.kind = values[i];
-	if (!given.kind || !given.layers || !given.top_k || !given.experts)
-		return status_fail(UFM_EFORMAT,
-		                   "no kind, layers, top_k or num_experts, expected a row of ufm bench");
-	ufm_status status = shape_of_given(&given, out);
+	if (!given.kind)
+		return status_fail(UFM_EFORMAT, "kind: found '%.40s', expected mlp, mlp-bias or gated",
+		                   field_string(row, "kind"));
+	ufm_status status = READ_WHOLE(row, fields);
+	if (!status)
+		status = shape_of_given(&given, out);
 	if (!status)
 		out->scoring = strcmp(field_string(row, "scoring"), "sigmoid") == 0 ? UFM_SCORE_SIGMOID
 		                                                                    : UFM_SCORE_SOFTMAX;
@@ -49,7 +77,7 @@ static ufm_status read_shape(const json_t *row, plan_shape *out)
 }
 
 /* A trace may lie elsewhere than it did for the run. */
-static void read_workload(const plan_config *c, const json_t *row, row_case *out)
+static ufm_status read_workload(const plan_config *c, const json_t *row, row_case *out)
 {
 	const char *text = field_string(row, "workload");
 	out->known = plan_routing_is_known(text);
@@ -58,51 +86,137 @@ static void read_workload(const plan_config *c, const json_t *row, row_case *out
 		field_known(row, "ids") ? strcmp(field_string(row, "ids"), "ahead") == 0 : out->known;
 	if (strncmp(text, "trace:", 6) == 0 && strncmp(c->workload, "trace:", 6) == 0)
 		text = c->workload;
+	if (strlen(text) >= sizeof out->workload)
+		return status_fail(UFM_EFORMAT, "workload: found %zu characters, expected less than %zu",
+		                   strlen(text), sizeof out->workload);
 	snprintf(out->workload, sizeof out->workload, "%s", text);
+	return plan_routing_check(out->workload);
 }
 
 /* Builds whose rows do not say what was asked for used the CPU wherever it was on. */
-static void read_cpu(const json_t *row, row_case *out)
+static ufm_status read_cpu(const json_t *row, row_case *out)
 {
-	out->cpu = field_whole(row, "cpu_threads") > 0;
+	uint32_t threads;
+	ufm_status status = row_u32(row, "cpu_threads", 0, 4096, &threads);
+	out->cpu = !status && threads > 0;
 	if (!out->cpu)
-		return;
-	out->machine.rates.cpu_threads = whole(row, "cpu_threads");
+		return status;
+	out->machine.rates.cpu_threads = threads;
 	out->chooses = strcmp(field_string(row, "cpu_assist_asked"), "auto") == 0 &&
 	               !field_known(row, "cpu_share_percent");
+	return UFM_OK;
+}
+
+/* A row is predicted by walking all of its steps: up to so many visits of experts and choices, about ten seconds. */
+#define WALKED_MAX ((uint64_t)1 << 28)
+#define CALL_VISITS 64u /* as much time as a layer call takes beside them */
+
+static ufm_status check_steps(const row_case *k)
+{
+	uint64_t choices = (uint64_t)k->tokens * k->shape.top_k;
+	uint64_t call = CALL_VISITS + k->shape.bank.experts + choices;
+	uint64_t most = WALKED_MAX / (call * k->shape.bank.layers * draws_of(k));
+	uint64_t steps = (uint64_t)k->warmup + k->steps;
+	if (steps <= most)
+		return UFM_OK;
+	return status_fail(UFM_EFORMAT,
+	                   "warmup and step_ms: found %" PRIu64 " steps, expected at most %" PRIu64
+	                   " of %u layers of %u experts with %u tokens",
+	                   steps, most, k->shape.bank.layers, k->shape.bank.experts, k->tokens);
+}
+
+static ufm_status read_steps(const json_t *row, row_case *out)
+{
+	uint32_t batch, seq;
+	const whole_field fields[] = {{"batch", 1, 65536, &batch},
+	                              {"seq", 1, 1u << 20, &seq},
+	                              {"warmup", 0, STEPS_MAX, &out->warmup}};
+	size_t steps = json_array_size(json_object_get(row, "step_ms"));
+	ufm_status status = READ_WHOLE(row, fields);
+	if (status)
+		return status;
+	if ((uint64_t)batch * seq > TOKENS_MAX)
+		return status_fail(UFM_EFORMAT,
+		                   "batch and seq: found %u x %u tokens, expected at most %u in a step",
+		                   batch, seq, TOKENS_MAX);
+	if (steps < 1 || steps > STEPS_MAX)
+		return status_fail(UFM_EFORMAT, "step_ms: found %zu steps, expected a list of 1 to %u",
+		                   steps, STEPS_MAX);
+	out->batch = batch;
+	out->seq = seq;
+	out->tokens = batch * seq;
+	out->steps = (uint32_t)steps;
+	return check_steps(out);
+}
+
+/* What the plan is held against. */
+static ufm_status read_measured(const json_t *row, row_case *out)
+{
+	ufm_status status = row_number(row, "tokens_per_s", 1e-9, 1e15, &out->tokens_per_s);
+	if (!status)
+		status = row_whole(row, "slots", 0, UINT32_MAX, &out->slots);
+	if (!status)
+		status = row_whole(row, "uses", 0, INT64_MAX, &out->uses);
+	return status ? status : row_whole(row, "resident_uses", 0, out->uses, &out->resident_uses);
+}
+
+static ufm_status read_budget(const json_t *row, row_case *out)
+{
+	uint64_t headroom_bytes, seed;
+	uint32_t max_tokens;
+	ufm_status status = row_whole(row, "vram_target_bytes", 0, INT64_MAX, &out->target_bytes);
+	if (!status)
+		status = row_whole(row, "headroom_bytes", 0, INT64_MAX, &headroom_bytes);
+	if (!status)
+		status = row_whole(row, "seed", 0, INT64_MAX, &seed);
+	if (!status)
+		status = row_u32(row, "max_tokens", 0, 1u << 24, &max_tokens);
+	if (!status)
+		status = row_u32(row, "ring_slots", 0, 1u << 24, &out->ring);
+	if (status)
+		return status;
+	out->seed = seed;
+	out->division = (division_config){.shape = &out->shape,
+	                                  .granularity_bytes = out->machine.granularity_bytes,
+	                                  .headroom_bytes = headroom_bytes,
+	                                  .tokens = out->tokens,
+	                                  .max_tokens = max_tokens,
+	                                  .given = out->given};
+	return UFM_OK;
+}
+
+static ufm_status read_machine(const json_t *row, row_case *out)
+{
+	bool known;
+	ufm_status status = machine_of_row(row, &known, &out->machine);
+	if (status)
+		return status;
+	if (!known)
+		return status_fail(UFM_EFORMAT, "probe_link_gbps, probe_hbm_gbps: found nothing, expected "
+		                                "the rates of a row of ufm bench --probe on");
+	status = machine_finish(&out->machine);
+	return status ? status : read_cpu(row, out);
 }
 
 ufm_status row_case_read(const plan_config *c, const json_t *row, row_case *out)
 {
 	memset(out, 0, sizeof *out);
 	out->row = row;
-	ufm_status status = read_shape(row, &out->shape);
-	if (status)
-		return status;
-	if (!machine_of_row(row, &out->machine))
-		return status_fail(UFM_EFORMAT,
-		                   "no probe_link_gbps, expected a row of ufm bench --probe on");
-	status = machine_finish(&out->machine);
-	if (status)
-		return status;
 	out->decode = strcmp(field_string(row, "phase"), "decode") == 0;
-	out->tokens = whole(row, "batch") * whole(row, "seq");
-	out->warmup = whole(row, "warmup");
-	out->steps = (uint32_t)json_array_size(json_object_get(row, "step_ms"));
-	out->target_bytes = field_whole(row, "vram_target_bytes");
-	read_cpu(row, out);
 	out->policy = policy_find(field_string(row, "policy"));
-	read_workload(c, row, out);
-	out->division = (division_config){.shape = &out->shape,
-	                                  .granularity_bytes = out->machine.granularity_bytes,
-	                                  .headroom_bytes = field_whole(row, "headroom_bytes"),
-	                                  .tokens = out->tokens,
-	                                  .max_tokens = whole(row, "max_tokens"),
-	                                  .given = out->given};
-	if (!out->policy || !out->tokens || !out->steps)
-		return status_fail(UFM_EFORMAT,
-		                   "no policy, batch, seq or step_ms, expected a row of ufm bench");
-	return plan_routing_check(out->workload);
+	if (!out->policy)
+		return status_fail(UFM_EFORMAT, "policy: found '%.40s', expected one of ours",
+		                   field_string(row, "policy"));
+	ufm_status status = read_shape(row, &out->shape);
+	if (!status)
+		status = read_machine(row, out);
+	if (!status)
+		status = read_workload(c, row, out);
+	if (!status)
+		status = read_steps(row, out);
+	if (!status)
+		status = read_budget(row, out);
+	return status ? status : read_measured(row, out);
 }
 
 /* ------------------------------------------------------------------ its prediction */
@@ -121,32 +235,20 @@ static double speed_of(const row_case *k, double *step_ns, uint32_t steps)
 /* A ring that was asked for is not in the row: it shows in its size. */
 static ufm_status divide(row_case *k, division *d, budget *out)
 {
-	uint32_t ring = whole(k->row, "ring_slots");
 	division_open(&k->division, d);
 	ufm_status status = division_of(d, k->target_bytes, out);
-	if (status || out->ring == ring || ring == 0)
+	if (status || out->ring == k->ring || k->ring == 0)
 		return status;
-	k->division.ring = ring;
+	k->division.ring = k->ring;
 	division_open(&k->division, d);
 	return division_of(d, k->target_bytes, out);
-}
-
-/* Where the row's very ids are not known, others are as likely. */
-static uint32_t draws_of(const row_case *k)
-{
-	uint64_t pairs = (uint64_t)k->tokens * k->shape.top_k, experts = k->shape.bank.experts;
-	uint64_t uses = (uint64_t)k->steps * k->shape.bank.layers * (pairs < experts ? pairs : experts);
-	if (k->known || uses == 0)
-		return 1;
-	uint64_t draws = (DRAWN_USES + uses - 1) / uses;
-	return draws < DRAWS_MAX ? (uint32_t)draws : DRAWS_MAX;
 }
 
 static ufm_status open_routing(const row_case *k, uint32_t draw, trace *out)
 {
 	uint32_t width = k->shape.bank.desc.d_model;
 	plan_routing_config routing = {.spec = k->workload,
-	                               .seed = field_whole(k->row, "seed") + draw,
+	                               .seed = k->seed + draw,
 	                               .step_tokens = k->tokens,
 	                               .steps = k->warmup + k->steps,
 	                               .side_by_side = k->decode,

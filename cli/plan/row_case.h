@@ -13,13 +13,17 @@ typedef struct row_case {
 	division_config division;
 	bool decode, known, given; /* known: its very ids; given: to the host, ahead */
 	bool cpu, chooses;         /* the CPU path was on; the engine chose whether to use it */
-	uint32_t tokens, warmup, steps;
-	uint64_t target_bytes;
+	uint32_t batch, seq, tokens, warmup, steps;
+	uint32_t ring; /* slots that it had; 0: not said */
+	uint64_t target_bytes, seed;
+	double tokens_per_s; /* measured, as are the next */
+	uint64_t slots, uses, resident_uses;
 	const ufm_policy *policy;
 	char workload[1024];
 } row_case;
 
-/* As long as the row lives. A recorded workload may lie where the configuration says. UFM_EFORMAT. */
+/* As long as the row lives. A recorded workload may lie where the configuration says. UFM_EFORMAT names the field
+ * that is out of range, what was found and what was expected. */
 ufm_status row_case_read(const plan_config *config, const json_t *row, row_case *out);
 
 typedef struct row_outcome {

@@ -112,6 +112,6 @@ json_t *report_rows(const plan_report *r)
 {
 	json_t *rows = json_array();
 	for (uint32_t i = 0; i < r->ladder->count; i++)
-		json_array_append_new(rows, row_of(r, &r->ladder->points[i]));
+		json_add(rows, row_of(r, &r->ladder->points[i]));
 	return rows;
 }

@@ -31,9 +31,9 @@ ufm_status shape_of_given(const shape_given *g, plan_shape *out)
 		return status_fail(UFM_EINVAL,
 		                   "--top-k: found %u, expected at most %u, the number of --experts",
 		                   g->top_k, g->experts);
-	if ((uint64_t)g->layers * g->experts > 1u << 24)
-		return status_fail(UFM_EINVAL, "--layers x --experts: found %llu, expected at most %u",
-		                   (unsigned long long)g->layers * g->experts, 1u << 24);
+	if ((uint64_t)g->layers * g->experts > SHAPE_EXPERTS_MAX)
+		return status_fail(UFM_EINVAL, "layers x experts: found %llu, expected at most %u",
+		                   (unsigned long long)g->layers * g->experts, SHAPE_EXPERTS_MAX);
 	ufm_status status =
 		ufm_expert_desc_init(&s.bank.desc, g->kind, g->d_model, g->d_hidden, g->dtype);
 	if (status)

@@ -29,6 +29,9 @@ typedef struct shape_given {
 	ufm_expert_kind kind;
 	ufm_dtype dtype;
 } shape_given;
+/* Experts of all layers: more than five times the largest published model has, and about a minute of planning. */
+#define SHAPE_EXPERTS_MAX (1u << 17)
+
 /* UFM_EINVAL in the words of the options. */
 ufm_status shape_of_given(const shape_given *given, plan_shape *out);
 

@@ -46,25 +46,15 @@ uint32_t figure_mode_look(const plot_rows *rows, uint32_t mode)
 	return look;
 }
 
-void figure_quoted(FILE *to, const char *text)
-{
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-		if (c == '\'')
-			fputs("''", to);
-		else if (c >= 0x20 && c != 0x7f)
-			fputc(c, to);
-	}
-}
-
-/* Labels instead of the figure's title: two sizes, and no mark-up to escape in a device's name. */
+/* Labels instead of the figure's title: two sizes. */
 static void titles(FILE *to, const char *title, const char *below, unsigned height_px)
 {
-	fprintf(to, "set label 1 '%s' at screen 0.5,%.4f center font ',24' noenhanced\n", title,
-	        1 - 34.0 / height_px);
-	fputs("set label 2 '", to);
-	figure_quoted(to, below);
-	fprintf(to, "' at screen 0.5,%.4f center font ',18' noenhanced textcolor rgb '#333333'\n",
+	fputs("set label 1 ", to);
+	figure_string(to, "%s", title);
+	fprintf(to, " at screen 0.5,%.4f center font ',24'\n", 1 - 34.0 / height_px);
+	fputs("set label 2 ", to);
+	figure_string(to, "%s", below);
+	fprintf(to, " at screen 0.5,%.4f center font ',18' textcolor rgb '#333333'\n",
 	        1 - 72.0 / height_px);
 }
 
@@ -73,7 +63,7 @@ void figure_frame(FILE *to, const char *name, const char *title, const char *bel
                   unsigned height_px)
 {
 	static const char terminal[] =
-		"if (format eq '%s') { set terminal %s size 1400,%u font 'DejaVu Sans,20' "
+		"if (format eq '%s') { set terminal %s noenhanced size 1400,%u font 'DejaVu Sans,20' "
 		"background 'white' }\n";
 	fprintf(to,
 	        "# Draws %s.png and %s.svg from %s.dat. Run in this folder: gnuplot %s.gp\n"
@@ -166,7 +156,7 @@ void figure_experts_axis(FILE *to, const plot_rows *rows, uint32_t key_entries)
 	fprintf(to,
 	        "set xrange [%g:%g]\nset xlabel 'experts a layer (size of the bank)' offset 0,-1.2\n"
 	        "set lmargin 12\nset rmargin 4\nset bmargin 6\nset tmargin at screen %.4f\n"
-	        "set key at screen 0.5,%.4f center center horizontal Left reverse noenhanced samplen 3 "
+	        "set key at screen 0.5,%.4f center center horizontal Left reverse samplen 3 "
 	        "width 0 maxcols %d\n",
 	        least - margin, most + margin, 0.855 - key_height, 0.885 - key_height / 2, KEY_COLUMNS);
 	experts_ticks(to, rows, experts, count, most - least + 2 * margin);

@@ -23,8 +23,13 @@ void figure_frame(FILE *to, const char *name, const char *title, const char *bel
 void figure_begin(FILE *to, const char *name, const char *title, unsigned height_px,
                   const plot_rows *rows);
 void figure_end(FILE *to);
-/* Text within a single-quoted string. */
-void figure_quoted(FILE *to, const char *text);
+/* A string of a script, with its quotes. Every text that a script shows and that is not all our own goes through
+ * here. Whatever could have a meaning to gnuplot is written by its code, so that it is text and nothing else;
+ * terminals are `noenhanced`, so that no mark-up is looked for in what is drawn. One line of UTF-8: control
+ * characters and other bytes are shown as '?'. */
+void figure_string(FILE *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A line of comment in a script or in data, in the same characters: no text ends it early. */
+void figure_comment(FILE *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The x axis of the sweeps: a tick for every number of experts, with the size of the bank. Above the
  * axes there is room for `key_entries` in the legend. */
 void figure_experts_axis(FILE *to, const plot_rows *rows, uint32_t key_entries);

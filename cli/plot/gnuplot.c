@@ -38,11 +38,12 @@ ufm_status gnuplot_close(gnuplot_file *o)
 	return UFM_OK;
 }
 
-/* Starts `gnuplot NAME.gp` in the folder; a missing program is told at once. */
+/* Starts `gnuplot NAME.gp` in the folder, with no settings of anybody's but the script's (-d); a missing program is told
+ * at once. */
 static int start_gnuplot(const char *folder, char *script, child *c)
 {
-	char program[] = "gnuplot";
-	char *argv[] = {program, script, NULL};
+	char program[] = "gnuplot", defaults[] = "-d";
+	char *argv[] = {program, defaults, script, NULL};
 	return child_start(c, folder, argv);
 }
 

@@ -2,12 +2,10 @@
 /* Hit rate against capacity. */
 #include "cli/plot/replay.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -15,12 +13,15 @@
 #include "cli/json_field.h"
 #include "cli/plot/figures.h"
 #include "cli/plot/gnuplot.h"
+#include "cli/row_field.h"
+#include "cli/row_lines.h"
 
 #define NAME "hit_rate"
 #define PANELS_MAX 12
 #define CURVES_MAX 12 /* of a panel, bounds among them: as many as there are looks */
 #define POINTS_MAX 64
-#define PANEL_PX 610 /* with the space below it */
+#define CAPACITY_MAX 1e6 /* percent: a capacity may be more than there is */
+#define PANEL_PX 610     /* with the space below it */
 #define SPACE_PX 190
 #define HEADER_PX 160
 
@@ -55,10 +56,9 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static panel *panel_of(panels *all, const json_t *row)
+static panel *panel_of(panels *all, const json_t *row, uint64_t batch)
 {
 	const char *trace = base_name(field_string(row, "trace")), *scope = field_string(row, "scope");
-	uint64_t batch = field_whole(row, "batch");
 	for (uint32_t i = 0; i < all->count; i++) {
 		panel *p = &all->items[i];
 		if (strncmp(p->trace, trace, sizeof p->trace - 1) == 0 && strcmp(p->scope, scope) == 0 &&
@@ -108,15 +108,31 @@ static bool is_bound(const char *policy)
 	return strncmp(policy, "min", 3) == 0;
 }
 
-static bool add_row(panels *all, const json_t *row)
+typedef struct figures {
+	double capacity_percent, hit_rate, bound_hit_rate;
+	uint32_t batch;
+} figures;
+
+static ufm_status read_figures(const json_t *row, figures *out)
+{
+	ufm_status status =
+		row_number(row, "capacity_percent", 0, CAPACITY_MAX, &out->capacity_percent);
+	if (!status)
+		status = row_number(row, "hit_rate", 0, 1, &out->hit_rate);
+	if (!status)
+		status = row_number(row, "bound_hit_rate", 0, 1, &out->bound_hit_rate);
+	return status ? status : row_u32(row, "batch", 0, UINT32_MAX, &out->batch);
+}
+
+/* false: there are too many. */
+static bool add_row(panels *all, const json_t *row, const figures *f)
 {
 	const char *policy = field_string(row, "policy"), *bound = field_string(row, "bound");
-	double capacity_percent = field_number(row, "capacity_percent");
-	panel *p = panel_of(all, row);
+	panel *p = panel_of(all, row, f->batch);
 	curve *own = p ? curve_of(p, policy, is_bound(policy)) : NULL;
 	curve *above = own ? curve_of(p, bound, true) : NULL;
-	return above && add_point(own, capacity_percent, field_number(row, "hit_rate")) &&
-	       add_point(above, capacity_percent, field_number(row, "bound_hit_rate"));
+	return above && add_point(own, f->capacity_percent, f->hit_rate) &&
+	       add_point(above, f->capacity_percent, f->bound_hit_rate);
 }
 
 static bool is_row(const json_t *row)
@@ -127,46 +143,29 @@ static bool is_row(const json_t *row)
 	       json_is_number(json_object_get(row, "bound_hit_rate"));
 }
 
-static ufm_status add_line(panels *all, const char *path, unsigned number, const char *text)
+static ufm_status take_row(void *ctx, unsigned line, json_t *row)
 {
-	json_t *row;
-	ufm_status status = UFM_OK;
-	if (text[strspn(text, " \t\r\n")] == '\0')
-		return UFM_OK;
-	row = json_loads(text, 0, NULL);
+	(void)line;
 	if (!is_row(row))
-		status = status_fail(UFM_EFORMAT,
-		                     "%s: line %u: expected a row of ufm replay with trace, policy, "
-		                     "capacity_percent, hit_rate and bound_hit_rate",
-		                     path, number);
-	else if (!add_row(all, row))
-		status = status_fail(UFM_EFORMAT,
-		                     "%s: line %u: expected at most %d traces, scopes and batches of %d "
-		                     "policies at %d capacities",
-		                     path, number, PANELS_MAX, CURVES_MAX, POINTS_MAX);
-	json_decref(row);
-	return status;
+		return status_fail(UFM_EFORMAT, "expected a row of ufm replay with trace, policy, "
+		                                "capacity_percent, hit_rate and bound_hit_rate");
+	figures f;
+	ufm_status status = read_figures(row, &f);
+	if (status)
+		return status;
+	if (!add_row(ctx, row, &f))
+		return status_fail(UFM_EFORMAT,
+		                   "expected at most %d traces, scopes and batches of %d policies at %d "
+		                   "capacities",
+		                   PANELS_MAX, CURVES_MAX, POINTS_MAX);
+	return UFM_OK;
 }
 
 static ufm_status read_panels(const char *folder, panels *all)
 {
-	char path[PATH_MAX], *line = NULL;
-	size_t size = 0;
-	unsigned number = 0;
-	ufm_status status = UFM_OK;
+	char path[PATH_MAX];
 	snprintf(path, sizeof path, "%.3900s/replay.jsonl", folder);
-	FILE *file = fopen(path, "re");
-	if (!file)
-		return status_fail(UFM_EFILE, "%s: cannot open: %s", path, strerror(errno));
-	while (!status && getline(&line, &size, file) != -1)
-		status = add_line(all, path, ++number, line);
-	if (!status && ferror(file))
-		status = status_fail(UFM_EFILE, "%s: cannot read: %s", path, strerror(errno));
-	free(line);
-	fclose(file);
-	if (!status && all->count == 0)
-		status = status_fail(UFM_EFORMAT, "%s: found no row, expected those of ufm replay", path);
-	return status;
+	return row_lines_read(path, "ufm replay", take_row, all);
 }
 
 /* ---- data and script */
@@ -176,7 +175,8 @@ static void write_data(FILE *to, const panels *all)
 	for (uint32_t i = 0; i < all->count; i++)
 		for (uint32_t j = 0; j < all->items[i].count; j++) {
 			const curve *c = &all->items[i].curves[j];
-			fprintf(to, "# panel %" PRIu32 ", %s: capacity in percent, hit rate\n", i + 1, c->name);
+			figure_comment(to, "panel %" PRIu32 ", %s: capacity in percent, hit rate", i + 1,
+			               c->name);
 			for (uint32_t k = 0; k < c->count; k++)
 				fprintf(to, "%.9g %.9g\n", c->points[k].capacity_percent, c->points[k].hit_rate);
 			fputs("\n\n", to);
@@ -193,26 +193,30 @@ static double lowest(const panel *p)
 	return low > 0.05 ? low - 0.05 : 0;
 }
 
+static const char *scope_words(const char *scope)
+{
+	return strcmp(scope, "layer") == 0  ? "a cache for each layer"
+	       : strcmp(scope, "pool") == 0 ? "one pool for all layers"
+	                                    : "a pool divided among layers";
+}
+
 static void write_panel(FILE *to, const panel *p, uint32_t *index)
 {
 	uint32_t look = 0;
-	fprintf(to, "set title '%s: ",
-	        strcmp(p->scope, "layer") == 0  ? "a cache for each layer"
-	        : strcmp(p->scope, "pool") == 0 ? "one pool for all layers"
-	                                        : "a pool divided among layers");
-	figure_quoted(to, p->trace);
-	fprintf(to, ", %" PRIu64 " sequence%s a step' noenhanced\n", p->batch,
-	        p->batch == 1 ? "" : "s");
-	fprintf(to, "set yrange [%.2f:1.01]\nplot ", lowest(p));
+	fputs("set title ", to);
+	figure_string(to, "%s: %s, %" PRIu64 " sequence%s a step", scope_words(p->scope), p->trace,
+	              p->batch, p->batch == 1 ? "" : "s");
+	fprintf(to, "\nset yrange [%.2f:1.01]\nplot ", lowest(p));
 	for (uint32_t j = 0; j < p->count; j++) {
 		const curve *c = &p->curves[j];
 		fprintf(to, "%s'" NAME ".dat' index %" PRIu32 " using 1:2 with ", j ? ", \\\n     " : "",
 		        (*index)++);
 		if (c->bound)
-			fprintf(to, "lines dt %d lw 4 lc rgb '#555555' title '%s (bound)'",
-			        strcmp(c->name, "min") == 0 ? 4 : 2, c->name);
+			fprintf(to, "lines dt %d lw 4 lc rgb '#555555' title ",
+			        strcmp(c->name, "min") == 0 ? 4 : 2);
 		else
-			fprintf(to, "linespoints lt %" PRIu32 " title '%s'", ++look, c->name);
+			fprintf(to, "linespoints lt %" PRIu32 " title ", ++look);
+		figure_string(to, c->bound ? "%s (bound)" : "%s", c->name);
 	}
 	fputc('\n', to);
 }
@@ -226,7 +230,7 @@ static void write_script(FILE *to, const panels *all)
 	fprintf(to,
 	        "set multiplot layout %" PRIu32 ",1 margins 0.09,0.76,%.4f,%.4f spacing 0,%.4f\n"
 	        "set ylabel 'hit rate' offset 1,0\nset xlabel 'capacity (%% of the experts)'\n"
-	        "set key outside right center Left reverse noenhanced samplen 3\nset xrange [0:*]\n",
+	        "set key outside right center Left reverse samplen 3\nset xrange [0:*]\n",
 	        all->count, 110.0 / height_px, 1 - (double)HEADER_PX / height_px,
 	        (double)SPACE_PX / height_px);
 	for (uint32_t i = 0; i < all->count; i++) {

@@ -2,7 +2,6 @@
 /* Reads runs.jsonl line by line. */
 #include "cli/plot/rows.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -10,19 +9,20 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/log.h"
 #include "base/status.h"
+#include "cli/row_field.h"
+#include "cli/row_lines.h"
+
+/* As the options of ufm bench have them; tokens a second are far from what is ever measured. */
+#define EXPERTS_MAX 65536u
+#define GBPS_MAX 100000.0
+#define SPEED_MIN 1e-9
+#define SPEED_MAX 1e15
 
 typedef struct reader {
-	const char *folder, *path;
-	unsigned line;
+	const char *folder;
 	plot_rows *out;
 } reader;
-
-static ufm_status malformed(const reader *r, const char *expected)
-{
-	return status_fail(UFM_EFORMAT, "%s: line %u: expected %s", r->path, r->line, expected);
-}
 
 /* Mode names end up in file names and scripts. */
 static bool plain_name(const char *text)
@@ -40,16 +40,11 @@ static ufm_status find_mode(const reader *r, const char *name, uint32_t *index)
 			return UFM_OK;
 		}
 	if (out->mode_count == PLOT_MODES_MAX)
-		return malformed(r, "at most 12 different modes and phases");
+		return status_fail(UFM_EFORMAT, "expected at most %d different modes and phases",
+		                   PLOT_MODES_MAX);
 	snprintf(out->modes[out->mode_count], sizeof out->modes[0], "%.31s", name);
 	*index = out->mode_count++;
 	return UFM_OK;
-}
-
-static uint64_t whole(const json_t *row, const char *name)
-{
-	json_int_t value = json_integer_value(json_object_get(row, name));
-	return value > 0 ? (uint64_t)value : 0;
 }
 
 static const char *string(const json_t *row, const char *name)
@@ -58,18 +53,28 @@ static const char *string(const json_t *row, const char *name)
 	return text ? text : "";
 }
 
-static void note_where(plot_rows *out, const json_t *row)
+static ufm_status note_where(plot_rows *out, const json_t *row)
 {
+	double link_gbps;
+	uint64_t target_bytes, limit_bytes;
+	ufm_status status = row_number(row, "link_gbps_emulated", 0, GBPS_MAX, &link_gbps);
+	if (!status)
+		status = row_whole(row, "vram_target_bytes", 0, INT64_MAX, &target_bytes);
+	if (!status)
+		status = row_whole(row, "vram_limit_bytes", 0, INT64_MAX, &limit_bytes);
+	if (status)
+		return status;
 	if (!*out->backend) {
 		snprintf(out->backend, sizeof out->backend, "%s", string(row, "backend"));
 		snprintf(out->device, sizeof out->device, "%s", string(row, "device"));
 	}
 	if (!(out->link_gbps > 0))
-		out->link_gbps = json_number_value(json_object_get(row, "link_gbps_emulated"));
+		out->link_gbps = link_gbps;
 	if (!out->target_bytes)
-		out->target_bytes = whole(row, "vram_target_bytes");
+		out->target_bytes = target_bytes;
 	if (!out->limit_bytes)
-		out->limit_bytes = whole(row, "vram_limit_bytes");
+		out->limit_bytes = limit_bytes;
+	return UFM_OK;
 }
 
 /* Rows of one mode in two phases are two lines of a figure. */
@@ -88,70 +93,50 @@ static ufm_status read_telemetry(const reader *r, plot_row *row)
 	return plot_telemetry_read(path, &row->telemetry);
 }
 
-static ufm_status add_row(const reader *r, const json_t *json)
+/* Speeds far from any that is measured would be nothing but ticks of an axis. */
+static ufm_status read_speed(const json_t *json, plot_row *row)
 {
+	double least = json_number_value(json_object_get(json, "tokens_per_s")) != 0 ? SPEED_MIN : 0;
+	return row->ok ? row_number(json, "tokens_per_s", least, SPEED_MAX, &row->tokens_per_s)
+	               : UFM_OK;
+}
+
+static ufm_status read_figures(plot_rows *out, const json_t *json, plot_row *row)
+{
+	ufm_status status = row_u32(json, "num_experts", 1, EXPERTS_MAX, &row->experts);
+	if (!status)
+		status = read_speed(json, row);
+	if (!status)
+		status = row_whole(json, "bank_bytes", 0, INT64_MAX, &row->bank_bytes);
+	if (!status)
+		status = row_whole(json, "peak_vram_bytes", 0, INT64_MAX, &row->peak_vram_bytes);
+	return status ? status : note_where(out, json);
+}
+
+static ufm_status add_row(void *ctx, unsigned line, json_t *json)
+{
+	const reader *r = ctx;
 	plot_rows *out = r->out;
+	(void)line;
 	char mode[64];
 	const char *status = string(json, "status");
 	line_name(json, mode, sizeof mode);
 	plot_row row = {.ok = strcmp(status, "ok") == 0, .oom = strcmp(status, "oom") == 0};
 	ufm_status found;
-	uint64_t experts = whole(json, "num_experts");
-	if (!json_is_object(json) || !plain_name(mode) || !*status || experts == 0 ||
-	    experts > UINT32_MAX)
-		return malformed(r, "a row with mode, status and num_experts");
+	if (!plain_name(mode) || !*status)
+		return status_fail(UFM_EFORMAT,
+		                   "expected a row with mode and status, names in small letters");
 	if (out->count == PLOT_ROWS_MAX)
-		return malformed(r, "at most 1024 rows");
+		return status_fail(UFM_EFORMAT, "expected at most %d rows", PLOT_ROWS_MAX);
 	found = find_mode(r, mode, &row.mode);
 	if (found)
 		return found;
-	row.experts = (uint32_t)experts;
-	row.tokens_per_s = row.ok ? json_number_value(json_object_get(json, "tokens_per_s")) : 0;
-	row.bank_bytes = whole(json, "bank_bytes");
-	row.peak_vram_bytes = whole(json, "peak_vram_bytes");
-	note_where(out, json);
-	found = read_telemetry(r, &row);
+	found = read_figures(out, json, &row);
+	if (!found)
+		found = read_telemetry(r, &row);
 	if (!found)
 		out->rows[out->count++] = row;
 	return found;
-}
-
-/* Of a writer that was killed the last line may be a part. */
-static ufm_status not_json(const reader *r, bool whole)
-{
-	if (whole)
-		return malformed(r, "a JSON object");
-	log_warn("%s: line %u: cut short, left out", r->path, r->line);
-	return UFM_OK;
-}
-
-static ufm_status read_line(reader *r, const char *line, bool whole)
-{
-	json_t *json;
-	ufm_status status;
-	r->line++;
-	if (line[strspn(line, " \t\r\n")] == '\0')
-		return UFM_OK;
-	json = json_loads(line, 0, NULL);
-	status = json ? add_row(r, json) : not_json(r, whole);
-	json_decref(json);
-	return status;
-}
-
-static ufm_status read_lines(reader *r, FILE *file)
-{
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t length;
-	ufm_status status = UFM_OK;
-	while (!status && (length = getline(&line, &size, file)) != -1)
-		status = read_line(r, line, length && line[length - 1] == '\n');
-	if (!status && ferror(file))
-		status = status_fail(UFM_EFILE, "%s: cannot read: %s", r->path, strerror(errno));
-	free(line);
-	if (!status && r->out->count == 0)
-		status = status_fail(UFM_EFORMAT, "%s: found no row, expected those of ufm bench", r->path);
-	return status;
 }
 
 static int by_mode_and_experts(const void *a, const void *b)
@@ -166,17 +151,11 @@ ufm_status plot_rows_read(const char *folder, plot_rows *out)
 {
 	char path[PATH_MAX];
 	plot_rows rows = {.count = 0};
-	reader r = {.folder = folder, .path = path, .out = &rows};
+	reader r = {.folder = folder, .out = &rows};
 	ufm_status status;
-	FILE *file;
 	snprintf(path, sizeof path, "%.4000s/runs.jsonl", folder);
-	file = fopen(path, "re");
-	if (!file)
-		return status_fail(UFM_EFILE, "%s: cannot open: %s; expected a folder written by ufm bench",
-		                   path, strerror(errno));
 	rows.rows = alloc_zeroed(PLOT_ROWS_MAX, sizeof *rows.rows);
-	status = rows.rows ? read_lines(&r, file) : UFM_ENOMEM;
-	fclose(file);
+	status = rows.rows ? row_lines_read(path, "ufm bench", add_row, &r) : UFM_ENOMEM;
 	if (status) {
 		plot_rows_free(&rows);
 		return status;

@@ -55,8 +55,8 @@ static uint32_t highest_level(const plot_rows *rows)
 
 static void mode_data(FILE *to, const plot_rows *rows, uint32_t mode, bool memory)
 {
-	fprintf(to, "# %s: experts, %s\n", rows->modes[mode],
-	        memory ? "peak device memory in GiB" : "tokens/s");
+	figure_comment(to, "%s: experts, %s", rows->modes[mode],
+	               memory ? "peak device memory in GiB" : "tokens/s");
 	/* A block that would be empty keeps its place. */
 	fputs("NaN NaN\n", to);
 	for (uint32_t i = 0; i < rows->count; i++) {
@@ -113,9 +113,9 @@ static void plot_marks(FILE *to, const plot_rows *rows, const char *name, size_t
 	fprintf(to,
 	        ", \\\n     '%s.dat' index %zu using 1:%s:(3*0.75**$4):3 with points pt %d ps variable "
 	        "lw 5 lc variable notitle, \\\n     NaN with points pt %d ps 2.5 lw 5 lc rgb '#777777' "
-	        "title '%s'",
-	        name, rows->mode_count + kind, height, all_marks[kind].point, all_marks[kind].point,
-	        all_marks[kind].words);
+	        "title ",
+	        name, rows->mode_count + kind, height, all_marks[kind].point, all_marks[kind].point);
+	figure_string(to, "%s", all_marks[kind].words);
 }
 
 static uint32_t key_entries(const plot_rows *rows)
@@ -129,10 +129,11 @@ static uint32_t key_entries(const plot_rows *rows)
 static void plot_modes(FILE *to, const plot_rows *rows, const char *name)
 {
 	fputs("plot ", to);
-	for (uint32_t mode = 0; mode < rows->mode_count; mode++)
-		fprintf(
-			to, "%s'%s.dat' index %" PRIu32 " using 1:2 with linespoints lt %" PRIu32 " title '%s'",
-			mode ? ", \\\n     " : "", name, mode, figure_mode_look(rows, mode), rows->modes[mode]);
+	for (uint32_t mode = 0; mode < rows->mode_count; mode++) {
+		fprintf(to, "%s'%s.dat' index %" PRIu32 " using 1:2 with linespoints lt %" PRIu32 " title ",
+		        mode ? ", \\\n     " : "", name, mode, figure_mode_look(rows, mode));
+		figure_string(to, "%s", rows->modes[mode]);
+	}
 }
 
 /* The largest of 1, 2 and 5 times a power of ten that is not above `value`; value > 0. */
@@ -189,8 +190,10 @@ static void throughput_script(FILE *to, const plot_rows *rows)
 
 static void memory_line(FILE *to, uint64_t bytes, const char *name, const char *look)
 {
-	if (bytes)
-		fprintf(to, ", \\\n     %.9g with lines %s title '%s'", (double)bytes / GIB, look, name);
+	if (!bytes)
+		return;
+	fprintf(to, ", \\\n     %.9g with lines %s title ", (double)bytes / GIB, look);
+	figure_string(to, "%s", name);
 }
 
 /* Room above the highest of everything that is drawn. */

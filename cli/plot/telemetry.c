@@ -3,15 +3,16 @@
 #include "cli/plot/telemetry.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "base/status.h"
+#include "cli/lines.h"
+
+#define FIGURE_MAX 1e12 /* seconds and GiB, far above any */
 
 enum { T, DEVICE, PROCESS, WANTED };
 static const char *const names[WANTED] = {"t", "gpu_alloc_gb", "proc_ram_gb"};
@@ -19,7 +20,7 @@ static const char *const names[WANTED] = {"t", "gpu_alloc_gb", "proc_ram_gb"};
 typedef struct reader {
 	const char *path;
 	int column[WANTED]; /* -1: not there */
-	unsigned line, left_out, first_left_out;
+	unsigned left_out, first_left_out;
 	size_t room;
 	plot_telemetry read;
 } reader;
@@ -40,7 +41,7 @@ static bool read_figure(const char *text, double *out)
 {
 	char *end;
 	*out = strtod(text, &end);
-	return end != text && *end == '\0' && isfinite(*out) && *out >= 0;
+	return end != text && *end == '\0' && *out >= 0 && *out <= FIGURE_MAX;
 }
 
 static bool read_sample(const reader *r, char *line, plot_sample *out)
@@ -77,15 +78,31 @@ static ufm_status keep(reader *r, const plot_sample *sample)
 }
 
 /* A line without its end was cut, even where what is left of it reads like a sample. */
-static ufm_status take_line(reader *r, char *line, size_t length)
+static ufm_status take_line(reader *r, const lines *from)
 {
-	bool header = ++r->line == 1, whole = length && line[length - 1] == '\n';
+	bool header = from->number == 1;
 	plot_sample sample;
-	if (header ? find_columns(r, line) : whole && read_sample(r, line, &sample))
+	if (header ? find_columns(r, from->line) : from->whole && read_sample(r, from->line, &sample))
 		return header ? UFM_OK : keep(r, &sample);
 	if (r->left_out++ == 0)
-		r->first_left_out = r->line;
+		r->first_left_out = from->number;
 	return UFM_OK;
+}
+
+static ufm_status read_lines(reader *r)
+{
+	bool more = true;
+	lines from;
+	ufm_status status = lines_open(r->path, &from);
+	if (status)
+		return status;
+	while (!status && more) {
+		status = lines_next(&from, &more);
+		if (!status && more)
+			status = take_line(r, &from);
+	}
+	lines_close(&from);
+	return status;
 }
 
 static void warn(const reader *r)
@@ -99,22 +116,11 @@ static void warn(const reader *r)
 ufm_status plot_telemetry_read(const char *path, plot_telemetry *out)
 {
 	reader r = {.path = path};
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t length;
 	ufm_status status = UFM_OK;
-	FILE *from = fopen(path, "re");
 	*out = (plot_telemetry){.count = 0};
-	if (!from && errno == ENOENT)
+	if (access(path, F_OK) != 0 && errno == ENOENT)
 		return UFM_OK;
-	if (!from)
-		return status_fail(UFM_EFILE, "%s: cannot open: %s", path, strerror(errno));
-	while (!status && (length = getline(&line, &size, from)) != -1)
-		status = take_line(&r, line, (size_t)length);
-	if (!status && ferror(from))
-		status = status_fail(UFM_EFILE, "%s: cannot read: %s", path, strerror(errno));
-	free(line);
-	fclose(from);
+	status = read_lines(&r);
 	warn(&r);
 	*out = r.read;
 	if (status)

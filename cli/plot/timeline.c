@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory over time: one panel for each mode; for each run a solid line of device memory and a
  * dotted one of process memory. */
+#include <assert.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "cli/plot/figures.h"
@@ -17,8 +19,9 @@ static void timeline_data(FILE *to, const plot_rows *rows)
 	for (uint32_t i = 0; i < rows->count; i++) {
 		const plot_row *row = &rows->rows[i];
 		/* A block that would be empty keeps its place. */
-		fprintf(to, "# %s, %" PRIu32 " experts: seconds, device GiB, process GiB\nNaN NaN NaN\n",
-		        rows->modes[row->mode], row->experts);
+		figure_comment(to, "%s, %" PRIu32 " experts: seconds, device GiB, process GiB",
+		               rows->modes[row->mode], row->experts);
+		fputs("NaN NaN NaN\n", to);
 		for (size_t j = 0; j < row->telemetry.count; j++) {
 			const plot_sample *sample = &row->telemetry.samples[j];
 			fprintf(to, "%.3f %.6f %.6f\n", sample->t_s, sample->device_gib, sample->process_gib);
@@ -73,8 +76,24 @@ static const char *shade_of(const uint32_t *experts, uint32_t value)
 	return shades[i % SHADE_COUNT];
 }
 
+typedef struct text {
+	size_t length;
+	char words[512]; /* a mode and twice as many numbers as are listed */
+} text;
+
+static void add(text *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add(text *to, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	int n = vsnprintf(to->words + to->length, sizeof to->words - to->length, format, args);
+	va_end(args);
+	assert(n >= 0 && (size_t)n < sizeof to->words - to->length);
+	to->length += (size_t)n;
+}
+
 /* "; WORDS: 4, 8 experts", cut where a title would leave the figure. */
-static void list_failed(FILE *to, const plot_rows *rows, uint32_t mode, bool oom, const char *words)
+static void list_failed(text *to, const plot_rows *rows, uint32_t mode, bool oom, const char *words)
 {
 	uint32_t listed = 0;
 	for (uint32_t i = 0; i < rows->count && listed <= SHADE_COUNT; i++) {
@@ -82,21 +101,24 @@ static void list_failed(FILE *to, const plot_rows *rows, uint32_t mode, bool oom
 		if (row->mode != mode || row->ok || row->oom != oom)
 			continue;
 		if (listed++ == SHADE_COUNT)
-			fputs(", …", to);
+			add(to, ", …");
 		else
-			fprintf(to, "%s%s%" PRIu32, listed == 1 ? words : "", listed == 1 ? ": " : ", ",
-			        row->experts);
+			add(to, "%s%s%" PRIu32, listed == 1 ? words : "", listed == 1 ? ": " : ", ",
+			    row->experts);
 	}
 	if (listed)
-		fputs(" experts", to);
+		add(to, " experts");
 }
 
 static void panel_title(FILE *to, const plot_rows *rows, uint32_t mode)
 {
-	fprintf(to, "set title '%s", rows->modes[mode]);
-	list_failed(to, rows, mode, true, "; out of memory");
-	list_failed(to, rows, mode, false, "; error");
-	fputs("' noenhanced offset 0,-0.5\n", to);
+	text title = {.length = 0};
+	add(&title, "%s", rows->modes[mode]);
+	list_failed(&title, rows, mode, true, "; out of memory");
+	list_failed(&title, rows, mode, false, "; error");
+	fputs("set title ", to);
+	figure_string(to, "%s", title.words);
+	fputs(" offset 0,-0.5\n", to);
 }
 
 typedef struct legend {
@@ -113,7 +135,9 @@ static void legend_line(legend *l, const char *look, const char *words)
 	if (look)
 		fprintf(l->to, "set arrow from screen 0.812,%.4f to screen 0.852,%.4f nohead %s\n", y, y,
 		        look);
-	fprintf(l->to, "set label '%s' at screen 0.862,%.4f left noenhanced\n", words, y);
+	fputs("set label ", l->to);
+	figure_string(l->to, "%s", words);
+	fprintf(l->to, " at screen 0.862,%.4f left\n", y);
 }
 
 /* One legend for all panels, drawn with the first. */

@@ -49,7 +49,7 @@ static ufm_status predict(const replay_options *o, const char *name, replay_conf
 		predict_count count = predictor_count(p, g);
 		json_t *row = row_of(name, kind, o->guesses.items[g], &config, &count);
 		interrupt_guard();
-		json_array_append_new(rows, row);
+		json_add(rows, row);
 		interrupt_unguard();
 	}
 	predictor_close(p);

@@ -42,7 +42,7 @@ static json_t *per_layer(const replay_row *row)
 		json_put(layer, "layer", json_integer(i));
 		add_hits(layer, &row->result->layers[i], &row->bound->layers[i], &row->lru->layers[i],
 		         &row->min->layers[i]);
-		json_array_append_new(layers, layer);
+		json_add(layers, layer);
 	}
 	return layers;
 }

@@ -10,6 +10,7 @@
 #include "base/pool.h"
 #include "base/status.h"
 #include "cli/interrupt.h"
+#include "cli/json_put.h"
 #include "cli/message.h"
 #include "cli/replay/cost.h"
 #include "cli/replay/row.h"
@@ -163,7 +164,7 @@ static void add_rows(group *g, const ufm_policy *const *policies, uint32_t count
 		                  .read_gbps = g->options->read_gbps};
 		json_t *json = replay_row_json(&row);
 		interrupt_guard();
-		json_array_append_new(rows, json);
+		json_add(rows, json);
 		interrupt_unguard();
 	}
 }

@@ -225,7 +225,11 @@ UFM_API ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoi
  * itself for banks that are no checkpoint. */
 UFM_API uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer);
 
-/* Writes any bank as a packed file. Writes to `path`.tmp and renames; on failure nothing is left. */
+/* Writes any bank as a packed file: to a new file beside it (`path`.PROCESS.N.tmp), which is renamed when it is on
+ * disk. So whoever opens `path` finds the old or the new one whole; of two that save to one path, in one process or
+ * several, the one that ends later stays. A link is followed: what it points to is replaced, and the link stays.
+ * UFM_EFILE for a link to nothing and for what is no regular file (a folder, a device, a pipe); on failure nothing is
+ * left but what was there. */
 UFM_API ufm_status ufm_bank_save(ufm_bank *bank, const char *path);
 
 UFM_API void ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info);
@@ -517,7 +521,9 @@ typedef struct ufm_tokens {
 	ufm_dtype dtype; /* UFM_F32 (default) or UFM_BF16 */
 	void *host;
 	ufm_devptr device;
-	uint64_t stride; /* elements from one token to the next; 0: d_model */
+	/* elements from one token to the next; 0: d_model. UFM_EINVAL where a call's last token would end
+	 * beyond 2^64 bytes */
+	uint64_t stride;
 } ufm_tokens;
 
 typedef struct ufm_moe_call {

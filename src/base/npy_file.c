@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/npy.h"
 #include "base/status.h"
 
@@ -27,29 +28,19 @@ static ufm_status fail_file(const char *path, const char *what)
 /* An empty file gives no mapping and size 0, for the parser to refuse. */
 static ufm_status map_file(const char *path, void **mapping, size_t *size_bytes)
 {
-	struct stat info;
-	ufm_status status = UFM_OK;
+	int file;
+	uint64_t bytes;
+	ufm_status status = file_open(path, &file, &bytes);
 
-	/* A FIFO without a writer must not block the open. */
-	int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (file < 0)
-		return fail_file(path, "cannot open");
-	if (fstat(file, &info) != 0) {
-		status = fail_file(path, "cannot stat");
-		goto close_file;
-	}
-	if (!S_ISREG(info.st_mode)) {
-		status = status_fail(UFM_EFILE, "%s: not a regular file", path);
-		goto close_file;
-	}
+	if (status)
+		return status_prefix(status, "%s", path);
 	*mapping = NULL;
-	*size_bytes = (size_t)info.st_size;
-	if (info.st_size > 0) {
+	*size_bytes = (size_t)bytes;
+	if (bytes > 0) {
 		*mapping = mmap(NULL, *size_bytes, PROT_READ, MAP_PRIVATE, file, 0);
 		if (*mapping == MAP_FAILED)
 			status = fail_file(path, "cannot map");
 	}
-close_file:
 	close(file);
 	return status;
 }

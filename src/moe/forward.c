@@ -38,9 +38,9 @@ static ufm_status check_call(const ufm_layer *layer, const ufm_moe_call *call)
 		                   "ids: NULL, expected the caller's routing: the layer has no router");
 	if (call->tokens == 0)
 		return UFM_OK;
-	ufm_status status = stage_check(layer, &call->x, "x");
+	ufm_status status = stage_check(layer, &call->x, call->tokens, "x");
 	if (status == UFM_OK)
-		status = stage_check(layer, &call->y, "y");
+		status = stage_check(layer, &call->y, call->tokens, "y");
 	return status == UFM_OK ? check_sharing(layer, call) : status;
 }
 

@@ -55,7 +55,8 @@ void span_cpu(const forward *f, const schedule_demand *demand, uint64_t begin_ns
 void span_host(const forward *f, timeline_kind kind, uint64_t begin_ns);
 
 /* stage.c: tokens between the caller's memory and the device */
-ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *tokens, const char *name);
+ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *t, uint32_t tokens,
+                       const char *name);
 ufm_dtype stage_dtype(const ufm_tokens *tokens);
 ufm_status stage_in(forward *f);
 /* Tokens of x from `first` on, normed, into the workspace. */

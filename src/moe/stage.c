@@ -13,7 +13,27 @@ ufm_dtype stage_dtype(const ufm_tokens *t)
 	return t->dtype ? t->dtype : UFM_F32;
 }
 
-ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *t, const char *name)
+/* The last token must end below the end of all addresses. */
+static ufm_status check_extent(const ufm_layer *layer, const ufm_tokens *t, uint32_t tokens,
+                               const char *name)
+{
+	uint64_t d_model = layer->desc->d_model, stride = t->stride ? t->stride : d_model, end;
+	uint64_t at = t->place == UFM_ON_HOST ? (uint64_t)(uintptr_t)t->host : t->device;
+	bool lost = __builtin_mul_overflow(stride, tokens - 1, &end) ||
+	            __builtin_add_overflow(end, d_model, &end) ||
+	            __builtin_mul_overflow(end, ufm_dtype_bytes(stage_dtype(t)), &end) ||
+	            __builtin_add_overflow(end, at, &end);
+	if (!lost)
+		return UFM_OK;
+	return status_fail(
+		UFM_EINVAL,
+		"%s.stride: %llu elements, expected less: the bytes of %u tokens overflow 64 "
+		"bits",
+		name, (unsigned long long)stride, tokens);
+}
+
+ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *t, uint32_t tokens,
+                       const char *name)
 {
 	if (t->place != UFM_ON_HOST && t->place != UFM_ON_DEVICE)
 		return status_fail(UFM_EINVAL, "%s.place: %d, expected UFM_ON_HOST or UFM_ON_DEVICE", name,
@@ -26,7 +46,7 @@ ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *t, const char *
 	if (t->stride != 0 && t->stride < layer->desc->d_model)
 		return status_fail(UFM_EINVAL, "%s.stride: %llu elements, expected at least d_model (%u)",
 		                   name, (unsigned long long)t->stride, layer->desc->d_model);
-	return UFM_OK;
+	return check_extent(layer, t, tokens, name);
 }
 
 ufm_status stage_copy(forward *f, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,

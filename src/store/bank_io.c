@@ -10,6 +10,7 @@
 
 #include "bank/bank.h"
 #include "base/alloc.h"
+#include "base/replace.h"
 #include "base/status.h"
 #include "store/store.h"
 
@@ -90,59 +91,19 @@ close_store:
 	return status;
 }
 
-/* After this the bytes are on disk, or a failure was reported: some file systems tell of a full
- * disk only when the file is flushed or closed. */
-static ufm_status flush_and_close(int fd, const char *path)
-{
-	int failed = fsync(fd) != 0 ? errno : 0;
-
-	if (close(fd) != 0 && !failed)
-		failed = errno;
-	if (failed)
-		return status_fail(UFM_EFILE, "%s: cannot be written: %s", path, strerror(failed));
-	return UFM_OK;
-}
-
-static ufm_status save_as(ufm_bank *bank, const char *temporary, const char *path)
-{
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	ufm_status status;
-
-	if (fd < 0)
-		return status_fail(UFM_EFILE, "%s: cannot be created: %s", temporary, strerror(errno));
-	status = store_write_packed(bank, fd, temporary);
-	if (status)
-		close(fd);
-	else
-		status = flush_and_close(fd, temporary);
-	if (status)
-		goto remove;
-	if (rename(temporary, path) != 0) {
-		status = status_fail(UFM_EFILE, "%s: cannot be renamed to %s: %s", temporary, path,
-		                     strerror(errno));
-		goto remove;
-	}
-	return UFM_OK;
-
-remove:
-	unlink(temporary);
-	return status;
-}
-
 ufm_status ufm_bank_save(ufm_bank *bank, const char *path)
 {
-	size_t size;
-	char *temporary;
+	replacement file;
 	ufm_status status;
 
 	if (!path || !*path)
 		return status_fail(UFM_EINVAL, "path is empty, expected a file to write");
-	size = strlen(path) + sizeof ".tmp";
-	temporary = alloc_zeroed(size, 1);
-	if (!temporary)
-		return UFM_ENOMEM;
-	snprintf(temporary, size, "%s.tmp", path);
-	status = save_as(bank, temporary, path);
-	alloc_free(temporary);
+	status = replacement_open(path, &file);
+	if (status)
+		return status;
+	status = store_write_packed(bank, file.fd, file.path);
+	if (!status)
+		return replacement_commit(&file);
+	replacement_abandon(&file);
 	return status;
 }

@@ -36,10 +36,12 @@ static void map_file(direct_file *f)
 
 ufm_status direct_open(const char *path, direct_file *out)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd;
+	uint64_t size_bytes;
+	ufm_status status = file_open(path, &fd, &size_bytes);
 
-	if (fd < 0)
-		return status_fail(UFM_EFILE, "%s: cannot be opened: %s", path, strerror(errno));
+	if (status)
+		return status_prefix(status, "%s", path);
 	*out = (direct_file){.fd = fd, .direct_fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT)};
 	if (out->direct_fd < 0)
 		log_info("%s: read through the page cache, not past it: %s", path, strerror(errno));

@@ -27,9 +27,9 @@ class Ufm:
     def command(self, *arguments):
         return [UFM, *map(str, arguments)]
 
-    def __call__(self, *arguments, env=None, **more):
+    def __call__(self, *arguments, env=None, timeout=120, **more):
         return subprocess.run(self.command(*arguments), cwd=self.folder, text=True,
-                              capture_output=True, timeout=120, env={**os.environ, **(env or {})},
+                              capture_output=True, timeout=timeout, env={**os.environ, **(env or {})},
                               stdin=subprocess.DEVNULL, **more)
 
     def bench(self, *arguments, **more):
@@ -47,6 +47,6 @@ def ufm(tmp_path):
     return Ufm(tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ufm_path():
     return UFM

@@ -341,7 +341,7 @@ def test_wrong_input(case, kind):
 
 
 @pytest.mark.parametrize("keep, expected", [(0, "magic"), (9, "truncated"), (-1, "payload too short"),
-                                            (None, "cannot open")])
+                                            (None, "cannot be opened")])
 def test_an_input_cut_short(case, keep, expected):
     if keep is not None:
         (case.folder / "cut.npy").write_bytes((case.folder / "x.npy").read_bytes()[:keep])

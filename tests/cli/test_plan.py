@@ -2,8 +2,11 @@
 """ufm plan: what it assumes, predicts and refuses."""
 import csv
 import json
+import os
 import re
 import shutil
+import subprocess
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -442,8 +445,105 @@ def test_against_the_same_recorded_routing(ufm, tmp_path):
     row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
     (tmp_path / "some.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"seq": None}) + "\n")
     ended = ufm("plan", "--against", "some.jsonl", "--workload", "trace:elsewhere.npy")
-    assert ended.returncode == 4 and "row 2 is left out" in ended.stderr
+    assert ended.returncode == 4 and "line 2 is left out" in ended.stderr
     assert "1 cases: " in ended.stdout and "1 rows are left out" in ended.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--against"], [*SHAPE, "--machine"]])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")],
+                         ids=["fifo", "folder", "device"])
+def test_rows_that_are_no_regular_file_are_refused_at_once(ufm, tmp_path, arguments, make):
+    make(tmp_path / "rows.jsonl")
+    ended = ufm("plan", *arguments, "rows.jsonl", timeout=10)
+    assert ended.returncode == 4 and ended.stdout == ""
+    assert ended.stderr == "ufm plan: error: rows.jsonl: is not a regular file\n"
+
+
+def test_a_last_row_cut_short_is_left_out_with_a_warning(ufm, tmp_path):
+    assert ufm("bench", *BENCH, "--phase", "decode").returncode == 0
+    text = (tmp_path / "results" / "runs.jsonl").read_text()
+    (tmp_path / "cut.jsonl").write_text(text + text[:len(text) // 2])
+    ended = ufm("plan", "--against", "cut.jsonl", "-o", "json")
+    assert ended.returncode == 0 and len(json.loads(ended.stdout)) == 1
+    assert ended.stderr == "ufm: warning: cut.jsonl: line 2: cut short, left out\n"
+
+
+@pytest.fixture(scope="module")
+def measured(ufm_path, tmp_path_factory):
+    """A row of ufm bench."""
+    folder = tmp_path_factory.mktemp("measured")
+    subprocess.run([ufm_path, "bench", *BENCH, "--phase", "decode"], cwd=folder, check=True,
+                   capture_output=True)
+    return json.loads((folder / "results" / "runs.jsonl").read_text())
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"warmup": 2**32 - 2}, "warmup: found 4294967294, expected a whole number from 0 to 100000"),
+    ({"warmup": 1000000}, "warmup: found 1000000, expected"),
+    ({"warmup": 99999, "layers": 64}, "warmup and step_ms: found 100011 steps, expected at most"),
+    ({"warmup": -1}, "warmup: found -1, expected"), ({"warmup": 1.5}, "warmup: found 1.5, expected"),
+    ({"batch": 65537}, "batch: found 65537, expected"), ({"seq": 2**32 + 1}, "seq: found 4294967297"),
+    ({"batch": 65536, "seq": 65536}, "batch and seq: found 65536 x 65536 tokens, expected"),
+    ({"layers": 2**32 + 2}, "layers: found 4294967298, expected"), ({"layers": 0}, "layers: found 0"),
+    ({"layers": 4096, "num_experts": 65536}, "layers x experts: found 268435456, expected"),
+    ({"num_experts": 2**32 + 8}, "num_experts: found"), ({"num_experts": None}, "num_experts: found null"),
+    ({"top_k": 2**32 + 2}, "top_k: found"), ({"top_k": "2"}, 'top_k: found "2"'),
+    ({"d_model": 2**33}, "d_model: found"), ({"d_hidden": 0}, "d_hidden: found 0"),
+    ({"step_ms": "x"}, "step_ms: found 0 steps, expected"), ({"step_ms": []}, "step_ms: found 0 steps"),
+    ({"uses": -1}, "uses: found -1"), ({"uses": 0}, "resident_uses: found"),
+    ({"tokens_per_s": 0}, "tokens_per_s: found 0, expected a number"),
+    ({"tokens_per_s": 1e300}, "tokens_per_s: found 1"), ({"slots": -1}, "slots: found -1"),
+    ({"probe_link_gbps": -1}, "probe_link_gbps: found -1"), ({"probe_hbm_gbps": "x"}, "probe_hbm_gbps: found"),
+    ({"probe_sum_cpu_gbps": 1e30}, "probe_sum_cpu_gbps: found"), ({"probe_threads": 2**40}, "probe_threads"),
+    ({"probe_hbm_gbps": None}, "probe_link_gbps, probe_hbm_gbps: found nothing"),
+    ({"cpu_threads": 2**32}, "cpu_threads: found"), ({"max_tokens": 2**32 + 1}, "max_tokens: found"),
+    ({"ring_slots": 2**32 + 2}, "ring_slots: found"), ({"seed": -1}, "seed: found -1"),
+    ({"headroom_bytes": -1}, "headroom_bytes: found -1"), ({"vram_target_bytes": []}, "vram_target_bytes: found []"),
+    ({"policy": "best"}, "policy: found 'best', expected"), ({"kind": 7}, "kind: found '', expected"),
+    ({"workload": "trace:" + "x" * 2000}, "workload: found 2006 characters"),
+], ids=str)
+def test_numbers_of_rows_that_are_out_of_range(ufm, tmp_path, measured, change, words):
+    """Those of the line are named, the others are predicted, and at once."""
+    good, bad = json.dumps(measured), json.dumps(measured | change)
+    (tmp_path / "some.jsonl").write_text(f"{good}\n\n{bad}\n")
+    ended = ufm("plan", "--against", "some.jsonl", "-o", "json", timeout=20)
+    assert ended.returncode == 4 and len(json.loads(ended.stdout)) == 1
+    assert ended.stderr.startswith("ufm plan: error: some.jsonl: line 3 is left out: " + words)
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_run_that_used_nothing_keeps_its_fields(ufm, tmp_path, measured):
+    """Of nothing there is no hit rate: null, and not a row that lacks it."""
+    nothing = json.dumps(measured | {"uses": 0, "resident_uses": 0})
+    (tmp_path / "some.jsonl").write_text(nothing + "\n" + json.dumps(measured) + "\n")
+    empty, full = rows(ufm, "--against", "some.jsonl")
+    assert list(empty) == list(full)
+    assert empty["hit_rate_measured"] is None and empty["hit_rate_error"] is None
+    text = ufm("plan", "--against", "some.jsonl").stdout
+    assert " - " in text and "nan" not in text
+
+
+def test_a_number_that_no_machine_has(ufm, tmp_path, measured):
+    (tmp_path / "some.jsonl").write_text(json.dumps(measured | {"probe_hbm_gbps": -3}) + "\n")
+    ended = ufm("plan", *SHAPE, "--machine", "some.jsonl")
+    assert ended.returncode == 4
+    assert "some.jsonl: line 1: probe_hbm_gbps: found -3, expected a number from 0" in ended.stderr
+    (tmp_path / "some.json").write_text(json.dumps({"rows": [measured, measured | {"batch": -3}]}))
+    ended = ufm("plan", "--against", "some.json")
+    assert ended.returncode == 4 and "some.json: row 2 is left out: batch: found -3" in ended.stderr
+
+
+def test_what_would_take_minutes_is_refused_at_once(ufm, tmp_path):
+    many = CONFIG | {"num_hidden_layers": 4000, "n_routed_experts": 4096, "first_k_dense_replace": 0}
+    (tmp_path / "config.json").write_text(json.dumps(many))
+    ended = ufm("plan", "--model", ".", *MACHINE, timeout=10)
+    assert ended.returncode == 4
+    assert "layers x experts: found 16384000, expected at most 131072" in ended.stderr
+    ended = ufm("plan", *SHAPE, *MACHINE, "--layers", "1000", "--experts", "128", "--prompt", "65536",
+                "--workload", "sticky", timeout=10)
+    assert ended.returncode == 2
+    assert "--batch and --prompt: found 1 and 65536, which route" in ended.stderr
+    assert "expected at most 33554 tokens there" in ended.stderr
 
 
 def test_a_machine_from_rows_of_bench(ufm):
@@ -475,3 +575,21 @@ def test_a_folder_of_everything(ufm, tmp_path):
         assert "decode, tokens/s" in (tmp_path / "plan" / "plan.svg").read_text()
     ended = ufm("plan", *SHAPE, *MACHINE, "--out", "none/plan")
     assert ended.returncode == 1 and "none/plan" in ended.stderr
+
+
+@pytest.mark.skipif(shutil.which("gnuplot") is None, reason="gnuplot missing")
+@pytest.mark.parametrize("name", [
+    "a';system('touch pwned')#", "`touch pwned`", "'.system('touch pwned').'",
+    '".system("touch pwned")."', "b\nsystem('touch pwned')\n#", "{ @x_1 } \\"])
+def test_a_model_name_is_drawn_and_never_run(ufm, tmp_path, name):
+    model = tmp_path / name
+    model.mkdir()
+    larger = {"hidden_size": 1024, "moe_intermediate_size": 512}
+    (model / "config.json").write_text(json.dumps(CONFIG | larger))
+    ended = ufm("plan", "--model", name, "--prompt", "8", "--headroom", "0", *MACHINE, "--out", "plan")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    texts = xml.etree.ElementTree.parse(tmp_path / "plan" / "plan.svg").iter(
+        "{http://www.w3.org/2000/svg}text")
+    labels = ["".join(text.itertext()).strip() for text in texts]
+    assert f"{name}, batch 1, prompts of 8 tokens: planned".replace("\n", "?") in labels
+    assert not list(tmp_path.rglob("pwned"))

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import struct
+import xml.etree.ElementTree
 
 import pytest
 
@@ -71,8 +72,88 @@ def test_odd_folders_are_drawn(ufm, rows):
     assert "emulated" in (folder / "memory.svg").read_text() or not rows[0]["link_gbps_emulated"]
 
 
+HOSTILE = [
+    "a';system(\"touch pwned\")#",
+    "`touch pwned`",
+    '"; system("touch pwned") #',
+    "a\nsystem('touch pwned')\n#",
+    "\\';system('touch pwned')#",
+    "'.system('touch pwned').'",
+    '".system("touch pwned")."',
+    "} ; !touch pwned ; {",
+    "@x_{1}^2 &{a} {/Bold b}",
+    "<b>&amp;</b> %s %n $x",
+    "\\",
+    "lang \u00fc\u20ac\u0085",
+]
+
+
+def as_drawn(name):
+    """All of a name is drawn as it is but what no label can show."""
+    return re.sub("[\x80-\x9f]", "??", re.sub("[\x00-\x1f\x7f]", "?", name))
+
+
+def labels(svg):
+    """The texts of a figure, each as one string."""
+    found = xml.etree.ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}text")
+    return ["".join(text.itertext()).strip() for text in found]
+
+
+def replayed(policy, **more):
+    return {"trace": "t.npy", "policy": policy, "bound": "min", "scope": "pool", "batch": 1,
+            "capacity_percent": 50.0, "hit_rate": 0.5, "bound_hit_rate": 0.75, **more}
+
+
+@gnuplot
+@pytest.mark.parametrize("field, shown", [("policy", "{}"), ("bound", "{} (bound)"),
+                                          ("trace", "one pool for all layers: {}, 1 sequence a step")])
+def test_names_of_replayed_rows_are_drawn_and_never_run(ufm, field, shown):
+    folder = ufm.folder / "results"
+    folder.mkdir()
+    for name in HOSTILE:
+        given = {"policy": "lru", **{field: name}}
+        (folder / "replay.jsonl").write_text(json.dumps(replayed(**given)) + "\n")
+        ended = ufm("plot")
+        assert (ended.returncode, ended.stderr) == (0, ""), name
+        drawn = as_drawn(name.rpartition("/")[2] if field == "trace" else name)
+        assert shown.format(drawn) in labels(folder / "hit_rate.svg")
+        assert not list(ufm.folder.rglob("pwned")), name
+
+
+@gnuplot
+def test_a_name_is_cut_between_characters(ufm):
+    folder = ufm.folder / "results"
+    folder.mkdir()
+    (folder / "replay.jsonl").write_text(json.dumps(replayed("\u20ac" * 20)) + "\n")
+    assert ufm("plot").returncode == 0
+    assert "\u20ac" * 10 + "?" in labels(folder / "hit_rate.svg")
+
+
+@gnuplot
+@pytest.mark.parametrize("field", ["backend", "device"])
+def test_names_of_rows_are_drawn_and_never_run(ufm, field):
+    for name in HOSTILE:
+        write(ufm.folder / "results", [row("ufm", 4, **{"backend": "cpu", "device": "d", field: name})])
+        ended = ufm("plot")
+        assert (ended.returncode, ended.stderr) == (0, ""), name
+        for figure in FIGURES:
+            below = labels(ufm.folder / "results" / f"{figure}.svg")
+            assert any(f"{field} {as_drawn(name)}" in label for label in below), (figure, name)
+        assert not list(ufm.folder.rglob("pwned")), name
+
+
+@gnuplot
+def test_settings_that_lie_about_change_no_figure(ufm):
+    folder = ufm.folder / "results"
+    write(folder, [row("ufm", 4)])
+    for place in (ufm.folder, folder):
+        (place / ".gnuplot").write_text('system("touch pwned")\n')
+    assert ufm("plot", env={"HOME": str(ufm.folder)}).returncode == 0
+    assert not list(ufm.folder.rglob("pwned"))
+
+
 def linetype_of(script, mode):
-    return int(re.search(rf"linespoints lt (\d+) title '{mode}'", script.read_text()).group(1))
+    return int(re.search(rf"linespoints lt (\d+) title \"{mode}\"", script.read_text()).group(1))
 
 
 @gnuplot
@@ -147,6 +228,55 @@ def test_a_last_row_cut_short_is_left_out_with_a_warning(ufm, kept):
     assert ended.stderr == "ufm: warning: results/runs.jsonl: line 2: cut short, left out\n"
     data = (ufm.folder / "results" / "memory.dat").read_text()
     assert re.search(r"(?m)^4 ", data) and not re.search(r"(?m)^8 ", data)
+
+
+@gnuplot
+def test_a_last_replayed_row_cut_short_is_left_out_with_a_warning(ufm):
+    (ufm.folder / "results").mkdir()
+    text = json.dumps(replayed("lru")) + "\n" + json.dumps(replayed("fifo"))[:-20]
+    (ufm.folder / "results" / "replay.jsonl").write_text(text)
+    ended = ufm("plot")
+    assert ended.returncode == 0
+    assert ended.stderr == "ufm: warning: results/replay.jsonl: line 2: cut short, left out\n"
+
+
+@pytest.mark.parametrize("name", ["runs.jsonl", "replay.jsonl", "telemetry_ufm_4.csv"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")],
+                         ids=["fifo", "folder", "device"])
+def test_what_is_no_regular_file_is_refused_at_once(ufm, name, make):
+    folder = ufm.folder / "results"
+    folder.mkdir()
+    if name.startswith("telemetry"):
+        write(folder, [row("ufm", 4)])
+    make(folder / name)
+    ended = ufm("plot", timeout=10)
+    assert ended.returncode == 4
+    assert f"results/{name}: is not a regular file" in ended.stderr and ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name, change, words", [
+    ("runs", {"num_experts": 2**32 + 4}, "num_experts: found 4294967300, expected a whole number from 1"),
+    ("runs", {"num_experts": 4.5}, "num_experts: found 4.5"), ("runs", {"num_experts": None}, "num_experts"),
+    ("runs", {"tokens_per_s": 1e308}, "tokens_per_s: found 1"),
+    ("runs", {"tokens_per_s": 1e-320}, "tokens_per_s: found"),
+    ("runs", {"tokens_per_s": -1}, "tokens_per_s: found -1"), ("runs", {"tokens_per_s": "fast"}, "tokens_per_s"),
+    ("runs", {"bank_bytes": -1}, "bank_bytes: found -1"), ("runs", {"peak_vram_bytes": 0.5}, "peak_vram_bytes"),
+    ("runs", {"vram_limit_bytes": -1}, "vram_limit_bytes"), ("runs", {"vram_target_bytes": []}, "vram_target_"),
+    ("runs", {"link_gbps_emulated": 1e300}, "link_gbps_emulated: found"),
+    ("replay", {"capacity_percent": -1}, "capacity_percent: found -1"),
+    ("replay", {"capacity_percent": 1e300}, "capacity_percent: found"),
+    ("replay", {"hit_rate": 1.5}, "hit_rate: found 1.5, expected a number from 0 to 1"),
+    ("replay", {"bound_hit_rate": -1e300}, "bound_hit_rate: found"),
+    ("replay", {"batch": 2**32}, "batch: found 4294967296"),
+], ids=str)
+def test_numbers_of_rows_that_are_out_of_range(ufm, name, change, words):
+    good = row("ufm", 4) if name == "runs" else replayed("lru")
+    (ufm.folder / "results").mkdir()
+    text = json.dumps(good) + "\n" + json.dumps(good | change) + "\n"
+    (ufm.folder / "results" / f"{name}.jsonl").write_text(text)
+    ended = ufm("plot", timeout=10)
+    assert ended.returncode == 4 and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith(f"ufm plot: error: results/{name}.jsonl: line 2: {words}")
 
 
 @gnuplot

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/bf16.h"
+#include "support/assert_error.h"
 #include "support/fixture.h"
 
 #define STEPS 4
@@ -322,6 +323,35 @@ static void wrong_calls_leave_the_engine_usable(void **state)
 	fixture_close(&f);
 }
 
+/* Refused before a byte is read, on the host and on the device. */
+static void strides_whose_bytes_overflow(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.slots_max = 3};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	assert_int_equal(fixture_run(&f, 0), UFM_OK);
+	uint64_t want = fixture_hash(&f);
+	static const uint64_t strides[] = {(uint64_t)1 << 62, ((uint64_t)1 << 62) + 64, UINT64_MAX,
+	                                   UINT64_MAX / 4, UINT64_MAX / 60};
+	ufm_devptr device;
+	assert_int_equal(ufm_engine_alloc(f.engine, 64, &device), UFM_OK);
+	for (size_t i = 0; i < sizeof strides / sizeof strides[0]; i++)
+		for (int place = UFM_ON_HOST; place <= UFM_ON_DEVICE; place++) {
+			ufm_moe_call bad = call_of(&f, 16);
+			bad.x.place = bad.y.place = (ufm_place)place;
+			bad.x.device = bad.y.device = device;
+			bad.x.stride = strides[i];
+			assert_error(ufm_moe_forward(f.layers[0], &bad, NULL), UFM_EINVAL, "x.stride: ");
+			bad.x.stride = 0;
+			bad.y.stride = strides[i];
+			assert_error(ufm_moe_forward(f.layers[0], &bad, NULL), UFM_EINVAL, "y.stride: ");
+		}
+	assert_int_equal(fixture_run(&f, 0), UFM_OK);
+	assert_int_equal(fixture_hash(&f), want);
+	fixture_close(&f);
+}
+
 static void wrong_layers(void **state)
 {
 	(void)state;
@@ -356,6 +386,7 @@ int main(void)
 		cmocka_unit_test(swept_layer_keeps_its_slots),
 		cmocka_unit_test(routing_by_the_caller),
 		cmocka_unit_test(strides_and_device_memory),
+		cmocka_unit_test(strides_whose_bytes_overflow),
 		cmocka_unit_test(device_tokens_on_the_callers_stream),
 		cmocka_unit_test(bf16_tokens),
 		cmocka_unit_test(residual_needs_one_dtype),

@@ -403,7 +403,7 @@ static void test_files_that_cannot_be_used(void **state)
 	folder d = folder_new();
 
 	(void)state;
-	expect_unopened(d.file, UFM_EFILE, "cannot open");
+	expect_unopened(d.file, UFM_EFILE, "cannot be opened");
 	expect_unopened(d.path, UFM_EFILE, "not a regular file");
 	assert_int_equal(mkfifo(d.file, 0600), 0);
 	expect_unopened(d.file, UFM_EFILE, "not a regular file");

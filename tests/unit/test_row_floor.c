@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Rows that are faster than the machine allows, the arithmetic that a floor counts with, and probes made twice. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -156,12 +157,44 @@ static void limit_of_a_row(void **state)
 	assert_false(row_limit_ms(&row, &config, &ms));
 }
 
+/* Not one member is missing, whatever a division gave. */
+static void numbers_that_are_none_are_null(void **state)
+{
+	(void)state;
+	bench_config config = a_config();
+	bench_row row = a_row("cpu", 0.6);
+	json_t *good = row_json(&row, &config);
+
+	config.workload = "trace:\xff.npy";
+	row = a_row("cpu", NAN);
+	row.rates.hbm_gbps = INFINITY;
+	json_t *bad = row_json(&row, &config);
+	const char *name;
+	json_t *value;
+	json_object_foreach(good, name, value)
+	{
+		assert_non_null(json_object_get(bad, name));
+	}
+	assert_int_equal(json_object_size(bad), json_object_size(good));
+	assert_true(json_is_null(json_object_get(bad, "step_ms_median")));
+	assert_true(json_is_null(json_object_get(bad, "probe_hbm_gbps")));
+	assert_string_equal(json_string_value(json_object_get(bad, "workload")), "trace:?.npy");
+	assert_int_equal(json_array_size(json_object_get(bad, "step_ms")), STEPS);
+	assert_true(json_is_null(json_array_get(json_object_get(bad, "step_ms"), 0)));
+	json_decref(good);
+	json_decref(bad);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(rows_that_beat_their_floor),  cmocka_unit_test(such_a_row_says_so),
-		cmocka_unit_test(slow_kernels_lower_no_floor), cmocka_unit_test(better_of_own_and_vendors),
-		cmocka_unit_test(each_rate_for_itself),        cmocka_unit_test(limit_of_a_row),
+		cmocka_unit_test(numbers_that_are_none_are_null),
+		cmocka_unit_test(rows_that_beat_their_floor),
+		cmocka_unit_test(such_a_row_says_so),
+		cmocka_unit_test(slow_kernels_lower_no_floor),
+		cmocka_unit_test(better_of_own_and_vendors),
+		cmocka_unit_test(each_rate_for_itself),
+		cmocka_unit_test(limit_of_a_row),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

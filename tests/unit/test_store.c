@@ -265,6 +265,132 @@ static void test_save_leaves_nothing_on_failure(void **state)
 	ufm_bank_close(bank);
 }
 
+/* A device is not replaced by a file, nor is a link; a pipe without a reader is not waited for. */
+static void test_save_onto_what_is_no_file(void **state)
+{
+	ufm_bank *bank = open_synthetic(UFM_EXPERT_MLP, UFM_F32, 5, 7), *back;
+	char folder[64], path[80], link[80];
+	struct stat found;
+
+	(void)state;
+	make_folder(folder);
+	snprintf(path, sizeof path, "%s/bank.ufm", folder);
+	snprintf(link, sizeof link, "%s/link", folder);
+	assert_int_equal(symlink("bank.ufm", link), 0);
+	assert_error(ufm_bank_save(bank, link), UFM_EFILE, "is a link to what cannot be found");
+	assert_int_equal(ufm_bank_save(bank, path), UFM_OK);
+	assert_int_equal(truncate(path, 1), 0);
+	assert_int_equal(ufm_bank_save(bank, link), UFM_OK);
+	assert_int_equal(lstat(link, &found), 0);
+	assert_true(S_ISLNK(found.st_mode));
+	assert_int_equal(ufm_bank_open(path, &back), UFM_OK);
+	ufm_bank_close(back);
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink("/dev/null", link), 0);
+	assert_error(ufm_bank_save(bank, link), UFM_EFILE, "is not a regular file");
+	assert_int_equal(stat("/dev/null", &found), 0);
+	assert_true(S_ISCHR(found.st_mode));
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(mkfifo(link, 0600), 0);
+	assert_error(ufm_bank_save(bank, link), UFM_EFILE, "is not a regular file");
+	assert_int_equal(unlink(link), 0);
+	assert_error(ufm_bank_save(bank, folder), UFM_EFILE, "is not a regular file");
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(folder), 0);
+	ufm_bank_close(bank);
+}
+
+typedef struct saver {
+	pthread_t thread;
+	ufm_bank *bank;
+	const char *path;
+	ufm_status status;
+} saver;
+
+static void *save_repeatedly(void *arg)
+{
+	saver *s = arg;
+
+	for (int i = 0; i < 20 && !s->status; i++)
+		s->status = ufm_bank_save(s->bank, s->path);
+	return NULL;
+}
+
+static uint64_t hash_of_file(const char *path)
+{
+	FILE *file = fopen(path, "rb");
+	uint64_t hash = 1469598103934665603u;
+	int c;
+
+	assert_non_null(file);
+	while ((c = getc(file)) != EOF)
+		hash = (hash ^ (uint64_t)c) * 1099511628211u;
+	fclose(file);
+	return hash;
+}
+
+/* Whenever the path is opened it holds one bank or the other, whole. */
+static void test_two_save_to_one_path(void **state)
+{
+	saver savers[2] = {{.bank = NULL}};
+	char folder[64], path[80];
+	uint64_t whole[2], found;
+
+	(void)state;
+	make_folder(folder);
+	snprintf(path, sizeof path, "%s/bank.ufm", folder);
+	for (int i = 0; i < 2; i++) {
+		ufm_bank_synthetic_config config = {
+			.struct_size = sizeof config, .experts = 16, .seed = (uint64_t)i + 1};
+		assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, 64, 64, UFM_F32), 0);
+		savers[i].path = path;
+		assert_int_equal(ufm_bank_synthetic(&config, &savers[i].bank), UFM_OK);
+		assert_int_equal(ufm_bank_save(savers[i].bank, path), UFM_OK);
+		whole[i] = hash_of_file(path);
+	}
+	assert_true(whole[0] != whole[1]);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&savers[i].thread, NULL, save_repeatedly, &savers[i]), 0);
+	for (int i = 0; i < 40; i++) {
+		found = hash_of_file(path);
+		assert_true(found == whole[0] || found == whole[1]);
+	}
+	for (int i = 0; i < 2; i++) {
+		pthread_join(savers[i].thread, NULL);
+		assert_int_equal(savers[i].status, UFM_OK);
+		ufm_bank_close(savers[i].bank);
+	}
+	found = hash_of_file(path);
+	assert_true(found == whole[0] || found == whole[1]);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+/* What another writer of the name has left is neither used nor removed. */
+static void test_a_temporary_name_that_is_taken(void **state)
+{
+	ufm_bank *bank = open_synthetic(UFM_EXPERT_MLP, UFM_F32, 5, 7);
+	char folder[64], path[80], taken[112], mark[5] = "";
+	int fd;
+
+	(void)state;
+	make_folder(folder);
+	snprintf(path, sizeof path, "%s/bank.ufm", folder);
+	snprintf(taken, sizeof taken, "%s.%ld.0.tmp", path, (long)getpid());
+	fd = open(taken, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && write(fd, "mark", 4) == 4);
+	close(fd);
+	assert_int_equal(ufm_bank_save(bank, path), UFM_OK);
+	fd = open(taken, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && read(fd, mark, 4) == 4);
+	close(fd);
+	assert_string_equal(mark, "mark");
+	assert_int_equal(unlink(taken), 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(folder), 0);
+	ufm_bank_close(bank);
+}
+
 static void test_full_disk(void **state)
 {
 	ufm_bank *bank = open_synthetic(UFM_EXPERT_MLP, UFM_F32, 5, 7);
@@ -442,6 +568,9 @@ int main(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_save_and_open),
 		cmocka_unit_test(test_save_leaves_nothing_on_failure),
+		cmocka_unit_test(test_save_onto_what_is_no_file),
+		cmocka_unit_test(test_two_save_to_one_path),
+		cmocka_unit_test(test_a_temporary_name_that_is_taken),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_short_file),
 		cmocka_unit_test(test_reference),
