@@ -2,14 +2,14 @@
 /* Shapes from presets, numbers, and checkpoints whose weights are there. */
 #include "cli/plan/shape.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/status.h"
-#include "cli/info.h"
-#include "cli/json_field.h"
 #include "cli/plan/shape_config.h"
+#include "cli/plan/shape_weights.h"
 
 ufm_status shape_of_preset(const preset *p, plan_shape *out)
 {
@@ -53,58 +53,24 @@ double shape_parameters(const plan_shape *s)
 	return parameters;
 }
 
-/* ---- a checkpoint with its weights */
-
-static ufm_expert_kind kind_of(const char *name)
+void shape_note(plan_shape *s, const char *format, ...)
 {
-	return strcmp(name, "gated") == 0 ? UFM_EXPERT_GATED
-	       : strcmp(name, "mlp") == 0 ? UFM_EXPERT_MLP
-	                                  : UFM_EXPERT_MLP_BIAS;
-}
-
-static ufm_status from_facts(const char *path, json_t *facts, plan_shape *out)
-{
-	json_t *router = json_object_get(facts, "router");
-	if (field_known(facts, "obstacle"))
-		return status_fail(UFM_EFORMAT, "%s: these experts cannot be run: %s", path,
-		                   field_string(facts, "obstacle"));
-	if (!field_known(facts, "kind"))
-		return status_fail(UFM_EFORMAT, "%s: its experts have no standard layout: give the shape",
-		                   path);
-	if (!field_known(router, "top_k"))
-		return status_fail(UFM_EFORMAT,
-		                   "%s: top k is not known, expected num_experts_per_tok in a config.json "
-		                   "beside the weights, or the shape by --layers … --top-k",
-		                   path);
-	shape_given given = {.layers = (uint32_t)field_whole(facts, "layers"),
-	                     .experts = (uint32_t)field_whole(facts, "experts"),
-	                     .top_k = (uint32_t)field_whole(router, "top_k"),
-	                     .d_model = (uint32_t)field_whole(facts, "d_model"),
-	                     .d_hidden = (uint32_t)field_whole(facts, "d_hidden"),
-	                     .kind = kind_of(field_string(facts, "kind")),
-	                     .dtype =
-	                         strcmp(field_string(facts, "dtype"), "f32") == 0 ? UFM_F32 : UFM_BF16};
-	ufm_status status = shape_of_given(&given, out);
-	if (status)
-		return status_prefix(UFM_EFORMAT, "%s", path);
-	out->norm_topk = json_is_true(json_object_get(router, "norm_topk"));
-	if (strcmp(field_string(router, "scoring"), "sigmoid") == 0)
-		out->scoring = UFM_SCORE_SIGMOID;
-	return UFM_OK;
-}
-
-static ufm_status from_weights(const char *path, plan_shape *out)
-{
-	json_t *facts;
-	ufm_status status = info_facts(path, UFM_BF16, &facts);
-	if (status)
-		return status;
-	status = from_facts(path, facts, out);
-	json_decref(facts);
-	return status;
+	size_t used = strlen(s->notes);
+	va_list args;
+	if (used + 1 >= sizeof s->notes || !*format)
+		return;
+	if (used)
+		s->notes[used++] = ' ';
+	va_start(args, format);
+	vsnprintf(s->notes + used, sizeof s->notes - used, format, args);
+	va_end(args);
+	if (used && !s->notes[used])
+		s->notes[used - 1] = '\0';
 }
 
 /* ---- which of them a path is */
+
+#define PATH_BYTES 4200
 
 static bool ends_with(const char *text, const char *ending)
 {
@@ -114,34 +80,75 @@ static bool ends_with(const char *text, const char *ending)
 
 static bool exists(const char *folder, const char *name)
 {
-	char path[4096];
+	char path[PATH_BYTES];
 	struct stat st;
 	int length = snprintf(path, sizeof path, "%s/%s", folder, name);
 	return length > 0 && (size_t)length < sizeof path && stat(path, &st) == 0;
 }
 
-/* A folder from which weights are still missing: a config.json, and neither an index nor a file of weights. */
-static bool is_config_only(const char *path)
+/* The folder of a file, or the folder itself. */
+static void folder_of(const char *path, bool is_folder, char out[PATH_BYTES])
 {
-	return exists(path, "config.json") && !exists(path, "model.safetensors") &&
-	       !exists(path, "model.safetensors.index.json");
+	const char *slash = strrchr(path, '/');
+	if (is_folder)
+		snprintf(out, PATH_BYTES, "%.4096s", path);
+	else if (slash)
+		snprintf(out, PATH_BYTES, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	else
+		snprintf(out, PATH_BYTES, ".");
+}
+
+/* A folder from which weights are still missing: a config.json, and neither an index nor a file of weights. */
+static bool is_config_only(const char *folder)
+{
+	return exists(folder, "config.json") && !exists(folder, "model.safetensors") &&
+	       !exists(folder, "model.safetensors.index.json");
+}
+
+/* Any .json file but an index is a model's config, whatever its name. */
+static ufm_status is_config(const char *path, bool *out)
+{
+	model_config m;
+	ufm_status status = UFM_OK;
+	*out = ends_with(path, ".json") && !ends_with(path, ".index.json");
+	if (*out && !ends_with(path, "config.json")) {
+		status = model_config_read(path, &m);
+		*out = !status && !m.is_index;
+	}
+	return status;
+}
+
+/* Weights that cannot be read, or that are of no use without it, may have a config.json beside them that says
+ * everything. */
+static ufm_status from_weights(const char *path, const char *folder, plan_shape *out)
+{
+	char why[256], config[PATH_BYTES + 16];
+	ufm_status status = shape_of_weights(path, out);
+	if (!status || !exists(folder, "config.json"))
+		return status;
+	snprintf(why, sizeof why, "%s", ufm_last_error());
+	snprintf(config, sizeof config, "%s/config.json", folder);
+	if (shape_of_config(config, out))
+		return status_prefix(status, "%s; nor can it be planned without", why);
+	shape_note(out, "The weights beside it were left aside: %s.", why);
+	return UFM_OK;
 }
 
 ufm_status shape_of_path(const char *path, plan_shape *out)
 {
-	char config[4096];
+	char folder[PATH_BYTES], config[PATH_BYTES + 16];
 	struct stat st;
-	ufm_status status;
 	plan_shape s;
+	bool from_config = false;
+	ufm_status status = UFM_OK;
 	if (stat(path, &st) != 0)
 		return status_fail(UFM_EFILE, "%s: there is no such file or folder", path);
-	if (S_ISDIR(st.st_mode) && is_config_only(path)) {
-		snprintf(config, sizeof config, "%.4000s/config.json", path);
+	folder_of(path, S_ISDIR(st.st_mode), folder);
+	snprintf(config, sizeof config, "%s/config.json", folder);
+	if (S_ISDIR(st.st_mode) && is_config_only(path))
 		status = shape_of_config(config, &s);
-	} else {
-		status =
-			ends_with(path, "config.json") ? shape_of_config(path, &s) : from_weights(path, &s);
-	}
+	else if (!(status = is_config(path, &from_config)))
+		status = from_config ? shape_of_config(path, &s) : from_weights(path, folder, &s);
 	if (status)
 		return status;
 	snprintf(s.name, sizeof s.name, "%.150s", path);

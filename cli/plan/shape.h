@@ -3,15 +3,14 @@
 #ifndef CLI_PLAN_SHAPE_H
 #define CLI_PLAN_SHAPE_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <ufm/ufm.h>
 
 #include "cli/presets.h"
 
 typedef struct plan_shape {
-	char name[160];  /* as people call it, or "the given shape" */
-	char notes[512]; /* whole sentences on what was taken for what; "" : nothing */
+	char name[160];   /* as people call it, or "the given shape" */
+	char notes[1024]; /* whole sentences on what was taken for what; "" : nothing */
 	ufm_bank_info bank;
 	uint32_t top_k;
 	bool norm_topk;
@@ -34,6 +33,9 @@ typedef struct shape_given {
 
 /* UFM_EINVAL in the words of the options. */
 ufm_status shape_of_given(const shape_given *given, plan_shape *out);
+
+/* One more sentence; what does not fit is cut. */
+void shape_note(plan_shape *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Weights of one expert, which a token multiplies once each. */
 double shape_parameters(const plan_shape *s);

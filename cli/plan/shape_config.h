@@ -3,9 +3,13 @@
 #ifndef CLI_PLAN_SHAPE_CONFIG_H
 #define CLI_PLAN_SHAPE_CONFIG_H
 
+#include "bank/model_config.h"
 #include "cli/plan/shape.h"
 
-/* UFM_EFILE, UFM_EFORMAT: the file, the key, and what was expected. What had to be guessed is in out->notes. */
+/* UFM_EFILE, UFM_EFORMAT: the file, the key, and what was expected. What had to be assumed is in out->notes. */
 ufm_status shape_of_config(const char *path, plan_shape *out);
+
+/* How the model chooses experts, as far as it says so, into a shape. */
+void shape_routing(const model_config *m, plan_shape *s);
 
 #endif

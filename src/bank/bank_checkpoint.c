@@ -27,7 +27,7 @@ static ufm_status choose_dtype(checkpoint_dtype found, ufm_dtype f16_as, ufm_dty
 }
 
 /* What the file beside the weights says must fit them: experts that are missing at the end leave no
- * hole in the numbers. Nobody's word makes a clamp go away. */
+ * hole in the numbers. Nobody's word makes a clamp or another activation go away. */
 static ufm_status check_model(const model_config *model, const expert_set *e, const char *path)
 {
 	if (*model->expert_obstacle)
@@ -53,9 +53,6 @@ static ufm_status choose_activation(const char *path, const checkpoint *c, const
 	*out = given ? given : model.activation;
 	if (*out)
 		return UFM_OK;
-	if (*model.hidden_act)
-		return status_fail(UFM_EFORMAT, "%s: hidden_act is \"%s\", expected silu or gelu",
-		                   config_path, model.hidden_act);
 	return status_fail(UFM_EINVAL,
 	                   "%s: no hidden_act in a config.json beside the weights: the activation must "
 	                   "be given",

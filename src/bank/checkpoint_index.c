@@ -106,7 +106,9 @@ static ufm_status read_index(char *text, uint64_t size, entry_list *list)
 	}
 	if (json_pull_end(&r))
 		return r.status;
-	return found ? UFM_OK : status_fail(UFM_EFORMAT, "weight_map is missing");
+	return found ? UFM_OK
+	             : status_fail(UFM_EFORMAT, "weight_map is missing, expected the index "
+	                                        "of a checkpoint: a config holds no weights");
 }
 
 ufm_status checkpoint_index_parse(char *text, uint64_t size, checkpoint_index *out)

@@ -7,8 +7,6 @@
 #include "base/alloc.h"
 #include "base/status.h"
 
-#define CORRECTION "e_score_correction_bias"
-
 /* "model.layers.3.mlp."; "" for names without a prefix; NULL without memory. */
 static char *block_prefix(const char *name, uint32_t prefix_bytes)
 {
@@ -20,13 +18,19 @@ static char *block_prefix(const char *name, uint32_t prefix_bytes)
 	return text;
 }
 
+static bool ends_with(const char *text, const char *ending)
+{
+	size_t length = strlen(text), tail = strlen(ending);
+
+	return length >= tail && strcmp(text + length - tail, ending) == 0;
+}
+
 /* Models keep what corrects the scores with the gate, beside it, or in a module of its own. */
 static bool changes_scores(const char *in_block)
 {
-	size_t length = strlen(in_block), tail = sizeof CORRECTION - 1;
-
-	return strncmp(in_block, "gate.", 5) == 0 ||
-	       (length >= tail && strcmp(in_block + length - tail, CORRECTION) == 0);
+	return strncmp(in_block, "gate.", 5) == 0 || ends_with(in_block, "e_score_correction_bias") ||
+	       ends_with(in_block, "expert_bias") || ends_with(in_block, "routing_bias") ||
+	       ends_with(in_block, "per_expert_scale");
 }
 
 /* Among all that begins with the prefix: the weight, and nothing that changes what it says. */

@@ -234,6 +234,38 @@ static size_t number_bytes(const json_pull *r)
 	return at - r->at;
 }
 
+/* The length of the word that Python writes for what is no number of JSON; 0 when there is none. */
+static size_t python_word_bytes(const json_pull *r)
+{
+	static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		size_t n = strlen(words[i]);
+
+		if (r->size - r->at >= n && memcmp(r->text + r->at, words[i], n) == 0)
+			return n;
+	}
+	return 0;
+}
+
+bool json_pull_number(json_pull *r, const char **text, size_t *size_bytes)
+{
+	size_t n;
+
+	if (r->status)
+		return false;
+	skip_space(r);
+	n = number_bytes(r);
+	if (n == 0 && r->python)
+		n = python_word_bytes(r);
+	if (n == 0 || (n >= NUMBER_BYTES_MAX && !r->python))
+		return json_pull_unexpected(r, n ? "a number of at most 63 characters" : "a value");
+	*text = r->text + r->at;
+	*size_bytes = n;
+	r->at += n;
+	return true;
+}
+
 /* Copies the number that comes next, and passes it. */
 static bool take_number(json_pull *r, char out[NUMBER_BYTES_MAX])
 {
@@ -338,8 +370,8 @@ static bool skip_members(json_pull *r, json_pull_kind kind)
 /* Its own recursion ends at JSON_PULL_DEPTH_MAX. */
 bool json_pull_skip(json_pull *r)
 {
-	char number[NUMBER_BYTES_MAX];
 	const char *text;
+	size_t size_bytes;
 	bool truth;
 	json_pull_kind kind = json_pull_peek(r);
 
@@ -354,7 +386,7 @@ bool json_pull_skip(json_pull *r)
 	case JSON_PULL_NULL:
 		return take_word(r, "null") || json_pull_unexpected(r, "null");
 	case JSON_PULL_NUMBER:
-		return take_number(r, number);
+		return json_pull_number(r, &text, &size_bytes);
 	case JSON_PULL_NONE:
 		break;
 	}

@@ -7,6 +7,9 @@
  * NUL-terminated. A key that stands twice in one object, in whatever spelling, a lone surrogate, an
  * escaped NUL and nesting beyond JSON_PULL_DEPTH_MAX are refused.
  *
+ * A text that Python's json module wrote may hold NaN, Infinity, -Infinity and numbers of any length. Who
+ * sets `python` after json_pull_begin passes over those, too; no number of the kinds below is one.
+ *
  * The first failure (UFM_EFORMAT, UFM_ENOMEM) is kept: from then on every function returns false.
  *
  *     json_pull_begin(&r, text, size);
@@ -45,6 +48,7 @@ typedef struct json_pull {
 	char *text;
 	size_t size, at;
 	ufm_status status;
+	bool python;
 	uint32_t depth;
 	json_pull_level levels[JSON_PULL_DEPTH_MAX];
 	const char **keys;
@@ -69,6 +73,8 @@ bool json_pull_string(json_pull *r, const char **out);
 bool json_pull_u64(json_pull *r, uint64_t *out); /* digits only: no sign, fraction or exponent */
 bool json_pull_double(json_pull *r, double *out);
 bool json_pull_bool(json_pull *r, bool *out);
+/* A number as it is spelt, not NUL-terminated. */
+bool json_pull_number(json_pull *r, const char **text, size_t *size_bytes);
 /* Any value, with everything in it checked. */
 bool json_pull_skip(json_pull *r);
 

@@ -287,12 +287,60 @@ def test_a_rule_that_is_unknown_is_refused(case, config, expected):
     case.refused(4, "config.json", expected)
 
 
-def test_an_unknown_rule_may_be_overruled_by_name(case):
+def test_an_unknown_scoring_may_be_overruled_by_name(case):
     _, want = case.ok()
-    case.write(CONFIG | {"hidden_act": "relu2", "scoring_func": "tanh", "model_type": "other"})
-    case.refused(4, "scoring_func", "--scoring", options=["--activation", "silu"])
-    _, y = case.ok("--activation", "silu", "--scoring", "softmax")
+    case.write(CONFIG | {"scoring_func": "tanh", "model_type": "other"})
+    case.refused(4, "scoring_func", "--scoring")
+    _, y = case.ok("--scoring", "softmax")
     assert y.tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("config", [
+    {"hidden_act": "relu2"}, {"hidden_act": None, "hidden_activation": "gelu_pytorch_tanh"},
+    {"hidden_act": None, "text_config": {"mlp_hidden_act": "relu2"}}])
+def test_an_unknown_activation_may_not_be_overruled(case, config):
+    """Its namesake is another function: nobody's word makes it that."""
+    case.write(CONFIG | config)
+    for given in ("gelu", "silu"):
+        case.refused(4, "expected silu or gelu", "_act", options=["--activation", given])
+
+
+RULE = ["--top-k", "2", "--norm-topk", "--scoring", "sigmoid", "--activation", "silu"]
+
+
+@pytest.mark.parametrize("config, words", [
+    ({"model_type": "phimoe"}, "sparsemixer"),
+    ({"model_type": "vl", "text_config": {"model_type": "phimoe"}}, "sparsemixer"),
+    ({"text_config": {"num_experts": EXPERTS, "use_expert_bias": True}}, "use_expert_bias is true"),
+    ({"n_group": 4, "text_config": {"num_experts": EXPERTS}}, "n_group is 4"),
+    ({"thinker_config": {"text_config": {"num_experts": EXPERTS, "topk_group": 2}}}, "topk_group is 2"),
+    ({"router_new_rule": 1}, "router_new_rule is 1"),
+])
+def test_a_router_that_does_more_is_refused_wherever_it_is_said(case, config, words):
+    """Not with every option given, but with the ids of the model's own router."""
+    case.write(CONFIG | config)
+    case.refused(4, words, "--ids and --gates", options=RULE)
+    case.ok("--activation", "silu", *routing(case, np.zeros((10, 1), np.int32), np.ones((10, 1), np.float32)))
+
+
+@pytest.mark.parametrize("name", ["expert_bias", "gate.bias", "routing_bias", "router.per_expert_scale"])
+def test_a_tensor_that_changes_the_router_is_refused(case, name):
+    prefix = case.layer.router_name.removesuffix("gate.weight")
+    case.layer.tensors[prefix + name] = np.zeros(EXPERTS, np.float32)
+    case.write(CONFIG)
+    case.refused(4, name, "a router with more than a weight", options=RULE)
+
+
+def test_a_config_as_python_writes_it(case):
+    case.write(CONFIG | {"time_step_limit": [0.0, float("inf")], "far": float("-inf"), "b": float("nan"), "c": 10**50})
+    case.ok()
+
+
+def test_what_lies_under_text_config_is_read(case):
+    case.write({"model_type": "qwen3_vl_moe", "text_config": CONFIG | {"num_experts": EXPERTS}})
+    report, _ = case.ok()
+    assert report["config"]["top-k"] == {"value": TOP_K, "origin": "config.json"}
+    assert report["config"]["activation"] == {"value": "silu", "origin": "config.json"}
 
 
 def test_a_broken_config(case):

@@ -181,8 +181,147 @@ def test_a_config_that_does_not_say(ufm, tmp_path, change, words):
 def test_a_config_that_is_none(ufm, tmp_path):
     (tmp_path / "config.json").write_text('{"a": ')
     ended = ufm("plan", "--model", tmp_path, *MACHINE)
-    assert ended.returncode == 4 and "config.json:1" in ended.stderr
+    assert ended.returncode == 4 and "config.json: byte 6: the text ends" in ended.stderr
     assert ufm("plan", "--model", tmp_path / "none", *MACHINE).returncode == 4
+
+
+QUICK = ["--prompt", "4", "--headroom", "0", "--vram-target", "100%"]
+
+
+def planned(ufm, path, config):
+    """(layers, experts, top k, bytes of an expert), and what people are told."""
+    if config is not None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(config if isinstance(config, str) else json.dumps(config))
+    row, = rows(ufm, "--model", path, *MACHINE, *QUICK)
+    text = ufm("plan", "--model", path, *MACHINE, *QUICK).stdout
+    return tuple(row[name] for name in ("layers", "experts", "top_k", "expert_bytes")), text
+
+
+EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "hidden_size": 32, "moe_intermediate_size": 16,
+           "num_hidden_layers": 6, "dtype": "bfloat16"}
+GATED = 3 * 32 * 16 * 2
+
+
+@pytest.mark.parametrize("change, layers, expert_bytes", [
+    ({"model_type": "llama4_text", "interleave_moe_layer_step": 2, "intermediate_size": 16}, 3, GATED),
+    ({"model_type": "jamba", "expert_layer_period": 3, "expert_layer_offset": 2}, 2, GATED),
+    ({"model_type": "exaone_moe", "is_moe_layer": [False] + [True] * 5}, 5, GATED),
+    ({"model_type": "glm4_moe_lite", "mlp_layer_types": ["dense", "dense"] + ["sparse"] * 4}, 4, GATED),
+    ({"model_type": "deepseek_v2", "moe_layer_freq": 2, "first_k_dense_replace": 0, "num_hidden_layers": 5}, 3, GATED),
+    ({"model_type": "mimo_v2_flash", "moe_layer_freq": [0, 0, 1, 1, 1, 1]}, 4, GATED),
+    ({"model_type": "qwen2_moe", "decoder_sparse_step": 2, "mlp_only_layers": [0, 1]}, 2, GATED),
+    ({"model_type": "nemotron_h", "hybrid_override_pattern": "ME*EM-", "mlp_hidden_act": "relu2"}, 2, 2 * 32 * 16 * 2),
+    ({"model_type": "nemotron_h", "layers_block_type": ["mamba", "moe"], "num_hidden_layers": None,
+      "moe_latent_size": 8}, 1, 2 * 8 * 16 * 2),
+    ({"routed_expert_hidden_size": 8}, 6, 3 * 8 * 16 * 2),
+    ({"num_experts_per_tok": [2] * 6, "moe_intermediate_size": [16] * 6}, 6, GATED),
+    ({"dtype": "float32"}, 6, 2 * GATED),
+])
+def test_a_config_layer_by_layer(ufm, tmp_path, change, layers, expert_bytes):
+    found, _ = planned(ufm, tmp_path / "config.json", EXPERTS | change)
+    assert found == (layers, 8, 2, expert_bytes)
+
+
+@pytest.mark.parametrize("config", [
+    {"text_config": EXPERTS}, {"language_config": EXPERTS}, {"llm_config": EXPERTS},
+    {"thinker_config": {"text_config": EXPERTS}, "vision_config": {"hidden_size": 7, "num_hidden_layers": 3}}])
+def test_a_config_of_parts(ufm, tmp_path, config):
+    found, _ = planned(ufm, tmp_path / "config.json", {"model_type": "some_vl"} | config)
+    assert found == (6, 8, 2, GATED)
+
+
+def test_what_was_taken_for_what(ufm, tmp_path):
+    parts = {key: value for key, value in EXPERTS.items() if key != "dtype"}
+    config = {"model_type": "x", "dtype": "float32", "quantization_config": {"quant_method": "fp8"},
+              "text_config": parts, "talker_config": {"text_config": parts}}
+    found, text = planned(ufm, tmp_path / "config.json", config)
+    assert found == (6, 8, 2, 2 * GATED)
+    assert "published quantised (fp8); here its experts are f32" in text
+    assert "experts under talker_config are not counted" in text
+    found, text = planned(ufm, tmp_path / "config.json", EXPERTS | {"model_type": "glm4_moe"})
+    assert found[0] == 5 and "It does not say which layers are routed" in text
+    _, text = planned(ufm, tmp_path / "config.json", parts)
+    assert "does not say its type; bf16 is assumed" in text
+
+
+def test_a_config_as_python_writes_it(ufm, tmp_path):
+    """Whatever no plan needs may be anything; what one needs may not."""
+    config = EXPERTS | {"time_step_limit": [0.0, float("inf")], "a": float("nan"), "b": float("-inf"), "c": 10**40,
+                        "hidden_act": 7, "routed_scaling_factor": float("nan")}
+    assert planned(ufm, tmp_path / "config.json", config)[0] == (6, 8, 2, GATED)
+    for name in ("num_experts", "hidden_size", "num_hidden_layers", "num_experts_per_tok"):
+        (tmp_path / "config.json").write_text(json.dumps(config | {name: float("inf")}))
+        ended = ufm("plan", "--model", tmp_path, *MACHINE)
+        assert ended.returncode == 4 and f"{name} is Infinity, expected a whole number" in ended.stderr
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"is_moe": False}, "is_moe is false, expected true"),
+    ({"moe_new_rule": [1, 3]}, "moe_new_rule is a list of 2: it sounds like layers, experts or routing"),
+    ({"text_config": {}, "dense_every": 2}, "dense_every is 2"),
+    ({"num_experts_per_tok": [1, 2, 2, 2, 2, 2]}, "num_experts_per_tok is 1 for layer 0 and 2 for layer 1"),
+    ({"moe_intermediate_size": [16, 16]}, "moe_intermediate_size is a list of 2"),
+    ({"moe_layer_freq": 2}, "moe_layer_freq is 2, expected 1 or a list"),
+    ({"hidden_act": "relu2"}, "whether experts have a gate"),
+    ({"model_type": "doge"}, "model_type doge: its experts are rows of an embedding"),
+    ({"first_k_dense_replace": 2, "mlp_layer_types": ["dense"] + ["sparse"] * 5}, "layer 1 is routed by mlp_layer_types"),
+    ({"moe_topk": 3}, "num_experts_per_tok is 2, and moe_topk is 3"),
+])
+def test_a_config_that_is_not_understood(ufm, tmp_path, change, words):
+    (tmp_path / "config.json").write_text(json.dumps(EXPERTS | change))
+    ended = ufm("plan", "--model", tmp_path, *MACHINE)
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert "config.json: " in ended.stderr and words in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def test_a_config_by_another_name(ufm, tmp_path):
+    assert planned(ufm, tmp_path / "some-model.json", EXPERTS)[0] == (6, 8, 2, GATED)
+    (tmp_path / "some.json").write_text('{"weight_map": {"a": "none.safetensors"}}')
+    assert "none.safetensors" in ufm("plan", "--model", tmp_path / "some.json", *MACHINE).stderr
+    ended = ufm("info", tmp_path / "some-model.json")
+    assert ended.returncode == 4 and "a config holds no weights" in ended.stderr
+
+
+def write_weights(folder, **config):
+    random = np.random.default_rng(5)
+    tensors = {}
+    for layer in range(2):
+        tensors |= checkpoints.layer(random, "gated", f"model.layers.{layer}.mlp", 4, 16, 8)[0]
+    checkpoints.write(folder / "model.safetensors", tensors, "BF16")
+    checkpoints.write_config(folder, **config)
+    return tensors
+
+
+@pytest.mark.parametrize("config, words", [
+    (dict(num_experts_per_tok=2), ""),
+    (dict(num_experts_per_tok=2, hidden_activation="gelu_pytorch_tanh"), "hidden_activation is"),
+    (dict(num_experts_per_tok=2, swiglu_limit=7.0), "swiglu_limit is set"),
+    (dict(text_config=dict(top_k_experts=2, hidden_act="silu")), ""),
+])
+def test_weights_that_cannot_be_run_are_planned(ufm, tmp_path, config, words):
+    write_weights(tmp_path, **config)
+    found, text = planned(ufm, tmp_path, None)
+    assert found == (2, 4, 2, 3 * 16 * 8 * 2)
+    assert words in text and ("Nothing here can run them yet" in text) == bool(words)
+
+
+def test_a_config_beside_weights_that_do_not_say(ufm, tmp_path):
+    """An incomplete download, and quantised weights: the config says everything."""
+    tensors = write_weights(tmp_path, **EXPERTS | {"num_experts": 5})
+    found, text = planned(ufm, tmp_path, None)
+    assert found == (6, 5, 2, GATED)
+    assert "The weights beside it were left aside" in text and "the weights hold 4" in text
+    checkpoints.write(tmp_path / "model.safetensors",
+                      tensors | {"model.layers.0.mlp.experts.0.up_proj.weight_scale": np.zeros(1)}, "BF16")
+    assert planned(ufm, tmp_path / "model.safetensors", None)[0] == (6, 5, 2, GATED)
+    checkpoints.write_config(tmp_path, num_experts=5)
+    ended = ufm("plan", "--model", tmp_path, *MACHINE)
+    assert ended.returncode == 4
+    assert "quantised experts" in ended.stderr and "nor can it be planned without" in ended.stderr
+    (tmp_path / "config.json").unlink()
+    ended = ufm("plan", "--model", tmp_path, *MACHINE)
+    assert ended.returncode == 4 and "nor can" not in ended.stderr
 
 
 # ---- workloads

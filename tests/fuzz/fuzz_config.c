@@ -16,14 +16,27 @@ static void require(bool truth)
 
 static void check_accepted(const model_config *m)
 {
-	require(memchr(m->model_type, '\0', sizeof m->model_type));
-	require(memchr(m->hidden_act, '\0', sizeof m->hidden_act));
-	require(memchr(m->expert_obstacle, '\0', sizeof m->expert_obstacle));
-	require(memchr(m->router_obstacle, '\0', sizeof m->router_obstacle));
+	const char *const texts[] = {m->model_type,      m->activation_key, m->hidden_act,
+	                             m->dtype,           m->quantised,      m->scoring_func,
+	                             m->top_k_obstacle,  m->shape_obstacle, m->expert_obstacle,
+	                             m->router_obstacle, m->layout_note,    m->left_out,
+	                             m->others};
+	uint32_t routed = 0;
+
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		require(memchr(texts[i], '\0', MODEL_TEXT_BYTES));
 	require(!m->activation || *m->hidden_act);
 	require((unsigned)m->activation <= UFM_ACT_SILU);
 	require((unsigned)m->scoring <= UFM_SCORE_SIGMOID);
 	require((unsigned)m->norm_topk <= MODEL_YES);
+	require((unsigned)m->kind <= UFM_EXPERT_GATED);
+	require(m->layers <= MODEL_LAYERS_MAX);
+	for (uint32_t i = 0; i < MODEL_LAYERS_MAX; i++)
+		routed += model_config_is_routed(m, i);
+	require(routed == m->routed_layers);
+	/* Without an obstacle everything is known. */
+	require(*m->shape_obstacle || (m->routed_layers && m->experts && m->d_model && m->d_hidden));
+	require(m->top_k || *m->top_k_obstacle);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)

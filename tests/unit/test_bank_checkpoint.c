@@ -299,9 +299,13 @@ static void open_routers(ufm_bank **bank)
 
 static void test_routers(void **state)
 {
-	static const char *const corrections[] = {"gate.e_score_correction_bias", "gate.bias",
+	static const char *const corrections[] = {"gate.e_score_correction_bias",
+	                                          "gate.bias",
 	                                          "e_score_correction_bias",
-	                                          "moe_statics.e_score_correction_bias"};
+	                                          "moe_statics.e_score_correction_bias",
+	                                          "expert_bias",
+	                                          "routing_bias",
+	                                          "router.per_expert_scale"};
 	const checkpoint_tensor *t;
 	char name[96];
 	ufm_bank *bank;

@@ -272,12 +272,52 @@ static void test_cut_and_changed(void **state)
 	}
 }
 
+/* What Python's json writes for a float that is none, and integers of its own length. */
+static void test_python_is_passed_over(void **state)
+{
+	char text[] = "[NaN,Infinity,-Infinity,"
+				  "1234567890123456789012345678901234567890123456789012345678901234567890]";
+	char words[] = "[NaN]", half[] = "[-Infinit]";
+	const char *number;
+	size_t size_bytes = 0;
+	double value;
+	json_pull r;
+
+	(void)state;
+	json_pull_begin(&r, text, sizeof text - 1);
+	r.python = true;
+	assert_true(json_pull_skip(&r));
+	assert_int_equal(json_pull_end(&r), UFM_OK);
+	json_pull_begin(&r, words, sizeof words - 1);
+	r.python = true;
+	assert_true(json_pull_array(&r) && json_pull_next_item(&r));
+	assert_true(json_pull_number(&r, &number, &size_bytes));
+	assert_int_equal(size_bytes, 3);
+	assert_memory_equal(number, "NaN", 3);
+	assert_false(json_pull_next_item(&r));
+	assert_int_equal(json_pull_end(&r), UFM_OK);
+	/* it is no number to compute with */
+	json_pull_begin(&r, words, sizeof words - 1);
+	r.python = true;
+	assert_true(json_pull_array(&r) && json_pull_next_item(&r));
+	assert_false(json_pull_double(&r, &value));
+	assert_error(json_pull_end(&r), UFM_EFORMAT, "byte 1: found 'N', expected a value");
+	json_pull_begin(&r, half, sizeof half - 1);
+	r.python = true;
+	json_pull_skip(&r);
+	assert_error(json_pull_end(&r), UFM_EFORMAT, "byte 1: found '-', expected a value");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values_come_in_order), cmocka_unit_test(test_strings_are_decoded),
-		cmocka_unit_test(test_rules_are_named),      cmocka_unit_test(test_types_must_fit),
-		cmocka_unit_test(test_nesting_is_bounded),   cmocka_unit_test(test_many_keys),
+		cmocka_unit_test(test_values_come_in_order),
+		cmocka_unit_test(test_python_is_passed_over),
+		cmocka_unit_test(test_strings_are_decoded),
+		cmocka_unit_test(test_rules_are_named),
+		cmocka_unit_test(test_types_must_fit),
+		cmocka_unit_test(test_nesting_is_bounded),
+		cmocka_unit_test(test_many_keys),
 		cmocka_unit_test(test_cut_and_changed),
 	};
 
