@@ -16,7 +16,7 @@ LONG_CALL = ["bench", "--experts", "4", "--modes", "ufm", "--backend", "cpu", "-
 # Longer than anybody waits, without a row before the first capacity is through.
 LONG_REPLAY = ["replay", "sticky:512-top-10", "--policy", "lru,cycle,min", "--scope", "pool,auto", "--capacity",
                ",".join(f"{share}%" for share in range(10, 60))]
-LONG_PLAN = ["plan", "--preset", "qwen3-30b-a3b", "--batch", "64", "--prompt", "8192", "--link-gbps", "50",
+LONG_PLAN = ["plan", "--preset", "qwen3-30b-a3b", "--batch", "16", "--prompt", "8192", "--link-gbps", "50",
              "--hbm-gbps", "3000", "--dram-gbps", "100", "--gflops", "500000"]
 # The second that is promised, and patience with a busy machine. Without an end of its own each takes longer.
 SOON_S = 5
