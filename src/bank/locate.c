@@ -98,20 +98,55 @@ static ufm_status find_single(const char *folder, char **name)
 	return status;
 }
 
+#define SINGLE "model" ENDING
+#define INDEX SINGLE ".index.json"
+
+static bool names_single(const checkpoint_index *index)
+{
+	bool found = false;
+
+	for (uint32_t i = 0; i < index->file_count; i++)
+		found |= strcmp(index->files[i], SINGLE) == 0;
+	return found;
+}
+
+/* Whether the index says that the single file is one of its shards: then it is what is meant. */
+static ufm_status is_shard(const char *folder, bool *out)
+{
+	char *path = checkpoint_join(folder, INDEX), *text;
+	uint64_t size;
+	checkpoint_index index;
+	ufm_status status =
+		path ? checkpoint_read_text(path, SAFETENSORS_HEADER_BYTES_MAX, &text, &size) : UFM_ENOMEM;
+
+	alloc_free(path);
+	if (status)
+		return status;
+	status = checkpoint_index_parse(text, size, &index);
+	if (!status) {
+		*out = names_single(&index);
+		checkpoint_index_free(&index);
+	}
+	alloc_free(text);
+	return status ? status_prefix(status, INDEX) : UFM_OK;
+}
+
 static ufm_status choose(const char *folder, char **name)
 {
 	ufm_status status = UFM_OK;
-	bool single = exists(folder, "model" ENDING, &status);
-	bool shards = !status && exists(folder, "model" ENDING ".index.json", &status);
+	bool single = exists(folder, SINGLE, &status), shard = false;
+	bool shards = !status && exists(folder, INDEX, &status);
 
+	if (!status && single && shards)
+		status = is_shard(folder, &shard);
 	if (status)
 		return status;
-	if (single && shards)
-		return status_fail(UFM_EFILE, "holds both model" ENDING " and model" ENDING
-		                              ".index.json: name the one that is meant");
+	if (single && shards && !shard)
+		return status_fail(UFM_EFILE, "holds both " SINGLE " and " INDEX
+		                              ", which does not name it: name the one that is meant");
 	if (!single && !shards)
 		return find_single(folder, name);
-	*name = alloc_string(single ? "model" ENDING : "model" ENDING ".index.json");
+	*name = alloc_string(shards ? INDEX : SINGLE);
 	return *name ? UFM_OK : UFM_ENOMEM;
 }
 

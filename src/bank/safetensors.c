@@ -11,6 +11,7 @@
 #include "base/status.h"
 
 #define METADATA "__metadata__"
+#define LFS_BEGINNING "version " /* of a pointer that git lfs leaves in a file's place */
 
 static const struct {
 	const char *name;
@@ -90,6 +91,9 @@ ufm_status safetensors_header_bytes(const uint8_t *prefix, uint64_t got, uint64_
 	if (got < SAFETENSORS_PREFIX_BYTES)
 		return status_fail(UFM_EFORMAT, "holds %llu bytes, expected a header length of %u",
 		                   (unsigned long long)got, SAFETENSORS_PREFIX_BYTES);
+	if (memcmp(prefix, LFS_BEGINNING, SAFETENSORS_PREFIX_BYTES) == 0)
+		return status_fail(UFM_EFORMAT, "is a git-lfs pointer, not the file: expected the weights "
+		                                "themselves (git lfs pull)");
 	for (unsigned i = SAFETENSORS_PREFIX_BYTES; i-- > 0;)
 		length = length << 8 | prefix[i];
 	if (length > SAFETENSORS_HEADER_BYTES_MAX)
@@ -235,12 +239,14 @@ static bool read_tensor(json_pull *r, const char *name, checkpoint_tensor *t)
 	return !status;
 }
 
-/* The format's free text: strings by name. */
+/* The format's free text: strings by name, or null, which some writers leave. */
 static bool read_metadata(json_pull *r)
 {
 	const char *key, *value;
 
-	if (json_pull_object(r))
+	if (json_pull_peek(r) == JSON_PULL_NULL)
+		json_pull_skip(r);
+	else if (json_pull_object(r))
 		while (json_pull_next_key(r, &key))
 			json_pull_string(r, &value);
 	if (r->status)

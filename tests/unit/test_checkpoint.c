@@ -96,8 +96,16 @@ static void test_folders(void **state)
 	assert_opens(case_folder, 1, 1);
 	checkpoint_text_write(case_folder, "model.safetensors.index.json",
 	                      "{\"weight_map\":{\"a\":\"any.safetensors\"}}");
-	assert_refused(case_folder, UFM_EFILE,
-	               "holds both model.safetensors and model.safetensors.index");
+	assert_refused(
+		case_folder, UFM_EFILE,
+		"holds both model.safetensors and model.safetensors.index.json, which does not name it");
+	checkpoint_text_write(case_folder, "model.safetensors.index.json", "{\"weight_map\":[]}");
+	assert_refused(case_folder, UFM_EFORMAT, "model.safetensors.index.json: ");
+	checkpoint_text_write(case_folder, "model.safetensors.index.json",
+	                      "{\"weight_map\":{\"a\":\"model.safetensors\"}}");
+	assert_opens(case_folder, 1, 1);
+	checkpoint_text_write(case_folder, "model.safetensors.index.json",
+	                      "{\"weight_map\":{\"a\":\"any.safetensors\"}}");
 	assert_int_equal(unlink(path_of("model.safetensors")), 0);
 	assert_opens(case_folder, 1, 1);
 }

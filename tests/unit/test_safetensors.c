@@ -197,6 +197,8 @@ static void test_header_length(void **state)
 		{UINT64_MAX, 8, 16,
 	     "header length is 18446744073709551615, expected at most 100000000: not a safetensors "
 	     "file"},
+		{2336927755350992246u /* "version " */, 8, 130,
+	     "is a git-lfs pointer, not the file: expected the weights themselves (git lfs pull)"},
 		{UINT64_MAX - 7, 8, 8,
 	     "header length is 18446744073709551608, expected at most 100000000: not a safetensors "
 	     "file"},
@@ -217,6 +219,19 @@ static void test_header_length(void **state)
 		else
 			assert_int_equal(length, cases[i].length);
 	}
+}
+
+/* Some writers have nothing to say of a file. */
+static void test_metadata_may_be_null(void **state)
+{
+	static const char header[] = "{\"__metadata__\":null,\"a\":" FOUR(0, 4) "}";
+	tensor_list list = {0};
+	char *text;
+	(void)state;
+	assert_int_equal(parse(header, sizeof header - 1, 4, &list, &text), UFM_OK);
+	assert_int_equal(list.count, 1);
+	tensor_list_free(&list);
+	free(text);
 }
 
 /* A file that is refused leaves what others brought. */
@@ -259,6 +274,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tensors_come_back), cmocka_unit_test(test_no_tensor),
 		cmocka_unit_test(test_rules_are_named),   cmocka_unit_test(test_header_length),
+		cmocka_unit_test(test_rules_are_named),   cmocka_unit_test(test_metadata_may_be_null),
 		cmocka_unit_test(test_every_dtype),       cmocka_unit_test(test_list_keeps_other_files),
 	};
 
