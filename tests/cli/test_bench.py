@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """ufm bench: rows, regimes, workloads, formats, folder."""
 import csv
+import fcntl
 import io
 import json
 import os
 import pty
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import numpy
@@ -746,9 +749,10 @@ def test_target_above_the_card(tmp_path):
 
 def test_a_terminal_shows_how_far_the_bank_is(ufm):
     main, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
     command = ufm.command("bench", *SMALL, "--no-out", "--modes", "ufm", "--experts", "16", "-o", "json")
     with subprocess.Popen(command, cwd=ufm.folder, stdin=subprocess.DEVNULL, stderr=terminal,
-                          stdout=subprocess.DEVNULL) as process:
+                          stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "xterm"}) as process:
         os.close(terminal)
         shown = b""
         try:
