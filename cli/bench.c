@@ -337,7 +337,7 @@ static void draw(sweep *s)
 	status = plot_folder(s->config.out);
 	message_progress_clear();
 	if (status == UFM_EUNSUPPORTED)
-		fprintf(stderr, "ufm bench: no figures: %s\n", ufm_last_error());
+		message_note("bench", "no figures: %s", ufm_last_error());
 	else if (interrupt_seen())
 		s->exit_code = interrupt_end(); /* gnuplot had the signal too */
 	else if (status) {

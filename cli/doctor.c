@@ -20,7 +20,7 @@ typedef struct doctor_config {
 } doctor_config;
 
 static const option_spec specs[] = {
-	{.name = "output",
+	{.name = "format",
      .letter = 'o',
      .type = OPTION_CHOICE,
      .offset = offsetof(doctor_config, format),

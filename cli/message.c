@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/exit.h"
@@ -12,15 +13,18 @@
 
 #define MESSAGE_BYTES 1024
 
+#define COLUMNS_UNKNOWN 80
+
+bool message_terminal(FILE *to)
+{
+	const char *term = getenv("TERM");
+	return term && *term && strcmp(term, "dumb") != 0 && isatty(fileno(to)) == 1;
+}
+
 bool message_colour(FILE *to)
 {
 	const char *no_color = getenv("NO_COLOR");
-	const char *term = getenv("TERM");
-	if (no_color && *no_color)
-		return false;
-	if (!term || strcmp(term, "dumb") == 0)
-		return false;
-	return isatty(fileno(to)) == 1;
+	return !(no_color && *no_color) && message_terminal(to);
 }
 
 static void one_line(char *text)
@@ -34,7 +38,7 @@ static void one_line(char *text)
 
 static void print_line(const char *command, const char *kind, const char *colour, const char *text)
 {
-	bool coloured = message_colour(stderr);
+	bool coloured = *kind && message_colour(stderr);
 	message_progress_clear();
 	fprintf(stderr, "ufm%s%s: %s%s%s%s\n", command ? " " : "", command ? command : "",
 	        coloured ? colour : "", kind, coloured ? "\033[0m" : "", text);
@@ -60,6 +64,17 @@ int message_status(const char *command, ufm_status status)
 	return exit_of(status);
 }
 
+void message_note(const char *command, const char *format, ...)
+{
+	char text[MESSAGE_BYTES];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	one_line(text);
+	print_line(command, "", "", text);
+}
+
 static void log_line(void *ctx, ufm_log_level level, const char *line)
 {
 	const bool *notes = ctx;
@@ -80,22 +95,49 @@ void message_log(bool notes)
 	ufm_set_log(log_line, (void *)(notes ? &yes : &no));
 }
 
+/* The bytes after the first of a character. */
+static bool continues(char c)
+{
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+char *message_fit(char *text, uint32_t columns)
+{
+	uint32_t used = 0;
+	for (char *at = text; *at; at++) {
+		if (!continues(*at) && used++ == columns) {
+			*at = '\0';
+			break;
+		}
+	}
+	return text;
+}
+
+/* Without the last one, behind which some terminals begin a new line. */
+static uint32_t columns_of_terminal(void)
+{
+	struct winsize size;
+	bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+	return (known ? size.ws_col : COLUMNS_UNKNOWN) - 1;
+}
+
 void message_progress(const char *format, ...)
 {
-	char text[256];
+	char text[512];
 	va_list args;
-	if (isatty(STDERR_FILENO) != 1)
+	if (!message_terminal(stderr))
 		return;
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
-	fprintf(stderr, "\r\033[K%s", text);
+	one_line(text);
+	fprintf(stderr, "\r\033[K%s", message_fit(text, columns_of_terminal()));
 	fflush(stderr);
 }
 
 void message_progress_clear(void)
 {
-	if (isatty(STDERR_FILENO) != 1)
+	if (!message_terminal(stderr))
 		return;
 	fputs("\r\033[K", stderr);
 	fflush(stderr);

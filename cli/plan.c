@@ -319,7 +319,7 @@ static int write_folder(const plan_report *r, json_t *rows)
 	if (status == UFM_ECANCELED)
 		return interrupt_end();
 	if (status == UFM_EUNSUPPORTED)
-		fprintf(stderr, "ufm plan: no figure: %s\n", ufm_last_error());
+		message_note("plan", "no figure: %s", ufm_last_error());
 	return status && status != UFM_EUNSUPPORTED ? lost() : CLI_OK;
 }
 

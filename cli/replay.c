@@ -121,7 +121,7 @@ static int keep_rows(const replay_options *o, const json_t *rows)
 	if (!status && !o->no_figures && !o->predict.count)
 		status = plot_folder(o->out);
 	if (status == UFM_EUNSUPPORTED)
-		fprintf(stderr, "ufm replay: no figure: %s\n", ufm_last_error());
+		message_note("replay", "no figure: %s", ufm_last_error());
 	else if (status == UFM_ECANCELED)
 		return interrupt_end();
 	else if (status) {

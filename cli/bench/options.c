@@ -268,7 +268,7 @@ static const option_spec specs[] = {
 	MODE_OPTION_RECORD(offsetof(bench_config, record_trace)),
 	{.name = "no-out", .type = OPTION_FLAG, AT(no_out), .help = "Writes no files."},
 	{.name = "no-figures", .type = OPTION_FLAG, AT(no_figures), .help = "Draws no figures."},
-	{.name = "output",
+	{.name = "format",
      .letter = 'o',
      .type = OPTION_CHOICE,
      AT(format),

@@ -52,8 +52,7 @@ static void say(const char *path, uint64_t tokens, const char *what)
 {
 	if (!tokens)
 		return;
-	message_progress_clear();
-	fprintf(stderr, "ufm: --record-trace: %s: %" PRIu64 " %s\n", path, tokens, what);
+	message_note(NULL, "--record-trace: %s: %" PRIu64 " %s", path, tokens, what);
 }
 
 ufm_status mode_record_write(const char *path, ufm_engine *engine, uint32_t sequences)
@@ -62,8 +61,7 @@ ufm_status mode_record_write(const char *path, ufm_engine *engine, uint32_t sequ
 	if (!path)
 		return UFM_OK;
 	if (!has_routed(engine)) {
-		message_progress_clear();
-		fprintf(stderr, "ufm: --record-trace: %s is not written: no token was routed\n", path);
+		message_note(NULL, "--record-trace: %s is not written: no token was routed", path);
 		return UFM_OK;
 	}
 	ufm_status status = ufm_engine_write_routing(engine, path, sequences, &info);

@@ -27,9 +27,8 @@ ufm_status mode_timeline_add(timeline_file *f, ufm_engine *engine, const char *n
 	(void)engine_settle(engine);
 	uint64_t dropped = timeline_dropped(t);
 	if (dropped) {
-		message_progress_clear();
-		fprintf(stderr, "ufm: --timeline: %s: %" PRIu64 " earlier events were dropped\n", name,
-		        dropped);
+		message_note(NULL, "--timeline: %s: %" PRIu64 " earlier events were dropped", name,
+		             dropped);
 	}
 	ufm_status status = timeline_file_add(f, t, name);
 	return status ? status_prefix(status, "--timeline") : UFM_OK;

@@ -212,7 +212,7 @@ static const option_spec specs[] = {
      .value_name = "DIR",
      .help = "Folder for plan.jsonl, plan.md and the figure plan.png; made if missing."},
 	{.name = "no-figures", .type = OPTION_FLAG, AT(no_figures), .help = "Draws no figure."},
-	{.name = "output",
+	{.name = "format",
      .letter = 'o',
      .type = OPTION_CHOICE,
      AT(format),

@@ -188,7 +188,7 @@ static const option_spec specs[] = {
      AT(by_layer),
      .help =
          "Adds the hit rate of every layer to the table for people; the other formats have it."},
-	{.name = "output",
+	{.name = "format",
      .letter = 'o',
      .type = OPTION_CHOICE,
      AT(format),

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """ufm bench: rows, regimes, workloads, formats, folder."""
 import csv
+import fcntl
 import io
 import json
 import os
 import pty
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import numpy
@@ -523,7 +526,7 @@ def test_a_figure_has_a_line_for_each_phase(ufm):
     (["--workload", "sticky:0.5,1"], "sticky:OVERLAP,SKEW,DRIFT", 2),
     (["--workload", "sticky:0.1,1,0", "--experts", "8", "--top-k", "4"],
      "--workload: sticky overlap: found 0.1, expected 0.5", 2),
-    (["-o", "xml"], "--output", 2),
+    (["-o", "xml"], "--format", 2),
     (["--backend", "no-such-backend"], "no-such-backend", 3),
     (["--workload", "text:missing.txt"], "missing.txt", 4),
     (["--workload", "text:."], "regular file", 4),
@@ -746,9 +749,10 @@ def test_target_above_the_card(tmp_path):
 
 def test_a_terminal_shows_how_far_the_bank_is(ufm):
     main, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
     command = ufm.command("bench", *SMALL, "--no-out", "--modes", "ufm", "--experts", "16", "-o", "json")
     with subprocess.Popen(command, cwd=ufm.folder, stdin=subprocess.DEVNULL, stderr=terminal,
-                          stdout=subprocess.DEVNULL) as process:
+                          stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "xterm"}) as process:
         os.close(terminal)
         shown = b""
         try:

@@ -9,7 +9,7 @@ OPTIONS = {
     "bench": ["quick", "modes", "experts", "layers", "d-model", "d-hidden", "kind", "top-k",
               "norm-topk", "batch", "seq", "steps", "warmup", "dtype", "seed", "vram-target",
               "headroom", "vram-limit", "policy", "ring", "backend", "link-gbps", "max-tokens",
-              "cpu-assist", "cpu-share", "threads", "probe", "workload", "out", "no-out", "no-figures", "timeline", "record-trace", "output", "verbose", "help",
+              "cpu-assist", "cpu-share", "threads", "probe", "workload", "out", "no-out", "no-figures", "timeline", "record-trace", "format", "verbose", "help",
               "preset", "phase", "scoring", "math", "ids"],
     "forward": ["weights", "layer", "input", "output", "ids", "gates", "top-k", "norm-topk",
                 "no-norm-topk", "scoring", "math", "activation", "f16-as", "mode", "vram-target", "headroom",
@@ -19,14 +19,14 @@ OPTIONS = {
              "vram-target", "headroom", "batch", "prompt", "workload", "seed", "policy", "ring",
              "max-tokens", "routing", "machine", "link-gbps", "hbm-gbps", "dram-gbps", "gflops",
              "disk-gbps", "ram", "card", "cores", "prefetch-recall", "prefetch-guesses", "backend", "against",
-             "out", "no-figures", "output", "verbose", "help"],
+             "out", "no-figures", "format", "verbose", "help"],
     "replay": ["capacity", "policy", "scope", "batch", "cold", "sequences", "part", "warmup",
                "steps", "experts", "preset", "expert-bytes", "read-gbps", "cost", "ring",
                "together", "admission", "predict", "guesses", "seed", "out", "no-figures", "by-layer",
-               "output", "help"],
+               "format", "help"],
     "plot": ["help"],
-    "doctor": ["output", "out", "help"],
-    "info": ["f16-as", "preset", "output", "help"],
+    "doctor": ["format", "out", "help"],
+    "info": ["f16-as", "preset", "format", "help"],
     "completion": ["help"],
 }
 
@@ -136,3 +136,11 @@ def test_near_misses(ufm, command, meant):
     ended = ufm(*command)
     assert ended.returncode in (2, 3) and ended.stdout == ""
     assert ended.stderr.endswith(f"did you mean '{meant}'?\n") and ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [name for name, options in OPTIONS.items() if "format" in options])
+def test_the_format_has_one_name(ufm, command):
+    """On every command that has a choice; --output is a file."""
+    page = ufm(command, "--help").stdout
+    assert re.search(r"^  -o, --format FORMAT$", page, re.MULTILINE)
+    assert ("--output " in page) == (command == "forward")
