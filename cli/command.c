@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/exit.h"
+#include "cli/json_memory.h"
 #include "cli/message.h"
 
 static bool is_quick(const void *values, size_t quick)
@@ -31,9 +32,10 @@ bool command_read(const option_table *table, int argc, char *argv[], size_t quic
 
 int command_finish(const option_table *table, int exit_code)
 {
+	ufm_status status = json_memory_check();
 	errno = 0;
 	if (fflush(stdout) == 0 && !ferror(stdout))
-		return exit_code;
+		return exit_code || !status ? exit_code : message_status(table->command, status);
 	message_error(table->command, "standard output: %s",
 	              errno ? strerror(errno) : "cannot be written");
 	return exit_code ? exit_code : CLI_FAILED;

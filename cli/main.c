@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/exit.h"
+#include "cli/json_memory.h"
 #include "cli/message.h"
 #include "cli/version.h"
 
@@ -90,6 +91,7 @@ int main(int argc, char *argv[])
 	const char *name = argc > 1 ? argv[1] : "";
 	const command *found;
 	hold_standard_streams();
+	json_memory_watch();
 	ignore_output_signals();
 	if (argc < 2) {
 		message_error(NULL, "found no command; 'ufm --help' lists the commands");

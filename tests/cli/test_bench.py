@@ -481,7 +481,7 @@ def test_a_figure_has_a_line_for_each_phase(ufm):
     ended = ufm("plot", "results", env={"PATH": str(ufm.folder)})
     assert "gnuplot" in ended.stderr
     script = (ufm.folder / "results" / "throughput.gp").read_text()
-    assert "title 'ufm_decode'" in script and "title 'ufm'" in script
+    assert 'title "ufm_decode"' in script and 'title "ufm"' in script
 
 
 # ---- what goes wrong
