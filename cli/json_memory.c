@@ -15,8 +15,13 @@ static void *take(size_t size_bytes)
 {
 	void *memory = alloc_zeroed(1, size_bytes);
 	if (!memory)
-		atomic_store(&lost, true);
+		json_memory_lose();
 	return memory;
+}
+
+void json_memory_lose(void)
+{
+	atomic_store(&lost, true);
 }
 
 void json_memory_watch(void)

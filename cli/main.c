@@ -86,11 +86,19 @@ static void ignore_output_signals(void)
 	signal(SIGXFSZ, SIG_IGN);
 }
 
+/* Where memory lacks for the buffer of its own, the C library drops what is printed and reports nothing. */
+static void buffer_output(void)
+{
+	static char buffer[BUFSIZ];
+	setvbuf(stdout, buffer, isatty(STDOUT_FILENO) == 1 ? _IOLBF : _IOFBF, sizeof buffer);
+}
+
 int main(int argc, char *argv[])
 {
 	const char *name = argc > 1 ? argv[1] : "";
 	const command *found;
 	hold_standard_streams();
+	buffer_output();
 	json_memory_watch();
 	ignore_output_signals();
 	if (argc < 2) {

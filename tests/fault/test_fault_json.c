@@ -88,6 +88,7 @@ static void a_report_is_whole_or_an_error(void **state)
 			ufm_status status = print_report(text, sizeof text, flags[f]);
 			alloc_set_hook(NULL, NULL);
 			assert_int_equal(status, b.spent ? UFM_ENOMEM : UFM_OK);
+			assert_int_equal(json_memory_check(), status); /* also for who did not look */
 			assert_string_equal(text, b.spent ? "" : whole);
 			if (b.spent)
 				assert_error(status, UFM_ENOMEM, "memory");
