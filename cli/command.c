@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/exit.h"
+#include "cli/json_memory.h"
 #include "cli/message.h"
 
 static bool is_quick(const void *values, size_t quick)
@@ -46,9 +47,10 @@ void command_printed(void)
 
 int command_finish(const option_table *table, int exit_code)
 {
+	ufm_status status = json_memory_check();
 	errno = 0;
 	if (fflush(stdout) == 0 && !ferror(stdout))
-		return exit_code;
+		return exit_code || !status ? exit_code : message_status(table->command, status);
 	int error = lost_errno ? lost_errno : errno;
 	message_error(table->command, "standard output: %s",
 	              error ? strerror(error) : "cannot be written");

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/doctor_parts.h"
 #include "cli/exit.h"
+#include "cli/json_print.h"
 #include "cli/json_put.h"
 #include "cli/machine.h"
 #include "cli/message.h"
@@ -157,8 +158,7 @@ static int doctor_run(int argc, char *argv[])
 	ufm_set_log(no_log, NULL);
 	found = examine(&config);
 	if (config.format == DOCTOR_JSON) {
-		json_dumpf(found, stdout, JSON_INDENT(2));
-		putchar('\n');
+		(void)json_print(stdout, found, JSON_INDENT(2));
 	} else {
 		print_text(found);
 	}

@@ -73,6 +73,9 @@ static json_t *filesystem_of(const char *path)
 			longest = strlen(mount);
 			snprintf(best, sizeof best, "%s", type);
 		}
+	/* Of mounts that were not all read, none is known to be the longest. */
+	if (mounts && ferror(mounts))
+		*best = '\0';
 	if (mounts)
 		fclose(mounts);
 	return *best ? json_string(best) : json_null();

@@ -11,6 +11,7 @@
 #include "cli/forward/output.h"
 #include "cli/forward/report.h"
 #include "cli/interrupt.h"
+#include "cli/json_print.h"
 #include "cli/message.h"
 
 typedef struct task {
@@ -67,8 +68,7 @@ static void report(const task *t)
 {
 	json_t *run = forward_json(&t->config, &t->state, &t->input, &t->result);
 	if (t->config.format == FORWARD_JSON) {
-		json_dumpf(run, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-		putchar('\n');
+		(void)json_print(stdout, run, JSON_PRINT_PAGE);
 	} else {
 		forward_markdown(stdout, run);
 	}

@@ -10,6 +10,7 @@
 #include "base/size.h"
 #include "cli/command.h"
 #include "cli/exit.h"
+#include "cli/json_print.h"
 #include "cli/message.h"
 
 enum { INFO_MD, INFO_JSON };
@@ -212,8 +213,7 @@ static int info_run(int argc, char *argv[])
 	if (exit_code)
 		return exit_code;
 	if (config.format == INFO_JSON) {
-		json_dumpf(facts, stdout, JSON_INDENT(2));
-		putchar('\n');
+		(void)json_print(stdout, facts, JSON_INDENT(2));
 	} else {
 		print_markdown(facts);
 	}

@@ -23,7 +23,7 @@ char *machine_read_line(const char *path, char *buffer, size_t size)
 	buffer[0] = '\0';
 	if (!file)
 		return buffer;
-	if (!fgets(buffer, (int)size, file))
+	if (!fgets(buffer, (int)size, file) || ferror(file))
 		buffer[0] = '\0';
 	fclose(file);
 	buffer[strcspn(buffer, "\n")] = '\0';
@@ -55,7 +55,7 @@ bool machine_read_key(const char *path, const char *key, char *buffer, size_t si
 	FILE *file = fopen(path, "re");
 	if (!file)
 		return false;
-	while (!found && fgets(line, sizeof line, file)) {
+	while (!found && fgets(line, sizeof line, file) && !ferror(file)) {
 		const char *value = value_of(line, key);
 		if (value) {
 			snprintf(buffer, size, "%s", value);

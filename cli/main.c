@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
+#include "cli/json_memory.h"
 #include "cli/message.h"
 #include "cli/nearest.h"
 #include "cli/version.h"
@@ -96,12 +97,12 @@ static int run_command(const command *found, int argc, char *argv[])
 	return found->run(argc, argv);
 }
 
-/* What fits the buffer is written where somebody looks at the result, so that the cause of a failure is known. */
-static void widen_standard_output(void)
+/* Where memory lacks for the buffer of its own, the C library drops what is printed and reports nothing. What fits the
+ * buffer is written where somebody looks at the result, so that the cause of a failure is known. */
+static void buffer_output(void)
 {
 	static char buffer[1 << 20];
-	if (isatty(STDOUT_FILENO) != 1)
-		setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
+	setvbuf(stdout, buffer, isatty(STDOUT_FILENO) == 1 ? _IOLBF : _IOFBF, sizeof buffer);
 }
 
 int main(int argc, char *argv[])
@@ -109,8 +110,9 @@ int main(int argc, char *argv[])
 	const char *name = argc > 1 ? argv[1] : "";
 	const command *found;
 	hold_standard_streams();
+	buffer_output();
+	json_memory_watch();
 	ignore_output_signals();
-	widen_standard_output();
 	if (argc < 2) {
 		message_error(NULL, "found no command; 'ufm --help' lists the commands");
 		return CLI_USAGE;

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "cli/json_memory.h"
 #include "cli/lines.h"
 
 typedef struct reader {
@@ -37,6 +38,8 @@ static ufm_status take_line(reader *r)
 	if (r->lines.length == strspn(r->lines.line, " \t\r\n"))
 		return UFM_OK;
 	json_t *row = json_loadb(r->lines.line, r->lines.length, 0, &error);
+	if (!row && json_memory_check())
+		return UFM_ENOMEM;
 	if (!row && !r->lines.whole) {
 		log_warn("%s: line %u: cut short, left out", r->lines.path, r->lines.number);
 		return UFM_OK;

@@ -5,10 +5,12 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "cli/json_memory.h"
+#include "cli/json_print.h"
+
 void rows_write_line(FILE *to, const json_t *row)
 {
-	json_dumpf(row, to, JSON_COMPACT | JSON_REAL_PRECISION(9));
-	fputc('\n', to);
+	(void)json_print(to, row, JSON_PRINT_LINE); /* no memory is remembered */
 	fflush(to);
 }
 
@@ -109,6 +111,8 @@ static void rows_jsonl(FILE *to, const json_t *rows)
 
 void rows_write(FILE *to, rows_format format, const json_t *rows)
 {
+	if (json_memory_check())
+		return;
 	switch (format) {
 	case ROWS_MD:
 		break;
@@ -116,8 +120,7 @@ void rows_write(FILE *to, rows_format format, const json_t *rows)
 		rows_csv(to, rows);
 		break;
 	case ROWS_JSON:
-		json_dumpf(rows, to, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-		fputc('\n', to);
+		(void)json_print(to, rows, JSON_PRINT_PAGE);
 		break;
 	case ROWS_JSONL:
 		rows_jsonl(to, rows);

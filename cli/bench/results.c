@@ -7,7 +7,6 @@
 #include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdio_ext.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -16,11 +15,13 @@
 #include "base/alloc.h"
 #include "base/status.h"
 #include "cli/interrupt.h"
+#include "cli/json_memory.h"
+#include "cli/json_print.h"
 
 struct results {
 	char folder[PATH_MAX], path[PATH_MAX + 264];
 	FILE *runs;
-	long whole_bytes; /* of runs.jsonl: where the last whole row ends */
+	off_t whole_bytes; /* of runs.jsonl: where the last whole row ends */
 };
 
 static ufm_status cannot(const char *what, const char *path)
@@ -146,24 +147,47 @@ const char *results_telemetry_path(results *r, const char *label, unsigned exper
 	return path_in(r, name);
 }
 
-/* Half a row would make the whole file unreadable. The stream is not used again: what it still holds
- * must not follow. */
+/* Half a row would make the whole file unreadable. */
 static void drop_part_of_row(results *r)
 {
-	__fpurge(r->runs);
 	if (ftruncate(fileno(r->runs), r->whole_bytes) != 0)
 		return; /* no file of ours: a device keeps nothing */
 }
 
-/* One line, in the file when this returns. */
+/* By one call where the file takes all of it, so that a kill leaves a whole row or none. */
+static bool write_line(int fd, const char *line, size_t length)
+{
+	while (length) {
+		ssize_t n = write(fd, line, length);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		line += n;
+		length -= (size_t)n;
+	}
+	return true;
+}
+
+/* What is no file, and some file systems, cannot be flushed. */
+static bool flush_file(int fd)
+{
+	return fsync(fd) == 0 || errno == EINVAL || errno == EROFS || errno == ENOTSUP;
+}
+
+/* One line, on disk when this returns. */
 ufm_status results_add(results *r, const json_t *row)
 {
-	bool written;
+	size_t length;
+	int fd = fileno(r->runs);
+	char *line = json_as_text(row, JSON_PRINT_LINE, &length);
+	if (!line)
+		return status_prefix(UFM_ENOMEM, "--out: %s", path_in(r, "runs.jsonl"));
 	errno = 0;
-	written = json_dumpf(row, r->runs, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
-	          fputc('\n', r->runs) != EOF;
-	if (fflush(r->runs) == 0 && written) {
-		r->whole_bytes = ftell(r->runs);
+	bool written = write_line(fd, line, length) && flush_file(fd);
+	alloc_free(line);
+	if (written) {
+		r->whole_bytes += (off_t)length;
 		return UFM_OK;
 	}
 	ufm_status status = cannot("write", path_in(r, "runs.jsonl"));
@@ -173,18 +197,20 @@ ufm_status results_add(results *r, const json_t *row)
 
 static bool write_json(const char *path, const json_t *json)
 {
-	bool written;
 	FILE *file = fopen(path, "we");
 	if (!file)
 		return false;
-	written = json_dumpf(json, file, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0 &&
-	          fputc('\n', file) != EOF;
+	bool written = json_print(file, json, JSON_PRINT_PAGE) == UFM_OK && fflush(file) == 0 &&
+	               flush_file(fileno(file));
 	return fclose(file) == 0 && written;
 }
 
 ufm_status results_summary(results *r, const json_t *summary)
 {
 	char unfinished[sizeof r->path];
+	ufm_status memory = json_memory_check();
+	if (memory)
+		return status_prefix(memory, "--out: %s", path_in(r, "summary.json"));
 	snprintf(unfinished, sizeof unfinished, "%s", unfinished_summary(r));
 	errno = 0;
 	if (write_json(unfinished, summary) && rename(unfinished, path_in(r, "summary.json")) == 0)

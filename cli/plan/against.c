@@ -155,24 +155,27 @@ static bool is_case(const json_t *row)
 	       strcmp(field_string(row, "status"), "ok") == 0;
 }
 
-/* false: a row that cannot be predicted, which is said. */
-static bool add_row(const plan_config *c, const char *file, const char *place, const json_t *row,
-                    json_t *rows)
+/* A row that cannot be predicted is said and counted; the machine's lack of memory is not the row's fault. */
+static ufm_status add_row(const plan_config *c, const char *file, const char *place,
+                          const json_t *row, json_t *rows, uint32_t *left_out)
 {
 	row_case k;
 	row_outcome outcome;
 	if (!is_case(row))
-		return true;
+		return UFM_OK;
 	message_progress("%s: %s", file, place);
 	ufm_status status = row_case_read(c, row, &k);
 	if (!status)
 		status = row_case_predict(&k, &outcome);
+	if (status == UFM_ENOMEM)
+		return status_prefix(status, "%s: %s", file, place);
 	if (status) {
 		message_error("plan", "%s: %s is left out: %s", file, place, ufm_last_error());
-		return false;
+		++*left_out;
+		return UFM_OK;
 	}
 	json_add(rows, compare(file, &k, &outcome));
-	return true;
+	return UFM_OK;
 }
 
 static ufm_status add_file(const plan_config *c, const char *file, json_t *rows, uint32_t *left_out)
@@ -184,12 +187,11 @@ static ufm_status add_file(const plan_config *c, const char *file, json_t *rows,
 	ufm_status status = row_file_read(file, &found);
 	if (status)
 		return status;
-	json_array_foreach(found.rows, i, row)
-	{
+	for (i = 0; i < json_array_size(found.rows) && !status; i++) {
+		row = json_array_get(found.rows, i);
 		status = interrupt_check();
-		if (status)
-			break;
-		*left_out += !add_row(c, file, row_file_place(&found, i, place), row, rows);
+		if (!status)
+			status = add_row(c, file, row_file_place(&found, i, place), row, rows, left_out);
 	}
 	row_file_close(&found);
 	return status;

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "cli/json_memory.h"
 #include "cli/lines.h"
 #include "cli/row_lines.h"
 
@@ -46,6 +47,8 @@ static ufm_status read_document(const char *path, json_t **rows)
 	json_t *all = json_loadf(file.file, 0, NULL);
 	if (ferror(file.file))
 		status = status_fail(UFM_EFILE, "%s: cannot be read: %s", path, strerror(errno));
+	else
+		status = json_memory_check();
 	*rows = status ? NULL : rows_of(all);
 	json_decref(all);
 	lines_close(&file);

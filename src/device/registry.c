@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "device/search.h"
@@ -139,12 +140,29 @@ static void core_log(ufm_log_level level, const char *line)
 static const ufm_backend_core core = {
 	.struct_size = sizeof core, .fail = core_fail, .log = core_log};
 
+/* dlopen would wait for the writer of a pipe. */
+static ufm_status check_file(const char *path)
+{
+	int fd;
+	uint64_t size_bytes;
+	ufm_status status = file_open(path, &fd, &size_bytes);
+
+	if (status)
+		return status_prefix(UFM_EBACKEND, "%s", path);
+	close(fd);
+	return UFM_OK;
+}
+
 /* The table of a plugin that passes the checks. *library is open even when it does not, or NULL. */
 static ufm_status load_table(const char *name, const char *path, void **library,
                              const ufm_backend **out)
 {
 	ufm_backend_entry_fn entry;
+	ufm_status status = check_file(path);
 
+	*library = NULL;
+	if (status)
+		return status;
 	*library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!*library)
 		return status_fail(UFM_EBACKEND, "%s: cannot be loaded: %s", path, dlerror());
@@ -153,7 +171,7 @@ static ufm_status load_table(const char *name, const char *path, void **library,
 	if (!entry)
 		return status_fail(UFM_EBACKEND, "%s: no symbol ufm_backend_entry", path);
 	const ufm_backend *backend = entry(&core);
-	ufm_status status = registry_check(backend, name, path);
+	status = registry_check(backend, name, path);
 	if (status == UFM_OK)
 		*out = backend;
 	return status;

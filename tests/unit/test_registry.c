@@ -77,6 +77,14 @@ static void place(const char *name, const char *from)
 	fclose(to);
 }
 
+static void place_pipe(const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/libufm_%s.so", scratch, name);
+	assert_int_equal(mkfifo(path, 0600), 0);
+}
+
 static void unplace(const char *name)
 {
 	char path[PATH_MAX];
@@ -137,6 +145,9 @@ static void test_wrong_plugins(void **state)
 	place("text", NULL);
 	refuse("text", "cannot be loaded");
 	unplace("text");
+	place_pipe("pipe");
+	refuse("pipe", "libufm_pipe.so: is not a regular file");
+	unplace("pipe");
 	place("other", "good");
 	refuse("other", "name is \"good\", expected \"other\"");
 	unplace("other");
