@@ -201,7 +201,7 @@ static bool write_json(const char *path, const json_t *json)
 	if (!file)
 		return false;
 	bool written = json_print(file, json, JSON_PRINT_PAGE) == UFM_OK && fflush(file) == 0 &&
-	               flush_file(fileno(file));
+	               !ferror(file) && flush_file(fileno(file));
 	return fclose(file) == 0 && written;
 }
 
