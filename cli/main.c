@@ -96,7 +96,8 @@ static int run_command(const command *found, int argc, char *argv[])
 	return found->run(argc, argv);
 }
 
-/* What fits the buffer is written where somebody looks at the result, so that the cause of a failure is known. */
+/* What fits the buffer is written where somebody looks at the result, so that the cause of a
+ * failure is known. */
 static void widen_standard_output(void)
 {
 	static char buffer[1 << 20];
