@@ -19,7 +19,6 @@
 #include "cli/modes/options.h"
 #include "cli/options_json.h"
 #include "cli/plot.h"
-#include "cli/same_file.h"
 #include "device/registry.h"
 
 typedef struct sweep_phase {
@@ -134,23 +133,10 @@ static ufm_status ask_peak(sweep *s)
 	return bench_probes(c) ? peak_ask(&config, &s->peak) : UFM_OK;
 }
 
-/* What a workload reads is not written over. */
-static ufm_status check_files(const bench_config *c)
-{
-	bool reads = strncmp(c->workload, "trace:", 6) == 0 || strncmp(c->workload, "text:", 5) == 0;
-	const named_file input = {"--workload", reads ? strchr(c->workload, ':') + 1 : NULL};
-	const named_file spans = {"--timeline", c->timeline};
-	const named_file recorded = {"--record-trace", c->record_trace};
-	ufm_status status = check_other_file(&spans, &input);
-	if (!status)
-		status = check_other_file(&recorded, &input);
-	return status ? status : check_other_file(&recorded, &spans);
-}
-
 /* CLI_OK, or why the sweep cannot begin. */
 static int open_sweep(sweep *s)
 {
-	ufm_status status = check_files(&s->config);
+	ufm_status status = bench_config_check_files(&s->config);
 	if (!status)
 		status = resolve(s);
 	if (status)
@@ -386,7 +372,8 @@ static void keep_so_far(sweep *s)
 	json_decref(json);
 }
 
-/* On the thread that ends the process. Whoever is writing to standard output may wait there for ever. */
+/* On the thread that ends the process. Whoever is writing to standard output may wait there for
+ * ever. */
 static void keep_all(void *ctx)
 {
 	sweep *s = ctx;

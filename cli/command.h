@@ -25,8 +25,8 @@ const command *command_find(const char *name);
 bool command_read(const option_table *table, int argc, char *argv[], size_t quick, void *values,
                   option_state *state, int *exit_code);
 
-/* After a part of the output was printed: flushes it, and remembers why that failed, which command_finish would not learn any
- * more. The last call that failed must be the printing. */
+/* After a part of the output was printed: flushes it, and remembers why that failed, which
+ * command_finish would not learn any more. The last call that failed must be the printing. */
 void command_printed(void);
 
 /* Flushes stdout; an error line and CLI_FAILED if anything was lost, else `exit_code`. */

@@ -88,7 +88,8 @@ static ufm_status write_output(task *t)
 	return status;
 }
 
-/* A baseline out of memory has its report, as in ufm bench; but whoever waits for the file must hear that there is none. */
+/* A baseline out of memory has its report, as in ufm bench; but whoever waits for the file must
+ * hear that there is none. */
 static int finish_without_memory(const task *t)
 {
 	message_error("forward", "%s is %s: the baseline does not fit: %s", t->config.output,

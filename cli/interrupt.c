@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A flag, a thread that waits for it, and what is left to do when the command does not end by itself. */
+/* A flag, a thread that waits for it, and what is left to do when the command does not end by
+ * itself. */
 #include "cli/interrupt.h"
 
 #include <assert.h>

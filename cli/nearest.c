@@ -24,7 +24,8 @@ static bool same_letter(char a, char b)
 	return tolower((unsigned char)a) == tolower((unsigned char)b);
 }
 
-/* Edit distance in which neighbours may change places, two rows of the table behind the one that is made. */
+/* Edit distance in which neighbours may change places, two rows of the table behind the one that is
+ * made. */
 static uint32_t distance(const char *a, const char *b)
 {
 	uint32_t rows[3][WORD_MAX + 1], length = (uint32_t)strlen(b);

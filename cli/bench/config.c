@@ -11,6 +11,7 @@
 #include "cli/bench/workload.h"
 #include "cli/modes/options.h"
 #include "cli/presets.h"
+#include "cli/same_file.h"
 
 #define TOKENS_MAX (1u << 24)
 
@@ -180,6 +181,18 @@ static ufm_status check_ids(const bench_config *c)
 	                   "--ids: found ahead with --workload %.60s, expected device: only the ids of "
 	                   "trace:FILE and sticky: are known ahead",
 	                   c->workload);
+}
+
+ufm_status bench_config_check_files(const bench_config *c)
+{
+	bool reads = strncmp(c->workload, "trace:", 6) == 0 || strncmp(c->workload, "text:", 5) == 0;
+	const named_file input = {"--workload", reads ? strchr(c->workload, ':') + 1 : NULL};
+	const named_file spans = {"--timeline", c->timeline};
+	const named_file recorded = {"--record-trace", c->record_trace};
+	ufm_status status = check_other_file(&spans, &input);
+	if (!status)
+		status = check_other_file(&recorded, &input);
+	return status ? status : check_other_file(&recorded, &spans);
 }
 
 ufm_status bench_config_check(const bench_config *c)

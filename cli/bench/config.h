@@ -53,6 +53,8 @@ ufm_scoring bench_scoring(const bench_config *c);
 /* Gives the preset's shape to every option that was not on the command line. */
 void bench_config_preset(bench_config *c, option_state *state);
 
+/* No file that is written is what a workload reads, or another one that is written. */
+ufm_status bench_config_check_files(const bench_config *c);
 /* Checks what one option alone cannot know. A top_k of 0 is not known yet. */
 ufm_status bench_config_check(const bench_config *c);
 /* Checks again and fills what follows from other values, noting where it came from: threads, and if all

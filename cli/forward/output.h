@@ -17,7 +17,8 @@ typedef struct forward_output {
 /* Before the work: fails if the file could not be created, and leaves nothing. UFM_EFILE names
  * --output, the path and the cause. */
 ufm_status forward_output_open(const char *path, forward_output *out);
-/* Writes f4 [tokens, d_model] beside the file; nothing is left of it on failure. A device or pipe has it all then. */
+/* Writes f4 [tokens, d_model] beside the file; nothing is left of it on failure. A device or pipe
+ * has it all then. */
 ufm_status forward_output_write(const forward_output *out, uint32_t tokens, uint32_t d_model,
                                 const float *y);
 

@@ -6,7 +6,8 @@
 #include "cli/forward/input.h"
 
 typedef struct forward_result {
-	bool out_of_memory; /* of the device in mode baseline: a report without output, and no success */
+	bool
+		out_of_memory; /* of the device in mode baseline: a report without output, and no success */
 	int exit_code;
 	char error[MODE_ERROR_BYTES]; /* "" when all went well */
 

@@ -12,7 +12,8 @@ typedef struct filling {
 	uint64_t begin_ns, shown_ns;
 } filling;
 
-/* From now on `config` tells of its progress and stops when a signal was seen; f must live until the host tier is open. */
+/* From now on `config` tells of its progress and stops when a signal was seen; f must live until
+ * the host tier is open. */
 void filling_watch(filling *f, ufm_host_config *config);
 
 /* "WHAT [#####-----] 12.0 of 24.0 GiB, 13.1 GB/s, 1 s left"; rate and rest once they are known. */

@@ -255,9 +255,9 @@ typedef struct ufm_host_config {
 	 * fill, one call at a time; they wait for it, so it should be short. */
 	void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
 	void *progress_ctx;
-	/* NULL, or asked before each block and before each GiB that is page-locked: anything but 0 ends the
-	 * loading with UFM_ECANCELED, and nothing of it is left. Called from all threads that fill, also side by
-	 * side. */
+	/* NULL, or asked before each block and before each GiB that is page-locked: anything but 0 ends
+	 * the loading with UFM_ECANCELED, and nothing of it is left. Called from all threads that fill,
+	 * also side by side. */
 	int (*stop)(void *ctx);
 	void *stop_ctx;
 } ufm_host_config;

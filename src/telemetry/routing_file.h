@@ -12,7 +12,8 @@ ufm_status routing_file_check_name(const char *path);
  * what is no regular file is refused, because it cannot be replaced. */
 ufm_status routing_file_check(const char *path);
 
-/* The name that it has while it is written, in the same folder, to be freed with alloc_free; NULL: no memory. */
+/* The name that it has while it is written, in the same folder, to be freed with alloc_free; NULL:
+ * no memory. */
 char *routing_file_unfinished(const char *path);
 
 /* Written beside its name and renamed: whole, or what it was before. UFM_EFILE; UFM_EINVAL for a table of no
