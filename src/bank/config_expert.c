@@ -26,16 +26,13 @@ static uint32_t need_count(config_reader *r, config_meaning meaning, uint32_t mo
 /* Not all at once, as dense layers have another width: the first of the keys. */
 static uint32_t read_d_hidden(config_reader *r)
 {
-	const char *keys = config_keys(CONFIG_D_HIDDEN);
+	const char *keys = r->family->d_hidden ? r->family->d_hidden : config_keys(CONFIG_D_HIDDEN);
 	char key[CONFIG_KEY_BYTES];
 
-	if (r->family->d_hidden)
-		return config_read_count(r, r->family->d_hidden, CONFIG_WIDTH_MAX, r->m->shape_obstacle);
-	if (!config_first_said(r, keys, key)) {
-		config_obstacle(r->m->shape_obstacle, "found none of %s, expected one", keys);
-		return 0;
-	}
-	return config_read_count(r, key, CONFIG_WIDTH_MAX, r->m->shape_obstacle);
+	if (config_first_said(r, keys, key))
+		return config_read_count(r, key, CONFIG_WIDTH_MAX, r->m->shape_obstacle);
+	config_obstacle(r->m->shape_obstacle, "found none of %s, expected one", keys);
+	return 0;
 }
 
 static uint32_t read_d_model(config_reader *r)

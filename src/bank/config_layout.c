@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which layers are routed. Files say it by lists of layers and by rules that count; where they say it in
- * more than one way, all must say the same. */
+ * more than one way, all must say the same, but for lists that go before. */
 #include <stdio.h>
 #include <string.h>
 
@@ -166,6 +166,26 @@ bool config_agree(config_reader *r, const char *key, const layer_set *found, lay
 	return true;
 }
 
+/* In every family that has one of these lists it goes before rules that count, whose keys keep their
+ * defaults beside it. Then a rule needs to be neither right nor alike, but people are told. */
+static bool goes_before(const char *by)
+{
+	return strcmp(by, "mlp_layer_types") == 0 || strcmp(by, "moe_layers") == 0;
+}
+
+static void tell_other_rule(config_reader *r, const counting_rule *rule, const char *key,
+                            const layer_set *all, const char *by)
+{
+	char obstacle[MODEL_TEXT_BYTES];
+	layer_set found = {{0}};
+
+	memcpy(obstacle, r->m->shape_obstacle, sizeof obstacle);
+	if (!rule->layers(r, &found) || memcmp(&found, all, sizeof found) != 0)
+		snprintf(r->m->layout_note, sizeof r->m->layout_note,
+		         "Its %s says otherwise than its %s, which counts.", key, by);
+	memcpy(r->m->shape_obstacle, obstacle, sizeof obstacle);
+}
+
 static bool read_rules(config_reader *r, layer_set *all, char by[CONFIG_KEY_BYTES])
 {
 	char key[CONFIG_KEY_BYTES];
@@ -175,6 +195,10 @@ static bool read_rules(config_reader *r, layer_set *all, char by[CONFIG_KEY_BYTE
 
 		if (!is_said(r, &rules[i], key))
 			continue;
+		if (goes_before(by)) {
+			tell_other_rule(r, &rules[i], key, all, by);
+			continue;
+		}
 		if (!rules[i].layers(r, &found) || !config_agree(r, key, &found, all, by))
 			return false;
 	}

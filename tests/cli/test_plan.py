@@ -265,7 +265,7 @@ def test_a_config_as_python_writes_it(ufm, tmp_path):
     ({"moe_layer_freq": 2}, "moe_layer_freq is 2, expected 1 or a list"),
     ({"hidden_act": "relu2"}, "whether experts have a gate"),
     ({"model_type": "doge"}, "model_type doge: its experts are rows of an embedding"),
-    ({"first_k_dense_replace": 2, "mlp_layer_types": ["dense"] + ["sparse"] * 5}, "layer 1 is routed by mlp_layer_types"),
+    ({"first_k_dense_replace": 2, "is_moe_layer": [False] + [True] * 5}, "layer 1 is routed by is_moe_layer"),
     ({"moe_topk": 3}, "num_experts_per_tok is 2, and moe_topk is 3"),
 ])
 def test_a_config_that_is_not_understood(ufm, tmp_path, change, words):

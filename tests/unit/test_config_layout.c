@@ -55,8 +55,12 @@ static const struct {
 	/* Llama 4 */
 	{LAYERS(8) ",\"interleave_moe_layer_step\":2", "01010101", NULL},
 	{LAYERS(4) ",\"interleave_moe_layer_step\":2,\"moe_layers\":[1,3]", "0101", NULL},
-	{LAYERS(4) ",\"interleave_moe_layer_step\":2,\"moe_layers\":[0]", NULL,
-     NOT_ALIKE("0", "routed", "moe_layers", "dense", "interleave_moe_layer_step")},
+	/* a list that goes before */
+	{LAYERS(4) ",\"interleave_moe_layer_step\":2,\"moe_layers\":[0]", "1000", NULL},
+	{LAYERS(3) ",\"first_k_dense_replace\":\"x\",\"mlp_layer_types\":[\"moe\",\"mlp\",\"moe\"]",
+     "101", NULL},
+	{LAYERS(3) ",\"is_moe_layer\":[1,1,1],\"mlp_layer_types\":[\"moe\",\"mlp\",\"moe\"]", NULL,
+     NOT_ALIKE("1", "dense", "mlp_layer_types", "routed", "is_moe_layer")},
 	/* Jamba */
 	{LAYERS(8) ",\"expert_layer_period\":2,\"expert_layer_offset\":1", "01010101", NULL},
 	{LAYERS(5) ",\"expert_layer_period\":3,\"expert_layer_offset\":0", "10010", NULL},
@@ -160,6 +164,12 @@ static void test_a_default_is_told(void **state)
 	assert_string_equal(m.layout_note, "");
 	read_case(FAMILY("mixtral") LAYERS(3), &m);
 	assert_string_equal(m.layout_note, "");
+	read_case(LAYERS(4) ",\"interleave_moe_layer_step\":2,\"moe_layers\":[1,3]", &m);
+	assert_string_equal(m.layout_note, "");
+	read_case(LAYERS(4) ",\"interleave_moe_layer_step\":2,\"moe_layers\":[1]", &m);
+	assert_string_equal(m.layout_note,
+	                    "Its interleave_moe_layer_step says otherwise than its moe_layers, which "
+	                    "counts.");
 }
 
 /* The largest model, and one layer more than a list may have. */

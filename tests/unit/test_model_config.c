@@ -223,6 +223,8 @@ static const struct {
 	{"{\"model_type\":\"llama4_text\",\"num_hidden_layers\":2," EXPERTS
      "\"moe_intermediate_size\":7,\"intermediate_size\":32}",
      64, 32, 8, UFM_EXPERT_GATED, "", "", ""},
+	{"{\"model_type\":\"llama4_text\",\"num_hidden_layers\":2," EXPERTS "\"ffn_dim\":7}", 64, 0, 8,
+     UFM_EXPERT_GATED, "", "", "found none of intermediate_size, expected one"},
 	{"{\"num_hidden_layers\":2," EXPERTS "\"moe_intermediate_size\":1e3}", 64, 0, 8,
      UFM_EXPERT_GATED, "", "",
      "moe_intermediate_size is 1e3, expected a whole number from 1 to 1048576"},
