@@ -149,7 +149,7 @@ static void read_dtype(config_reader *r)
 
 /* ---- whether there are any */
 
-static void read_switch(config_reader *r)
+void config_read_switch(config_reader *r)
 {
 	const char *keys = config_keys(CONFIG_SWITCH);
 	char key[CONFIG_KEY_BYTES], words[CONFIG_KEY_BYTES];
@@ -172,7 +172,6 @@ void config_read_expert(config_reader *r)
 	read_arithmetic(r);
 	read_dtype(r);
 	m->experts = need_count(r, CONFIG_EXPERTS, CONFIG_COUNT_MAX);
-	read_switch(r);
 	read_kind(r);
 	m->d_model = read_d_model(r);
 	m->d_hidden = read_d_hidden(r);

@@ -16,6 +16,7 @@ static void read_all(const config_node *root, model_config *m)
 
 	m->is_index = config_find(root, "weight_map") != NULL;
 	config_find_section(root, &r);
+	config_read_switch(&r);
 	if (r.family->shape)
 		config_obstacle(m->shape_obstacle, "model_type %.60s: %s", r.family_type, r.family->shape);
 	config_read_layout(&r);

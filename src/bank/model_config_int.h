@@ -103,6 +103,8 @@ const config_node *config_first_said(const config_reader *r, const char *keys,
 uint32_t config_read_count(const config_reader *r, const char *keys, uint32_t most,
                            char obstacle[MODEL_TEXT_BYTES]);
 
+/* Whether there are routed layers at all. */
+void config_read_switch(config_reader *r);
 void config_read_layout(config_reader *r);
 void config_read_expert(config_reader *r);
 void config_read_router(config_reader *r);

@@ -258,6 +258,7 @@ def test_a_config_as_python_writes_it(ufm, tmp_path):
 
 @pytest.mark.parametrize("change, words", [
     ({"is_moe": False}, "is_moe is false, expected true"),
+    ({"is_moe": False, "model_type": "doge"}, "is_moe is false, expected true"),
     ({"moe_new_rule": [1, 3]}, "moe_new_rule is a list of 2: it sounds like layers, experts or routing"),
     ({"text_config": {}, "dense_every": 2}, "dense_every is 2"),
     ({"num_experts_per_tok": [1, 2, 2, 2, 2, 2]}, "num_experts_per_tok is 1 for layer 0 and 2 for layer 1"),

@@ -45,7 +45,7 @@ static void begin(budget *b, unsigned left)
 /* More members than the first table of an object holds. */
 static json_t *a_report(void)
 {
-	char name[16];
+	char name[32];
 	json_t *rows = json_array();
 	for (int i = 0; i < 3; i++) {
 		json_t *row = json_object();
