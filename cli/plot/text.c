@@ -49,7 +49,7 @@ static void put(FILE *to, const char *text, bool quoted)
 		if (n && quoted && has_a_meaning(*at))
 			fprintf(to, "\\%03o", *at);
 		else if (n)
-			fwrite(at, 1, n, to);
+			(void)fwrite(at, 1, n, to);
 		else
 			fputc('?', to);
 		at += n ? n : 1;

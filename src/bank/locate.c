@@ -113,8 +113,8 @@ static bool names_single(const checkpoint_index *index)
 /* Whether the index says that the single file is one of its shards: then it is what is meant. */
 static ufm_status is_shard(const char *folder, bool *out)
 {
-	char *path = checkpoint_join(folder, INDEX), *text;
-	uint64_t size;
+	char *path = checkpoint_join(folder, INDEX), *text = NULL;
+	uint64_t size = 0;
 	checkpoint_index index;
 	ufm_status status =
 		path ? checkpoint_read_text(path, SAFETENSORS_HEADER_BYTES_MAX, &text, &size) : UFM_ENOMEM;
