@@ -285,7 +285,7 @@ static void print_prefetch(FILE *to, const plan_report *r)
 
 /* ------------------------------------------------------------------ the line to paste */
 
-/* The largest budget that is not everything, or that of the one card. */
+/* What a card gives; else the largest budget that is not everything. */
 static const plan_point *headline_point(const plan_report *r)
 {
 	const plan_ladder *l = r->ladder;
@@ -293,7 +293,7 @@ static const plan_point *headline_point(const plan_report *r)
 	const plan_point *found = NULL;
 	for (uint32_t i = 0; i < l->count; i++) {
 		const plan_point *p = &l->points[i];
-		if (!p->refused && (!found || p->budget.slots < keys))
+		if (!p->refused && (!found || r->config->card || p->budget.slots < keys))
 			found = p;
 	}
 	return found;

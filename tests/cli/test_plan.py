@@ -427,6 +427,7 @@ def test_a_card_by_name(ufm):
     everything = rows(ufm, *CARD, "h200")
     assert [row["vram_target_bytes"] >> 30 for row in everything[:-1]] == [8, 12, 16, 24, 32]
     assert everything[-1]["share"] == 1
+    assert "tok/s in the routed layers, 100 % resident" in ufm("plan", *CARD, "h200").stdout.splitlines()[0]
 
 
 def test_what_is_said_counts_more_than_a_card(ufm):
