@@ -160,6 +160,10 @@ static void judge_memory(json_t *list, const json_t *found)
 {
 	char size[32];
 	uint64_t most_bytes = (uint64_t)json_integer_value(at(found, "memory", "lockable_bytes"));
+	if (json_is_null(at(found, "memory", "lockable_bytes"))) {
+		say(list, "How much memory is free is not known, nor what bank the host tier can hold.");
+		return;
+	}
 	say(list,
 	    "The host tier can hold a bank of at most %s, page-locked (80 %% of the memory "
 	    "available)%s.",

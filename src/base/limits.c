@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #define FILE_TEXT_BYTES 16384
@@ -71,17 +72,35 @@ static bool find_number(const char *text, const char *key, uint64_t *value)
 	return false;
 }
 
-static void read_meminfo(const char *root, uint64_t *total_bytes, uint64_t *available_bytes)
+static bool read_meminfo(const char *root, uint64_t *total_bytes, uint64_t *available_bytes)
 {
 	char text[FILE_TEXT_BYTES];
-	uint64_t kib;
+	uint64_t total_kib, available_kib;
 
-	if (!read_text(root, "proc/meminfo", text, sizeof text))
+	if (!read_text(root, "proc/meminfo", text, sizeof text) ||
+	    !find_number(text, "MemTotal:", &total_kib) ||
+	    !find_number(text, "MemAvailable:", &available_kib))
+		return false;
+	*total_bytes = total_kib * 1024;
+	*available_bytes = available_kib * 1024;
+	return true;
+}
+
+/* Where containers hide the file. The kernel does not count what its page cache would give up: an underestimate. */
+static void ask_kernel(uint64_t *total_bytes, uint64_t *available_bytes)
+{
+	struct sysinfo info;
+
+	if (sysinfo(&info) != 0)
 		return;
-	if (find_number(text, "MemTotal:", &kib))
-		*total_bytes = kib * 1024;
-	if (find_number(text, "MemAvailable:", &kib))
-		*available_bytes = kib * 1024;
+	*total_bytes = (uint64_t)info.totalram * info.mem_unit;
+	*available_bytes = ((uint64_t)info.freeram + info.bufferram) * info.mem_unit;
+}
+
+static void read_memory(const char *root, uint64_t *total_bytes, uint64_t *available_bytes)
+{
+	if (!read_meminfo(root, total_bytes, available_bytes) && !*root)
+		ask_kernel(total_bytes, available_bytes);
 }
 
 /* One cgroup's tightest figures so far, from its own folder up to the mount's root. */
@@ -283,7 +302,7 @@ void limits_read_root(limits *out, const char *root)
 	cgroup_limits group = {LIMITS_NONE, 0, LIMITS_NONE, 0};
 	limits l = {.machine_ram_bytes = LIMITS_NONE, .available_ram_bytes = LIMITS_NONE};
 
-	read_meminfo(root, &l.machine_ram_bytes, &l.available_ram_bytes);
+	read_memory(root, &l.machine_ram_bytes, &l.available_ram_bytes);
 	read_cgroup(root, &group);
 	l.machine_cores = count_online();
 	l.affinity_cores = count_affinity(l.machine_cores);
@@ -313,7 +332,7 @@ void limits_read_memory(limits_memory *out)
 	uint64_t total_bytes = 0, available_bytes = 0, resident_pages = 0;
 	char text[256];
 
-	read_meminfo("", &total_bytes, &available_bytes);
+	read_memory("", &total_bytes, &available_bytes);
 	/* statm: size, resident, …, in pages */
 	if (read_text("/proc/self", "statm", text, sizeof text)) {
 		const char *resident = strchr(text, ' ');
