@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bank/checkpoint_int.h"
@@ -172,17 +173,26 @@ static ufm_status open_single(checkpoint *c, const checkpoint_place *place)
 	return status ? status : sort_tensors(c);
 }
 
+/* None is no failure; one that is there and cannot be reached is: a cache links to files, and a download may have been
+ * interrupted. */
 static ufm_status find_config(checkpoint *c, const char *folder)
 {
 	char *path = checkpoint_join(folder, "config.json");
+	struct stat st;
+	ufm_status status = UFM_OK;
 
 	if (!path)
 		return UFM_ENOMEM;
-	if (access(path, F_OK) == 0)
+	if (access(path, F_OK) == 0) {
 		c->config_path = path;
-	else
-		alloc_free(path);
-	return UFM_OK;
+		return UFM_OK;
+	}
+	if (lstat(path, &st) == 0)
+		status = status_fail(
+			UFM_EFILE, "%s: is a link to nothing, expected the config that belongs to the weights",
+			path);
+	alloc_free(path);
+	return status;
 }
 
 static ufm_status open_at(const checkpoint_place *place, checkpoint **out)

@@ -120,6 +120,9 @@ static void test_config_is_found(void **state)
 	assert_int_equal(checkpoint_open(case_folder, &c), UFM_OK);
 	assert_string_equal(checkpoint_config_path(c), path_of("config.json"));
 	checkpoint_close(c);
+	assert_int_equal(unlink(path_of("config.json")), 0);
+	assert_int_equal(symlink("gone", path_of("config.json")), 0);
+	assert_refused(case_folder, UFM_EFILE, "config.json: is a link to nothing");
 }
 
 static void test_paths(void **state)
