@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "base/text.h"
 #include "cli/command.h"
 #include "cli/doctor_parts.h"
 #include "cli/exit.h"
@@ -58,19 +59,13 @@ static json_t *examine(const doctor_config *config)
 	return found;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-	size_t length = strlen(text), tail = strlen(end);
-	return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* null is "none" for limits and "not there" for things. */
 static void print_scalar(const char *name, const json_t *value)
 {
 	char size[32];
 	if (json_is_string(value))
 		printf("%s\n", json_string_value(value));
-	else if (json_is_integer(value) && ends_with(name, "_bytes"))
+	else if (json_is_integer(value) && text_ends_with(name, "_bytes"))
 		printf("%s\n", size_format((uint64_t)json_integer_value(value), size, sizeof size));
 	else if (json_is_integer(value))
 		printf("%" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
@@ -85,7 +80,7 @@ static void print_scalar(const char *name, const json_t *value)
 /* "gpu" and "_bytes" are for programs: people read "link speed max" and "free". */
 static void print_name(int indent, const char *name, bool padded)
 {
-	int length = (int)strlen(name) - (ends_with(name, "_bytes") ? 6 : 0), width = 24 - indent;
+	int length = (int)strlen(name) - (text_ends_with(name, "_bytes") ? 6 : 0), width = 24 - indent;
 	printf("%*s", indent, "");
 	for (int i = 0; i < length; i++, width--)
 		putchar(name[i] == '_' && name[0] != 'U' ? ' ' : name[i]);

@@ -44,15 +44,21 @@ static void print_line(const char *command, const char *kind, const char *colour
 	        coloured ? colour : "", kind, coloured ? "\033[0m" : "", text);
 }
 
-void message_error(const char *command, const char *format, ...)
+static void print_format(const char *command, const char *kind, const char *colour,
+                         const char *format, va_list args)
 {
 	char text[MESSAGE_BYTES];
+	vsnprintf(text, sizeof text, format, args);
+	one_line(text);
+	print_line(command, kind, colour, text);
+}
+
+void message_error(const char *command, const char *format, ...)
+{
 	va_list args;
 	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
+	print_format(command, "error: ", "\033[31m", format, args);
 	va_end(args);
-	one_line(text);
-	print_line(command, "error: ", "\033[31m", text);
 }
 
 int message_status(const char *command, ufm_status status)
@@ -66,13 +72,10 @@ int message_status(const char *command, ufm_status status)
 
 void message_note(const char *command, const char *format, ...)
 {
-	char text[MESSAGE_BYTES];
 	va_list args;
 	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
+	print_format(command, "", "", format, args);
 	va_end(args);
-	one_line(text);
-	print_line(command, "", "", text);
 }
 
 static void log_line(void *ctx, ufm_log_level level, const char *line)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/status.h"
+#include "base/text.h"
 
 bool same_file(const char *a, const char *b)
 {
@@ -34,15 +35,9 @@ ufm_status check_other_file(const named_file *output, const named_file *other)
 	return refuse(output, other);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-	size_t length = strlen(text), tail = strlen(end);
-	return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static bool is_of_checkpoint(const char *name)
 {
-	return ends_with(name, ".safetensors") || ends_with(name, ".index.json") ||
+	return text_ends_with(name, ".safetensors") || text_ends_with(name, ".index.json") ||
 	       strcmp(name, "config.json") == 0;
 }
 

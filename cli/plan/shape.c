@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/status.h"
+#include "base/text.h"
 #include "cli/plan/shape_config.h"
 #include "cli/plan/shape_weights.h"
 
@@ -72,12 +73,6 @@ void shape_note(plan_shape *s, const char *format, ...)
 
 #define PATH_BYTES 4200
 
-static bool ends_with(const char *text, const char *ending)
-{
-	size_t length = strlen(text), end = strlen(ending);
-	return length >= end && strcmp(text + length - end, ending) == 0;
-}
-
 static bool exists(const char *folder, const char *name)
 {
 	char path[PATH_BYTES];
@@ -110,8 +105,8 @@ static ufm_status is_config(const char *path, bool *out)
 {
 	model_config m;
 	ufm_status status = UFM_OK;
-	*out = ends_with(path, ".json") && !ends_with(path, ".index.json");
-	if (*out && !ends_with(path, "config.json")) {
+	*out = text_ends_with(path, ".json") && !text_ends_with(path, ".index.json");
+	if (*out && !text_ends_with(path, "config.json")) {
 		status = model_config_read(path, &m);
 		*out = !status && !m.is_index;
 	}

@@ -56,26 +56,29 @@ static void put(FILE *to, const char *text, bool quoted)
 	}
 }
 
-void figure_string(FILE *to, const char *format, ...)
+static void put_format(FILE *to, bool quoted, const char *format, va_list args)
 {
 	char text[TEXT_BYTES];
+	vsnprintf(text, sizeof text, format, args);
+	put(to, text, quoted);
+}
+
+void figure_string(FILE *to, const char *format, ...)
+{
 	va_list args;
 	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
+	fputc('"', to);
+	put_format(to, true, format, args);
+	fputc('"', to);
 	va_end(args);
-	fputc('"', to);
-	put(to, text, true);
-	fputc('"', to);
 }
 
 void figure_comment(FILE *to, const char *format, ...)
 {
-	char text[TEXT_BYTES];
 	va_list args;
 	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
-	va_end(args);
 	fputs("# ", to);
-	put(to, text, false);
+	put_format(to, false, format, args);
 	fputc('\n', to);
+	va_end(args);
 }

@@ -12,21 +12,15 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "base/text.h"
 
 #define ENDING ".safetensors"
-
-static bool ends_with(const char *text, const char *end)
-{
-	size_t length = strlen(text), tail = strlen(end);
-
-	return length >= tail && strcmp(text + length - tail, end) == 0;
-}
 
 bool bank_is_checkpoint(const char *path)
 {
 	struct stat st;
 
-	return ends_with(path, ENDING) || ends_with(path, ".json") ||
+	return text_ends_with(path, ENDING) || text_ends_with(path, ".json") ||
 	       (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
@@ -36,7 +30,7 @@ char *checkpoint_join(const char *folder, const char *name)
 	char *path = alloc_zeroed(size, 1);
 
 	if (path)
-		snprintf(path, size, "%s%s%s", folder, ends_with(folder, "/") ? "" : "/", name);
+		snprintf(path, size, "%s%s%s", folder, text_ends_with(folder, "/") ? "" : "/", name);
 	return path;
 }
 
@@ -81,7 +75,7 @@ static ufm_status find_single(const char *folder, char **name)
 		return status_fail(UFM_EFILE, "cannot be opened: %s", strerror(errno));
 	*name = NULL;
 	while (!status && (entry = readdir(open_folder))) {
-		if (!ends_with(entry->d_name, ENDING) || count++)
+		if (!text_ends_with(entry->d_name, ENDING) || count++)
 			continue;
 		*name = alloc_string(entry->d_name);
 		if (!*name)
@@ -183,7 +177,7 @@ ufm_status checkpoint_locate(const char *path, checkpoint_place *out)
 		checkpoint_place_free(&place);
 		return status;
 	}
-	place.index = ends_with(place.path, ".json");
+	place.index = text_ends_with(place.path, ".json");
 	*out = place;
 	return UFM_OK;
 }

@@ -6,6 +6,7 @@
 #include "bank/experts.h"
 #include "base/alloc.h"
 #include "base/status.h"
+#include "base/text.h"
 
 /* "model.layers.3.mlp."; "" for names without a prefix; NULL without memory. */
 static char *block_prefix(const char *name, uint32_t prefix_bytes)
@@ -18,19 +19,13 @@ static char *block_prefix(const char *name, uint32_t prefix_bytes)
 	return text;
 }
 
-static bool ends_with(const char *text, const char *ending)
-{
-	size_t length = strlen(text), tail = strlen(ending);
-
-	return length >= tail && strcmp(text + length - tail, ending) == 0;
-}
-
 /* Models keep what corrects the scores with the gate, beside it, or in a module of its own. */
 static bool changes_scores(const char *in_block)
 {
-	return strncmp(in_block, "gate.", 5) == 0 || ends_with(in_block, "e_score_correction_bias") ||
-	       ends_with(in_block, "expert_bias") || ends_with(in_block, "routing_bias") ||
-	       ends_with(in_block, "per_expert_scale");
+	return strncmp(in_block, "gate.", 5) == 0 ||
+	       text_ends_with(in_block, "e_score_correction_bias") ||
+	       text_ends_with(in_block, "expert_bias") || text_ends_with(in_block, "routing_bias") ||
+	       text_ends_with(in_block, "per_expert_scale");
 }
 
 /* Among all that begins with the prefix: the weight, and nothing that changes what it says. */

@@ -14,16 +14,17 @@
 #include "base/alloc.h"
 #include "base/npy.h"
 #include "base/status.h"
+#include "base/text.h"
 
-static bool ends_with(const char *text, const char *end)
+/* An ending alone is not a name. */
+static bool is_named(const char *path, const char *ending)
 {
-	size_t length = strlen(text), end_length = strlen(end);
-	return length > end_length && strcmp(text + length - end_length, end) == 0;
+	return strcmp(path, ending) != 0 && text_ends_with(path, ending);
 }
 
 ufm_status routing_file_check_name(const char *path)
 {
-	if (ends_with(path, ".jsonl") || ends_with(path, ".npy"))
+	if (is_named(path, ".jsonl") || is_named(path, ".npy"))
 		return UFM_OK;
 	return status_fail(UFM_EINVAL, "found '%.200s', expected a name that ends with .jsonl or .npy",
 	                   path);
@@ -161,7 +162,7 @@ static ufm_status write_npy(const char *path, const char *unfinished, routing_ta
 static ufm_status write_as(const char *path, const char *unfinished, routing_table *t)
 {
 	ufm_status status =
-		ends_with(path, ".npy") ? write_npy(path, unfinished, t) : write_jsonl(unfinished, t);
+		is_named(path, ".npy") ? write_npy(path, unfinished, t) : write_jsonl(unfinished, t);
 	if (status == UFM_OK && rename(unfinished, path) != 0)
 		status = fail(path, "replaced");
 	if (status != UFM_OK)
