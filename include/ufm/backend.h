@@ -98,7 +98,7 @@ typedef struct ufm_gather_args {
 } ufm_gather_args;
 
 /* Scores of all experts, then the top_k largest, ties to the lower id, rank 0 the largest; norm_topk
- * divides by their sum. */
+ * divides by their sum plus UFM_NORM_TOPK_ADDEND. */
 typedef struct ufm_router_args {
 	ufm_devptr x;      /* f32 [tokens, d_model], after the norm */
 	ufm_devptr weight; /* f32 [experts, d_model] */

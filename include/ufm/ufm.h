@@ -496,11 +496,15 @@ typedef enum ufm_scoring {
 	UFM_SCORE_SIGMOID = 2, /* each on its own */
 } ufm_scoring;
 
+/* What is added to the sum that the chosen weights are divided by (as Transformers does behind a
+ * sigmoid router): weights that are all 0 stay 0, and no sum above 1e-12 is changed by it. */
+#define UFM_NORM_TOPK_ADDEND 1e-20f
+
 typedef struct ufm_layer_config {
 	size_t struct_size;
 	uint32_t layer;     /* of the bank */
 	uint32_t top_k;     /* 1 … min(experts, engine's top_k_max) */
-	uint32_t norm_topk; /* 1: the chosen weights are divided by their sum */
+	uint32_t norm_topk; /* 1: the chosen weights are divided by their sum + UFM_NORM_TOPK_ADDEND */
 	uint32_t residual;  /* 1: y = x + moe(norm(x)) instead of moe(norm(x)) */
 	/* f32 in host memory, copied when the layer opens */
 	const float *router_weight; /* [experts, d_model]; NULL: every call brings ids and gates */

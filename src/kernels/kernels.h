@@ -68,8 +68,9 @@ uint64_t kernels_peak(const kernel_table *table, ufm_dtype dtype, uint32_t round
                       const char **loop);
 
 /* Scores (a softmax over all experts with the maximum subtracted, or each logit's sigmoid), then the
- * top_k largest, ties to the lower id, rank 0 the largest; norm_topk divides the chosen by their sum.
- * logits is overwritten. A NaN logit is never chosen before a number. */
+ * top_k largest, ties to the lower id, rank 0 the largest; norm_topk divides the chosen by
+ * their sum plus UFM_NORM_TOPK_ADDEND. logits is overwritten. A NaN logit is never chosen before a
+ * number. */
 void kernels_top_k(float *logits, uint32_t experts, ufm_scoring scoring, uint32_t top_k,
                    int norm_topk, int32_t *ids, float *gates);
 

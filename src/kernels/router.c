@@ -72,7 +72,7 @@ static void normalise(float *gates, uint32_t count)
 	for (uint32_t j = 0; j < count; j++)
 		sum += gates[j];
 	for (uint32_t j = 0; j < count; j++)
-		gates[j] /= sum;
+		gates[j] /= sum + UFM_NORM_TOPK_ADDEND;
 }
 
 void kernels_top_k(float *logits, uint32_t experts, ufm_scoring scoring, uint32_t top_k,

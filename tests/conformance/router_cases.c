@@ -211,8 +211,29 @@ static void router_alone_and_together(void **state)
 	alone_and_together(130, 64);
 }
 
+/* Scores that a sigmoid rounds to 0 are shared out as 0, not as 0/0; a token beside them as ever. */
+static void router_all_zero(void **state)
+{
+	(void)state;
+	router_data r;
+
+	router_open(&r, 3, 64, 12, 4);
+	r.scoring = UFM_SCORE_SIGMOID;
+	for (uint32_t i = 0; i < 12 * 64; i++)
+		r.weight[i] = 1.0f + (float)(i % 7) / 8.0f;
+	for (uint32_t c = 0; c < 64; c++) {
+		r.x[c] = r.x[2 * 64 + c] = -100.0f;
+		r.x[64 + c] = 0.001f;
+	}
+	run(&r, 1);
+	for (uint32_t j = 0; j < 4; j++)
+		assert_true(r.gates[j] == 0.0f && r.gates[2 * 4 + j] == 0.0f);
+	check_token(&r, 1, 1);
+	router_close(&r);
+}
+
 static const struct CMUnitTest cases[] = {
 	CASE(router_shapes), CASE(router_every_expert_chosen), CASE(router_no_tokens),
-	CASE(router_ties),   CASE(router_alone_and_together),
+	CASE(router_ties),   CASE(router_alone_and_together),  CASE(router_all_zero),
 };
 const case_list router_cases = CASE_LIST(cases);

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Everything that needs a GPU, in stages of under nine minutes each: conformance, correctness, the
-# sanitizers, the reference sweep. Works on a copy of the tree that has nothing installed but CUDA and
-# Python: all programs come from a portable build.
+# sanitizers, the reference sweep, and the README's `make test`. Works on a copy of the tree that has nothing
+# installed but CUDA and Python: all programs come from a portable build. (Only `suite` builds, and installs
+# what is missing unless NO_INSTALL=1.)
 #
 #   tests/gpu/run.sh [--build DIR] [--results DIR] [--seconds N] [STAGE...]
 #
@@ -14,9 +15,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 3
 
-stages=(machine kernels conformance engine initcheck memcheck quick sweep reference racecheck)
+stages=(machine kernels conformance engine initcheck memcheck quick sweep reference racecheck suite)
 declare -A limit_s=([machine]=30 [kernels]=90 [conformance]=60 [engine]=120 [initcheck]=120 [memcheck]=120
-	[quick]=60 [sweep]=300 [reference]=240 [racecheck]=300)
+	[quick]=60 [sweep]=300 [reference]=240 [racecheck]=300 [suite]=420)
 build=build-portable-gpu results=build-gpu-results archive=gpu-results.tar.gz
 export UFM_TEST_BACKEND=cuda
 # shellcheck source=tests/gpu/stages.bash
@@ -99,6 +100,14 @@ run_initcheck() {
 
 record() { # record FOLDER NAME OPTION-OF-BENCH...
 	UFM=$ufm RESULTS=$1 tools/record "${@:2}" && tests/gpu/report.py "$1/$2" | tee "$1/$2/report.md"
+}
+
+# What the README tells a user to type. Nothing names a backend, so that `auto` finds the GPU.
+run_suite() {
+	env -u UFM_TEST_BACKEND -u UFM_BACKEND_PATH -u UFM_BUILD_DIR -u LC_ALL make test BUILD="$1/build"
+	local status=$?
+	rm -rf "$1/build"
+	return $status
 }
 
 run_quick() { record "$1" quick --quick --workload text:bench/text/alice29.txt; }

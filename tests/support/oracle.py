@@ -42,7 +42,7 @@ def route(x, router, top_k, scoring, norm_topk):
     each = scores(x, router, scoring)
     ids = np.argsort(-each, axis=1, kind="stable")[:, :top_k]
     gates = np.take_along_axis(each, ids, axis=1)
-    return ids, gates / gates.sum(axis=1, keepdims=True) if norm_topk else gates
+    return ids, gates / (gates.sum(axis=1, keepdims=True) + 1e-20) if norm_topk else gates
 
 
 def clear_tokens(rng, count, router, top_k):

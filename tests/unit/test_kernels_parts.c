@@ -315,6 +315,18 @@ static void test_top_k_sigmoid(void **state)
 	assert_true(fabsf(gates[1] - 0.880797f) < 1e-6f);
 }
 
+static void test_top_k_all_zero(void **state)
+{
+	(void)state;
+	float logits[4] = {-1000.0f, -2000.0f, -INFINITY, -500.0f}, gates[2];
+	int32_t ids[2];
+
+	kernels_top_k(logits, 4, UFM_SCORE_SIGMOID, 2, 1, ids, gates);
+	assert_int_equal(ids[0], 0);
+	assert_int_equal(ids[1], 1);
+	assert_true(gates[0] == 0.0f && gates[1] == 0.0f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -326,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_top_k_ties_go_to_the_lower_id),
 		cmocka_unit_test(test_top_k_renormalises),
 		cmocka_unit_test(test_top_k_sigmoid),
+		cmocka_unit_test(test_top_k_all_zero),
 		cmocka_unit_test(test_top_k_nan_comes_last),
 		cmocka_unit_test(test_top_k_against_search),
 		cmocka_unit_test(test_find),

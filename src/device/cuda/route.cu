@@ -206,7 +206,7 @@ __device__ void choose(const ufm_router_args &a, uint32_t token, float *scores, 
 		__syncwarp();
 	}
 	for (uint32_t j = lane; a.norm_topk && j < a.top_k; j += WARP)
-		gates[j] /= sum;
+		gates[j] /= sum + UFM_NORM_TOPK_ADDEND;
 }
 
 /* `scores` holds logits, which become scores. */
