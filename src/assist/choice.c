@@ -8,15 +8,17 @@
 /* 32 tokens and more. */
 #define LONG_FROM 5u
 
-/* Looks at each way before one is preferred, and where one costs FAR times the other; looks when the dearer way is
- * looked at again; looks until that happens, more each time; and what older looks keep of their weight with each new
- * one. First looks are at unknown costs, so the first time comes soon. A look at short calls is some steps. Of long
- * calls it is a layer of a step, and layers differ much in what they compute beside their misses: a few say nothing. */
+/* Looks at each way before one is preferred, and where one costs FAR times the other; how many in a row at first, with
+ * the CPU before without, because two of those can spare all others (a long call's time is known some calls later);
+ * looks when the dearer way is looked at again; looks until that happens, more each time; and what older looks keep of
+ * their weight with each new one. First looks are at unknown costs, so the first time comes soon. A look at short calls
+ * is some steps. Of long calls it is a layer of a step, and layers differ much in what they compute beside their misses:
+ * a few say nothing. */
 typedef struct habits {
-	uint32_t tries, tries_far, again, patience_min, patience_max;
+	uint32_t tries, tries_far, row, again, patience_min, patience_max;
 	double keeps;
 } habits;
-static const habits of_short = {2, 1, 1, 16, 1024, 0.8}, of_long = {6, 6, 6, 48, 6144, 0.95};
+static const habits of_short = {2, 1, 2, 1, 16, 1024, 0.8}, of_long = {5, 5, 5, 5, 48, 6144, 0.95};
 
 #define FAR 2.0
 #define DEAR_MISSES 8.0
@@ -58,9 +60,16 @@ bool choice_is_long(uint32_t size)
 
 /* ------------------------------------------------------------------ asking */
 
+static bool both_have_sums(const choice_size *s)
+{
+	return s->link.sum.misses > 0 && s->cpu.sum.misses > 0;
+}
+
 /* Once both have been looked at. */
 static bool differ(const choice_size *s, double times, double call_ns)
 {
+	if (!both_have_sums(s))
+		return false;
 	double link_ns = choice_miss_ns(&s->link, call_ns), cpu_ns = choice_miss_ns(&s->cpu, call_ns);
 
 	return fmax(link_ns, cpu_ns) > times * fmax(0, fmin(link_ns, cpu_ns));
@@ -71,24 +80,16 @@ static bool have_looks(const choice_size *s, uint32_t looks)
 	return s->link.looks >= looks && s->cpu.looks >= looks;
 }
 
-static bool both_have_sums(const choice_size *s)
-{
-	return s->link.sum.misses > 0 && s->cpu.sum.misses > 0;
-}
-
 static bool is_enough(const choice_size *s, const habits *h, double call_ns)
 {
 	if (have_looks(s, h->tries))
 		return true;
-	return have_looks(s, h->tries_far) && both_have_sums(s) && differ(s, FAR, call_ns);
+	return have_looks(s, h->tries_far) && differ(s, FAR, call_ns);
 }
 
-/* With, without, without, with: what drifts meanwhile counts for both. */
-static bool first_tries(choice_size *s)
+static bool first_tries(choice_size *s, const habits *h)
 {
-	uint32_t turn = s->asked++ % 4;
-
-	return turn == 0 || turn == 3;
+	return s->asked++ / h->row % 2 == 0;
 }
 
 /* Without what calls take in any case, which is not known here: so the costs differ by more than this says. */
@@ -97,6 +98,14 @@ static uint32_t longer(const choice_size *s, const habits *h, uint32_t times)
 	uint32_t next = s->patience * (differ(s, CLEARLY, 0) ? CLEAR : times);
 
 	return next < h->patience_max ? next : h->patience_max;
+}
+
+/* So much less time with the CPU than the link alone must take: it need not be looked at. */
+static bool beats_link(const choice_size *s)
+{
+	const choice_look *sum = &s->cpu.sum;
+
+	return s->cpu.looks >= 2 && sum->ns * CLEARLY < sum->floor_ns;
 }
 
 static void forget_way(choice_way *way)
@@ -110,8 +119,8 @@ bool choice_ask(choice *c, uint32_t size)
 	const habits *h = habits_of(size);
 
 	if (!s->known)
-		return first_tries(s);
-	if (s->again == 0 && ++s->asked < s->patience)
+		return first_tries(s, h);
+	if (s->again == 0 && (++s->asked < s->patience || (s->takes_cpu && beats_link(s))))
 		return s->takes_cpu;
 	if (s->again == 0) {
 		s->asked = 0;
@@ -150,6 +159,7 @@ static void learn(choice_way *way, const choice_look *look, double keeps)
 	sum->ns = keeps * sum->ns + look->ns;
 	sum->calls = keeps * sum->calls + look->calls;
 	sum->misses = keeps * sum->misses + look->misses;
+	sum->floor_ns = keeps * sum->floor_ns + look->floor_ns;
 	way->looks++;
 }
 
@@ -162,6 +172,16 @@ static void prefer(choice_size *s, const habits *h)
 	s->patience = longer(s, h, 1);
 }
 
+static bool prefers_cpu(const choice_size *s, double call_ns)
+{
+	if (beats_link(s))
+		return true;
+	/* One of them may have been forgotten, or never looked at. */
+	if (!both_have_sums(s))
+		return s->takes_cpu;
+	return choice_miss_ns(&s->cpu, call_ns) < MARGIN * choice_miss_ns(&s->link, call_ns);
+}
+
 bool choice_learn(choice *c, uint32_t size, bool cpu, const choice_look *look, double call_ns)
 {
 	choice_size *s = &c->sizes[size];
@@ -169,12 +189,12 @@ bool choice_learn(choice *c, uint32_t size, bool cpu, const choice_look *look, d
 	bool before = s->takes_cpu;
 
 	learn(cpu ? &s->cpu : &s->link, look, h->keeps);
-	if (!s->known && is_enough(s, h, call_ns))
+	if (!s->known && (beats_link(s) || is_enough(s, h, call_ns)))
 		prefer(s, h);
-	/* One of them may have been forgotten, and its looks not ended yet. */
-	if (!s->known || s->again || !both_have_sums(s))
+	/* Its looks have not ended yet. */
+	if (!s->known || s->again)
 		return false;
-	s->takes_cpu = choice_miss_ns(&s->cpu, call_ns) < MARGIN * choice_miss_ns(&s->link, call_ns);
+	s->takes_cpu = prefers_cpu(s, call_ns);
 	if (s->takes_cpu == before)
 		return false;
 	prefer(s, h);

@@ -7,8 +7,9 @@
  * ones, which leave much to those after them, some steps; of long ones each by itself.
  *
  * Both ways are looked at a few times at first, fewer where one is much dearer; then the cheaper one is taken, and the
- * other is looked at again now and then, more and more seldom while it stays dearer. No threads, no clock: whoever asks
- * tells what it took.
+ * other is looked at again now and then, more and more seldom while it stays dearer. The link is not looked at while
+ * calls with the CPU take clearly less than their misses would occupy the link. No threads, no clock: whoever asks tells
+ * what it took.
  */
 #ifndef UFM_ASSIST_CHOICE_H
 #define UFM_ASSIST_CHOICE_H
@@ -18,9 +19,10 @@
 
 #define CHOICE_SIZES 16u /* of calls, an octave each: 1, 2 to 3, 4 to 7, … tokens */
 
-/* Calls of one way that were looked at together. */
+/* Calls of one way that were looked at together, and what the link alone would have needed for their misses at
+ * least (0: not known). */
 typedef struct choice_look {
-	double ns, calls, misses;
+	double ns, calls, misses, floor_ns;
 } choice_look;
 
 typedef struct choice_way {

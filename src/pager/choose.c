@@ -84,7 +84,10 @@ void choose_learn(ufm_engine *e, pager_call *call)
 	call->timed = false;
 	if (e->b->event_elapsed(call->timed_begin, call->timed_end, &spent_ns) != UFM_OK)
 		return;
-	choice_look look = {.ns = (double)spent_ns, .calls = 1, .misses = call->missed};
+	choice_look look = {.ns = (double)spent_ns,
+	                    .calls = 1,
+	                    .misses = call->missed,
+	                    .floor_ns = looks_link_ns(e, call->missed)};
 	lock_take(&e->lock);
 	if (choice_learn(&e->cpu.choice, call->size, call->with_cpu, &look, 0))
 		chosen_changed(e, call->size);

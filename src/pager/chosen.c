@@ -86,11 +86,13 @@ void choose_describe(const ufm_engine *e, char *text, size_t size)
 		ufm_cpu_choice c = {0};
 		if (!find_most(e, i == 1, &c) || used >= size)
 			continue;
+		/* Where the link was never looked at, what its copies take in any case. */
+		double link_ns = c.link_looks ? c.link_miss_ns : looks_link_ns(e, 1);
 		used += (size_t)snprintf(
 			text + used, size - used,
-			"%s%u tokens%s %s, a miss costs %.0f us with the CPU, %.0f without", used ? "; " : "",
+			"%s%u tokens%s %s, a miss costs %.0f us with the CPU, %s%.0f without", used ? "; " : "",
 			c.tokens_from, i ? " and more" : "", c.takes_cpu ? "with it" : "without",
-			c.cpu_miss_ns / 1e3, c.link_miss_ns / 1e3);
+			c.cpu_miss_ns / 1e3, c.link_looks ? "" : "at least ", link_ns / 1e3);
 	}
 }
 

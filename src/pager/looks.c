@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Looks at short calls, with the CPU and without: some steps each, timed as a whole. */
+#include <math.h>
+
 #include "base/clock.h"
 #include "pager/pager_int.h"
 
@@ -10,6 +12,14 @@
 #define LOOK_STEPS_MAX 64u
 #define LOOK_MISSES 32u
 #define LOOK_MISSES_MAX 256u
+
+double looks_link_ns(const ufm_engine *e, double misses)
+{
+	double copy_ns = (double)e->loads.copy_ns, gbps = e->rates.link_alone_gbps;
+	if (gbps > 0)
+		copy_ns = fmin(copy_ns, (double)e->desc.expert_bytes / gbps);
+	return misses * copy_ns;
+}
 
 static bool is_complete(const ufm_engine *e, const pager_look *look, uint32_t size)
 {
@@ -48,6 +58,7 @@ static void count_call(ufm_engine *e, pager_look *look, uint32_t size, uint64_t 
 	look->sum.ns += (double)spent_ns;
 	look->sum.calls++;
 	look->sum.misses += e->cpu.missed;
+	look->sum.floor_ns += looks_link_ns(e, e->cpu.missed);
 	if (is_complete(e, look, size))
 		end_look(e, look, size);
 }

@@ -141,6 +141,9 @@ bool looks_ask(ufm_engine *e, uint32_t size);
 void looks_time(ufm_engine *e, uint32_t size, uint32_t misses);
 /* A call that belongs to no look, nor does the time until the next. */
 void looks_pass_by(ufm_engine *e, uint32_t size);
+/* What the link alone takes for so many misses at least: by the rate that was measured when the engine opened or by the
+ * copies made lately, whichever is less. 0: there was none. */
+double looks_link_ns(const ufm_engine *e, double misses);
 void looks_forget(ufm_engine *e);
 
 /* terms.c; the engine's lock is held */

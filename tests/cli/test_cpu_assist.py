@@ -146,8 +146,12 @@ def test_auto_tells_what_it_looked_at(ufm):
     assert list(choice) == ["tokens_from", "takes_cpu", "link_looks", "cpu_looks", "link_miss_us",
                             "cpu_miss_us"]
     assert choice["tokens_from"] == 1 and isinstance(choice["takes_cpu"], bool)
-    assert choice["link_looks"] >= 1 and choice["cpu_looks"] >= 1  # one each where one is much dearer
-    assert choice["link_miss_us"] >= 0 and choice["cpu_miss_us"] >= 0  # 0: on a busy machine
+    assert choice["cpu_looks"] >= 1 and choice["cpu_miss_us"] >= 0  # 0: on a busy machine
+    if choice["link_looks"]:
+        assert choice["link_miss_us"] >= 0
+    else:  # the CPU took less than copies alone must
+        assert choice["takes_cpu"] and choice["link_miss_us"] is None
+        assert "at least" in auto["cpu_assist"]
     # off at first, and each change turns it
     assert choice["takes_cpu"] == (auto["cpu_choice_changes"] % 2 == 1)
     assert ("with it" if choice["takes_cpu"] else "without,") in auto["cpu_assist"]

@@ -215,7 +215,7 @@ run_plan() {
 	done
 	pinned=(taskset -c '0,1')
 	probe "$1" probe_link cpu --link-gbps "$link_gbps" --threads 2 --layers "$link_layers" --experts "$link_experts" \
-		"${link_shape[@]}" --vram-target 16MiB || return 1
+		"${link_shape[@]}" --vram-target 32MiB || return 1
 	plan_link "$1" link_1 --batch 1 --prompt 1 && plan_link "$1" "link_$link_prefill" --batch 1 --prompt "$link_prefill"
 }
 

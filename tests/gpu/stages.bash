@@ -92,8 +92,10 @@ stages_main() {
 	local seconds=100000 wanted=() given=() failed=0 left_out=0 ufm
 	stages_arguments "$@"
 	stages_build
-	if [ -n "${UFM_GPU_STAGE:-}" ]; then
-		"run_$UFM_GPU_STAGE" "$results/$UFM_GPU_STAGE"
+	local stage=${UFM_GPU_STAGE:-}
+	unset UFM_GPU_STAGE # what a stage starts may be such a script, too
+	if [ -n "$stage" ]; then
+		"run_$stage" "$results/$stage"
 		exit
 	fi
 	stages_ready || exit 3

@@ -60,29 +60,81 @@ static void the_cheaper_way_is_found_and_kept(void **state)
 	assert_true(cost_ns > 90e3 && cost_ns < 110e3);
 }
 
-/* Two looks at each way of short calls and six of long ones; one of short ones where one way costs over twice as much. */
+/* Two looks at each way of short calls and five of long ones; one of the link where a short call costs over twice as
+ * much there. */
 static void both_ways_are_looked_at_first(void **state)
 {
 	static const struct {
-		uint32_t size, each;
+		uint32_t size, looks, used;
 		double link_misses;
-	} cases[] = {{0, 2, 6}, {13, 6, 6}, {0, 1, 4}, {13, 6, 4}};
+	} cases[] = {{0, 4, 2, 6}, {13, 10, 5, 6}, {0, 3, 2, 4}, {13, 10, 5, 4}};
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		choice c;
 		uint32_t used = 0;
 		memset(&c, 0, sizeof c);
-		for (uint32_t n = 0; n < 2 * cases[i].each; n++) {
+		for (uint32_t n = 0; n < cases[i].looks; n++) {
 			assert_false(c.sizes[cases[i].size].known);
 			bool cpu = choice_ask(&c, cases[i].size);
 			choice_look look = {.ns = 1e6, .calls = 1, .misses = cpu ? 10 : cases[i].link_misses};
 			used += cpu;
 			(void)choice_learn(&c, cases[i].size, cpu, &look, 0);
 		}
-		assert_int_equal(used, cases[i].each);
+		assert_int_equal(used, cases[i].used);
 		assert_true(c.sizes[cases[i].size].known && c.sizes[cases[i].size].takes_cpu);
 		assert_true(choice_ask(&c, cases[i].size));
 	}
+}
+
+/* A look at so many misses, each of which takes the link 100, and took so long with the CPU or without. */
+static void look_at(choice *c, uint32_t size, bool cpu, double miss_ns)
+{
+	choice_look look = {.ns = 10 * miss_ns, .calls = 1, .misses = 10, .floor_ns = 1000};
+	(void)choice_learn(c, size, cpu, &look, 0);
+}
+
+/* Two looks with the CPU that take clearly less than the link must say all, for ever; else the link is looked at. */
+static void what_the_link_must_take_says_enough(void **state)
+{
+	static const uint32_t sizes[] = {0, 13};
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		choice c;
+		memset(&c, 0, sizeof c);
+		for (uint32_t n = 0; n < 10000; n++) {
+			assert_true(choice_ask(&c, sizes[i]));
+			look_at(&c, sizes[i], true, 79);
+			assert_int_equal(c.sizes[sizes[i]].takes_cpu, n >= 1);
+		}
+		assert_int_equal(c.changes, 1);
+		memset(&c, 0, sizeof c);
+		for (uint32_t n = 0; n < (i ? 5 : 2); n++) {
+			assert_true(choice_ask(&c, sizes[i]));
+			look_at(&c, sizes[i], true, 81);
+		}
+		assert_false(choice_ask(&c, sizes[i]));
+	}
+}
+
+/* The machine became busy: the link is looked at as soon as it may be cheaper, and taken if it is. */
+static void what_no_longer_beats_the_link_is_compared(void **state)
+{
+	choice c;
+	uint32_t asked = 0;
+	(void)state;
+	memset(&c, 0, sizeof c);
+	for (; asked < 100; asked++) {
+		assert_true(choice_ask(&c, 0));
+		look_at(&c, 0, true, 50);
+	}
+	for (; asked < 120 && choice_ask(&c, 0); asked++)
+		look_at(&c, 0, true, 200);
+	assert_in_range(asked, 101, 119);
+	look_at(&c, 0, false, 110);
+	for (uint32_t n = 0; n < 10 && c.sizes[0].takes_cpu; n++)
+		look_at(&c, 0, true, 200);
+	assert_false(c.sizes[0].takes_cpu);
+	assert_int_equal(c.changes, 2);
 }
 
 /* Looks until the dearer way is looked at again: more where it is clearly dearer. */
@@ -173,6 +225,8 @@ int main(void)
 		cmocka_unit_test(sizes_are_octaves),
 		cmocka_unit_test(the_cheaper_way_is_found_and_kept),
 		cmocka_unit_test(both_ways_are_looked_at_first),
+		cmocka_unit_test(what_the_link_must_take_says_enough),
+		cmocka_unit_test(what_no_longer_beats_the_link_is_compared),
 		cmocka_unit_test(what_is_clear_is_left_alone_for_longer),
 		cmocka_unit_test(a_dear_look_is_told),
 		cmocka_unit_test(it_changes_its_mind),

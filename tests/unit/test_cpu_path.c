@@ -186,8 +186,9 @@ static void auto_times_long_calls(void **state)
 		assert_int_equal(fixture_run(&f, step), UFM_OK);
 	assert_int_equal(ufm_engine_get_cpu_choice(f.engine, 0, &told), UFM_OK);
 	assert_int_equal(told.tokens_from, 32);
-	assert_true(told.cpu_looks >= 6 && told.link_looks >= 6);
-	assert_true(told.cpu_miss_ns > 0 && told.link_miss_ns > 0);
+	assert_true(told.cpu_looks >= 5 && told.cpu_miss_ns > 0);
+	/* Unless the CPU took clearly less than copies alone. */
+	assert_true(told.link_looks ? told.link_looks >= 5 && told.link_miss_ns > 0 : told.takes_cpu);
 	assert_int_equal(fixture_identities(&f), 0);
 	fixture_close(&f);
 }
