@@ -113,6 +113,11 @@ static void forget_way(choice_way *way)
 	*way = (choice_way){.looks = way->looks};
 }
 
+bool choice_takes_cpu(const choice *c, uint32_t size)
+{
+	return !c->sizes[size].known || c->sizes[size].takes_cpu;
+}
+
 bool choice_ask(choice *c, uint32_t size)
 {
 	choice_size *s = &c->sizes[size];

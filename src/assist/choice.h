@@ -52,6 +52,8 @@ uint32_t choice_tokens_from(uint32_t size);
 /* Calls of such a size are looked at one by one. */
 bool choice_is_long(uint32_t size);
 
+/* What is known to be cheaper; with the CPU where nothing is known yet. */
+bool choice_takes_cpu(const choice *c, uint32_t size);
 /* Whether the calls of the next look should use the CPU. */
 bool choice_ask(choice *c, uint32_t size);
 /* What a look that was asked for found. call_ns: what each call would have taken without misses. Returns true

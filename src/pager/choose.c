@@ -34,6 +34,16 @@ static bool ask(ufm_engine *e, pager_call *call, uint32_t size, uint32_t misses)
 	return choice_is_long(size) ? ask_for_one(e, call, size, misses) : looks_ask(e, size);
 }
 
+/* While places are free the link brings what fits there, for it stays: that says nothing of either way. */
+static bool use_beside_fills(ufm_engine *e, uint32_t size, bool has_more)
+{
+	pager_cpu *cpu = &e->cpu;
+	bool use = has_more && (!cpu->chooses || choice_takes_cpu(&cpu->choice, size));
+	looks_pass_by(e, size);
+	follow(&cpu->near[size], has_more);
+	return use;
+}
+
 static bool use_cpu(ufm_engine *e, pager_call *call, uint32_t size, uint32_t misses)
 {
 	pager_cpu *cpu = &e->cpu;
@@ -51,15 +61,10 @@ static bool use_cpu(ufm_engine *e, pager_call *call, uint32_t size, uint32_t mis
 bool pager_choose_cpu(ufm_engine *e, pager_call *call, uint32_t tokens, uint32_t misses)
 {
 	uint32_t size = choice_size_of(tokens);
-	bool use = false;
 	lock_take(&e->lock);
-	if (misses && misses == e->demand.fills) {
-		/* While places are free the link brings everything, for it stays there: that says nothing of either way. */
-		looks_pass_by(e, size);
-		follow(&e->cpu.near[size], false);
-	} else {
-		use = use_cpu(e, call, size, misses);
-	}
+	uint32_t fills = e->demand.fills;
+	bool use = misses && fills ? use_beside_fills(e, size, misses > fills)
+	                           : use_cpu(e, call, size, misses);
 	lock_drop(&e->lock);
 	return use;
 }
