@@ -178,7 +178,8 @@ run_large() {
 	done
 }
 
-# What this build's planner says of the cases, by rates that this machine was probed with.
+# What this build's planner says of the cases, by rates that this machine was probed with, beside a bank as large as
+# theirs: a small one reads faster.
 plan_of() { # plan_of FOLDER NAME ROWS TRACE LIST OPTION...
 	local budgets_told=${5//resident/100%} list=() each
 	IFS=, read -ra list <<<"$budgets_told"
@@ -205,7 +206,7 @@ probe() { # probe FOLDER NAME BACKEND OPTION-OF-BENCH...: arithmetic, too, which
 run_plan() {
 	local tokens
 	mkdir -p "$1/rows"
-	probe "$1" probe "$backend" --layers 2 --experts "$model_experts" --d-model "$model_width" --d-hidden "$model_hidden" \
+	probe "$1" probe "$backend" --layers "$model_layers" --experts "$model_experts" --d-model "$model_width" --d-hidden "$model_hidden" \
 		--vram-target "$probe_budget" || return 1
 	plan_model "$1" decode_1 model_1 "$residency" --batch 1 --prompt 1 || return 1
 	plan_model "$1" exact_1 model_1 "$budgets" --batch 1 --prompt 1 || return 1
