@@ -79,7 +79,7 @@ assist_totals assist_end(assist *a);
 
 /*
  * What the threads have just read lies in their caches, and a device that copies it from there takes more than
- * twice as long as from memory (docs/performance.md). Has idle threads drop an expert's bytes from all caches,
+ * twice as long as from memory (docs/performance-log.md). Has idle threads drop an expert's bytes from all caches,
  * beside whatever the caller does; a job goes first. Gives a number for assist_forgotten; 0: there is nothing to
  * wait for, because the processor can't or too much is asked.
  */

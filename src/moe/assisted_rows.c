@@ -84,7 +84,7 @@ void assisted_add(assisted *s, const schedule_demand *d)
 }
 
 /* A copy of up to so many bytes passes those of experts, and is quicker than a kernel that reads host memory
- * beside them; a longer one would wait for them (docs/performance.md). */
+ * beside them; a longer one would wait for them (docs/performance-log.md). */
 #define COPIED_BYTES 8192u
 
 static ufm_status bring(assisted *s, uint32_t first, uint32_t rows)

@@ -63,7 +63,7 @@ static ufm_status check_arena(const budget_terms *t)
 	                   (unsigned long long)t->config->arena_bytes);
 }
 
-/* A copy of so many bytes fills the link, whatever it is made of (docs/performance.md). */
+/* A copy of so many bytes fills the link, whatever it is made of (docs/performance-log.md). */
 #define COPY_BYTES (4ull << 20)
 /* Copies that the ring has room for: two on their way, two in use. */
 #define RING_COPIES 4u

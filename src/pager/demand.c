@@ -223,7 +223,7 @@ void demand_elsewhere(demand *d, uint32_t n)
 }
 
 /* In the order of the misses, after those that were brought: as if they had been, too. Calls of several tokens miss
- * so much that the link is never idle for it (docs/performance.md). */
+ * so much that the link is never idle for it (docs/performance-log.md). */
 ufm_status demand_admit(demand *d, uint32_t layer, const schedule_demand *computed, uint32_t n)
 {
 	ufm_status status = UFM_OK;

@@ -47,7 +47,7 @@ bool slot_is_owed(const slab *s, uint32_t slot);
 
 /*
  * When a copy is in flight, ids and launches are on their way for longer: a layer that begins beside one takes a
- * third longer (docs/performance.md, Copies beside the CPU's work). So copies start, oldest first and `together` at a
+ * third longer (docs/performance-log.md, Copies beside the CPU's work). So copies start, oldest first and `together` at a
  * time, where little is waiting for the link: while the CPU computes, and between two layer calls.
  */
 /* A layer call begins: how long the link was left to itself before is learned. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Measures what docs/performance.md has targets for, on a machine with a GPU, in stages: the reference case,
+# Measures what docs/performance-log.md has targets for, on a machine with a GPU, in stages: the reference case,
 # the kernels alone, decode and prefill of published shapes, growth, a timeline, and peers beside us.
 #
 #   tests/gpu/speed.sh [--build DIR] [--results DIR] [--seconds N] [--trace FILE.npy] [--python PROGRAM]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Puts what tests/gpu/speed.sh measured beside the targets of docs/performance.md.
+"""Puts what tests/gpu/speed.sh measured beside the targets of docs/performance-log.md.
 
     tests/gpu/speed_report.py RESULTS
 

@@ -2,7 +2,7 @@
 /* Which kernels compute a product: by dtype and precision asked, and by the rows of each entry. */
 #include "device/cuda/product.cuh"
 
-/* Up to rows_most rows a tile of this kind is best; measured on an H200 (docs/performance.md). The
+/* Up to rows_most rows a tile of this kind is best; measured on an H200 (docs/performance-log.md). The
  * bits of a row do not depend on it. */
 static const struct {
 	product_tile tile;

@@ -8,7 +8,7 @@
 #include "device/cuda/product_many.cuh"
 
 /* Below so many blocks of a 16 tile the columns are split instead, over more warps: a single expert
- * would leave most of the device idle. Measured on an H200 (docs/performance.md). */
+ * would leave most of the device idle. Measured on an H200 (docs/performance-log.md). */
 #define SPLIT_BELOW_BLOCKS 160u
 
 template <class A> struct launcher {
