@@ -38,6 +38,14 @@ ufm_status mode_find_backend(const char *name, const ufm_backend **out)
 	                   nearest_name(name, "auto, cpu, cuda").text);
 }
 
+ufm_status mode_parse_sticky(const char *text, sticky_config *out)
+{
+	if (sticky_parse(text, out) == UFM_OK)
+		return UFM_OK;
+	return status_fail(UFM_EINVAL, "%s%s", ufm_last_error(),
+	                   nearest_name(text, STICKY_PRESETS).text);
+}
+
 ufm_status mode_check_cpu_assist(const char *text)
 {
 	uint32_t threads = number(text, MODE_CPU_THREADS_MAX);

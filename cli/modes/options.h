@@ -6,6 +6,7 @@
 #include "cli/modes/mode.h"
 #include "cli/options.h"
 #include "policy/registry.h"
+#include "trace/sticky_run.h"
 
 /* UFM_EINVAL unless it is the name of a policy that needs no future. */
 ufm_status mode_check_policy(const char *text);
@@ -19,6 +20,9 @@ ufm_status mode_check_cpu(const char *assist, const char *share);
 /* What no option alone can know: the target fits the limit, the headroom fits the target. A target or
  * limit of 0 is none. */
 ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint64_t limit_bytes);
+
+/* What follows "sticky:", as sticky_parse, and which name was probably meant. */
+ufm_status mode_parse_sticky(const char *text, sticky_config *out);
 
 /* The backend of that name; what goes wrong names --backend. */
 ufm_status mode_find_backend(const char *name, const ufm_backend **out);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "cli/bench/limit.h"
+#include "replay/limit.h"
 #include "replay/replay.h"
 
 /* Enough for the slots' tenants to be those of decode and no longer of the prefill, and for a mean. Prompts are alike:

@@ -24,7 +24,7 @@ typedef struct plan_point {
 	point_way decode, prefill;         /* the CPU path off */
 	point_way decode_cpu, prefill_cpu; /* with the CPU path; known where the engine would have it */
 	double bound_hit_rate; /* of decode by the best policy that knows the future; < 0: not known */
-	double limit_ns; /* of a decode step, as bench/limit.h has it, with those hits; 0: not known */
+	double limit_ns; /* of a decode step, as replay/limit.h has it, with those hits; 0: not known */
 } plan_point;
 
 typedef struct point_config {

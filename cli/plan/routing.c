@@ -9,7 +9,6 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "base/status.h"
-#include "cli/bench/workload_int.h"
 #include "cli/nearest.h"
 #include "cli/plan/routing_sticky.h"
 
@@ -126,8 +125,8 @@ static void copy_shared(const plan_routing_config *c, const trace *from, trace *
 	for (uint32_t step = 0; step < c->steps; step++) {
 		uint64_t first = (uint64_t)step * tokens;
 		for (uint32_t i = 0; i < tokens; i++) {
-			uint64_t token = workload_item(first + i % c->columns, lanes, from->tokens);
-			uint64_t place = workload_item(first + i, lanes, to->tokens);
+			uint64_t token = trace_item(first + i % c->columns, lanes, from->tokens);
+			uint64_t place = trace_item(first + i, lanes, to->tokens);
 			memcpy(to->ids + place * count, trace_event(from, token, 0), count * sizeof *to->ids);
 		}
 	}

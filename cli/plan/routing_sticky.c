@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "cli/bench/workload_int.h"
+#include "cli/modes/options.h"
 
 ufm_status routing_sticky_check(const char *text)
 {
 	sticky_config router;
-	return *text ? workload_parse_sticky(text, &router) : UFM_OK;
+	return *text ? mode_parse_sticky(text, &router) : UFM_OK;
 }
 
 /* Of the same name, or with as many experts, as nearly as there is one. */
@@ -46,25 +46,26 @@ ufm_status routing_sticky_make(const plan_routing_config *c, const char *text, t
 {
 	sticky_config router;
 	const ufm_bank_info *bank = &c->shape->bank;
-	const workload_config load = {.seed = c->seed,
-	                              .layers = bank->layers,
-	                              .tokens = c->step_tokens,
-	                              .sequences = c->side_by_side ? c->step_tokens : 0,
-	                              .top_k = c->shape->top_k,
-	                              .experts_min = bank->experts};
-	ufm_status status = workload_parse_sticky(*text ? text : nearest(c->shape), &router);
+	const sticky_run run = {.seed = c->seed,
+	                        .layers = bank->layers,
+	                        .experts = bank->experts,
+	                        .top_k = c->shape->top_k,
+	                        .tokens = c->step_tokens,
+	                        .sequences = c->side_by_side ? c->step_tokens : 0};
+	ufm_status status = sticky_parse(*text ? text : nearest(c->shape), &router);
 	if (status)
 		return status;
 	if (!*text)
 		keep_excess(c->shape, &router);
-	return workload_make_sticky(&load, &router, bank->experts, out);
+	status = sticky_route(&router, &run, out);
+	return status == UFM_EINVAL ? status_prefix(status, "--workload") : status;
 }
 
 void routing_sticky_words(const plan_routing_config *c, const char *text, char *words, size_t size)
 {
 	sticky_config router = {.experts = 0};
 	const char *name = *text ? text : nearest(c->shape);
-	if (workload_parse_sticky(name, &router) == UFM_OK && router.experts == 0)
+	if (sticky_parse(name, &router) == UFM_OK && router.experts == 0)
 		snprintf(words, size, "made routing of overlap %g, skew %g and drift %g", router.overlap,
 		         router.skew, router.drift);
 	else if (strcmp(name, c->shape->name) == 0)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Steps, layers, and what each call owes. */
 #include "base/alloc.h"
-#include "cli/bench/workload_int.h"
 #include "cli/plan/walk_int.h"
 #include "pager/pager.h"
 #include "replay/event.h"
@@ -86,7 +85,7 @@ void walk_close(walk *w)
 
 static uint64_t token_of(const walk_phase *p, uint64_t step, uint32_t i)
 {
-	return workload_item(step * p->tokens + i, p->side_by_side ? p->tokens : 0, p->routing->tokens);
+	return trace_item(step * p->tokens + i, p->side_by_side ? p->tokens : 0, p->routing->tokens);
 }
 
 static void read_ids(walk *w, const walk_phase *p, uint64_t step, uint32_t layer)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Routing like a recorded one, by the synthetic router, for the geometry of a run. */
+/* Sizes of a trace that is made for a run, and routers by their names and numbers. */
+#include "trace/sticky_run.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/status.h"
-#include "cli/bench/workload_int.h"
-#include "cli/nearest.h"
 
 /* What three numbers do not say is as in the recorded trace. */
 #define ECHO_DEFAULT 0.24
@@ -37,40 +37,37 @@ static bool parse_numbers(const char *text, sticky_config *out)
 	return text != NULL;
 }
 
-ufm_status workload_parse_sticky(const char *text, sticky_config *out)
+ufm_status sticky_parse(const char *text, sticky_config *out)
 {
 	sticky_config config = {0};
 	if (!sticky_preset(text, &config) && !parse_numbers(text, &config))
 		return status_fail(UFM_EINVAL,
 		                   "found 'sticky:%.60s', expected sticky:PRESET of " STICKY_PRESETS
-		                   ", or sticky:OVERLAP,SKEW,DRIFT, from 0 to 1, 10 and 1%s",
-		                   text, nearest_name(text, STICKY_PRESETS).text);
+		                   ", or sticky:OVERLAP,SKEW,DRIFT, from 0 to 1, 10 and 1",
+		                   text);
 	*out = config;
 	return UFM_OK;
 }
 
 /* Sequences of the preset's length, as many as the batch of a decode has or a multiple. */
-static void size_trace(const workload_config *c, uint32_t experts, sticky_config *s)
+static void size_trace(const sticky_run *run, sticky_config *s)
 {
 	uint64_t length = s->tokens ? s->tokens / s->sequences : SEQUENCE_TOKENS;
-	uint64_t lanes = c->sequences ? c->sequences : 1;
-	uint64_t tokens = SCORES_MAX / ((uint64_t)c->layers * experts);
+	uint64_t lanes = run->sequences ? run->sequences : 1;
+	uint64_t tokens = SCORES_MAX / ((uint64_t)run->layers * run->experts);
 	tokens = tokens > TOKENS_MAX ? TOKENS_MAX : tokens;
-	tokens = tokens < 2 * (uint64_t)c->tokens ? 2 * (uint64_t)c->tokens : tokens;
+	tokens = tokens < 2 * (uint64_t)run->tokens ? 2 * (uint64_t)run->tokens : tokens;
 	s->sequences = (uint32_t)(((tokens + length - 1) / length + lanes - 1) / lanes * lanes);
 	s->tokens = s->sequences * length;
 }
 
-ufm_status workload_make_sticky(const workload_config *c, const sticky_config *router,
-                                uint32_t experts, trace *out)
+ufm_status sticky_route(const sticky_config *router, const sticky_run *run, trace *out)
 {
 	sticky_config s = *router;
-	ufm_status status;
-	size_trace(c, experts, &s);
-	s.seed = c->seed;
-	s.layers = c->layers;
-	s.experts = experts;
-	s.top_k = c->top_k;
-	status = trace_sticky(&s, out);
-	return status == UFM_EINVAL ? status_prefix(status, "--workload") : status;
+	size_trace(run, &s);
+	s.seed = run->seed;
+	s.layers = run->layers;
+	s.experts = run->experts;
+	s.top_k = run->top_k;
+	return trace_sticky(&s, out);
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The routing of a run in the order in which it was read, and what the offline optimum misses of it. */
-#include "cli/bench/limit.h"
+#include "replay/limit.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "cli/bench/workload_int.h"
 #include "policy/registry.h"
 #include "replay/replay.h"
 
@@ -21,7 +20,7 @@ static void lay_out(const limit_run *run, trace *out)
 		out->starts[i] = i * steps;
 		for (uint64_t step = 0; step < steps; step++) {
 			uint64_t token =
-				workload_item(step * run->tokens + i, run->sequences, run->routing->tokens);
+				trace_item(step * run->tokens + i, run->sequences, run->routing->tokens);
 			memcpy(out->ids + (i * steps + step) * out->layers * out->ranks,
 			       trace_event(run->routing, token, 0), token_bytes);
 		}

@@ -6,8 +6,8 @@
  * longer. A floor (floor.h) counts the run's own misses, so it says nothing about the policy that missed them; a limit
  * counts those that nobody could have spared with as many slots, ring included. So a run is judged by one number.
  */
-#ifndef CLI_BENCH_LIMIT_H
-#define CLI_BENCH_LIMIT_H
+#ifndef UFM_REPLAY_LIMIT_H
+#define UFM_REPLAY_LIMIT_H
 
 #include <stdint.h>
 
