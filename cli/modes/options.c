@@ -17,8 +17,8 @@ ufm_status mode_check_policy(const char *text)
 	const ufm_policy *policy = policy_find(text);
 	if (policy && !(policy->flags & UFM_POLICY_OFFLINE))
 		return UFM_OK;
-	return status_fail(UFM_EINVAL, "found '%.60s', expected one of %s%s", text, policy_names(false),
-	                   nearest_name(text, policy_names(false)).text);
+	return status_fail(UFM_EINVAL, "found '%.60s', expected one of %s%s", text, POLICY_NAMES,
+	                   nearest_name(text, POLICY_NAMES).text);
 }
 
 /* The number that text is, or more than most. */

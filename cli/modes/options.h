@@ -30,10 +30,8 @@ ufm_status mode_find_backend(const char *name, const ufm_backend **out);
 #define MODE_OPTION_POLICY(at) \
 	{ \
 		.name = "policy", .type = OPTION_STRING, .offset = (at), .value_name = "NAME", \
-		.fallback = POLICY_DEFAULT_NAME, .suggest = "cycle freq lru fifo lfu s3fifo sieve cost", \
-		.check = mode_check_policy, \
-		.help = "Who leaves when ufm needs a slot: cycle, freq, lru, fifo, lfu, s3fifo, sieve or " \
-				"cost." \
+		.fallback = POLICY_DEFAULT_NAME, .suggest = POLICY_WORDS, .check = mode_check_policy, \
+		.help = "Eviction policy, who leaves when ufm needs a slot: " POLICY_NAMES "." \
 	}
 
 #define MODE_OPTION_BACKEND(at) \

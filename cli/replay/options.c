@@ -5,6 +5,7 @@
 #include "cli/presets.h"
 #include "cli/replay/config.h"
 #include "cli/rows.h"
+#include "policy/registry.h"
 
 #define AT(member) .offset = offsetof(replay_options, member)
 
@@ -24,7 +25,7 @@ static const option_spec specs[] = {
      AT(policy),
      .value_name = "LIST",
      .fallback = "default,lru",
-     .suggest = "default cycle freq lru fifo lfu s3fifo sieve cost min min-bypass",
+     .suggest = "default " POLICY_WORDS " " POLICY_BOUND_WORDS,
      .check = replay_check_policies,
      .help = "Policies, separated by commas. Each is put beside its bound: min where it must admit "
              "what misses, min-bypass where an expert may pass by."},
