@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of `ufm plan`. */
 #include <stddef.h>
+#include <string.h>
 
+#include "base/status.h"
 #include "cli/modes/options.h"
+#include "cli/nearest.h"
 #include "cli/plan/budgets.h"
 #include "cli/plan/cards.h"
 #include "cli/plan/config.h"
-#include "cli/plan/routing.h"
 #include "cli/presets.h"
 #include "cli/rows.h"
-#include "trace/sticky.h"
+#include "plan/routing.h"
+#include "trace/sticky_run.h"
 
 #define AT(member) .offset = offsetof(plan_config, member)
 
@@ -24,6 +27,17 @@
 		.name = (option), .type = OPTION_NUMBER, AT(member_name), .value_name = "N", \
 		.max = 1000000000, .help = (what) \
 	}
+
+static ufm_status check_workload(const char *text)
+{
+	sticky_config router;
+	if (plan_routing_check(text) == UFM_OK)
+		return UFM_OK;
+	if (strncmp(text, "sticky:", 7) == 0 && text[7])
+		return mode_parse_sticky(text + 7, &router);
+	return status_fail(UFM_EINVAL, "%s%s", ufm_last_error(),
+	                   nearest_kind(text, "uniform trace: sticky sticky:").text);
+}
 
 static const option_spec specs[] = {
 	{.name = "preset",
@@ -99,7 +113,7 @@ static const option_spec specs[] = {
      .fallback = "sticky",
      .suggest = "sticky uniform trace: sticky:gpt-oss-20b sticky:olmoe-1b-7b "
                 "sticky:qwen3-30b-a3b sticky:512-top-10",
-     .check = plan_routing_check,
+     .check = check_workload,
      .help = "Routing: sticky (made as a recorded or published router of the model's name or "
              "nearest in size "
              "does), sticky:" STICKY_PRESETS

@@ -20,6 +20,8 @@
  * and gets device addresses. A model uses the LAYER level: one call computes a routed layer. Both
  * may be used on the same engine.
  *
+ * What a model would give within a budget, before anything is run, is planned by <ufm/plan.h>.
+ *
  * Simple use, layer level (a complete program is examples/embed.c):
  *
  *     ufm_bank_synthetic(&bank_config, &bank);
