@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* ufm doctor: says what this machine has and what would work on it. */
 #include <inttypes.h>
-#include <stddef.h>
 #include <string.h>
 
 #include "base/size.h"
@@ -13,6 +12,7 @@
 #include "cli/json_put.h"
 #include "cli/machine.h"
 #include "cli/message.h"
+#include "cli/option_rows.h"
 
 enum { DOCTOR_TEXT, DOCTOR_JSON };
 
@@ -21,21 +21,11 @@ typedef struct doctor_config {
 	const char *out;
 } doctor_config;
 
+#define OPTION_VALUES doctor_config
+
 static const option_spec specs[] = {
-	{.name = "format",
-     .letter = 'o',
-     .type = OPTION_CHOICE,
-     .offset = offsetof(doctor_config, format),
-     .value_name = "FORMAT",
-     .fallback = "text",
-     .choices = "text|json",
-     .help = "What is printed on standard output."},
-	{.name = "out",
-     .type = OPTION_STRING,
-     .offset = offsetof(doctor_config, out),
-     .value_name = "DIR",
-     .fallback = "results",
-     .help = "The results folder whose disk is looked at."},
+	OPTION_ROW_FORMAT("text", "text|json", ""),
+	OPTION_ROW_OUT("The results folder whose disk is looked at.", .fallback = "results"),
 };
 
 static const option_table doctor_options = {

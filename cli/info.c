@@ -3,7 +3,6 @@
 #include "cli/info.h"
 
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +11,7 @@
 #include "cli/exit.h"
 #include "cli/json_print.h"
 #include "cli/message.h"
+#include "cli/option_rows.h"
 
 enum { INFO_MD, INFO_JSON };
 
@@ -19,29 +19,12 @@ typedef struct info_config {
 	uint32_t format, f16_as, preset;
 } info_config;
 
+#define OPTION_VALUES info_config
+
 static const option_spec specs[] = {
-	{.name = "f16-as",
-     .type = OPTION_CHOICE,
-     .offset = offsetof(info_config, f16_as),
-     .value_name = "TYPE",
-     .fallback = "f32",
-     .choices = "f32,fp32|bf16",
-     .help = "What weights in half precision become in the bank."},
-	{.name = "preset",
-     .type = OPTION_CHOICE,
-     .offset = offsetof(info_config, preset),
-     .value_name = "NAME",
-     .fallback = "none",
-     .choices = PRESET_CHOICES,
-     .help = "Instead of a path: the shape that ufm bench --preset runs."},
-	{.name = "format",
-     .letter = 'o',
-     .type = OPTION_CHOICE,
-     .offset = offsetof(info_config, format),
-     .value_name = "FORMAT",
-     .fallback = "md",
-     .choices = "md|json",
-     .help = "What is printed on standard output."},
+	OPTION_ROW_F16_AS("What weights in half precision become in the bank."),
+	OPTION_ROW_PRESET("Instead of a path: the shape that ufm bench --preset runs."),
+	OPTION_ROW_FORMAT("md", "md|json", ""),
 };
 
 static const option_table info_options = {

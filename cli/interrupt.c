@@ -113,6 +113,12 @@ bool interrupt_seen(void)
 	return seen != 0;
 }
 
+int interrupt_stop(void *ctx)
+{
+	(void)ctx;
+	return interrupt_seen();
+}
+
 ufm_status interrupt_check(void)
 {
 	return seen ? status_fail(UFM_ECANCELED, "interrupted") : UFM_OK;

@@ -15,6 +15,7 @@
 /* Once, before a command begins; its name is for messages. false: there is no thread for it. */
 bool interrupt_install(const char *command);
 bool interrupt_seen(void);
+int interrupt_stop(void *ctx); /* the same, as the library asks (ufm_host_config.stop) */
 /* UFM_ECANCELED once there was a signal. */
 ufm_status interrupt_check(void);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ufm plan: what a model gives within a budget, before it is run. */
 #include <errno.h>
-#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,21 +14,22 @@
 #include "cli/interrupt.h"
 #include "cli/message.h"
 #include "cli/plan/against.h"
+#include "cli/plan/budgets.h"
 #include "cli/plan/cards.h"
 #include "cli/plan/config.h"
 #include "cli/plan/report.h"
-#include "cli/plan/routing.h"
 #include "cli/plot/gnuplot.h"
+#include "cli/presets.h"
 #include "cli/rows.h"
+#include "plan/routing.h"
 #include "policy/registry.h"
 
 typedef struct plan {
 	plan_config config;
 	option_state state;
 	plan_shape shape;
-	plan_machine machine;
-	division division;
-	trace decode_routing, prefill_routing;
+	told_machine machine;
+	planner planner;
 	budget_list budgets;
 	plan_ladder *ladder;
 	uint64_t host_bytes;
@@ -40,6 +41,19 @@ typedef struct plan {
 static bool said(const plan *p, const char *option)
 {
 	return option_is_by_hand(&plan_options, &p->state, option);
+}
+
+static ufm_status shape_of_preset(const preset *known, plan_shape *out)
+{
+	plan_shape s = {.top_k = known->top_k};
+	ufm_status status = preset_bank(known, &s.bank);
+	if (status)
+		return status;
+	snprintf(s.name, sizeof s.name, "%s", known->name);
+	if (known->left_out)
+		shape_note(&s, "Left out of the shape: %s.", known->left_out);
+	*out = s;
+	return UFM_OK;
 }
 
 /* A preset, a path, or a shape: one of them. */
@@ -67,6 +81,10 @@ static ufm_status find_shape(plan *p)
 	if (missing)
 		return status_fail(UFM_EINVAL,
 		                   "--%s: not given, expected with the other numbers of a shape", missing);
+	if (c->top_k > c->experts)
+		return status_fail(UFM_EINVAL,
+		                   "--top-k: found %u, expected at most %u, the number of --experts",
+		                   c->top_k, c->experts);
 	static const ufm_expert_kind kinds[] = {UFM_EXPERT_MLP, UFM_EXPERT_MLP_BIAS, UFM_EXPERT_GATED};
 	const shape_given given = {.layers = c->layers,
 	                           .experts = c->experts,
@@ -102,51 +120,36 @@ static ufm_status find_machine(plan *p)
 		return machine_of_file(c->machine, &given, &p->machine);
 	if (machine_is_given(&given))
 		return machine_of_given(&given, &p->machine);
-	return machine_probe(&p->shape.bank.desc, p->shape.top_k, &given, &p->machine);
+	return machine_of_here(&p->shape.bank.desc, p->shape.top_k, &given, &p->machine);
 }
 
 /* ------------------------------------------------------------------ what cannot be */
 
-/* Made routing scores every expert for every token, once; its choices are walked for every budget. So many of either
- * are a few minutes. */
-#define SCORES_MAX ((uint64_t)1 << 32)
-#define CHOICES_MAX ((uint64_t)1 << 28)
-
-static uint64_t routed_max(const plan *p)
-{
-	const ufm_bank_info *bank = &p->shape.bank;
-	uint64_t walked = CHOICES_MAX / ((uint64_t)bank->layers * p->shape.top_k);
-	uint64_t scored = SCORES_MAX / ((uint64_t)bank->layers * bank->experts);
-	return strncmp(p->config.workload, "sticky", 6) == 0 && scored < walked ? scored : walked;
-}
-
-static ufm_status check_routed(const plan *p)
+static planner_config planner_of(const plan *p)
 {
 	const plan_config *c = &p->config;
-	uint32_t tokens = c->batch * c->prompt;
-	uint64_t routed =
-		(uint64_t)c->batch * point_decode_steps() + (uint64_t)tokens * point_prefill_steps(tokens);
-	if (routed <= routed_max(p))
-		return UFM_OK;
-	return status_fail(
-		UFM_EINVAL,
-		"--batch and --prompt: found %u and %u, which route %" PRIu64
-		" tokens through %u layers of %u experts, expected at most %" PRIu64 " tokens there",
-		c->batch, c->prompt, routed, p->shape.bank.layers, p->shape.bank.experts, routed_max(p));
+	return (planner_config){.shape = &p->shape,
+	                        .machine = &p->machine.plan,
+	                        .workload = c->workload,
+	                        .seed = c->seed,
+	                        .policy = policy_find(c->policy),
+	                        .headroom_bytes = c->headroom_bytes,
+	                        .batch = c->batch,
+	                        .prompt = c->prompt,
+	                        .ring = c->ring,
+	                        .max_tokens = c->max_tokens,
+	                        .given = c->routing != 0};
 }
 
 static ufm_status check(const plan *p)
 {
 	const plan_config *c = &p->config;
-	uint64_t tokens = (uint64_t)c->batch * c->prompt;
-	if (tokens * p->shape.top_k > 1u << 30 || tokens > 1u << 20)
-		return status_fail(UFM_EINVAL, "--batch x --prompt: found %llu tokens, expected at most %u",
-		                   (unsigned long long)tokens, 1u << 20);
+	const planner_config planned = planner_of(p);
 	if ((c->prefetch_recall > 0) != (c->prefetch_guesses > 0))
 		return status_fail(UFM_EINVAL,
 		                   "--prefetch-recall and --prefetch-guesses: found one, expected both or "
 		                   "neither");
-	return check_routed(p);
+	return planner_check(&planned, "--");
 }
 
 /* 0, or how the command ends: no tier below host memory could hold the rest. What this machine lacks another one may
@@ -186,60 +189,41 @@ static int check_any(const plan *p)
 
 /* ------------------------------------------------------------------ the plan */
 
-static ufm_status open_routing(const plan *p, uint32_t tokens, uint32_t steps, bool side_by_side,
-                               trace *out)
+static void divide(plan *p)
 {
-	plan_routing_config config = {.spec = p->config.workload,
-	                              .seed = p->config.seed,
-	                              .step_tokens = tokens,
-	                              .steps = steps,
-	                              .side_by_side = side_by_side,
-	                              .shape = &p->shape};
-	return plan_routing_open(&config, out);
+	const planner_config planned = planner_of(p);
+	const card *known = card_at(p->config.card);
+	planner_begin(&planned, &p->planner);
+	p->host_bytes = division_host_bytes(&p->planner.division);
+	budgets_of(p->config.vram_target, &p->planner.division,
+	           known ? (uint64_t)known->memory_gib << 30 : 0, &p->budgets);
 }
 
-/* Made prompts and answers are of different tokens; recorded ones are what there is. */
-static ufm_status open_routings(plan *p)
+static ufm_status route(plan *p)
 {
-	const plan_config *c = &p->config;
-	uint32_t tokens = c->batch * c->prompt;
-	ufm_status status = open_routing(p, c->batch, point_decode_steps(), true, &p->decode_routing);
-	if (!status)
-		status = open_routing(p, tokens, point_prefill_steps(tokens), false, &p->prefill_routing);
-	return status;
+	const planner_config planned = planner_of(p);
+	ufm_status status = planner_route(&planned, &p->planner);
+	return status == UFM_EINVAL ? status_prefix(status, "--workload") : status;
 }
 
-static void open_division(plan *p)
+static void show(void *ctx, uint32_t done, uint32_t total)
 {
-	const plan_config *c = &p->config;
-	const division_config config = {.shape = &p->shape,
-	                                .granularity_bytes = p->machine.granularity_bytes,
-	                                .headroom_bytes = c->headroom_bytes,
-	                                .tokens = c->batch * c->prompt,
-	                                .max_tokens = c->max_tokens,
-	                                .ring = c->ring,
-	                                .given = c->routing != 0};
-	division_open(&config, &p->division);
-	p->host_bytes = division_host_bytes(&p->division);
-	const card *known = card_at(c->card);
-	budgets_of(c->vram_target, &p->division, known ? (uint64_t)known->memory_gib << 30 : 0,
-	           &p->budgets);
+	(void)ctx;
+	if (done < total)
+		message_progress("budget %u of %u", done + 1, total);
+	else
+		message_progress("searching what binds next");
 }
 
 static ufm_status open_ladder(plan *p)
 {
-	const plan_config *c = &p->config;
-	const point_config config = {.shape = &p->shape,
-	                             .machine = &p->machine,
-	                             .decode_routing = &p->decode_routing,
-	                             .prefill_routing = &p->prefill_routing,
-	                             .policy = policy_find(c->policy),
-	                             .division = &p->division,
-	                             .batch = c->batch,
-	                             .prompt = c->prompt,
-	                             .given = c->routing != 0};
+	const ladder_watch watch = {.progress = show, .stop = interrupt_stop};
 	p->ladder = alloc_zeroed(1, sizeof *p->ladder);
-	return p->ladder ? ladder_open(&config, &p->budgets, p->ladder) : UFM_ENOMEM;
+	if (!p->ladder)
+		return UFM_ENOMEM;
+	ufm_status status = ladder_open(&p->planner.point, &p->budgets, &watch, p->ladder);
+	message_progress_clear();
+	return status;
 }
 
 static int make_plan(plan *p)
@@ -251,11 +235,11 @@ static int make_plan(plan *p)
 		status = find_machine(p);
 	if (status)
 		return message_status("plan", status);
-	open_division(p);
+	divide(p);
 	int exit_code = check_ram(p);
 	if (exit_code)
 		return exit_code;
-	status = open_routings(p);
+	status = route(p);
 	if (!status)
 		status = open_ladder(p);
 	return status ? message_status("plan", status) : check_any(p);
@@ -328,13 +312,13 @@ static int report(plan *p)
 	plan_report r = {.config = &p->config,
 	                 .shape = &p->shape,
 	                 .machine = &p->machine,
-	                 .division = &p->division,
+	                 .planner = &p->planner,
 	                 .ladder = p->ladder,
 	                 .policy = policy_find(p->config.policy)->name,
 	                 .host_bytes = p->host_bytes};
 	const plan_routing_config routing = {.spec = p->config.workload, .shape = &p->shape};
 	plan_routing_words(&routing, r.workload, sizeof r.workload);
-	if (p->decode_routing.tokens < (uint64_t)p->config.batch * point_decode_steps())
+	if (p->planner.repeats)
 		strncat(r.workload, ", which is short and read more than once",
 		        sizeof r.workload - strlen(r.workload) - 1);
 	json_t *rows = report_rows(&r);
@@ -353,8 +337,7 @@ static int report(plan *p)
 
 static void close_plan(plan *p)
 {
-	trace_close(&p->decode_routing);
-	trace_close(&p->prefill_routing);
+	planner_close(&p->planner);
 	alloc_free(p->ladder);
 }
 

@@ -46,12 +46,6 @@ static uint64_t state_bytes(const model_config *c)
 	return (uint64_t)c->tokens * c->bank.desc.d_model * sizeof(float);
 }
 
-uint64_t model_arena_bytes(const model_config *c)
-{
-	uint64_t layer_bytes = layer_arena_bytes(&c->bank, !c->routed_by_caller, true);
-	return c->bank.layers * layer_bytes + state_bytes(c) + 256;
-}
-
 /* Within a tenth of 1. */
 static void make_norm(const model_config *c, uint32_t layer, float *norm)
 {

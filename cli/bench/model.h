@@ -21,9 +21,7 @@ typedef struct model_config {
 	const workload *steers; /* its routers take the place of those from the seed; NULL: none does */
 } model_config;
 
-/* Device bytes that the model takes from an engine's arena. */
-uint64_t model_arena_bytes(const model_config *config);
-
+/* Takes budget_stack_bytes of an engine's arena. */
 ufm_status model_open(ufm_engine *engine, const model_config *config, model **out);
 void model_close(model *m); /* NULL is allowed; before the engine */
 

@@ -7,9 +7,9 @@
 
 #include "cli/bench/config.h"
 #include "cli/bench/floor.h"
-#include "cli/bench/peak.h"
-#include "cli/bench/probe.h"
 #include "cli/bench/workload.h"
+#include "probe/peak.h"
+#include "probe/probe.h"
 #include "schedule/admit.h"
 #include "telemetry/counters.h"
 

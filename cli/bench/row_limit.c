@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A row's limit: the reads that nobody could have spared, and the time that they and the floor leave. */
-#include "cli/bench/limit.h"
 #include "cli/bench/row.h"
 #include "cli/json_put.h"
+#include "replay/limit.h"
 
 /* Before the first step, so that no read is left for the steps. */
 static bool all_loaded_ahead(const bench_row *row, const bench_config *c)

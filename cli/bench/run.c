@@ -9,13 +9,13 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "budget/workspace.h"
 #include "cli/bench/model.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
 #include "cli/modes/filling.h"
 #include "cli/modes/options.h"
-#include "cli/modes/resident.h"
 #include "pager/pager.h"
 #include "telemetry/sampler.h"
 
@@ -94,7 +94,8 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	engine.max_tokens = c->max_tokens;
 	engine.call_tokens_max = bench_tokens(c);
 	engine.top_k_max = c->top_k;
-	engine.arena_bytes = model_arena_bytes(describe);
+	engine.arena_bytes =
+		budget_stack_bytes(&describe->bank, !describe->routed_by_caller, describe->tokens);
 	engine.timeline_events = r->in->timeline ? MODE_TIMELINE_EVENTS : 0;
 	engine.routing_bytes =
 		mode_record_bytes(c->record_trace, ((uint64_t)c->warmup + c->steps) * bench_tokens(c),
@@ -286,14 +287,14 @@ static ufm_status load_what_fits(run *r)
 	uint64_t blocks = (uint64_t)r->info.layers * r->info.experts;
 	if (r->row->mode != MODE_UFM || r->config->warmup == 0 || r->row->engine.slots != blocks)
 		return UFM_OK;
-	return resident_load_all(r->engine, &r->info);
+	return pager_load_all(r->engine, interrupt_stop, NULL);
 }
 
 static ufm_status open_model(run *r, const model_config *config)
 {
 	ufm_status status;
 	progress(r, "placing the experts");
-	status = mode_place(r->row->mode, r->engine, &r->info, &r->naive);
+	status = mode_place(r->row->mode, r->engine, &r->naive);
 	if (!status)
 		status = load_what_fits(r);
 	if (!status)

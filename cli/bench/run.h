@@ -3,12 +3,12 @@
 #ifndef CLI_BENCH_RUN_H
 #define CLI_BENCH_RUN_H
 
-#include "cli/bench/peak.h"
 #include "cli/bench/row.h"
 #include "cli/bench/tier.h"
 #include "cli/bench/workload.h"
 #include "cli/modes/record.h"
 #include "cli/modes/timeline.h"
+#include "probe/peak.h"
 
 typedef struct run_config {
 	const bench_config *config; /* of the run's phase */

@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "base/status.h"
 #include "cli/bench/workload_int.h"
+#include "cli/modes/options.h"
 #include "cli/nearest.h"
 #include "cli/options.h"
 
@@ -42,7 +43,7 @@ ufm_status workload_parse_spec(const char *text, workload_spec *out)
 		spec.path = text + 6;
 	} else if (has_prefix(text, "sticky:")) {
 		spec.kind = WORKLOAD_STICKY;
-		ufm_status status = workload_parse_sticky(text + 7, &spec.sticky);
+		ufm_status status = mode_parse_sticky(text + 7, &spec.sticky);
 		if (status)
 			return status;
 	} else if (has_prefix(text, "zipf:") && parse_exponent(text + 5, &spec.exponent) == UFM_OK) {
@@ -100,7 +101,15 @@ ufm_status workload_for_experts(workload *w, uint32_t experts)
 	if (w->spec.kind != WORKLOAD_STICKY || w->trace.experts == experts)
 		return UFM_OK;
 	trace_close(&w->trace);
-	return workload_make_sticky(&w->config, &w->spec.sticky, experts, &w->trace);
+	const workload_config *c = &w->config;
+	const sticky_run run = {.seed = c->seed,
+	                        .layers = c->layers,
+	                        .experts = experts,
+	                        .top_k = c->top_k,
+	                        .tokens = c->tokens,
+	                        .sequences = c->sequences};
+	ufm_status status = sticky_route(&w->spec.sticky, &run, &w->trace);
+	return status == UFM_EINVAL ? status_prefix(status, "--workload") : status;
 }
 
 static ufm_status open_routing(workload *w)
@@ -214,7 +223,7 @@ static void add_gauss(const workload *w, float *x, uint64_t kind, uint64_t key, 
 /* Which of `count` items token p reads. */
 static uint64_t item_at(const workload *w, uint64_t p, uint64_t count)
 {
-	return workload_item(p, w->config.sequences, count);
+	return trace_item(p, w->config.sequences, count);
 }
 
 static uint64_t word_at(const workload *w, uint64_t p)

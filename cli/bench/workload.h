@@ -54,7 +54,7 @@ const char *workload_top_k_origin(const workload *w);
 ufm_status workload_for_experts(workload *w, uint32_t experts);
 
 /* The routing that the steps follow, of all its layers; NULL: the model's own routers decide. Valid until the next
- * workload_for_experts. Token p of the stream has item workload_item(p) of it (workload_int.h). */
+ * workload_for_experts. Token p of the stream has item trace_item(p) of it (trace/trace.h). */
 struct trace;
 const struct trace *workload_routing(const workload *w);
 

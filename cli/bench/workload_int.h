@@ -54,34 +54,13 @@ struct workload {
 /* Does this trace suit the sweep? Names the file and what does not fit. */
 ufm_status workload_check_trace(const trace *t, const char *path, const workload_config *config);
 
-/* PRESET or OVERLAP,SKEW,DRIFT. */
-ufm_status workload_parse_sticky(const char *text, sticky_config *out);
-/* A trace of the run's layers and top_k over so many experts. */
-ufm_status workload_make_sticky(const workload_config *config, const sticky_config *router,
-                                uint32_t experts, trace *out);
-
 /* Makes the hidden state x of the token at position p one that the workload's routers know. */
 void workload_mark(const workload *w, float *x, uint64_t p);
-
-/* Where token p of an endless stream over `count` items lies: each pass begins one item later. */
-static inline uint64_t workload_index(uint64_t p, uint64_t count)
-{
-	return (p + p / count) % count;
-}
-
-/* The same of `sequences` that lie apart: each begins as far into the stream as its number says. Fewer than two
- * are one stream. */
-static inline uint64_t workload_item(uint64_t p, uint32_t sequences, uint64_t count)
-{
-	if (sequences < 2)
-		return workload_index(p, count);
-	return workload_index(p % sequences * count / sequences + p / sequences, count);
-}
 
 /* The experts that a layer's event of the token at position p names. */
 static inline const uint16_t *workload_event(const workload *w, uint64_t p, uint32_t layer)
 {
-	uint64_t token = workload_item(p, w->config.sequences, w->trace.tokens);
+	uint64_t token = trace_item(p, w->config.sequences, w->trace.tokens);
 	return trace_event(&w->trace, token, layer);
 }
 

@@ -193,7 +193,7 @@ static ufm_status open_layer(run *r)
 	message_progress("placing layer %u", r->config->layer);
 	status = open_engine(r, &layer);
 	if (!status)
-		status = mode_place((placement_mode)r->config->mode, r->engine, &r->out->bank, &r->naive);
+		status = mode_place((placement_mode)r->config->mode, r->engine, &r->naive);
 	if (!status)
 		status = ufm_layer_open(r->engine, &layer, &r->layer);
 	if (!status && r->naive)

@@ -42,17 +42,11 @@ static void show(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 	message_progress("%s", line);
 }
 
-static int stop(void *ctx)
-{
-	(void)ctx;
-	return interrupt_seen();
-}
-
 void filling_watch(filling *f, ufm_host_config *config)
 {
 	f->begin_ns = clock_now_ns();
 	f->shown_ns = 0;
 	config->progress = show;
 	config->progress_ctx = f;
-	config->stop = stop;
+	config->stop = interrupt_stop;
 }

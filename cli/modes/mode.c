@@ -2,7 +2,8 @@
 /* What a mode asks of host tier and engine, and what it puts in place. */
 #include "cli/modes/mode.h"
 
-#include "cli/modes/resident.h"
+#include "cli/interrupt.h"
+#include "pager/pager.h"
 
 const char *mode_name(placement_mode mode)
 {
@@ -41,13 +42,12 @@ void mode_ask_engine(placement_mode mode, const ufm_expert_desc *desc, const mod
 	}
 }
 
-ufm_status mode_place(placement_mode mode, ufm_engine *engine, const ufm_bank_info *bank,
-                      naive **own)
+ufm_status mode_place(placement_mode mode, ufm_engine *engine, naive **own)
 {
 	*own = NULL;
 	switch (mode) {
 	case MODE_BASELINE:
-		return resident_load_all(engine, bank);
+		return pager_load_all(engine, interrupt_stop, NULL);
 	case MODE_NAIVE_OFFLOAD:
 		return naive_open(engine, own);
 	case MODE_UFM:

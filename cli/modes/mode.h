@@ -37,8 +37,7 @@ bool mode_deterministic(const ufm_engine_info *engine);
 
 /* Once the engine is open. baseline: loads every expert and waits. naive_offload: opens *own, whose
  * source its layers must take; NULL in the other modes, whose source is the pager. */
-ufm_status mode_place(placement_mode mode, ufm_engine *engine, const ufm_bank_info *bank,
-                      naive **own);
+ufm_status mode_place(placement_mode mode, ufm_engine *engine, naive **own);
 
 /* ---- outcome */
 

@@ -17,8 +17,8 @@ ufm_status mode_check_policy(const char *text)
 	const ufm_policy *policy = policy_find(text);
 	if (policy && !(policy->flags & UFM_POLICY_OFFLINE))
 		return UFM_OK;
-	return status_fail(UFM_EINVAL, "found '%.60s', expected one of %s%s", text, policy_names(false),
-	                   nearest_name(text, policy_names(false)).text);
+	return status_fail(UFM_EINVAL, "found '%.60s', expected one of %s%s", text, POLICY_NAMES,
+	                   nearest_name(text, POLICY_NAMES).text);
 }
 
 /* The number that text is, or more than most. */
@@ -36,6 +36,14 @@ ufm_status mode_find_backend(const char *name, const ufm_backend **out)
 		return UFM_OK;
 	return status_fail(status, "--backend: %s%s", ufm_last_error(),
 	                   nearest_name(name, "auto, cpu, cuda").text);
+}
+
+ufm_status mode_parse_sticky(const char *text, sticky_config *out)
+{
+	if (sticky_parse(text, out) == UFM_OK)
+		return UFM_OK;
+	return status_fail(UFM_EINVAL, "%s%s", ufm_last_error(),
+	                   nearest_name(text, STICKY_PRESETS).text);
 }
 
 ufm_status mode_check_cpu_assist(const char *text)

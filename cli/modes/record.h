@@ -3,17 +3,14 @@
 #ifndef CLI_MODES_RECORD_H
 #define CLI_MODES_RECORD_H
 
-#include "cli/options.h"
+#include "cli/option_rows.h"
 #include "telemetry/routing_file.h"
 
-#define MODE_OPTION_RECORD(at) \
-	{ \
-		.name = "record-trace", .type = OPTION_STRING, .offset = (at), .value_name = "FILE", \
-		.check = routing_file_check_name, \
-		.help = \
-			"Writes which experts every token went to as a trace, NAME.npy [token, layer, rank] " \
-			"or NAME.jsonl, for ufm replay and --workload trace:." \
-	}
+#define MODE_OPTION_RECORD \
+	OPTION_ROW("record-trace", STRING, record_trace, .value_name = "FILE", \
+	           .check = routing_file_check_name, \
+	           .help = "Writes which experts every token went to as a trace, NAME.npy [token, " \
+	                   "layer, rank] or NAME.jsonl, for ufm replay and --workload trace:.")
 
 /* Before the work: whether the file can be written. path NULL: none is asked for. UFM_EFILE and UFM_ENOMEM name
  * --record-trace. */

@@ -52,13 +52,13 @@ ufm_status budgets_check(const char *text)
 	if (strcmp(text, "auto") == 0)
 		return UFM_OK;
 	while (good && next_item(&at, item))
-		good = is_budget(item) && ++count <= BUDGETS_MAX;
+		good = is_budget(item) && ++count <= LADDER_POINTS_MAX;
 	if (!good)
 		return status_fail(
 			UFM_EINVAL,
 			"found '%.60s', expected auto, or at most %u sizes (16GiB) and shares of the "
 			"experts (50%%) separated by commas%s",
-			text, BUDGETS_MAX, nearest_size(text).text);
+			text, LADDER_POINTS_MAX, nearest_size(text).text);
 	return UFM_OK;
 }
 
@@ -78,7 +78,7 @@ static uint64_t target_of_share(const division *d, double share)
 static void add(budget_list *list, uint64_t target_bytes)
 {
 	uint32_t n = list->count;
-	if (n == BUDGETS_MAX || (n && list->target_bytes[n - 1] == target_bytes))
+	if (n == LADDER_POINTS_MAX || (n && list->target_bytes[n - 1] == target_bytes))
 		return;
 	list->target_bytes[list->count++] = target_bytes;
 }

@@ -3,14 +3,7 @@
 #ifndef CLI_PLAN_BUDGETS_H
 #define CLI_PLAN_BUDGETS_H
 
-#include "cli/plan/division.h"
-
-#define BUDGETS_MAX 64
-
-typedef struct budget_list {
-	uint32_t count;
-	uint64_t target_bytes[BUDGETS_MAX]; /* ascending where they were chosen, else as listed */
-} budget_list;
+#include "plan/ladder.h"
 
 /* UFM_EINVAL unless it is auto, or sizes and percentages above 0 up to 100, separated by commas. */
 ufm_status budgets_check(const char *text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A machine from numbers given and from rows of earlier runs. */
+/* A machine from numbers given, from rows of earlier runs, and from probes. */
 #include "cli/plan/machine.h"
 
 #include <stdio.h>
@@ -8,27 +8,22 @@
 #include "base/alloc.h"
 #include "base/median.h"
 #include "base/status.h"
+#include "cli/interrupt.h"
 #include "cli/json_field.h"
+#include "cli/message.h"
+#include "cli/modes/filling.h"
+#include "cli/modes/options.h"
 #include "cli/plan/row_file.h"
 #include "cli/row_field.h"
-
-/* What is assumed of a device that is not there, in this one place: memory is mapped by the granule that the CUDA
- * plugin gets from every driver so far, or that the cpu backend has; hidden rows are f32 on both. */
-#define CUDA_GRANULE_BYTES ((uint64_t)2 << 20)
-#define CPU_GRANULE_BYTES ((uint64_t)64 << 10)
-#define CORES_ASSUMED 16u
+#include "device/registry.h"
+#include "probe/machine.h"
 
 /* Of rows, as of the options. */
 #define RATE_MAX 1e9
 #define THREADS_MAX 4096u
 
-uint64_t machine_hidden_bytes(const ufm_expert_desc *desc, uint32_t rows)
-{
-	return (uint64_t)rows * desc->d_hidden * sizeof(float);
-}
-
-static void say(plan_machine *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(plan_machine *m, const char *format, ...)
+static void say(told_machine *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(told_machine *m, const char *format, ...)
 {
 	size_t used = strlen(m->words);
 	va_list args;
@@ -45,52 +40,38 @@ static void take(double given, double *rate)
 		*rate = given;
 }
 
-static void override(const machine_given *g, plan_machine *m)
+static void override(const machine_given *g, told_machine *m)
 {
 	/* What was measured together says nothing of another link or memory. */
 	if (g->link_gbps > 0 || g->dram_gbps > 0)
-		m->rates.sum_link_gbps = m->rates.sum_cpu_gbps = 0;
-	take(g->link_gbps, &m->rates.link_gbps);
-	take(g->hbm_gbps, &m->rates.hbm_gbps);
-	take(g->dram_gbps, &m->rates.dram_gbps);
-	take(g->gflops, &m->rates.peak_gflops);
+		m->plan.rates.sum_link_gbps = m->plan.rates.sum_cpu_gbps = 0;
+	take(g->link_gbps, &m->plan.rates.link_gbps);
+	take(g->hbm_gbps, &m->plan.rates.hbm_gbps);
+	take(g->dram_gbps, &m->plan.rates.dram_gbps);
+	take(g->gflops, &m->plan.rates.peak_gflops);
 	take(g->disk_gbps, &m->disk_gbps);
 	if (g->cores)
-		m->rates.cpu_threads = g->cores > 1 ? g->cores - 1 : 0;
+		m->plan.rates.cpu_threads = g->cores > 1 ? g->cores - 1 : 0;
 	m->ram_given = g->ram_bytes != 0;
 	if (g->ram_bytes)
 		m->ram_bytes = g->ram_bytes;
 }
 
-/* Both read the host's memory, so their sum is less than the two alone. */
-static void derive_sum(plan_machine *m, const timing_costs *costs)
+/* The last sentence. */
+static ufm_status finish(told_machine *m)
 {
-	timing_rates *r = &m->rates;
-	if (r->sum_link_gbps > 0 || !(r->dram_gbps > 0))
-		return;
-	r->sum_link_gbps = costs->sum_link * r->link_gbps;
-	r->sum_cpu_gbps = costs->sum_cpu * r->dram_gbps;
-	say(m,
-	    " Link and CPU together were not measured: %.1f and %.1f GB/s are assumed, low among what "
-	    "was left of either on machines that were.",
-	    r->sum_link_gbps, r->sum_cpu_gbps);
+	ufm_status status = machine_finish(&m->plan);
+	if (!status && m->plan.sum_assumed)
+		say(m,
+		    " Link and CPU together were not measured: %.1f and %.1f GB/s are assumed, low among "
+		    "what was left of either on machines that were.",
+		    m->plan.rates.sum_link_gbps, m->plan.rates.sum_cpu_gbps);
+	return status;
 }
 
-ufm_status machine_finish(plan_machine *m)
+static void describe_rates(told_machine *m)
 {
-	const timing_costs *costs = timing_costs_of(m->backend);
-	if (!costs)
-		return status_fail(UFM_EBACKEND,
-		                   "backend %s: its costs were never measured, expected cuda or cpu",
-		                   m->backend);
-	m->granularity_bytes = strcmp(m->backend, "cpu") == 0 ? CPU_GRANULE_BYTES : CUDA_GRANULE_BYTES;
-	derive_sum(m, costs);
-	return UFM_OK;
-}
-
-static void describe_rates(plan_machine *m)
-{
-	const timing_rates *r = &m->rates;
+	const timing_rates *r = &m->plan.rates;
 	say(m, "link %.1f GB/s%s, device memory %.0f GB/s", r->link_gbps,
 	    m->emulated_gbps > 0 ? " (emulated)" : "", r->hbm_gbps);
 	if (r->dram_gbps > 0)
@@ -101,9 +82,9 @@ static void describe_rates(plan_machine *m)
 		say(m, ", %.*f TFLOP/s", r->peak_gflops < 1e4 ? 2 : 0, r->peak_gflops / 1e3);
 }
 
-static void describe_missing(plan_machine *m)
+static void describe_missing(told_machine *m)
 {
-	if (!(m->rates.peak_gflops > 0))
+	if (!(m->plan.rates.peak_gflops > 0))
 		say(m, " Without --gflops arithmetic is taken for free, which flatters a long prefill.");
 }
 
@@ -112,7 +93,7 @@ static bool says_a_rate(const machine_given *g)
 	return g->link_gbps > 0 || g->dram_gbps > 0 || g->hbm_gbps > 0 || g->gflops > 0 || g->cores;
 }
 
-void machine_describe(const machine_given *given, plan_machine *m)
+static void describe(const machine_given *given, told_machine *m)
 {
 	if (given->link_gbps > 0)
 		m->emulated_gbps = 0;
@@ -130,33 +111,33 @@ bool machine_is_given(const machine_given *g)
 	return g->link_gbps > 0 && g->hbm_gbps > 0;
 }
 
-static void describe_given(const machine_given *g, plan_machine *m)
+static void describe_given(const machine_given *g, told_machine *m)
 {
 	const card *c = g->card;
 	if (c)
 		say(m,
 		    "%s by its data sheet (%u GiB, %.0f GB/s, %.1f GB/s each way to the host; backend %s), "
 		    "less what no program reaches, and what was given: ",
-		    c->name, c->memory_gib, c->memory_gbps, c->link_gbps, m->backend);
+		    c->name, c->memory_gib, c->memory_gbps, c->link_gbps, m->plan.backend);
 	else
-		say(m, "a machine as given (backend %s): ", m->backend);
+		say(m, "a machine as given (backend %s): ", m->plan.backend);
 }
 
-ufm_status machine_of_given(const machine_given *g, plan_machine *out)
+ufm_status machine_of_given(const machine_given *g, told_machine *out)
 {
-	plan_machine m = {.rates.cpu_threads = CORES_ASSUMED - 1};
+	told_machine m = {.plan.rates.cpu_threads = MACHINE_CORES_ASSUMED - 1};
 	bool assumed = strcmp(g->backend, "auto") == 0;
-	snprintf(m.backend, sizeof m.backend, "%s", assumed ? "cuda" : g->backend);
+	snprintf(m.plan.backend, sizeof m.plan.backend, "%s", assumed ? "cuda" : g->backend);
 	override(g, &m);
 	describe_given(g, &m);
 	describe_rates(&m);
 	say(&m, ".");
-	if (!g->cores && m.rates.dram_gbps > 0)
-		say(&m, " %u cores are assumed.", CORES_ASSUMED);
-	if (!(m.rates.dram_gbps > 0))
+	if (!g->cores && m.plan.rates.dram_gbps > 0)
+		say(&m, " %u cores are assumed.", MACHINE_CORES_ASSUMED);
+	if (!(m.plan.rates.dram_gbps > 0))
 		say(&m, " Without --dram-gbps the CPU's help is not planned.");
 	describe_missing(&m);
-	ufm_status status = machine_finish(&m);
+	ufm_status status = finish(&m);
 	if (!status)
 		*out = m;
 	return status;
@@ -196,25 +177,26 @@ static ufm_status rate_of(const json_t *row, size_t field, double *out)
 	return row_number(row, name, 0, RATE_MAX, out);
 }
 
-static ufm_status read_rates(const json_t *row, plan_machine *m)
+static ufm_status read_rates(const json_t *row, told_machine *m)
 {
 	ufm_status status = row_number(row, "link_gbps_emulated", 0, RATE_MAX, &m->emulated_gbps);
 	for (size_t i = 0; i < FIELDS && !status; i++)
-		status = rate_of(row, i, rate_at(&m->rates, i));
-	return status ? status : row_u32(row, "probe_threads", 0, THREADS_MAX, &m->rates.cpu_threads);
+		status = rate_of(row, i, rate_at(&m->plan.rates, i));
+	return status ? status
+	              : row_u32(row, "probe_threads", 0, THREADS_MAX, &m->plan.rates.cpu_threads);
 }
 
-ufm_status machine_of_row(const json_t *row, bool *known, plan_machine *out)
+ufm_status machine_of_row(const json_t *row, bool *known, told_machine *out)
 {
-	plan_machine m = {.emulated_gbps = 0};
+	told_machine m = {.emulated_gbps = 0};
 	ufm_status status = read_rates(row, &m);
 	if (status)
 		return status;
 	/* An emulated link is what it was told to be; beside other work a probe of it measures how late it was woken. */
 	if (m.emulated_gbps > 0)
-		m.rates.link_gbps = m.emulated_gbps;
-	snprintf(m.backend, sizeof m.backend, "%s", field_string(row, "backend"));
-	*known = m.rates.link_gbps > 0 && m.rates.hbm_gbps > 0;
+		m.plan.rates.link_gbps = m.emulated_gbps;
+	snprintf(m.plan.backend, sizeof m.plan.backend, "%s", field_string(row, "backend"));
+	*known = m.plan.rates.link_gbps > 0 && m.plan.rates.hbm_gbps > 0;
 	if (!*known)
 		return UFM_OK;
 	say(&m, "%s", field_string(row, "device"));
@@ -223,7 +205,7 @@ ufm_status machine_of_row(const json_t *row, bool *known, plan_machine *out)
 }
 
 /* Rates vary from one moment to the next: the median of those that are known. */
-static ufm_status take_medians(const json_t *rows, plan_machine *m)
+static ufm_status take_medians(const json_t *rows, told_machine *m)
 {
 	size_t count = json_array_size(rows);
 	double *values = alloc_zeroed(count ? count : 1, sizeof *values);
@@ -237,17 +219,17 @@ static ufm_status take_medians(const json_t *rows, plan_machine *m)
 				values[known++] = value;
 		}
 		if (known && (f != LINK_FIELD || !(m->emulated_gbps > 0)))
-			*rate_at(&m->rates, f) = median_of(values, known);
+			*rate_at(&m->plan.rates, f) = median_of(values, known);
 	}
 	alloc_free(values);
 	return UFM_OK;
 }
 
-static ufm_status from_rows(const char *path, const row_file *file, plan_machine *m)
+static ufm_status from_rows(const char *path, const row_file *file, told_machine *m)
 {
 	size_t i, probed = 0;
 	json_t *row, *rows = file->rows;
-	plan_machine found;
+	told_machine found;
 	char place[ROW_PLACE_BYTES];
 	json_array_foreach(rows, i, row)
 	{
@@ -271,10 +253,10 @@ static ufm_status from_rows(const char *path, const row_file *file, plan_machine
 	return UFM_OK;
 }
 
-ufm_status machine_of_file(const char *path, const machine_given *given, plan_machine *out)
+ufm_status machine_of_file(const char *path, const machine_given *given, told_machine *out)
 {
 	row_file file;
-	plan_machine m;
+	told_machine m;
 	ufm_status status = row_file_read(path, &file);
 	if (status)
 		return status;
@@ -282,8 +264,59 @@ ufm_status machine_of_file(const char *path, const machine_given *given, plan_ma
 	row_file_close(&file);
 	if (status)
 		return status;
-	machine_describe(given, &m);
-	status = machine_finish(&m);
+	describe(given, &m);
+	status = finish(&m);
+	if (!status)
+		*out = m;
+	return status;
+}
+
+/* ---- this machine */
+
+static ufm_status probe_here(const ufm_expert_desc *desc, uint32_t top_k,
+                             const machine_given *given, const ufm_backend *b,
+                             probe_machine_found *out)
+{
+	ufm_host_config watched;
+	filling bar = {.what = "probing this machine"};
+	UFM_STRUCT_INIT(&watched);
+	filling_watch(&bar, &watched);
+	const probe_machine_config config = {.desc = desc,
+	                                     .top_k = top_k,
+	                                     .backend = b->name,
+	                                     .link_gbps = b == &cpu_backend ? given->link_gbps : 0,
+	                                     .progress = watched.progress,
+	                                     .progress_ctx = watched.progress_ctx,
+	                                     .stop = watched.stop,
+	                                     .stop_ctx = watched.stop_ctx};
+	message_progress("%s", bar.what);
+	ufm_status status = probe_machine(&config, out);
+	message_progress_clear();
+	return status;
+}
+
+ufm_status machine_of_here(const ufm_expert_desc *desc, uint32_t top_k, const machine_given *given,
+                           told_machine *out)
+{
+	const ufm_backend *b;
+	probe_machine_found found;
+	machine_given said = *given;
+	told_machine m = {.disk_gbps = 0};
+	ufm_status status = mode_find_backend(given->backend, &b);
+	if (!status)
+		status = probe_here(desc, top_k, given, b, &found);
+	if (status)
+		return status;
+	m.plan.rates = machine_rates_of_probe(&found.rates);
+	m.emulated_gbps = found.emulated_gbps;
+	m.ram_bytes = found.lockable_bytes;
+	snprintf(m.plan.backend, sizeof m.plan.backend, "%s", found.backend);
+	snprintf(m.words, sizeof m.words, "this machine, %s, probed now with blocks of that size",
+	         found.device);
+	if (b == &cpu_backend)
+		said.link_gbps = 0; /* a link that was emulated was probed as such */
+	describe(&said, &m);
+	status = finish(&m);
 	if (!status)
 		*out = m;
 	return status;

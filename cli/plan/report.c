@@ -88,7 +88,7 @@ static void speed_cell(text_table *t, uint32_t line, uint32_t column, const poin
 
 static void limit_cells(text_table *t, uint32_t line, const plan_report *r, const plan_point *p)
 {
-	double speed = report_limit(r, p);
+	double speed = point_limit(&r->planner->point, p);
 	if (!(speed > 0))
 		return;
 	speed_cell(t, line, LIMIT_COLUMN, &(point_way){.known = true, .tokens_per_s = speed});
@@ -184,7 +184,7 @@ static void print_whole(FILE *to, const plan_report *r)
 	uint32_t keys = r->shape->bank.layers * r->shape->bank.experts;
 	fprintf(to,
 	        "- At %s everything is resident: no expert moves, and more memory brings nothing.\n",
-	        gib(division_target(r->division, keys), text));
+	        gib(division_target(&r->planner->division, keys), text));
 }
 
 /* Where a step of the largest budget with misses goes. */
@@ -255,7 +255,7 @@ static void print_prefetch(FILE *to, const plan_report *r)
 {
 	const plan_config *c = r->config;
 	const plan_point *best = NULL;
-	double copy_ns = (double)r->shape->bank.desc.expert_bytes / r->machine->rates.link_gbps;
+	double copy_ns = (double)r->shape->bank.desc.expert_bytes / r->machine->plan.rates.link_gbps;
 	double best_share = 0, best_ns = 0;
 	char text[32];
 	for (uint32_t i = 0; i < r->ladder->count && c->prefetch_recall > 0; i++) {

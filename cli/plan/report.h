@@ -7,13 +7,15 @@
 #include <stdio.h>
 
 #include "cli/plan/config.h"
-#include "cli/plan/ladder.h"
+#include "cli/plan/machine.h"
+#include "plan/ladder.h"
+#include "plan/planner.h"
 
 typedef struct plan_report {
 	const plan_config *config;
 	const plan_shape *shape;
-	const plan_machine *machine;
-	const division *division;
+	const told_machine *machine;
+	const planner *planner;
 	const plan_ladder *ladder;
 	const char *policy;
 	char workload[512]; /* for people */
@@ -27,9 +29,6 @@ void report_plan(FILE *to, const plan_report *r);
 
 /* plan.dat, plan.gp and what gnuplot makes of them; UFM_EUNSUPPORTED without gnuplot. */
 ufm_status report_figure(const plan_report *r, const char *folder);
-
-/* Tokens a second of decode at its limit; 0: not known. */
-double report_limit(const plan_report *r, const plan_point *p);
 
 /* What a prefetcher could save of a decode step, at best, in nanoseconds: with `recall` of the misses among `guesses`
  * loads a layer. Loads that do not fit the time in which the link idles are not made. */

@@ -10,8 +10,8 @@
 #include "base/median.h"
 #include "base/status.h"
 #include "cli/json_field.h"
-#include "cli/plan/routing.h"
 #include "cli/row_field.h"
+#include "plan/routing.h"
 #include "policy/registry.h"
 
 /* Uses that a prediction counts at least, where its routing is drawn and not known: so that what it says is not chance
@@ -68,12 +68,7 @@ static ufm_status read_shape(const json_t *row, plan_shape *out)
 		return status_fail(UFM_EFORMAT, "kind: found '%.40s', expected mlp, mlp-bias or gated",
 		                   field_string(row, "kind"));
 	ufm_status status = READ_WHOLE(row, fields);
-	if (!status)
-		status = shape_of_given(&given, out);
-	if (!status)
-		out->scoring = strcmp(field_string(row, "scoring"), "sigmoid") == 0 ? UFM_SCORE_SIGMOID
-		                                                                    : UFM_SCORE_SOFTMAX;
-	return status;
+	return status ? status : shape_of_given(&given, out);
 }
 
 /* A trace may lie elsewhere than it did for the run. */
@@ -188,12 +183,14 @@ static ufm_status read_budget(const json_t *row, row_case *out)
 static ufm_status read_machine(const json_t *row, row_case *out)
 {
 	bool known;
-	ufm_status status = machine_of_row(row, &known, &out->machine);
+	told_machine told;
+	ufm_status status = machine_of_row(row, &known, &told);
 	if (status)
 		return status;
 	if (!known)
 		return status_fail(UFM_EFORMAT, "probe_link_gbps, probe_hbm_gbps: found nothing, expected "
 		                                "the rates of a row of ufm bench --probe on");
+	out->machine = told.plan;
 	status = machine_finish(&out->machine);
 	return status ? status : read_cpu(row, out);
 }

@@ -4,7 +4,8 @@
 #define CLI_PLAN_ROW_CASE_H
 
 #include "cli/plan/config.h"
-#include "cli/plan/predict.h"
+#include "cli/plan/machine.h"
+#include "plan/predict.h"
 
 typedef struct row_case {
 	const json_t *row;

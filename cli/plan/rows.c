@@ -70,14 +70,9 @@ static void add_machine(json_t *row, const plan_machine *m)
 	json_put(row, "gflops", rates->peak_gflops > 0 ? json_real(rates->peak_gflops) : NULL);
 }
 
-double report_limit(const plan_report *r, const plan_point *p)
-{
-	return p->limit_ns > 0 ? 1e9 * r->config->batch / p->limit_ns : 0;
-}
-
 static void add_limit(json_t *row, const plan_report *r, const plan_point *p)
 {
-	double limit = p->refused ? 0 : report_limit(r, p);
+	double limit = point_limit(&r->planner->point, p);
 	double share = limit > 0 ? point_decode(p)->tokens_per_s / limit : 0;
 	json_put(row, "limit_tokens_per_s", limit > 0 ? json_real(limit) : NULL);
 	json_put(row, "fraction_of_limit", limit > 0 ? json_real(share) : NULL);
@@ -104,7 +99,7 @@ static json_t *row_of(const plan_report *r, const plan_point *p)
 	add_way(row, "prefill", "", &p->prefill);
 	add_way(row, "prefill", "_cpu", &p->prefill_cpu);
 	add_model(row, r);
-	add_machine(row, r->machine);
+	add_machine(row, &r->machine->plan);
 	return row;
 }
 

@@ -116,8 +116,7 @@ ufm_status replay_slots(const replay_capacity *capacity, const trace *t, replay_
 
 static ufm_status wrong_policies(const char *text)
 {
-	char names[192];
-	snprintf(names, sizeof names, "default, %s, %s", policy_names(false), policy_names(true));
+	static const char names[] = "default, " POLICY_NAMES ", " POLICY_BOUND_NAMES;
 	return status_fail(UFM_EINVAL, "found '%.60s', expected %s%s", text, names,
 	                   nearest_name(text, names).text);
 }

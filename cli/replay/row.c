@@ -2,9 +2,9 @@
 /* Hits beside the bound and LRU, overall and by layer. */
 #include "cli/replay/row.h"
 
-#include "cli/bench/limit.h"
 #include "cli/json_put.h"
 #include "cli/json_text.h"
+#include "replay/limit.h"
 
 static json_t *whole(uint64_t value)
 {

@@ -20,6 +20,8 @@
  * and gets device addresses. A model uses the LAYER level: one call computes a routed layer. Both
  * may be used on the same engine.
  *
+ * What a model would give within a budget, before anything is run, is planned by <ufm/plan.h>.
+ *
  * Simple use, layer level (a complete program is examples/embed.c):
  *
  *     ufm_bank_synthetic(&bank_config, &bank);
@@ -300,7 +302,7 @@ typedef struct ufm_engine_config {
 	uint64_t vram_limit_bytes;  /* gives the device the memory of a smaller card; 0: its own */
 	double link_gbps;           /* cpu backend: emulated link, decimal GB/s each way; 0: off */
 	uint32_t compute_threads;   /* cpu backend; default: the cores this process may use */
-	const char *policy;         /* "cycle" (default), "freq", "lru", "fifo" */
+	const char *policy;         /* who leaves: "cycle" (default) or another of docs/policies.md */
 	uint32_t slots_max;         /* 0: as many as the budget holds */
 	uint32_t ring_slots;   /* of the slots, how many serve as the ring; default 4, or for blocks
 	                               up to 2 MiB, of which a copy brings several, up to slots / 8 */

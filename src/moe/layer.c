@@ -6,24 +6,13 @@
 #include "base/alloc.h"
 #include "base/size.h"
 #include "base/status.h"
+#include "budget/workspace.h"
 #include "moe/layer.h"
 #include "moe/moe_int.h"
 
-#define PART_ALIGN 256u
-
-uint64_t layer_arena_bytes(const ufm_bank_info *bank, bool router, bool norm)
-{
-	uint64_t row_bytes = 4ull * bank->desc.d_model, size_bytes = 0;
-	if (router)
-		size_bytes += size_round_up(row_bytes * bank->experts, PART_ALIGN);
-	if (norm)
-		size_bytes += size_round_up(row_bytes, PART_ALIGN);
-	return size_bytes;
-}
-
 uint64_t ufm_layer_bytes(const ufm_bank_info *bank, const ufm_layer_config *config)
 {
-	return layer_arena_bytes(bank, config->router_weight != NULL, config->norm_weight != NULL);
+	return budget_layer_bytes(bank, config->router_weight != NULL, config->norm_weight != NULL);
 }
 
 static ufm_status check_config(const ufm_layer_config *c, const ufm_bank_info *bank,
@@ -64,7 +53,7 @@ static ufm_status upload_all(ufm_layer *layer, const ufm_bank_info *bank)
 {
 	ufm_layer_config *c = &layer->config;
 	ufm_engine *e = layer->engine;
-	uint64_t norm_at = c->router_weight ? size_round_up(router_bytes(layer), PART_ALIGN) : 0;
+	uint64_t norm_at = c->router_weight ? size_round_up(router_bytes(layer), BUDGET_ALIGN) : 0;
 	ufm_devptr at = 0;
 	ufm_status status = ufm_engine_alloc(e, ufm_layer_bytes(bank, c), &at);
 	if (status != UFM_OK)

@@ -32,7 +32,7 @@ typedef struct forward {
 	const ufm_backend *b;
 	ufm_stream *stream; /* the engine's; the caller's in resident.c */
 	counters *counters;
-	const pager_workspace *ws;
+	const workspace *ws;
 	pager_call *buffers;
 	ufm_devptr x; /* where x lies on the device */
 	uint64_t x_stride;

@@ -4,12 +4,12 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
-#include "pager/budget.h"
+#include "budget/budget.h"
 
 static uint8_t *carve(uint8_t **at, uint64_t size_bytes)
 {
 	uint8_t *here = *at;
-	*at += size_round_up(size_bytes, PAGER_ALIGN);
+	*at += size_round_up(size_bytes, BUDGET_ALIGN);
 	return here;
 }
 
@@ -25,7 +25,7 @@ static ufm_status call_open(calls *c, uint64_t assignments, pager_call *call, pi
 	uint64_t entry_bytes = call->entries_max * sizeof(ufm_expert_rows);
 	ufm_status status =
 		pinned_open(c->b, "the buffers of a call",
-	                4 * (4 * assignments + PAGER_ALIGN) + entry_bytes + PAGER_ALIGN, memory);
+	                4 * (4 * assignments + BUDGET_ALIGN) + entry_bytes + BUDGET_ALIGN, memory);
 	if (status != UFM_OK)
 		return status;
 	uint8_t *at = memory->memory;

@@ -25,7 +25,7 @@ typedef struct calls {
 } calls;
 
 /* b, device, marks, experts are set. assignments: of the longest call; piece_rows: as in
- * pager_workspace. UFM_ENOMEM. */
+ * workspace. UFM_ENOMEM. */
 ufm_status calls_open(calls *c, uint64_t assignments, uint32_t piece_rows);
 void calls_close(calls *c);
 /* Work on `stream` from now on may use the workspace: it comes after the call before. Both locks

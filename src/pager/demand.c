@@ -182,7 +182,7 @@ static void hold_streamed(demand *d, const schedule_demand *wanted, const uint32
 ufm_status demand_hold(demand *d, uint32_t layer, const schedule_demand *wanted, uint32_t n,
                        uint32_t *started)
 {
-	uint32_t keys[PAGER_TOGETHER], index[PAGER_TOGETHER] = {0}, slots[PAGER_TOGETHER], count = 0;
+	uint32_t keys[BUDGET_TOGETHER], index[BUDGET_TOGETHER] = {0}, slots[BUDGET_TOGETHER], count = 0;
 	uint32_t missing = find_missing(d, layer, wanted, n, keys, index);
 	*started = n;
 	if (missing == 0)

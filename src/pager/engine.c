@@ -48,7 +48,7 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 	const ufm_policy *policy = policy_find(c->policy);
 	if (!policy || policy->flags & UFM_POLICY_OFFLINE)
 		return status_fail(UFM_EINVAL, "policy: \"%s\", expected one of %s", c->policy,
-		                   policy_names(false));
+		                   POLICY_NAMES);
 	c->policy = policy->name;
 	if (c->timeline_events > TIMELINE_EVENTS_MAX)
 		return status_fail(UFM_EINVAL, "timeline_events: %u, expected at most %u",

@@ -98,7 +98,7 @@ ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
 	uint64_t used = e->arena.used_bytes, left = e->plan.arena_bytes - used;
 	bool fits = size_bytes <= left;
 	if (fits) {
-		e->arena.used_bytes += size_round_up(size_bytes, PAGER_ALIGN);
+		e->arena.used_bytes += size_round_up(size_bytes, BUDGET_ALIGN);
 		atomic_store_explicit(&e->arena.live_bytes, e->arena.used_bytes, memory_order_relaxed);
 	}
 	lock_drop(&e->lock);
@@ -150,7 +150,7 @@ uint32_t engine_call_tokens_max(const ufm_engine *e)
 	return e->config.call_tokens_max;
 }
 
-const pager_workspace *pager_get_workspace(const ufm_engine *e)
+const workspace *pager_get_workspace(const ufm_engine *e)
 {
 	return &e->ws;
 }

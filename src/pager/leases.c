@@ -95,7 +95,7 @@ static void pin_hits(leases *l, uint32_t layer, ufm_lease *lease, uint32_t n)
 
 static ufm_status load_misses(leases *l, uint32_t layer, ufm_lease *lease, uint32_t n)
 {
-	uint32_t keys[PAGER_TOGETHER], slots[PAGER_TOGETHER], index[PAGER_TOGETHER] = {0};
+	uint32_t keys[BUDGET_TOGETHER], slots[BUDGET_TOGETHER], index[BUDGET_TOGETHER] = {0};
 	admit_turn turn = admit_freely();
 	for (uint32_t next = 0;;) {
 		uint32_t count = 0, got;

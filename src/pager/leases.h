@@ -3,8 +3,8 @@
 #ifndef UFM_PAGER_LEASES_H
 #define UFM_PAGER_LEASES_H
 
+#include "budget/budget.h"
 #include "cache/cache.h"
-#include "pager/budget.h"
 #include "pager/loads.h"
 #include "pager/slab.h"
 

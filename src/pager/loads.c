@@ -159,7 +159,7 @@ ufm_status loads_copy(const loads *l, const ufm_devptr *to, const ufm_devptr *fr
 
 static ufm_status copy_items(const loads *l, const load *r)
 {
-	ufm_devptr to[PAGER_TOGETHER], from[PAGER_TOGETHER];
+	ufm_devptr to[BUDGET_TOGETHER], from[BUDGET_TOGETHER];
 	for (uint32_t i = 0; i < r->count; i++) {
 		to[i] = slot_address(l->slab, r->items[i].slot);
 		from[i] = (ufm_devptr)(uintptr_t)host_block(l->host, r->items[i].key);
@@ -189,7 +189,7 @@ static ufm_status enqueue(loads *l, const load *r)
 /* Experts that were given slots, before their copy starts. */
 typedef struct placed {
 	uint32_t count, evictions;
-	load_item items[PAGER_TOGETHER];
+	load_item items[BUDGET_TOGETHER];
 } placed;
 
 /* Whoever loses the slot is forgotten before it is overwritten. */

@@ -24,7 +24,7 @@ typedef struct load {
 	uint64_t number; /* 0: never used */
 	bool waited;
 	uint32_t count;
-	load_item items[PAGER_TOGETHER];
+	load_item items[BUDGET_TOGETHER];
 	ufm_event *begin, *end, *wait;
 } load;
 
@@ -64,14 +64,14 @@ ufm_status loads_has_ended(loads *l, uint64_t number, bool *out);
 ufm_status loads_copy(const loads *l, const ufm_devptr *to, const ufm_devptr *from, uint32_t n);
 /* Enqueues the copy of `key` into the slot of a placement. On failure the slot is free again. */
 ufm_status loads_start(loads *l, uint32_t key, const cache_placement *place);
-/* Starts one copy into n slots (n <= PAGER_TOGETHER) whose tenants wait for theirs. On failure these slots are
+/* Starts one copy into n slots (n <= BUDGET_TOGETHER) whose tenants wait for theirs. On failure these slots are
  * free again. */
 ufm_status loads_fill(loads *l, const uint32_t *slots, uint32_t n);
 /* Gives a key a slot as if a copy followed. UFM_EBUSY. */
 ufm_status loads_label(loads *l, admit_turn *turn, uint32_t key, cache_placement *place);
 /* Until the copies in flight should have ended; 0: none is. */
 uint64_t loads_busy_ns(loads *l);
-/* Gives up to n keys (n <= PAGER_TOGETHER) a slot each, or takes that in which a key waits for its copy, pins
+/* Gives up to n keys (n <= BUDGET_TOGETHER) a slot each, or takes that in which a key waits for its copy, pins
  * the slots and starts one copy into all of them. *count: how many got one, in order: fewer than n when then
  * every slot is pinned. UFM_EBUSY: none did. */
 ufm_status loads_place(loads *l, admit_turn *turn, const uint32_t *keys, uint32_t n,

@@ -95,7 +95,7 @@ ufm_status owed_admit(owed *o, admit_turn *turn, uint32_t key, const void *block
 
 static ufm_status start(owed *o, uint32_t together, bool even_if_cached)
 {
-	uint32_t slots[PAGER_TOGETHER], n = 0;
+	uint32_t slots[BUDGET_TOGETHER], n = 0;
 	while (n < together && is_ready(o, even_if_cached))
 		slots[n++] = item_at(o, o->oldest++)->slot;
 	if (n == 0)
@@ -151,6 +151,6 @@ ufm_status owed_start_all(owed *o)
 {
 	ufm_status status = UFM_OK;
 	while (status == UFM_OK && is_ready(o, true))
-		status = start(o, PAGER_TOGETHER, true);
+		status = start(o, BUDGET_TOGETHER, true);
 	return status;
 }

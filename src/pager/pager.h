@@ -10,6 +10,7 @@
 #include "assist/assist.h"
 #include "assist/choice.h"
 #include "assist/cost.h"
+#include "budget/workspace.h"
 #include "schedule/admit.h"
 #include "schedule/schedule.h"
 #include "telemetry/counters.h"
@@ -36,25 +37,10 @@ ufm_status engine_settle(ufm_engine *e);
 void engine_enter(ufm_engine *e);
 void engine_leave(ufm_engine *e);
 
-/* Buffers of the layer level, sized when the engine opened. T = max_tokens, K = top_k_max,
- * N = call_tokens_max. */
-typedef struct pager_workspace {
-	uint32_t piece_rows;   /* rows of x and hidden: T * K, at most 8192 */
-	ufm_devptr x;          /* f32 [piece_rows, d_model] */
-	ufm_devptr hidden;     /* backend hidden_bytes(piece_rows) */
-	ufm_devptr table;      /* row table, f32 [N * K, d_model]; page-locked host if N > T */
-	ufm_devptr ids, gates; /* i32, f32 [N * K] */
-	ufm_devptr row_of;     /* u32 [N * K] */
-	ufm_devptr row_token;  /* u32 [N * K] */
-	ufm_devptr tokens;     /* f32 [N, d_model] of host x and y; page-locked host if N > T */
-	uint32_t route_tokens; /* that the router takes at once: piece_rows / K, at least 1 */
-	ufm_devptr logits;     /* f32 [route_tokens, experts] */
-	ufm_devptr blocks;     /* u64 [layers, experts]: where the experts of resident layers lie */
-	ufm_devptr entries;    /* ufm_expert_rows [experts], written by the device */
-} pager_workspace;
-const pager_workspace *pager_get_workspace(const ufm_engine *e);
+/* Buffers of the layer level, sized when the engine opened. */
+const workspace *pager_get_workspace(const ufm_engine *e);
 
-/* Host buffers of one call, page-locked. There are a few, used in turn. */
+/* Host buffers of one call, page-locked. There are a few, used in turn. N = call_tokens_max, K = top_k_max. */
 typedef struct pager_call {
 	int32_t *ids;             /* [N * K] */
 	float *gates;             /* [N * K] */
@@ -190,8 +176,7 @@ const void *pager_layer_host(const ufm_engine *e, uint32_t layer, uint32_t exper
 /* How many of the two copies that the layer call started last have not ended, without waiting. Those of
  * leases and hints are not counted: they must not keep a layer from its own. */
 ufm_status pager_copies_in_flight(ufm_engine *e, uint32_t *copies);
-#define PAGER_TOGETHER 16u /* experts that one copy may bring */
-/* Experts that one copy should bring, so that small blocks fill the link: 1 … PAGER_TOGETHER. */
+/* Experts that one copy should bring, so that small blocks fill the link: 1 … BUDGET_TOGETHER. */
 uint32_t pager_copies_together(const ufm_engine *e);
 /* Until all copies in flight should have ended, those of others included; 0: none is. */
 uint64_t pager_link_busy_ns(ufm_engine *e);
@@ -238,5 +223,9 @@ typedef struct pager_events {
 ufm_status pager_rest(ufm_engine *e, pager_events *events);
 uint32_t pager_slots(ufm_engine *e);
 ufm_devptr pager_slot(ufm_engine *e, uint32_t slot, uint32_t *key);
+
+/* Every expert of every layer into its slot, by hints and leases, and waits for the copies: of an engine that has a
+ * slot for each. stop: NULL, or asked on the way; anything but 0 ends it with UFM_ECANCELED. */
+ufm_status pager_load_all(ufm_engine *e, int (*stop)(void *ctx), void *stop_ctx);
 
 #endif

@@ -29,8 +29,8 @@
 #define UFM_PAGER_PAGER_INT_H
 
 #include "base/lock.h"
+#include "budget/budget.h"
 #include "cache/cache.h"
-#include "pager/budget.h"
 #include "pager/calls.h"
 #include "pager/demand.h"
 #include "pager/host.h"
@@ -76,7 +76,7 @@ struct ufm_engine {
 	uint64_t free_at_open_bytes;
 	ufm_expert_desc desc;
 	uint32_t layers, experts;
-	pager_workspace ws;             /* addresses; whose turn it is, calls knows */
+	workspace ws;                   /* addresses; whose turn it is, calls knows */
 	pinned host_table, host_tokens; /* of calls longer than max_tokens */
 	routing *routing;               /* NULL: not recorded; has a lock of its own */
 

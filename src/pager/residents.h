@@ -13,8 +13,8 @@
 
 #include <stdatomic.h>
 
+#include "budget/budget.h"
 #include "cache/cache.h"
-#include "pager/budget.h"
 #include "pager/calls.h"
 #include "pager/loads.h"
 #include "pager/tables.h"

@@ -222,29 +222,18 @@ static uint32_t divided_victim(void *state, uint32_t newcomer, const uint8_t *lo
 		.insert = divided_insert, \
 		.remove = divided_remove, \
 		.victim = divided_victim, \
-	}
+	};
 
 /* A table has no context, so each inner policy has one. A newcomer may pass by whatever the inner policy:
  * when an event has more members than its layer's quota. */
-DIVIDED(cycle, policy_cycle_worths);
-DIVIDED(freq, policy_freq_worths);
-DIVIDED(lru, NULL);
-DIVIDED(fifo, NULL);
-DIVIDED(lfu, NULL);
-DIVIDED(s3fifo, NULL);
-DIVIDED(sieve, NULL);
-DIVIDED(cost, NULL);
+POLICIES(DIVIDED, DIVIDED)
 
 const ufm_policy *policy_divided(const ufm_policy *inner)
 {
+#define DIVIDED_PAIR(name, worths) {&policy_##name, &divided_##name},
 	static const struct {
 		const ufm_policy *inner, *table;
-	} tables[] = {
-		{&policy_cycle, &divided_cycle}, {&policy_freq, &divided_freq},
-		{&policy_lru, &divided_lru},     {&policy_fifo, &divided_fifo},
-		{&policy_lfu, &divided_lfu},     {&policy_s3fifo, &divided_s3fifo},
-		{&policy_sieve, &divided_sieve}, {&policy_cost, &divided_cost},
-	};
+	} tables[] = {POLICIES(DIVIDED_PAIR, DIVIDED_PAIR)};
 
 	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
 		if (tables[i].inner == inner)

@@ -4,10 +4,8 @@
 
 #include <string.h>
 
-static const ufm_policy *const policies[] = {
-	&policy_cycle,  &policy_freq,  &policy_lru,  &policy_fifo, &policy_lfu,
-	&policy_s3fifo, &policy_sieve, &policy_cost, &policy_min,  &policy_min_bypass,
-};
+#define LISTED(name, unused) &policy_##name,
+static const ufm_policy *const policies[] = {POLICIES(LISTED, LISTED) BOUNDS(LISTED, LISTED)};
 
 static const struct {
 	const char *alias, *name;
@@ -43,10 +41,4 @@ const ufm_policy *policy_find(const char *name)
 			return policies[i];
 	}
 	return NULL;
-}
-
-/* Written out, so that no memory has to be guarded; a test compares them with the table. */
-const char *policy_names(bool offline)
-{
-	return offline ? "min, min-bypass" : "cycle, freq, lru, fifo, lfu, s3fifo, sieve, cost";
 }

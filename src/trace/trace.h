@@ -49,4 +49,19 @@ static inline int32_t trace_id(const uint16_t *event, uint32_t rank)
 	return event[rank] == TRACE_NONE ? -1 : event[rank];
 }
 
+/* Where token p of an endless stream over `count` items lies: each pass begins one item later. */
+static inline uint64_t trace_index(uint64_t p, uint64_t count)
+{
+	return (p + p / count) % count;
+}
+
+/* The same of `sequences` that lie apart: each begins as far into the stream as its number says. Fewer than two
+ * are one stream. */
+static inline uint64_t trace_item(uint64_t p, uint32_t sequences, uint64_t count)
+{
+	if (sequences < 2)
+		return trace_index(p, count);
+	return trace_index(p % sequences * count / sequences + p / sequences, count);
+}
+
 #endif

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "cli/bench/limit.h"
+#include "replay/limit.h"
 
 /* One layer, one expert a token. */
 static trace routing_of(uint16_t *ids, uint64_t tokens)

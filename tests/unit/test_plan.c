@@ -9,11 +9,11 @@
 
 #include <cmocka.h>
 
-#include "cli/plan/backlog.h"
 #include "cli/plan/budgets.h"
 #include "cli/plan/report.h"
-#include "cli/plan/routing.h"
-#include "cli/plan/walk.h"
+#include "plan/backlog.h"
+#include "plan/routing.h"
+#include "plan/walk.h"
 #include "policy/registry.h"
 
 static void near(double found, double expected)

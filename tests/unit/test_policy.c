@@ -96,8 +96,8 @@ static void test_every_table_is_filled(void **state)
 		snprintf(list + strlen(list), sizeof names[0] - strlen(list), "%s%s", *list ? ", " : "",
 		         p->name);
 	}
-	assert_string_equal(policy_names(false), names[0]);
-	assert_string_equal(policy_names(true), names[1]);
+	assert_string_equal(POLICY_NAMES, names[0]);
+	assert_string_equal(POLICY_BOUND_NAMES, names[1]);
 }
 
 static bool refuse_after(void *ctx, size_t size_bytes)

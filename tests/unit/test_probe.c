@@ -10,11 +10,11 @@
 #include <ufm/policy.h>
 
 #include "base/alloc.h"
-#include "cli/bench/probe.h"
-#include "cli/bench/probe_cpu.h"
 #include "device/registry.h"
 #include "pager/host.h"
 #include "pager/pager.h"
+#include "probe/probe.h"
+#include "probe/team.h"
 #include "support/fixture.h"
 #include "telemetry/counters.h"
 

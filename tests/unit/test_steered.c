@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "budget/workspace.h"
 #include "cli/bench/model.h"
 #include "support/fixture.h"
 
@@ -58,7 +59,8 @@ static void open_engine(steered *s, const shape *c, const model_config *describe
 	engine.slots_max = c->resident ? 0 : RANKS * 2;
 	engine.resident_all = c->resident;
 	engine.cpu_assist = UFM_CPU_OFF;
-	engine.arena_bytes = model_arena_bytes(describe);
+	engine.arena_bytes =
+		budget_stack_bytes(&describe->bank, !describe->routed_by_caller, describe->tokens);
 	must(ufm_engine_open(s->host, &engine, &s->engine));
 }
 

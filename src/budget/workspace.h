@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* What an engine holds on the device beside its slots. */
+#ifndef UFM_BUDGET_WORKSPACE_H
+#define UFM_BUDGET_WORKSPACE_H
+
+#include <stdbool.h>
+#include <ufm/backend.h>
+
+#define BUDGET_ALIGN 256u
+#define BUDGET_TOGETHER 16u /* experts that one copy may bring */
+
+/* Buffers of the layer level, sized when an engine opens. T = max_tokens, K = top_k_max,
+ * N = call_tokens_max. */
+typedef struct workspace {
+	uint32_t piece_rows;   /* rows of x and hidden: T * K, at most 8192 */
+	ufm_devptr x;          /* f32 [piece_rows, d_model] */
+	ufm_devptr hidden;     /* backend hidden_bytes(piece_rows) */
+	ufm_devptr table;      /* row table, f32 [N * K, d_model]; page-locked host if N > T */
+	ufm_devptr ids, gates; /* i32, f32 [N * K] */
+	ufm_devptr row_of;     /* u32 [N * K] */
+	ufm_devptr row_token;  /* u32 [N * K] */
+	ufm_devptr tokens;     /* f32 [N, d_model] of host x and y; page-locked host if N > T */
+	uint32_t route_tokens; /* that the router takes at once: piece_rows / K, at least 1 */
+	ufm_devptr logits;     /* f32 [route_tokens, experts] */
+	ufm_devptr blocks;     /* u64 [layers, experts]: where the experts of resident layers lie */
+	ufm_devptr entries;    /* ufm_expert_rows [experts], written by the device */
+} workspace;
+
+/* Of the arena: a layer's weights, which need not be there yet; and of layers in a row, all with norms, beside the
+ * hidden states of so many tokens between them. */
+uint64_t budget_layer_bytes(const ufm_bank_info *bank, bool router, bool norm);
+uint64_t budget_stack_bytes(const ufm_bank_info *bank, bool router, uint32_t tokens);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* Shapes from numbers, and from whatever lies at a path. */
+#include "plan/shape.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/status.h"
+#include "base/text.h"
+#include "plan/shape_int.h"
+#include "trace/trace.h"
+
+ufm_status shape_check(const plan_shape *s)
+{
+	uint64_t all = (uint64_t)s->bank.layers * s->bank.experts;
+	if (all == 0)
+		return status_fail(UFM_EINVAL, "layers x experts: found 0, expected at least 1");
+	if (all > SHAPE_EXPERTS_MAX)
+		return status_fail(UFM_EINVAL, "layers x experts: found %llu, expected at most %u",
+		                   (unsigned long long)all, SHAPE_EXPERTS_MAX);
+	if (s->bank.experts > TRACE_EXPERTS_MAX)
+		return status_fail(UFM_EINVAL, "experts: found %u, expected at most %u", s->bank.experts,
+		                   TRACE_EXPERTS_MAX);
+	if (s->top_k == 0 || s->top_k > s->bank.experts)
+		return status_fail(UFM_EINVAL, "top-k: found %u, expected 1 to %u, the number of experts",
+		                   s->top_k, s->bank.experts);
+	return UFM_OK;
+}
+
+ufm_status shape_of_given(const shape_given *g, plan_shape *out)
+{
+	plan_shape s = {.name = "the given shape",
+	                .top_k = g->top_k,
+	                .bank = {.layers = g->layers, .experts = g->experts}};
+	ufm_status status = shape_check(&s);
+	if (!status)
+		status = ufm_expert_desc_init(&s.bank.desc, g->kind, g->d_model, g->d_hidden, g->dtype);
+	if (status)
+		return status;
+	s.bank.bank_bytes = (uint64_t)g->layers * g->experts * s.bank.desc.expert_bytes;
+	*out = s;
+	return UFM_OK;
+}
+
+double shape_parameters(const plan_shape *s)
+{
+	double parameters = 0;
+	for (uint32_t i = 0; i < s->bank.desc.part_count; i++)
+		parameters += (double)s->bank.desc.parts[i].rows * s->bank.desc.parts[i].cols;
+	return parameters;
+}
+
+void shape_note(plan_shape *s, const char *format, ...)
+{
+	size_t used = strlen(s->notes);
+	va_list args;
+	if (used + 1 >= sizeof s->notes || !*format)
+		return;
+	if (used)
+		s->notes[used++] = ' ';
+	va_start(args, format);
+	vsnprintf(s->notes + used, sizeof s->notes - used, format, args);
+	va_end(args);
+	if (used && !s->notes[used])
+		s->notes[used - 1] = '\0';
+}
+
+/* ---- which of them a path is */
+
+#define PATH_BYTES 4200
+
+static bool exists(const char *folder, const char *name)
+{
+	char path[PATH_BYTES];
+	struct stat st;
+	int length = snprintf(path, sizeof path, "%s/%s", folder, name);
+	return length > 0 && (size_t)length < sizeof path && stat(path, &st) == 0;
+}
+
+/* The folder of a file, or the folder itself. */
+static void folder_of(const char *path, bool is_folder, char out[PATH_BYTES])
+{
+	const char *slash = strrchr(path, '/');
+	if (is_folder)
+		snprintf(out, PATH_BYTES, "%.4096s", path);
+	else if (slash)
+		snprintf(out, PATH_BYTES, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	else
+		snprintf(out, PATH_BYTES, ".");
+}
+
+/* A folder from which weights are still missing: a config.json, and neither an index nor a file of weights. */
+static bool is_config_only(const char *folder)
+{
+	return exists(folder, "config.json") && !exists(folder, "model.safetensors") &&
+	       !exists(folder, "model.safetensors.index.json");
+}
+
+/* Any .json file but an index is a model's config, whatever its name. */
+static ufm_status is_config(const char *path, bool *out)
+{
+	model_config m;
+	ufm_status status = UFM_OK;
+	*out = text_ends_with(path, ".json") && !text_ends_with(path, ".index.json");
+	if (*out && !text_ends_with(path, "config.json")) {
+		status = model_config_read(path, &m);
+		*out = !status && !m.is_index;
+	}
+	return status;
+}
+
+/* Weights that cannot be read, or that are of no use without it, may have a config.json beside them that says
+ * everything. */
+static ufm_status from_weights(const char *path, const char *folder, plan_shape *out)
+{
+	char why[256], config[PATH_BYTES + 16];
+	ufm_status status = shape_of_weights(path, out);
+	if (!status || !exists(folder, "config.json"))
+		return status;
+	snprintf(why, sizeof why, "%s", ufm_last_error());
+	snprintf(config, sizeof config, "%s/config.json", folder);
+	if (shape_of_config(config, out))
+		return status_prefix(status, "%s; nor can it be planned without", why);
+	shape_note(out, "The weights beside it were left aside: %s.", why);
+	return UFM_OK;
+}
+
+ufm_status shape_of_path(const char *path, plan_shape *out)
+{
+	char folder[PATH_BYTES], config[PATH_BYTES + 16];
+	struct stat st;
+	plan_shape s;
+	bool from_config = false;
+	ufm_status status = UFM_OK;
+	if (stat(path, &st) != 0)
+		return status_fail(UFM_EFILE, "%s: there is no such file or folder", path);
+	folder_of(path, S_ISDIR(st.st_mode), folder);
+	snprintf(config, sizeof config, "%s/config.json", folder);
+	if (S_ISDIR(st.st_mode) && is_config_only(path))
+		status = shape_of_config(config, &s);
+	else if (!(status = is_config(path, &from_config)))
+		status = from_config ? shape_of_config(path, &s) : from_weights(path, folder, &s);
+	if (status)
+		return status;
+	snprintf(s.name, sizeof s.name, "%.150s", path);
+	*out = s;
+	return UFM_OK;
+}
