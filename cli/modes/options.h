@@ -30,7 +30,7 @@ ufm_status mode_find_backend(const char *name, const ufm_backend **out);
 #define MODE_OPTION_POLICY \
 	OPTION_ROW("policy", STRING, policy, .value_name = "NAME", .fallback = POLICY_DEFAULT_NAME, \
 	           .suggest = POLICY_WORDS, .check = mode_check_policy, \
-	           .help = "Eviction policy, who leaves when ufm needs a slot: " POLICY_NAMES ".")
+	           .help = "Eviction policy: " POLICY_NAMES ".")
 
 /* ---- budget */
 

@@ -88,7 +88,7 @@ typedef struct ufm_policy {
 	 * lingering newcomer any policy may decline. newcomer UFM_KEY_NONE: a place goes away, so that
 	 * no policy declines while a key is unlocked. */
 	uint32_t (*victim)(void *state, uint32_t newcomer, const uint8_t *locked, bool lingering);
-	/* From now on whom `victim` names for a newcomer that does not linger is worth less than this part of
+	/* From now on what `victim` names for a newcomer that does not linger is worth less than this part of
 	 * the newcomer, 0 < bar <= 1 (1 at first): fewer are admitted, those that gain most. NULL: the policy
 	 * does not tell worths apart. */
 	void (*set_bar)(void *state, float bar);

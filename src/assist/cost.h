@@ -15,7 +15,8 @@ typedef struct assist_cost {
 /* An expert with so many tokens (>= 1) took so long. */
 void cost_learn(assist_cost *c, uint32_t tokens, uint64_t spent_ns);
 /* What the next one will take, at least 1. For a number of tokens never seen: as the nearest smaller
- * that was, or else the nearest larger. That errs towards cheap, and who is thought cheap is tried. */
+ * that was, or else the nearest larger. Underestimates correct themselves, because the expert is then
+ * measured. */
 uint64_t cost_of(const assist_cost *c, uint32_t tokens);
 /* Nothing was given to the pool although something could have been: every time is taken for a little
  * less, so that one bad measurement does not shut the path for ever. */

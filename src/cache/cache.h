@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who is resident. Pure: the cache decides which slot an expert gets and whom it displaces; it moves
+ * What is resident. Pure: the cache decides which slot an expert gets and which one it displaces; it moves
  * no byte, takes no lock, waits for nothing. Its owner serialises calls.
  *
  * Slots are `places` main slots, whose tenants the policy orders, and `ring` slots that are refilled

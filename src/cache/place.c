@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which slot a newcomer gets, and whom it displaces. */
+/* Which slot a newcomer gets, and which expert it displaces. */
 #include <assert.h>
 
 #include "base/status.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One layer call's demand on the slots: whom it holds, and what it still waits for. */
+/* One layer call's demand on the slots: which experts it holds, and what it still waits for. */
 #ifndef UFM_PAGER_DEMAND_H
 #define UFM_PAGER_DEMAND_H
 

@@ -90,9 +90,8 @@ static pager_call *oldest_unread(residents *r)
 	return oldest;
 }
 
-/* Where every expert has a slot nobody leaves until the budget falls, and a share of the calls is
- * enough to know who should then. A layer among others that are not whole competes with them: there
- * all calls tell. */
+/* With a slot for every expert nothing is evicted until a resize; sampling one call in TOLD_OF keeps the
+ * ranking. A layer among others that are not wholly resident competes with them: there all calls tell. */
 #define TOLD_OF 8u
 
 static bool policy_hears(residents *r, uint32_t layer)

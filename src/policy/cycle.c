@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The smallest prospect of a hit for the time that a place is held leaves: the default. */
 #include "base/alloc.h"
-#include "policy/chances.h"
+#include "policy/coactivation.h"
 #include "policy/key_tree.h"
-#include "policy/links.h"
 #include "policy/registry.h"
+#include "policy/reuse.h"
 
 /*
- * What an expert is worth: the chance that its layer's next event demands it, divided by how long that
- * event is away. The chance is what its own uses promise (chances.h), corrected by whom its layer has
- * just used (links.h). An expert of a layer that comes soon holds its place for a short time,
- * and can be given up when the chance has passed; one of the layer that has just been computed holds
+ * What an expert is worth: the probability that its layer's next event demands it, divided by how long that
+ * event is away. The probability is what its own uses promise (reuse.h), corrected by what its layer has
+ * just used (coactivation.h). An expert of a layer that comes soon holds its place for a short time,
+ * and can be given up when the probability has passed; one of the layer that has just been computed holds
  * it for a whole round. So among equals the farthest leaves, newcomers displace their own layer's
- * first, and where chances differ a place goes where it yields the most hits in time. Nobody
+ * first, and where probabilities differ a place goes where it yields the most hits in time. Nobody
  * displaces anybody in a sweep, because the newcomer's own next use is the farthest of all: no scan
  * can flush the cache, and what the cache is too small for passes by.
  *
@@ -29,15 +29,15 @@ typedef struct visits {
 } visits;
 
 typedef struct cycle {
-	chances chances;
-	links links;
-	float *prospect;   /* [keys]; the steady chance that makes a next use as near as it is */
+	reuse reuse;
+	coactivation coactivation;
+	float *prospect;   /* [keys]; the steady probability that makes a next use as near as it is */
 	key_tree tree;     /* prospects of the inserted keys */
 	uint8_t *inserted; /* [keys] */
 	visits *visits;    /* [layers] */
 	float *wait;       /* [layers]; events until the next one */
 	uint64_t now;      /* events so far */
-	uint32_t pending;  /* layer whose chances are to be updated; UFM_KEY_NONE: none */
+	uint32_t pending;  /* layer whose probabilities are to be updated; UFM_KEY_NONE: none */
 	float bar;         /* of a newcomer's worth that its victim must stay below */
 } cycle;
 
@@ -47,8 +47,8 @@ static void cycle_destroy(void *state)
 
 	if (!c)
 		return;
-	chances_free(&c->chances);
-	links_free(&c->links);
+	reuse_free(&c->reuse);
+	coactivation_free(&c->coactivation);
 	alloc_free(c->prospect);
 	key_tree_free(&c->tree);
 	alloc_free(c->inserted);
@@ -59,10 +59,10 @@ static void cycle_destroy(void *state)
 
 static ufm_status take_memory(cycle *c, uint32_t layers, uint32_t experts)
 {
-	ufm_status status = chances_init(&c->chances, layers, experts);
+	ufm_status status = reuse_init(&c->reuse, layers, experts);
 
 	if (status == UFM_OK)
-		status = links_init(&c->links, layers, experts);
+		status = coactivation_init(&c->coactivation, layers, experts);
 	if (status == UFM_OK)
 		status = key_tree_init(&c->tree, layers, experts);
 	if (status != UFM_OK)
@@ -113,8 +113,8 @@ static void update(cycle *c)
 		return;
 	c->pending = UFM_KEY_NONE;
 	first = layer * experts;
-	chances_update(&c->chances, layer);
-	links_update(&c->links, layer, c->chances.chance + first, c->prospect + first);
+	reuse_update(&c->reuse, layer);
+	coactivation_update(&c->coactivation, layer, c->reuse.probability + first, c->prospect + first);
 	leaves = key_tree_leaves(&c->tree, layer);
 	for (uint32_t i = 0; i < experts; i++) {
 		uint32_t key = first + i;
@@ -136,7 +136,7 @@ static void cycle_event(void *state, uint32_t layer)
 	v->last = c->now;
 	for (uint32_t i = 0; i < c->tree.layers; i++)
 		c->wait[i] = wait_of(c, &c->visits[i]);
-	chances_event(&c->chances, layer);
+	reuse_event(&c->reuse, layer);
 	c->pending = layer;
 }
 
@@ -145,8 +145,8 @@ static void cycle_use(void *state, uint32_t key, const ufm_policy_use *use)
 	cycle *c = state;
 
 	(void)use;
-	chances_use(&c->chances, key);
-	links_use(&c->links, key % c->tree.experts);
+	reuse_use(&c->reuse, key);
+	coactivation_use(&c->coactivation, key % c->tree.experts);
 }
 
 static void cycle_insert(void *state, uint32_t key)
@@ -213,9 +213,10 @@ const ufm_policy policy_cycle = {
 	UFM_POLICY_HEADER("cycle"),
 	.flags = UFM_POLICY_MAY_BYPASS,
 	.source =
-		"Belady's next use (1966) where a layer's turn is known and its experts only by chance; "
-		"the chance from decayed counts (LRFU, Lee et al., 2001) corrected by age as in hit "
-		"density (LHD, Beckmann et al., 2018) and by company (TD(0), Sutton, 1988)",
+		"Belady's next use (1966) where a layer's turn is known and its experts only by "
+        "probability; "
+		"the probability from decayed counts (LRFU, Lee et al., 2001) corrected by age as in hit "
+		"density (LHD, Beckmann et al., 2018) and by co-activation (TD(0), Sutton, 1988)",
 	.create = cycle_create,
 	.destroy = cycle_destroy,
 	.event = cycle_event,

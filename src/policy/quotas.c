@@ -25,7 +25,7 @@ ufm_status quotas_init(quotas *q, uint32_t layers, uint32_t experts)
 	size_t keys = (size_t)layers * experts;
 
 	*q = (quotas){.layers = layers, .experts = experts};
-	if (stacks_init(&q->stacks, layers, experts) != UFM_OK)
+	if (reuse_distance_init(&q->distance, layers, experts) != UFM_OK)
 		return UFM_ENOMEM;
 	q->quota = alloc_zeroed(layers, sizeof *q->quota);
 	q->hits = alloc_zeroed(keys, sizeof *q->hits);
@@ -40,7 +40,7 @@ ufm_status quotas_init(quotas *q, uint32_t layers, uint32_t experts)
 
 void quotas_free(quotas *q)
 {
-	stacks_free(&q->stacks);
+	reuse_distance_free(&q->distance);
 	alloc_free(q->quota);
 	alloc_free(q->hits);
 	alloc_free(q->slope);
@@ -97,7 +97,7 @@ static bool settle(quotas *q)
 	float won = 0.0f, lost = 0.0f;
 
 	for (uint32_t layer = 0; layer < q->layers; layer++) {
-		const float *found = q->stacks.found + (size_t)layer * q->experts;
+		const float *found = q->distance.found + (size_t)layer * q->experts;
 		uint32_t quota = q->quota[layer], equal = quotas_equal(q, layer);
 
 		won += sum(found, equal, quota);
@@ -113,8 +113,8 @@ static void learn(quotas *q, float kept)
 	size_t keys = (size_t)q->layers * q->experts;
 
 	for (size_t i = 0; i < keys; i++)
-		q->hits[i] = q->hits[i] * kept + q->stacks.found[i];
-	memset(q->stacks.found, 0, keys * sizeof *q->stacks.found);
+		q->hits[i] = q->hits[i] * kept + q->distance.found[i];
+	memset(q->distance.found, 0, keys * sizeof *q->distance.found);
 }
 
 /* Whether the corner in the middle lies on or below the line between the others. */
@@ -220,15 +220,15 @@ static void deal(quotas *q)
 
 void quotas_use(quotas *q, uint32_t expert)
 {
-	stacks_use(&q->stacks, expert);
+	reuse_distance_use(&q->distance, expert);
 }
 
 void quotas_end(quotas *q, uint32_t layer, const float *worth)
 {
 	if (worth)
-		stacks_end_by_worth(&q->stacks, layer, worth);
+		reuse_distance_end_by_worth(&q->distance, layer, worth);
 	else
-		stacks_end(&q->stacks, layer);
+		reuse_distance_end(&q->distance, layer);
 	if (++q->events < PERIOD * q->layers)
 		return;
 	q->events = 0;

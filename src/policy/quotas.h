@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Slots dealt to layers by what one more would gain each. What any number of slots would have hit is
- * known for every layer (stacks.h). From time to time slots are exchanged: the layer that would lose least
+ * known for every layer (reuse_distance.h). From time to time slots are exchanged: the layer that would lose least
  * by one gives to the layer that would gain most, while that is clearly more. Gains are slopes of the
  * curves' concave hulls, so that a layer which needs several slots at once is not passed over
  * (Cliffhanger, Cidon et al., 2016, climbs the same hill, from shadow queues).
@@ -16,10 +16,10 @@
 #include <stdint.h>
 #include <ufm/policy.h>
 
-#include "policy/stacks.h"
+#include "policy/reuse_distance.h"
 
 typedef struct quotas {
-	stacks stacks;
+	reuse_distance distance;
 	uint32_t layers, experts;
 	uint32_t slots;   /* dealt in all; at most layers * experts */
 	uint32_t *quota;  /* [layers] */

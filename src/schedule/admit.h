@@ -4,7 +4,7 @@
  * and keeping it costs nothing. With it the link brings a part of a layer's misses while the CPU computes the
  * others; what the CPU computed can be copied later, for the sake of its next use alone, when the link has nothing
  * else to do. Such a copy is not free: so the policy alone decides about as many as the link brings anyway, and a
- * newcomer after these must be worth much more than whom it displaces. When more is owed than the link has time for,
+ * newcomer after these must be worth much more than what it displaces. When more is owed than the link has time for,
  * none of them is kept. A copy can't be overtaken by a demand, so that time is only where none is likely to come
  * meanwhile.
  *

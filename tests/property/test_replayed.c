@@ -120,7 +120,7 @@ static fixture_config random_case(uint64_t seed, bool cpu)
 	c.experts = 12 + rng_below(&r, EXPERTS_MAX - 11);
 	c.top_k = 1 + rng_below(&r, TOP_K_MAX);
 	c.tokens = 1 + rng_below(&r, c.top_k > 2 ? 2 : TOKENS_MAX);
-	/* of a broad event only those are admitted whom the link brings, which depends on timing */
+	/* of a broad event only those are admitted that the link brings, which depends on timing */
 	if (cpu)
 		c.tokens = 1;
 	c.d_model = 1 + rng_below(&r, 40);

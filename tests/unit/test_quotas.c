@@ -13,27 +13,27 @@
 #include "policy/registry.h"
 #include "support/replay.h"
 
-/* ------------------------------------------------------------------ stacks */
+/* ------------------------------------------------------------------ reuse distance */
 
-static void stack_event(stacks *s, const trace *t, uint32_t e)
+static void stack_event(reuse_distance *s, const trace *t, uint32_t e)
 {
 	for (uint32_t i = 0; i < t->events[e].n; i++)
-		stacks_use(s, t->members[t->events[e].first + i].expert);
-	stacks_end(s, t->events[e].layer);
+		reuse_distance_use(s, t->members[t->events[e].first + i].expert);
+	reuse_distance_end(s, t->events[e].layer);
 }
 
 /* Of every capacity that holds the largest event, the stack's hits are those of a cache that uses lru. */
 static void test_a_stack_knows_every_lru_cache(void **state)
 {
 	const uint32_t experts = 13, members_max = 4;
-	stacks s;
+	reuse_distance s;
 	trace t;
 	rng r;
 
 	(void)state;
 	rng_seed(&r, 3);
 	trace_random(&t, &r, 1, experts, 2000, members_max, 0.7);
-	assert_int_equal(stacks_init(&s, 1, experts), UFM_OK);
+	assert_int_equal(reuse_distance_init(&s, 1, experts), UFM_OK);
 	for (uint32_t e = 0; e < t.event_count; e++)
 		stack_event(&s, &t, e);
 	for (uint32_t slots = members_max; slots <= experts; slots++) {
@@ -43,43 +43,43 @@ static void test_a_stack_knows_every_lru_cache(void **state)
 			hits += s.found[depth];
 		assert_int_equal(hits + 0.5f, replay_trace(&t, &policy_lru, slots, 0, NULL));
 	}
-	stacks_free(&s);
+	reuse_distance_free(&s);
 	trace_free(&t);
 }
 
 /* A cache too small for a swept layer keeps as many of it as it has slots. */
 static void test_a_sweep_is_worth_every_slot(void **state)
 {
-	stacks s;
+	reuse_distance s;
 
 	(void)state;
-	assert_int_equal(stacks_init(&s, 2, 5), UFM_OK);
+	assert_int_equal(reuse_distance_init(&s, 2, 5), UFM_OK);
 	for (uint32_t event = 0; event < 11; event++) {
 		for (uint32_t i = 0; i < 5; i++)
-			stacks_use(&s, (i * 2 + event) % 5);
-		stacks_end(&s, 1);
+			reuse_distance_use(&s, (i * 2 + event) % 5);
+		reuse_distance_end(&s, 1);
 	}
 	for (uint32_t depth = 0; depth < 5; depth++) {
 		assert_true(s.found[5 + depth] == 10.0f);
 		assert_true(s.found[depth] == 0.0f);
 	}
-	stacks_free(&s);
+	reuse_distance_free(&s);
 }
 
 static void test_depth_by_worth(void **state)
 {
 	const float worth[] = {0.0f, 0.5f, 0.9f, 0.5f, 0.1f};
 	const float expected[] = {1, 1, 1, 0, 0};
-	stacks s;
+	reuse_distance s;
 
 	(void)state;
-	assert_int_equal(stacks_init(&s, 1, 5), UFM_OK);
+	assert_int_equal(reuse_distance_init(&s, 1, 5), UFM_OK);
 	for (uint32_t expert = 0; expert < 4; expert++)
-		stacks_use(&s, expert);
+		reuse_distance_use(&s, expert);
 	/* the first was never expected, whatever the capacity */
-	stacks_end_by_worth(&s, 0, worth);
+	reuse_distance_end_by_worth(&s, 0, worth);
 	assert_memory_equal(s.found, expected, sizeof expected);
-	stacks_free(&s);
+	reuse_distance_free(&s);
 }
 
 /* ------------------------------------------------------------------ quotas */
@@ -188,7 +188,7 @@ static void test_what_misled_is_forgotten(void **state)
 	quotas_free(&q);
 }
 
-/* Layers that are alike keep nearly alike quotas, whatever chance makes of their counts. */
+/* Layers that are alike keep nearly alike quotas, whatever probability makes of their counts. */
 static void test_alike_layers_stay_alike(void **state)
 {
 	quotas q;
@@ -232,7 +232,7 @@ static void test_every_allocation_may_fail(void **state)
 		if (!status)
 			quotas_free(&q);
 		else
-			assert_true(!q.quota && !q.stacks.order);
+			assert_true(!q.quota && !q.distance.order);
 	}
 	assert_true(granted > 8);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Chances of use, learnt in cells of like experts. */
-#include "policy/chances.h"
+/* Reuse probabilities of use, learnt in cells of like experts. */
+#include "policy/reuse.h"
 
 #include <string.h>
 
@@ -16,33 +16,33 @@
 /* Events between two looks at whether one has to. */
 #define UPDATES_MAX 32
 
-ufm_status chances_init(chances *c, uint32_t layers, uint32_t experts)
+ufm_status reuse_init(reuse *c, uint32_t layers, uint32_t experts)
 {
 	size_t keys = (size_t)layers * experts;
 
-	*c = (chances){0};
+	*c = (reuse){0};
 	if (shares_init(&c->shares, layers, experts, DECAY) != UFM_OK)
 		return UFM_ENOMEM;
 	c->clock = alloc_zeroed(layers, sizeof *c->clock);
 	c->used_at = alloc_zeroed(keys, sizeof *c->used_at);
 	c->share = alloc_zeroed(keys, sizeof *c->share);
 	c->cell = alloc_zeroed(keys, sizeof *c->cell);
-	c->chance = alloc_zeroed(keys, sizeof *c->chance);
-	if (c->clock && c->used_at && c->share && c->cell && c->chance)
+	c->probability = alloc_zeroed(keys, sizeof *c->probability);
+	if (c->clock && c->used_at && c->share && c->cell && c->probability)
 		return UFM_OK;
-	chances_free(c);
+	reuse_free(c);
 	return UFM_ENOMEM;
 }
 
-void chances_free(chances *c)
+void reuse_free(reuse *c)
 {
 	shares_free(&c->shares);
 	alloc_free(c->clock);
 	alloc_free(c->used_at);
 	alloc_free(c->share);
 	alloc_free(c->cell);
-	alloc_free(c->chance);
-	*c = (chances){0};
+	alloc_free(c->probability);
+	*c = (reuse){0};
 }
 
 /* ------------------------------------------------------------------ cells */
@@ -65,21 +65,21 @@ static uint32_t share_class(float share)
 
 	memcpy(&bits, &share, sizeof bits);
 	below = bits < one ? (one - bits) >> shift : 0;
-	return below < CHANCES_SHARES ? below : CHANCES_SHARES - 1;
+	return below < REUSE_SHARES ? below : REUSE_SHARES - 1;
 }
 
 static uint32_t cell_of(uint32_t age, float share)
 {
-	return age_class(age) * CHANCES_SHARES + share_class(share);
+	return age_class(age) * REUSE_SHARES + share_class(share);
 }
 
 /* Promises and uses of an event are both complete here, so they stay equal where they are equal. */
-static void forget(chances *c)
+static void forget(reuse *c)
 {
 	if (++c->updates < UPDATES_MAX)
 		return;
 	c->updates = 0;
-	for (uint32_t i = 0; i < CHANCES_CELLS; i++) {
+	for (uint32_t i = 0; i < REUSE_CELLS; i++) {
 		if (c->promised[i] > PROMISED_MAX) {
 			c->promised[i] /= 2;
 			c->came[i] /= 2;
@@ -89,7 +89,7 @@ static void forget(chances *c)
 
 /* ------------------------------------------------------------------ events */
 
-static void count_promises(chances *c, uint32_t layer)
+static void count_promises(reuse *c, uint32_t layer)
 {
 	uint32_t first = layer * c->shares.experts;
 
@@ -97,14 +97,14 @@ static void count_promises(chances *c, uint32_t layer)
 		c->promised[c->cell[key]] += c->share[key];
 }
 
-void chances_event(chances *c, uint32_t layer)
+void reuse_event(reuse *c, uint32_t layer)
 {
 	count_promises(c, layer);
 	shares_event(&c->shares, layer);
 	c->clock[layer]++;
 }
 
-void chances_use(chances *c, uint32_t key)
+void reuse_use(reuse *c, uint32_t key)
 {
 	/* A first use was promised by nobody. */
 	if (c->share[key] > 0.0f)
@@ -113,13 +113,13 @@ void chances_use(chances *c, uint32_t key)
 	c->used_at[key] = c->clock[key / c->shares.experts];
 }
 
-void chances_update(chances *c, uint32_t layer)
+void reuse_update(reuse *c, uint32_t layer)
 {
 	uint32_t first = layer * c->shares.experts, clock = c->clock[layer];
 	float per_score = 1.0f / c->shares.total[layer];
 
 	forget(c);
-	for (uint32_t i = 0; i < CHANCES_CELLS; i++)
+	for (uint32_t i = 0; i < REUSE_CELLS; i++)
 		c->quotient[i] = (c->came[i] + PRIOR) / (c->promised[i] + PRIOR);
 	for (uint32_t key = first; key < first + c->shares.experts; key++) {
 		float share = c->shares.score[key] * per_score;
@@ -127,6 +127,6 @@ void chances_update(chances *c, uint32_t layer)
 
 		c->share[key] = share;
 		c->cell[key] = (uint8_t)cell;
-		c->chance[key] = share * c->quotient[cell];
+		c->probability[key] = share * c->quotient[cell];
 	}
 }

@@ -6,13 +6,13 @@
  * any of them comes on top, as a cache counts them; and of the last event's members each counts as at every one
  * of their depths in part, since a cache too small for an event keeps some of them, not the latest.
  */
-#ifndef UFM_POLICY_STACKS_H
-#define UFM_POLICY_STACKS_H
+#ifndef UFM_POLICY_REUSE_DISTANCE_H
+#define UFM_POLICY_REUSE_DISTANCE_H
 
 #include <stdint.h>
 #include <ufm/policy.h>
 
-typedef struct stacks {
+typedef struct reuse_distance {
 	uint32_t layers, experts;
 	uint32_t *order;   /* [layers][experts]; the latest used first */
 	uint32_t *height;  /* [layers]; experts used so far */
@@ -22,15 +22,16 @@ typedef struct stacks {
 	uint32_t count;    /* how many */
 	uint8_t *member;   /* [experts]; whether one of them */
 	uint32_t *rest;    /* [experts]; scratch */
-} stacks;
+} reuse_distance;
 
-ufm_status stacks_init(stacks *s, uint32_t layers, uint32_t experts);
-void stacks_free(stacks *s); /* zeroed stacks are allowed */
+ufm_status reuse_distance_init(reuse_distance *s, uint32_t layers, uint32_t experts);
+void reuse_distance_free(reuse_distance *s); /* a zeroed one is allowed */
 
-void stacks_use(stacks *s, uint32_t expert); /* each member of an event once, in rank order */
-void stacks_end(stacks *s, uint32_t layer);  /* of the event: O(experts) */
+void reuse_distance_use(reuse_distance *s,
+                        uint32_t expert); /* each member of an event once, in rank order */
+void reuse_distance_end(reuse_distance *s, uint32_t layer); /* of the event: O(experts) */
 /* The same for a policy that keeps those of the largest worth: a use is found as deep as experts were worth
  * more when the event began. worth: [experts]. O(members * experts). */
-void stacks_end_by_worth(stacks *s, uint32_t layer, const float *worth);
+void reuse_distance_end_by_worth(reuse_distance *s, uint32_t layer, const float *worth);
 
 #endif

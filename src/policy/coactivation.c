@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Nearness of the next use, learnt from company. */
-#include "policy/links.h"
+/* Discounted reuse, learnt from which experts of a layer are used together. */
+#include "policy/coactivation.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
 
-/* Nearness left by an event of waiting. Hit rates on recorded routing of a 32-expert model are flat from
+/* Discounted reuse left by an event of waiting. Hit rates on recorded routing of a 32-expert model are flat from
  * 0.8 to 0.9, … */
 #define FADE 0.85f
-/* … for the part of an error that links correct at once from 0.01 to 0.03, … */
-#define LINK_RATE 0.02f
+/* … for the part of an error that weights correct at once from 0.01 to 0.03, … */
+#define WEIGHT_RATE 0.02f
 /* … and for what the slope corrects from 0.005 to 0.05. */
 #define SLOPE_RATE 0.02f
-/* However much company speaks against it, an expert keeps this part of its base, so that those
- * of whom nothing is expected keep an order. */
+/* However much co-activation speaks against it, an expert keeps this part of its base, so that those
+ * of which nothing is expected keep an order. */
 #define LEAST 0.1f
 /* How much more than the mean the first of an event's members says, and how much less the last. */
 #define RAMP 0.5f
@@ -24,21 +24,21 @@
 
 /* ------------------------------------------------------------------ open and close */
 
-ufm_status links_init(links *l, uint32_t layers, uint32_t experts)
+ufm_status coactivation_init(coactivation *l, uint32_t layers, uint32_t experts)
 {
 	uint32_t stride = (experts + LANES - 1) / LANES * LANES;
 	size_t keys = (size_t)layers * experts, padded = (size_t)layers * stride;
-	uint32_t back = LINKS_BACK;
+	uint32_t back = COACTIVATION_BACK;
 
-	while (back && back * keys * stride > LINKS_MAX)
+	while (back && back * keys * stride > COACTIVATION_MAX)
 		back--;
-	*l = (links){.layers = layers, .experts = experts, .stride = stride, .back = back};
+	*l = (coactivation){.layers = layers, .experts = experts, .stride = stride, .back = back};
 	if (back) {
 		l->weight = alloc_zeroed(back * keys * stride, sizeof *l->weight);
 		l->last = alloc_zeroed(back * keys, sizeof *l->last);
 		l->lasts = alloc_zeroed((size_t)back * layers, sizeof *l->lasts);
 	}
-	l->nearness = alloc_zeroed(padded, sizeof *l->nearness);
+	l->discounted = alloc_zeroed(padded, sizeof *l->discounted);
 	l->base = alloc_zeroed(padded, sizeof *l->base);
 	l->slope = alloc_zeroed(layers, sizeof *l->slope);
 	l->now = alloc_zeroed(experts, sizeof *l->now);
@@ -46,9 +46,9 @@ ufm_status links_init(links *l, uint32_t layers, uint32_t experts)
 	l->fresh = alloc_zeroed(stride, sizeof *l->fresh);
 	l->sums = alloc_zeroed(stride, sizeof *l->sums);
 	l->error = alloc_zeroed(stride, sizeof *l->error);
-	if ((back && (!l->weight || !l->last || !l->lasts)) || !l->nearness || !l->base || !l->slope ||
-	    !l->now || !l->used || !l->fresh || !l->sums || !l->error) {
-		links_free(l);
+	if ((back && (!l->weight || !l->last || !l->lasts)) || !l->discounted || !l->base ||
+	    !l->slope || !l->now || !l->used || !l->fresh || !l->sums || !l->error) {
+		coactivation_free(l);
 		return UFM_ENOMEM;
 	}
 	for (uint32_t layer = 0; layer < layers; layer++)
@@ -56,10 +56,10 @@ ufm_status links_init(links *l, uint32_t layers, uint32_t experts)
 	return UFM_OK;
 }
 
-void links_free(links *l)
+void coactivation_free(coactivation *l)
 {
 	alloc_free(l->weight);
-	alloc_free(l->nearness);
+	alloc_free(l->discounted);
 	alloc_free(l->base);
 	alloc_free(l->slope);
 	alloc_free(l->last);
@@ -69,22 +69,22 @@ void links_free(links *l)
 	alloc_free(l->fresh);
 	alloc_free(l->sums);
 	alloc_free(l->error);
-	*l = (links){0};
+	*l = (coactivation){0};
 }
 
 /* ------------------------------------------------------------------ events */
 
-float links_of_chance(float chance)
+float discounted_of_probability(float probability)
 {
-	return chance / (1.0f - FADE * (1.0f - chance));
+	return probability / (1.0f - FADE * (1.0f - probability));
 }
 
-float links_to_chance(float nearness)
+float probability_of_discounted(float discounted)
 {
-	return nearness * (1.0f - FADE) / (1.0f - FADE * nearness);
+	return discounted * (1.0f - FADE) / (1.0f - FADE * discounted);
 }
 
-void links_use(links *l, uint32_t expert)
+void coactivation_use(coactivation *l, uint32_t expert)
 {
 	l->now[l->nows++] = expert;
 	l->used[expert] = 1.0f;
@@ -110,29 +110,29 @@ __attribute__((noinline)) static void add(float *restrict to, const float *restr
 		to[i] += by * from[i];
 }
 
-typedef struct company {
+typedef struct group {
 	const uint32_t *members;
 	uint32_t n;
-} company;
+} group;
 
 /* The members of a layer's event: back 0: the current one. */
-static company company_of(const links *l, uint32_t layer, uint32_t back)
+static group group_of(const coactivation *l, uint32_t layer, uint32_t back)
 {
 	size_t first = (size_t)(back - 1) * l->layers + layer;
 
 	if (!back)
-		return (company){l->now, l->nows};
-	return (company){l->last + first * l->experts, l->lasts[first]};
+		return (group){l->now, l->nows};
+	return (group){l->last + first * l->experts, l->lasts[first]};
 }
 
-/* The links from the experts of a layer that were used so many events before what they speak of. */
-static float *rows_of(const links *l, uint32_t layer, uint32_t back)
+/* The weights from the experts of a layer that were used so many events before what they speak of. */
+static float *rows_of(const coactivation *l, uint32_t layer, uint32_t back)
 {
 	return l->weight + ((size_t)back * l->layers + layer) * l->experts * l->stride;
 }
 
 /* sums[] += what the members of an event say of each expert. */
-static void listen(links *l, company speakers, const float *rows)
+static void listen(coactivation *l, group speakers, const float *rows)
 {
 	for (uint32_t i = 0; i < speakers.n; i++)
 		add(l->sums, rows + (size_t)speakers.members[i] * l->stride, voice(i, speakers.n),
@@ -140,15 +140,15 @@ static void listen(links *l, company speakers, const float *rows)
 }
 
 /* Those who spoke are corrected by error[]. */
-static void correct(const links *l, company speakers, float *rows)
+static void correct(const coactivation *l, group speakers, float *rows)
 {
 	for (uint32_t i = 0; i < speakers.n; i++)
 		add(rows + (size_t)speakers.members[i] * l->stride, l->error,
-		    LINK_RATE * voice(i, speakers.n), l->stride);
+		    WEIGHT_RATE * voice(i, speakers.n), l->stride);
 }
 
 /* The slope's step, normalised by the bases that made the error. */
-static void learn_slope(links *l, uint32_t layer)
+static void learn_slope(coactivation *l, uint32_t layer)
 {
 	const float *base = l->base + (size_t)layer * l->stride;
 	float explained = 0.0f, squares = 1e-3f;
@@ -160,23 +160,23 @@ static void learn_slope(links *l, uint32_t layer)
 	l->slope[layer] += SLOPE_RATE * explained / squares;
 }
 
-/* nearness[] from sums[], and error[] of what was told before. */
-static void tell(links *l, float *nearness)
+/* discounted[] from sums[], and error[] of what was told before. */
+static void tell(coactivation *l, float *discounted)
 {
 	for (uint32_t i = 0; i < l->experts; i++) {
-		float least = LEAST * l->fresh[i], was = nearness[i];
+		float least = LEAST * l->fresh[i], was = discounted[i];
 		float now = l->sums[i] < least ? least : l->sums[i];
 
-		nearness[i] = now > 1.0f ? 1.0f : now;
-		l->error[i] = (l->used[i] > 0.0f ? 1.0f : FADE * nearness[i]) - was;
+		discounted[i] = now > 1.0f ? 1.0f : now;
+		l->error[i] = (l->used[i] > 0.0f ? 1.0f : FADE * discounted[i]) - was;
 	}
 }
 
-static void remember(links *l, uint32_t layer)
+static void remember(coactivation *l, uint32_t layer)
 {
 	for (uint32_t back = l->back; back > 0; back--) {
 		size_t first = (size_t)(back - 1) * l->layers + layer;
-		company later = company_of(l, layer, back - 1);
+		group later = group_of(l, layer, back - 1);
 
 		memcpy(l->last + first * l->experts, later.members, later.n * sizeof *l->last);
 		l->lasts[first] = later.n;
@@ -186,22 +186,22 @@ static void remember(links *l, uint32_t layer)
 	l->nows = 0;
 }
 
-void links_update(links *l, uint32_t layer, const float *chance, float *prospect)
+void coactivation_update(coactivation *l, uint32_t layer, const float *probability, float *prospect)
 {
 	size_t first = (size_t)layer * l->stride;
 
 	for (uint32_t i = 0; i < l->experts; i++) {
-		l->fresh[i] = links_of_chance(chance[i]);
+		l->fresh[i] = discounted_of_probability(probability[i]);
 		l->sums[i] = l->slope[layer] * l->fresh[i];
 	}
 	for (uint32_t back = 0; back < l->back; back++)
-		listen(l, company_of(l, layer, back), rows_of(l, layer, back));
-	tell(l, l->nearness + first);
+		listen(l, group_of(l, layer, back), rows_of(l, layer, back));
+	tell(l, l->discounted + first);
 	learn_slope(l, layer);
 	for (uint32_t back = 0; back < l->back; back++)
-		correct(l, company_of(l, layer, back + 1), rows_of(l, layer, back));
+		correct(l, group_of(l, layer, back + 1), rows_of(l, layer, back));
 	memcpy(l->base + first, l->fresh, l->stride * sizeof *l->base);
 	remember(l, layer);
 	for (uint32_t i = 0; i < l->experts; i++)
-		prospect[i] = links_to_chance(l->nearness[first + i]);
+		prospect[i] = probability_of_discounted(l->discounted[first + i]);
 }

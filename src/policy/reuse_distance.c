@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Stacks of experts by last use, and how deep uses are found in them. */
-#include "policy/stacks.h"
+#include "policy/reuse_distance.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
 
-ufm_status stacks_init(stacks *s, uint32_t layers, uint32_t experts)
+ufm_status reuse_distance_init(reuse_distance *s, uint32_t layers, uint32_t experts)
 {
 	size_t keys = (size_t)layers * experts;
 
-	*s = (stacks){.layers = layers, .experts = experts};
+	*s = (reuse_distance){.layers = layers, .experts = experts};
 	s->order = alloc_zeroed(keys, sizeof *s->order);
 	s->height = alloc_zeroed(layers, sizeof *s->height);
 	s->last = alloc_zeroed(layers, sizeof *s->last);
@@ -20,11 +20,11 @@ ufm_status stacks_init(stacks *s, uint32_t layers, uint32_t experts)
 	s->rest = alloc_zeroed(experts, sizeof *s->rest);
 	if (s->order && s->height && s->last && s->found && s->members && s->member && s->rest)
 		return UFM_OK;
-	stacks_free(s);
+	reuse_distance_free(s);
 	return UFM_ENOMEM;
 }
 
-void stacks_free(stacks *s)
+void reuse_distance_free(reuse_distance *s)
 {
 	alloc_free(s->order);
 	alloc_free(s->height);
@@ -33,10 +33,10 @@ void stacks_free(stacks *s)
 	alloc_free(s->members);
 	alloc_free(s->member);
 	alloc_free(s->rest);
-	*s = (stacks){0};
+	*s = (reuse_distance){0};
 }
 
-void stacks_use(stacks *s, uint32_t expert)
+void reuse_distance_use(reuse_distance *s, uint32_t expert)
 {
 	s->members[s->count++] = expert;
 	s->member[expert] = 1;
@@ -44,7 +44,7 @@ void stacks_use(stacks *s, uint32_t expert)
 
 /* Takes the members out of a stack, from the top until all that are in it are found. Returns how many
  * experts that were above the last of them are left in rest[], and that depth in *depth. */
-static uint32_t take_out(stacks *s, uint32_t layer, uint32_t *depth)
+static uint32_t take_out(reuse_distance *s, uint32_t layer, uint32_t *depth)
 {
 	const uint32_t *order = s->order + (size_t)layer * s->experts;
 	float *found = s->found + (size_t)layer * s->experts;
@@ -68,7 +68,7 @@ static uint32_t take_out(stacks *s, uint32_t layer, uint32_t *depth)
 	return rest;
 }
 
-void stacks_end(stacks *s, uint32_t layer)
+void reuse_distance_end(reuse_distance *s, uint32_t layer)
 {
 	uint32_t *order = s->order + (size_t)layer * s->experts;
 	uint32_t was = s->height[layer], depth, rest = take_out(s, layer, &depth);
@@ -84,7 +84,7 @@ void stacks_end(stacks *s, uint32_t layer)
 	s->count = 0;
 }
 
-void stacks_end_by_worth(stacks *s, uint32_t layer, const float *worth)
+void reuse_distance_end_by_worth(reuse_distance *s, uint32_t layer, const float *worth)
 {
 	float *found = s->found + (size_t)layer * s->experts;
 
