@@ -214,7 +214,7 @@ const ufm_policy policy_cycle = {
 	.flags = UFM_POLICY_MAY_BYPASS,
 	.source =
 		"Belady's next use (1966) where a layer's turn is known and its experts only by "
-        "probability; "
+		"probability; "
 		"the probability from decayed counts (LRFU, Lee et al., 2001) corrected by age as in hit "
 		"density (LHD, Beckmann et al., 2018) and by co-activation (TD(0), Sutton, 1988)",
 	.create = cycle_create,

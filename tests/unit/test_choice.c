@@ -166,7 +166,7 @@ static void a_dear_look_is_told(void **state)
 	choice_look look = {.ns = 10 * 100 + 8 * 201, .calls = 10, .misses = 8};
 	(void)state;
 	memset(&c, 0, sizeof c);
-	assert_true(choice_takes_cpu(&c, 0)); /* nothing is known yet */
+	assert_true(choice_takes_cpu(&c, 0));                   /* nothing is known yet */
 	assert_false(choice_is_dear(&c, 0, false, &look, 100)); /* than what? */
 	choice_look cheap = {.ns = 20 * 100 + 10 * 100, .calls = 20, .misses = 10};
 	(void)choice_learn(&c, 0, true, &cheap, 100);
