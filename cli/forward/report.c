@@ -6,11 +6,6 @@
 #include "cli/json_text.h"
 #include "cli/options_json.h"
 
-static json_t *whole(uint64_t value)
-{
-	return json_integer((json_int_t)value);
-}
-
 static json_t *ms(uint64_t value_ns)
 {
 	return json_real((double)value_ns / 1e6);
@@ -36,17 +31,17 @@ static void add_memory(json_t *out, const forward_config *config, const forward_
 	/* naive_offload keeps nothing: the pager's slots that its engine has stay empty. */
 	uint32_t slots = config->mode == MODE_NAIVE_OFFLOAD ? 0 : r->engine.slots;
 	bool bound = r->opened && config->mode == MODE_UFM;
-	json_put(out, "bank_bytes", whole(r->bank.bank_bytes));
-	json_put(out, "expert_bytes", whole(r->bank.desc.expert_bytes));
-	json_put(out, "vram_target_bytes", bound ? whole(r->engine.vram_target_bytes) : NULL);
-	json_put(out, "headroom_bytes", bound ? whole(r->engine.headroom_bytes) : NULL);
+	json_put(out, "bank_bytes", json_whole(r->bank.bank_bytes));
+	json_put(out, "expert_bytes", json_whole(r->bank.desc.expert_bytes));
+	json_put(out, "vram_target_bytes", bound ? json_whole(r->engine.vram_target_bytes) : NULL);
+	json_put(out, "headroom_bytes", bound ? json_whole(r->engine.headroom_bytes) : NULL);
 	json_put(out, "vram_limit_bytes",
-	         config->vram_limit_bytes ? whole(config->vram_limit_bytes) : NULL);
-	json_put(out, "workspace_bytes", r->opened ? whole(r->engine.workspace_bytes) : NULL);
-	json_put(out, "arena_bytes", r->opened ? whole(r->engine.arena_bytes) : NULL);
+	         config->vram_limit_bytes ? json_whole(config->vram_limit_bytes) : NULL);
+	json_put(out, "workspace_bytes", r->opened ? json_whole(r->engine.workspace_bytes) : NULL);
+	json_put(out, "arena_bytes", r->opened ? json_whole(r->engine.arena_bytes) : NULL);
 	json_put(out, "slots", r->opened ? json_integer(slots) : NULL);
 	json_put(out, "ring_slots", r->opened ? json_integer(r->engine.ring_slots) : NULL);
-	json_put(out, "peak_vram_bytes", r->opened ? whole(r->peak_bytes) : NULL);
+	json_put(out, "peak_vram_bytes", r->opened ? json_whole(r->peak_bytes) : NULL);
 }
 
 static void add_cpu(json_t *out, const forward_result *r)
@@ -82,7 +77,7 @@ static void add_figures(json_t *out, const forward_result *r)
 	};
 	bool ran = !*r->error;
 	for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++)
-		json_put(out, counted[i].name, ran ? whole(r->counters[counted[i].id]) : NULL);
+		json_put(out, counted[i].name, ran ? json_whole(r->counters[counted[i].id]) : NULL);
 	json_put(out, "load_ms", ms(r->load_ns));
 	json_put(out, "place_ms", ms(r->place_ns));
 	json_put(out, "forward_ms", ran ? ms(r->forward_ns) : NULL);

@@ -38,14 +38,14 @@ static json_t *compare(const char *file, const row_case *k, const row_outcome *o
 	json_put(out, "workload", json_string(field_string(row, "workload")));
 	json_put(out, "layers", json_integer(k->shape.bank.layers));
 	json_put(out, "experts", json_integer(k->shape.bank.experts));
-	json_put(out, "expert_bytes", json_integer((json_int_t)k->shape.bank.desc.expert_bytes));
+	json_put(out, "expert_bytes", json_whole(k->shape.bank.desc.expert_bytes));
 	json_put(out, "batch", json_integer(k->batch));
 	json_put(out, "seq", json_integer(k->seq));
 	json_put(out, "ids", json_string(k->given ? "ahead" : "device"));
 	json_put(out, "cpu", json_boolean(k->cpu));
 	json_put(out, "cpu_chosen", json_boolean(o->cpu));
-	json_put(out, "vram_target_bytes", json_integer((json_int_t)k->target_bytes));
-	json_put(out, "slots_measured", json_integer((json_int_t)k->slots));
+	json_put(out, "vram_target_bytes", json_whole(k->target_bytes));
+	json_put(out, "slots_measured", json_whole(k->slots));
 	json_put(out, "slots", json_integer(o->budget.slots));
 	json_put(out, "tokens_per_s_measured", json_real(measured));
 	json_put(out, "tokens_per_s", json_real(o->tokens_per_s));

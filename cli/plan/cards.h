@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/plan/cards.def"
+
 /* As the vendor's data sheet says: memory in GiB, its rate and that of the host's link in decimal GB/s. */
 typedef struct card {
 	const char *name;
@@ -14,10 +16,8 @@ typedef struct card {
 } card;
 
 /* For an option; the first is none. */
-#define CARD_CHOICES \
-	"none|rtx-3060|rtx-3090|rtx-4060-ti-16gb|rtx-4070|rtx-4080|rtx-4090|rtx-5070|rtx-5070-ti|rtx-" \
-	"5080|rtx-5090|" \
-	"rtx-a6000|rtx-6000-ada|l4|l40s|a100-40gb|a100-80gb|h100|h200"
+#define CARD_CHOICE(name, ...) "|" name
+#define CARD_CHOICES "none" CARDS(CARD_CHOICE)
 
 /* By its place in CARD_CHOICES; NULL: none. */
 const card *card_at(uint32_t choice);

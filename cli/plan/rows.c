@@ -4,11 +4,6 @@
 #include "cli/json_text.h"
 #include "cli/plan/report.h"
 
-static void set_whole(json_t *row, const char *name, uint64_t value)
-{
-	json_put(row, name, json_integer((json_int_t)value));
-}
-
 static void add_way(json_t *row, const char *prefix, const char *suffix, const point_way *way)
 {
 	const struct {
@@ -25,7 +20,7 @@ static void add_way(json_t *row, const char *prefix, const char *suffix, const p
 	char name[64];
 	for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
 		snprintf(name, sizeof name, "%s%s_%s", prefix, suffix, figures[i].name);
-		json_put(row, name, way->known ? json_real(figures[i].value) : NULL);
+		json_put(row, name, json_known(way->known, figures[i].value));
 	}
 	snprintf(name, sizeof name, "%s%s_bound_by", prefix, suffix);
 	json_put(row, name, way->known ? json_string(timing_bound_name(way->bound)) : NULL);
@@ -38,21 +33,21 @@ static void add_choice(json_t *row, const char *prefix, const plan_point *p, con
 	snprintf(name, sizeof name, "%s_choice", prefix);
 	json_put(row, name, way->known ? json_string(point_way_name(p, way)) : NULL);
 	snprintf(name, sizeof name, "%s_choice_tokens_per_s", prefix);
-	json_put(row, name, way->known ? json_real(way->tokens_per_s) : NULL);
+	json_put(row, name, json_known(way->known, way->tokens_per_s));
 }
 
 static void add_model(json_t *row, const plan_report *r)
 {
 	const ufm_bank_info *bank = &r->shape->bank;
 	json_put(row, "model", json_string(r->shape->name));
-	set_whole(row, "layers", bank->layers);
-	set_whole(row, "experts", bank->experts);
-	set_whole(row, "top_k", r->shape->top_k);
-	set_whole(row, "expert_bytes", bank->desc.expert_bytes);
-	set_whole(row, "bank_bytes", bank->bank_bytes);
-	set_whole(row, "host_bytes", r->host_bytes);
-	set_whole(row, "batch", r->config->batch);
-	set_whole(row, "prompt", r->config->prompt);
+	json_put(row, "layers", json_whole(bank->layers));
+	json_put(row, "experts", json_whole(bank->experts));
+	json_put(row, "top_k", json_whole(r->shape->top_k));
+	json_put(row, "expert_bytes", json_whole(bank->desc.expert_bytes));
+	json_put(row, "bank_bytes", json_whole(bank->bank_bytes));
+	json_put(row, "host_bytes", json_whole(r->host_bytes));
+	json_put(row, "batch", json_whole(r->config->batch));
+	json_put(row, "prompt", json_whole(r->config->prompt));
 	json_put(row, "workload", json_string(r->config->workload));
 	json_put(row, "policy", json_string(r->policy));
 }
@@ -63,19 +58,18 @@ static void add_machine(json_t *row, const plan_machine *m)
 	json_put(row, "backend", json_string(m->backend));
 	json_put(row, "link_gbps", json_real(rates->link_gbps));
 	json_put(row, "hbm_gbps", json_real(rates->hbm_gbps));
-	json_put(row, "dram_gbps", rates->dram_gbps > 0 ? json_real(rates->dram_gbps) : NULL);
-	json_put(row, "sum_link_gbps",
-	         rates->sum_link_gbps > 0 ? json_real(rates->sum_link_gbps) : NULL);
-	json_put(row, "sum_cpu_gbps", rates->sum_cpu_gbps > 0 ? json_real(rates->sum_cpu_gbps) : NULL);
-	json_put(row, "gflops", rates->peak_gflops > 0 ? json_real(rates->peak_gflops) : NULL);
+	json_put(row, "dram_gbps", json_known(rates->dram_gbps > 0, rates->dram_gbps));
+	json_put(row, "sum_link_gbps", json_known(rates->sum_link_gbps > 0, rates->sum_link_gbps));
+	json_put(row, "sum_cpu_gbps", json_known(rates->sum_cpu_gbps > 0, rates->sum_cpu_gbps));
+	json_put(row, "gflops", json_known(rates->peak_gflops > 0, rates->peak_gflops));
 }
 
 static void add_limit(json_t *row, const plan_report *r, const plan_point *p)
 {
 	double limit = point_limit(&r->planner->point, p);
 	double share = limit > 0 ? point_decode(p)->tokens_per_s / limit : 0;
-	json_put(row, "limit_tokens_per_s", limit > 0 ? json_real(limit) : NULL);
-	json_put(row, "fraction_of_limit", limit > 0 ? json_real(share) : NULL);
+	json_put(row, "limit_tokens_per_s", json_known(limit > 0, limit));
+	json_put(row, "fraction_of_limit", json_known(limit > 0, share));
 }
 
 static json_t *row_of(const plan_report *r, const plan_point *p)
@@ -83,14 +77,14 @@ static json_t *row_of(const plan_report *r, const plan_point *p)
 	json_t *row = json_object();
 	bool bound = !p->refused && p->bound_hit_rate >= 0;
 	double keys = (double)r->shape->bank.layers * r->shape->bank.experts;
-	set_whole(row, "vram_target_bytes", p->target_bytes);
+	json_put(row, "vram_target_bytes", json_whole(p->target_bytes));
 	json_put(row, "refused", json_text(p->why));
-	set_whole(row, "slots", p->budget.slots);
-	set_whole(row, "ring_slots", p->budget.ring);
+	json_put(row, "slots", json_whole(p->budget.slots));
+	json_put(row, "ring_slots", json_whole(p->budget.ring));
 	json_put(row, "share", json_real(p->budget.slots / keys));
-	set_whole(row, "workspace_bytes", p->budget.workspace_bytes + p->budget.arena_bytes);
-	set_whole(row, "headroom_bytes", r->config->headroom_bytes);
-	json_put(row, "bound_hit_rate", bound ? json_real(p->bound_hit_rate) : NULL);
+	json_put(row, "workspace_bytes", json_whole(p->budget.workspace_bytes + p->budget.arena_bytes));
+	json_put(row, "headroom_bytes", json_whole(r->config->headroom_bytes));
+	json_put(row, "bound_hit_rate", json_known(bound, p->bound_hit_rate));
 	add_limit(row, r, p);
 	add_choice(row, "decode", p, point_decode(p));
 	add_choice(row, "prefill", p, point_prefill(p));

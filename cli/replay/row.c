@@ -6,11 +6,6 @@
 #include "cli/json_text.h"
 #include "replay/limit.h"
 
-static json_t *whole(uint64_t value)
-{
-	return json_integer((json_int_t)value);
-}
-
 /* The share of what LRU leaves that the policy gets; negative where it is worse than LRU. */
 static json_t *gap_closed(uint64_t hits, uint64_t lru, uint64_t bound)
 {
@@ -23,8 +18,8 @@ static json_t *gap_closed(uint64_t hits, uint64_t lru, uint64_t bound)
 static void add_hits(json_t *out, const replay_count *hits, const replay_count *bound,
                      const replay_count *lru, const replay_count *min)
 {
-	json_put(out, "uses", whole(hits->uses));
-	json_put(out, "hits", whole(hits->hits));
+	json_put(out, "uses", json_whole(hits->uses));
+	json_put(out, "hits", json_whole(hits->hits));
 	json_put(out, "hit_rate", json_share(hits->hits, hits->uses));
 	json_put(out, "bound_hit_rate", json_share(bound->hits, bound->uses));
 	json_put(out, "fraction_of_bound", json_share(hits->hits, bound->hits));
@@ -95,10 +90,10 @@ static void add_how(json_t *out, const replay_row *row)
 	json_put(out, "admission", c->ring ? admission(&c->admit) : NULL);
 	json_put(out, "state", json_string(c->cold ? "cold" : "persistent"));
 	json_put(out, "part", json_string(c->parts ? (c->part ? "odd" : "even") : "all"));
-	json_put(out, "warmup", whole(c->warmup_steps));
-	json_put(out, "steps", c->steps ? whole(c->steps) : NULL);
-	json_put(out, "cost_saved", r->cost_used > 0 ? json_real(r->cost_saved / r->cost_used) : NULL);
-	json_put(out, "uses_per_s", s > 0 ? json_real((double)r->total.uses / s) : NULL);
+	json_put(out, "warmup", json_whole(c->warmup_steps));
+	json_put(out, "steps", c->steps ? json_whole(c->steps) : NULL);
+	json_put(out, "cost_saved", json_known(r->cost_used > 0, r->cost_saved / r->cost_used));
+	json_put(out, "uses_per_s", json_known(s > 0, (double)r->total.uses / s));
 }
 
 /* What a step reads at best, whatever the policy. */
@@ -108,10 +103,10 @@ static void add_limit(json_t *out, const replay_row *row)
 	double steps = (double)row->steps, bytes = (double)row->expert_bytes;
 	double reads = steps > 0 ? (double)(best->uses - best->hits) / steps : 0;
 	bool sized = steps > 0 && bytes > 0, timed = sized && row->read_gbps > 0;
-	json_put(out, "steps_counted", whole(row->steps));
-	json_put(out, "limit_reads", steps > 0 ? json_real(reads) : NULL);
-	json_put(out, "limit_bytes", sized ? json_real(reads * bytes) : NULL);
-	json_put(out, "limit_ms", timed ? json_real(limit_ms(0, reads, bytes, row->read_gbps)) : NULL);
+	json_put(out, "steps_counted", json_whole(row->steps));
+	json_put(out, "limit_reads", json_known(steps > 0, reads));
+	json_put(out, "limit_bytes", json_known(sized, reads * bytes));
+	json_put(out, "limit_ms", json_known(timed, limit_ms(0, reads, bytes, row->read_gbps)));
 }
 
 json_t *replay_row_json(const replay_row *row)

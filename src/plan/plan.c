@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The public call: configurations checked and made ours, points made theirs. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,9 @@ static ufm_status check_size(const void *written, size_t wanted, const char *nam
 	                       : status_fail(UFM_EINVAL, "%s: struct_size is %zu, expected %zu", name,
 	                                     found, wanted);
 }
+
+static_assert(sizeof((ufm_plan_model *)0)->notes == sizeof((plan_shape *)0)->notes, "as long");
+static_assert(sizeof((ufm_plan_point *)0)->why == sizeof((plan_point *)0)->why, "as long");
 
 /* ---- the model */
 

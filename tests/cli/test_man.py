@@ -67,8 +67,9 @@ def declarations(text):
     return sorted(" ".join(each.split()) for each in found)
 
 
-def test_the_library_page_declares_what_the_header_does():
-    header = declarations((ROOT / "include" / "ufm" / "ufm.h").read_text())
+def test_the_library_page_declares_what_the_headers_do():
+    header = declarations("".join((ROOT / "include" / "ufm" / name).read_text()
+                                  for name in ("ufm.h", "plan.h")))
     assert len(header) == (ROOT / "src" / "libufm.map").read_text().count("\tufm_")
     page = declarations(plain("libufm.3"))
     assert [each for each in header if each not in page] == [], "missing in docs/man/libufm.3.in"
