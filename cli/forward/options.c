@@ -5,6 +5,7 @@
 #include "cli/forward/config.h"
 #include "cli/modes/options.h"
 #include "cli/modes/record.h"
+#include "cli/prefix.h"
 
 #define AT(member) .offset = offsetof(forward_config, member)
 
@@ -15,6 +16,7 @@ static const option_spec specs[] = {
      .value_name = "FILE|DIR",
      .required = true,
      .help = "A checkpoint: a .safetensors file, an index of shards, or the folder of either."},
+	PREFIX_OPTION(offsetof(forward_config, prefix)),
 	{.name = "layer",
      .type = OPTION_U32,
      AT(layer),

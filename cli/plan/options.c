@@ -7,6 +7,7 @@
 #include "cli/plan/cards.h"
 #include "cli/plan/config.h"
 #include "cli/plan/routing.h"
+#include "cli/prefix.h"
 #include "cli/presets.h"
 #include "cli/rows.h"
 #include "trace/sticky.h"
@@ -39,6 +40,7 @@ static const option_spec specs[] = {
      .value_name = "DIR",
      .help = "The model: a checkpoint, or a config.json or its folder: what is not downloaded yet "
              "can be planned."},
+	PREFIX_OPTION(offsetof(plan_config, prefix)),
 	COUNT("layers", layers,
           "The model by its shape: routed layers. With --experts, --top-k, --d-model, --d-hidden."),
 	COUNT("experts", experts, "Experts a layer."),

@@ -107,29 +107,30 @@ static ufm_status is_config(const char *path, bool *out)
 	ufm_status status = UFM_OK;
 	*out = text_ends_with(path, ".json") && !text_ends_with(path, ".index.json");
 	if (*out && !text_ends_with(path, "config.json")) {
-		status = model_config_read(path, &m);
+		status = model_config_read(path, NULL, &m);
 		*out = !status && !m.is_index;
 	}
 	return status;
 }
 
 /* Weights that cannot be read, or that are of no use without it, may have a config.json beside them that says
- * everything. */
-static ufm_status from_weights(const char *path, const char *folder, plan_shape *out)
+ * everything, but not of a tower that was asked for by the weights' names. */
+static ufm_status from_weights(const char *path, const char *folder, const char *prefix,
+                               plan_shape *out)
 {
 	char why[256], config[PATH_BYTES + 16];
-	ufm_status status = shape_of_weights(path, out);
-	if (!status || !exists(folder, "config.json"))
+	ufm_status status = shape_of_weights(path, prefix, out);
+	if (!status || prefix || !exists(folder, "config.json"))
 		return status;
 	snprintf(why, sizeof why, "%s", ufm_last_error());
 	snprintf(config, sizeof config, "%s/config.json", folder);
-	if (shape_of_config(config, out))
+	if (shape_of_config(config, NULL, out))
 		return status_prefix(status, "%s; nor can it be planned without", why);
 	shape_note(out, "The weights beside it were left aside: %s.", why);
 	return UFM_OK;
 }
 
-ufm_status shape_of_path(const char *path, plan_shape *out)
+ufm_status shape_of_path(const char *path, const char *prefix, plan_shape *out)
 {
 	char folder[PATH_BYTES], config[PATH_BYTES + 16];
 	struct stat st;
@@ -141,9 +142,10 @@ ufm_status shape_of_path(const char *path, plan_shape *out)
 	folder_of(path, S_ISDIR(st.st_mode), folder);
 	snprintf(config, sizeof config, "%s/config.json", folder);
 	if (S_ISDIR(st.st_mode) && is_config_only(path))
-		status = shape_of_config(config, &s);
+		status = shape_of_config(config, prefix, &s);
 	else if (!(status = is_config(path, &from_config)))
-		status = from_config ? shape_of_config(path, &s) : from_weights(path, folder, &s);
+		status = from_config ? shape_of_config(path, prefix, &s)
+		                     : from_weights(path, folder, prefix, &s);
 	if (status)
 		return status;
 	snprintf(s.name, sizeof s.name, "%.150s", path);

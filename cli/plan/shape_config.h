@@ -6,8 +6,9 @@
 #include "bank/model_config.h"
 #include "cli/plan/shape.h"
 
-/* UFM_EFILE, UFM_EFORMAT: the file, the key, and what was expected. What had to be assumed is in out->notes. */
-ufm_status shape_of_config(const char *path, plan_shape *out);
+/* Of the tower with that prefix (NULL: the main one). UFM_EFILE, UFM_EFORMAT: the file, the key, and what was
+ * expected. What had to be assumed is in out->notes. */
+ufm_status shape_of_config(const char *path, const char *prefix, plan_shape *out);
 
 /* How the model chooses experts, as far as it says so, into a shape. */
 void shape_routing(const model_config *m, plan_shape *s);

@@ -7,6 +7,6 @@
 
 /* UFM_EFILE, UFM_EFORMAT: the weights do not say the shape, nor the config.json beside them how many
  * experts a token has. Weights that can be described but not run are planned, with a note. */
-ufm_status shape_of_weights(const char *path, plan_shape *out);
+ufm_status shape_of_weights(const char *path, const char *prefix, plan_shape *out);
 
 #endif

@@ -215,6 +215,9 @@ typedef struct ufm_bank_checkpoint_config {
 	ufm_activation activation;
 	/* only routed layers whose number in the model is in [begin, end); both 0: all */
 	uint32_t layer_begin, layer_end;
+	/* default: the stack of most routed layers (docs/formats.md). Else the one whose layers' names begin with
+	 * it: "mtp.layers", "talker", "model.layers.61" */
+	const char *prefix;
 } ufm_bank_checkpoint_config;
 
 /* The routed experts of a checkpoint that others wrote (docs/formats.md): a .safetensors file, an index

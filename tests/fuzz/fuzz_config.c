@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 
 	require(text);
 	memcpy(text, data, size_bytes);
-	status = model_config_parse(text, size_bytes, &model);
+	status = model_config_parse(text, size_bytes, NULL, &model);
 	if (status == UFM_OK)
 		check_accepted(&model);
 	else
