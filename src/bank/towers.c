@@ -2,6 +2,7 @@
 /* Groups the routed layers of a checkpoint by their names and ranks the groups. */
 #include "bank/towers.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,6 +197,7 @@ static void part_past(towers *t, const layer_list *list)
 	const routed_layer *layers = &list->items[whole.numbers - t->numbers];
 	uint32_t kept = 0, past;
 
+	assert(list->items && whole.layers);
 	while (kept < whole.layers && whole.numbers[kept] < t->model.layers)
 		kept++;
 	past = t->model.layers ? whole.layers - kept : 0;
