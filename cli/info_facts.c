@@ -251,7 +251,7 @@ static ufm_status checkpoint_facts(const char *path, const char *prefix, ufm_dty
 	status = towers_find(c, prefix, &t);
 	if (status) {
 		checkpoint_close(c);
-		return status_prefix(status, "%s", path);
+		return status;
 	}
 	*out = describe(c, &t, path, prefix, f16_as);
 	towers_free(&t);

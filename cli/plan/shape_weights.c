@@ -112,7 +112,7 @@ static ufm_status from_checkpoint(const checkpoint *c, const char *prefix, plan_
 		return status;
 	status = from_tower(c, &t, !prefix, out);
 	towers_free(&t);
-	return status;
+	return status ? status_prefix(UFM_EFORMAT, "%s", checkpoint_path(c)) : UFM_OK;
 }
 
 ufm_status shape_of_weights(const char *path, const char *prefix, plan_shape *out)
@@ -130,5 +130,5 @@ ufm_status shape_of_weights(const char *path, const char *prefix, plan_shape *ou
 		return status;
 	status = from_checkpoint(c, prefix, out);
 	checkpoint_close(c);
-	return status ? status_prefix(UFM_EFORMAT, "%s", path) : UFM_OK;
+	return status;
 }

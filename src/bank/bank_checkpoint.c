@@ -54,26 +54,20 @@ static void free_contents(contents *k)
 	towers_free(&k->towers);
 }
 
+/* After the towers. What was found before a failure stays to be freed. */
 static ufm_status find_contents(const checkpoint *c, const ufm_bank_checkpoint_config *config,
-                                contents *out)
+                                contents *k)
 {
-	contents k = {.dtype = 0};
-	ufm_status status = towers_find(c, config->prefix, &k.towers);
+	ufm_status status =
+		experts_find(c, &k->towers, config->layer_begin, config->layer_end, &k->found);
 
 	if (!status)
-		status = experts_find(c, &k.towers, config->layer_begin, config->layer_end, &k.found);
+		status = choose_dtype(k->found.dtype, config->f16_as, &k->dtype, &k->conversion);
 	if (!status)
-		status = choose_dtype(k.found.dtype, config->f16_as, &k.dtype, &k.conversion);
+		status = experts_check_model(&k->found, &k->towers.model);
 	if (!status)
-		status = experts_check_model(&k.found, &k.towers.model);
-	if (!status)
-		status = choose_activation(&k.towers.model, config->activation, &k.activation);
-	if (status) {
-		free_contents(&k);
-		return status;
-	}
-	*out = k;
-	return UFM_OK;
+		status = choose_activation(&k->towers.model, config->activation, &k->activation);
+	return status;
 }
 
 static ufm_status new_bank(const contents *k, ufm_bank **out)
@@ -93,15 +87,17 @@ static ufm_status new_bank(const contents *k, ufm_bank **out)
 static ufm_status make_bank(checkpoint *source, const ufm_bank_checkpoint_config *config,
                             ufm_bank **out)
 {
-	contents k;
-	ufm_status status = find_contents(source, config, &k);
+	contents k = {.dtype = 0};
+	ufm_status status = towers_find(source, config->prefix, &k.towers);
 
 	if (status)
 		return status;
-	status = new_bank(&k, out);
+	status = find_contents(source, config, &k);
+	if (!status)
+		status = new_bank(&k, out);
 	if (status) {
 		free_contents(&k);
-		return status;
+		return status_prefix(status, "%s", checkpoint_path(source));
 	}
 	(*out)->source = source;
 	(*out)->towers = k.towers;
@@ -144,10 +140,9 @@ ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_confi
 	if (status)
 		return status;
 	status = make_bank(source, &config, out);
-	if (!status)
-		return UFM_OK;
-	checkpoint_close(source);
-	return status_prefix(status, "%s", path);
+	if (status)
+		checkpoint_close(source);
+	return status;
 }
 
 static uint64_t part_bytes(const ufm_part *part)

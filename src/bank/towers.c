@@ -223,7 +223,7 @@ static ufm_status read_model(const checkpoint *c, towers *t)
 	return model_config_read(checkpoint_config_path(c), name, &t->model);
 }
 
-static ufm_status fail_prefix(const towers *t, const char *prefix)
+static ufm_status fail_prefix(const checkpoint *c, const towers *t, const char *prefix)
 {
 	char list[256] = "", name[100];
 	size_t used = 0;
@@ -232,8 +232,9 @@ static ufm_status fail_prefix(const towers *t, const char *prefix)
 	for (; listed < t->count && used + sizeof name + 2 < sizeof list; listed++)
 		used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", listed ? ", " : "",
 		                         tower_text(&t->items[listed], name, sizeof name));
-	return status_fail(UFM_EFORMAT, "holds no routed layers under \"%.100s\", expected one of %s%s",
-	                   prefix, list, listed < t->count ? ", …" : "");
+	return status_fail(UFM_EFORMAT,
+	                   "%s: holds no routed layers under \"%.100s\", expected one of %s%s",
+	                   checkpoint_path(c), prefix, list, listed < t->count ? ", …" : "");
 }
 
 /* The config is that of the tower that is taken, and says which of its layers are past its last. */
@@ -246,13 +247,13 @@ static ufm_status choose(const checkpoint *c, const char *prefix, const layer_li
 		bytes--;
 	rank(t->items, t->count);
 	if (t->count && !take(t, prefix, bytes, has_prefix) && !take(t, prefix, bytes, may_have))
-		return fail_prefix(t, prefix);
+		return fail_prefix(c, t, prefix);
 	status = read_model(c, t);
 	if (status || !t->count)
 		return status;
 	part_past(t, list);
 	if (!take(t, prefix, bytes, has_prefix))
-		return fail_prefix(t, prefix);
+		return fail_prefix(c, t, prefix);
 	rank(&t->items[1], t->count - 1);
 	return UFM_OK;
 }

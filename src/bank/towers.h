@@ -32,8 +32,8 @@ typedef struct towers {
  * many, one that is not known to be beside the main one (mtp, talker, …), and then the first by name. `prefix`
  * (NULL, "": none) leaves the choice to those whose name is that or goes on behind it with a '.'.
  *
- * No tower at all is no failure. UFM_EFORMAT when there are some and none has the prefix. What is found points
- * into `c`.
+ * No tower at all is no failure. UFM_EFORMAT when there are some and none has the prefix, and for a config.json that
+ * cannot be read; the line names the file. What is found points into `c`.
  */
 ufm_status towers_find(const checkpoint *c, const char *prefix, towers *out);
 void towers_free(towers *t);

@@ -372,6 +372,21 @@ def test_malformed_config(ufm, tmp_path):
     refused(ufm, tmp_path, "config.json: byte 22")
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
+@pytest.mark.parametrize("command", [["info"], ["plan", "--link-gbps", "50", "--hbm-gbps", "900", "--model"],
+                                     ["forward", "--layer", "0", "--input", "x.npy", "--output", "y.npy",
+                                      "--weights"]], ids=lambda words: words[0])
+def test_a_pipe_is_not_waited_for(ufm, tmp_path, command, name):
+    if name == "config.json":
+        make(tmp_path)
+    os.mkfifo(tmp_path / name)
+    np.save(ufm.folder / "x.npy", np.zeros((1, 6), np.float32))
+    for path in (tmp_path, tmp_path / name):
+        ended = ufm(*command, path)
+        assert (ended.returncode, ended.stdout) == (4, "")
+        assert f"{name}: is not a regular file" in ended.stderr and ended.stderr.count("\n") == 1
+
+
 def test_every_input_of_the_corpus_ends_cleanly(ufm, tmp_path):
     files = sorted(glob.glob(os.path.join(SOURCE, "tests", "fuzz", "corpus", "safetensors", "*")))
     assert files

@@ -86,7 +86,7 @@ static const char *describe(const char *prefix, char text[512])
 			used += (size_t)snprintf(text + used, 512 - used, " %u", t.items[i].numbers[k]);
 	}
 	if (status)
-		snprintf(text, 512, "%s", ufm_last_error());
+		snprintf(text, 512, "%s", ufm_last_error() + strlen(case_folder) + strlen(": "));
 	else
 		towers_free(&t);
 	checkpoint_close(c);
