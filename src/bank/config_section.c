@@ -78,8 +78,8 @@ static bool descend(const config_node *object, config_reader *r, bool with_exper
 	for (size_t i = 0; i < sizeof nests / sizeof nests[0]; i++) {
 		const config_node *nested = config_find(object, nests[i]);
 
-		if (nested && nested->kind == CONFIG_OBJECT && !is_of_another(nests[i], r->tower) &&
-		    descend(nested, r, with_experts))
+		if (nested && nested != part && nested->kind == CONFIG_OBJECT &&
+		    !is_of_another(nests[i], r->tower) && descend(nested, r, with_experts))
 			return true;
 	}
 	if (!with_experts || has_experts(object))
