@@ -17,12 +17,14 @@ enum { INFO_MD, INFO_JSON };
 
 typedef struct info_config {
 	uint32_t format, f16_as, preset;
+	const char *prefix;
 } info_config;
 
 #define OPTION_VALUES info_config
 
 static const option_spec specs[] = {
 	OPTION_ROW_F16_AS("What weights in half precision become in the bank."),
+	OPTION_ROW_PREFIX,
 	OPTION_ROW_PRESET("Instead of a path: the shape that ufm bench --preset runs."),
 	OPTION_ROW_FORMAT("md", "md|json", ""),
 };
@@ -90,12 +92,10 @@ static void print_files(json_t *files)
 }
 
 /* "48: 0 … 3, 5, 7 … 47": runs of numbers are drawn together. */
-static void print_numbers(json_t *numbers)
+static void print_runs(json_t *numbers)
 {
 	size_t count = json_array_size(numbers), end;
-	if (!json_is_array(numbers))
-		return;
-	printf("| %-18s | %zu:", "routed layers", count);
+	printf("%zu:", count);
 	for (size_t i = 0; i < count; i = end) {
 		json_int_t first = json_integer_value(json_array_get(numbers, i)), last = first;
 		for (end = i + 1; end < count; end++, last++)
@@ -105,7 +105,32 @@ static void print_numbers(json_t *numbers)
 		if (last > first)
 			printf(" … %" JSON_INTEGER_FORMAT, last);
 	}
+}
+
+static void print_numbers(json_t *numbers)
+{
+	if (!json_is_array(numbers))
+		return;
+	printf("| %-18s | ", "routed layers");
+	print_runs(numbers);
 	printf(" |\n");
+}
+
+/* A line for each tower that is not shown, with what shows it. */
+static void print_left_aside(json_t *towers)
+{
+	size_t i;
+	json_t *tower;
+	json_array_foreach(towers, i, tower)
+	{
+		const char *prefix = json_string_value(json_object_get(tower, "prefix"));
+		printf("| %-18s | ", "left aside");
+		print_runs(json_object_get(tower, "layer_numbers"));
+		if (prefix)
+			printf(" (--prefix %s) |\n", prefix);
+		else
+			printf(" (no prefix before their numbers) |\n");
+	}
 }
 
 static void print_router(json_t *router, json_int_t layers)
@@ -149,7 +174,9 @@ static void print_markdown(json_t *facts)
 	print_files(json_object_get(facts, "files"));
 	print_whole(facts, "tensors", "tensors");
 	print_text(facts, "model type", "model_type");
+	print_text(facts, "prefix", "prefix");
 	print_numbers(json_object_get(facts, "layer_numbers"));
+	print_left_aside(json_object_get(facts, "left_aside"));
 	print_whole(facts, "experts a layer", "experts");
 	print_text(facts, "kind", "kind");
 	print_text(facts, "layout", "layout");
@@ -180,7 +207,12 @@ static int find_facts(const info_config *config, const char *path, json_t **out)
 		              p->name);
 		return CLI_USAGE;
 	}
-	status = p ? info_preset(p, out) : info_facts(path, config->f16_as ? UFM_BF16 : UFM_F32, out);
+	if (p && config->prefix) {
+		message_error("info", "--prefix: found with --preset, expected a checkpoint");
+		return CLI_USAGE;
+	}
+	status = p ? info_preset(p, out)
+	           : info_facts(path, config->prefix, config->f16_as ? UFM_BF16 : UFM_F32, out);
 	return status ? message_status("info", status) : CLI_OK;
 }
 

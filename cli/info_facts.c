@@ -60,10 +60,10 @@ static void set_bank(json_t *facts, const ufm_bank_info *info)
 static json_t *empty_facts(const char *path, const char *format)
 {
 	static const char *const names[] = {
-		"files",      "tensors",      "model_type",  "layers",     "layer_numbers", "experts",
-		"kind",       "layout",       "d_model",     "d_hidden",   "file_dtype",    "dtype",
-		"activation", "expert_bytes", "layer_bytes", "bank_bytes", "host_bytes",    "router",
-		"obstacle",   "preset",       "source",      "left_out"};
+		"files",      "tensors", "model_type", "prefix",       "layers",      "layer_numbers",
+		"left_aside", "experts", "kind",       "layout",       "d_model",     "d_hidden",
+		"file_dtype", "dtype",   "activation", "expert_bytes", "layer_bytes", "bank_bytes",
+		"host_bytes", "router",  "obstacle",   "preset",       "source",      "left_out"};
 	json_t *facts = json_object();
 	set_text(facts, "path", path);
 	set_text(facts, "format", format);
@@ -89,12 +89,12 @@ static void set_counts(json_t *facts, uint32_t layers, uint32_t experts, uint32_
 	set_whole(facts, "d_hidden", d_hidden);
 }
 
-static void set_numbers(json_t *facts, const uint32_t *numbers, uint32_t count)
+static json_t *numbers_json(const uint32_t *numbers, uint32_t count)
 {
 	json_t *list = json_array();
 	for (uint32_t i = 0; i < count; i++)
 		json_add(list, json_integer(numbers ? numbers[i] : i));
-	json_put(facts, "layer_numbers", list);
+	return list;
 }
 
 static ufm_status packed_facts(const char *path, json_t **out)
@@ -114,7 +114,7 @@ static ufm_status packed_facts(const char *path, json_t **out)
 	add_file(files, path, stat(path, &st) == 0 ? (uint64_t)st.st_size : 0);
 	json_put(facts, "files", files);
 	set_counts(facts, info.layers, info.experts, info.desc.d_model, info.desc.d_hidden);
-	set_numbers(facts, NULL, info.layers);
+	json_put(facts, "layer_numbers", numbers_json(NULL, info.layers));
 	set_text(facts, "kind", desc_kind(&info.desc));
 	set_bank(facts, &info);
 	set_text(facts, "file_dtype", info.desc.parts[0].dtype == UFM_F32 ? "F32" : "BF16");
@@ -178,17 +178,39 @@ static void set_experts(json_t *facts, const checkpoint *c, const expert_set *fo
                         const model_config *model)
 {
 	set_counts(facts, found->layers, found->experts, found->d_model, found->d_hidden);
-	set_numbers(facts, found->numbers, found->layers);
 	set_text(facts, "kind", kind_name(found->kind));
 	set_text(facts, "layout", found->fused ? "fused" : "single");
 	set_text(facts, "file_dtype", checkpoint_dtype_name(found->dtype));
 	json_put(facts, "router", router_facts(c, found, model));
 }
 
-/* What the bank would be, or why there is none. */
-static void set_outcome(json_t *facts, const char *path, ufm_dtype f16_as)
+static void set_tower(json_t *out, const tower *t)
 {
-	const ufm_bank_checkpoint_config config = {.struct_size = sizeof config, .f16_as = f16_as};
+	char name[512];
+	set_text(out, "prefix", t->name_bytes ? tower_text(t, name, sizeof name) : NULL);
+	set_whole(out, "layers", t->layers);
+	json_put(out, "layer_numbers", numbers_json(t->numbers, t->layers));
+}
+
+/* The one that is taken, and what is left aside. */
+static void set_towers(json_t *facts, const towers *t)
+{
+	json_t *left = json_array();
+	for (uint32_t i = 1; i < t->count; i++) {
+		json_t *one = json_object();
+		set_tower(one, &t->items[i]);
+		json_add(left, one);
+	}
+	if (t->count)
+		set_tower(facts, &t->items[0]);
+	json_put(facts, "left_aside", left);
+}
+
+/* What the bank would be, or why there is none. */
+static void set_outcome(json_t *facts, const char *path, const char *prefix, ufm_dtype f16_as)
+{
+	const ufm_bank_checkpoint_config config = {
+		.struct_size = sizeof config, .f16_as = f16_as, .prefix = prefix};
 	ufm_bank_info info;
 	ufm_bank *bank;
 	if (ufm_bank_checkpoint(path, &config, &bank) != UFM_OK) {
@@ -200,38 +222,51 @@ static void set_outcome(json_t *facts, const char *path, ufm_dtype f16_as)
 	ufm_bank_close(bank);
 }
 
-static ufm_status checkpoint_facts(const char *path, ufm_dtype f16_as, json_t **out)
+static json_t *describe(const checkpoint *c, const towers *t, const char *path, const char *prefix,
+                        ufm_dtype f16_as)
+{
+	expert_set found;
+	json_t *facts = empty_facts(path, "safetensors");
+	set_files(facts, c);
+	set_text(facts, "model_type", t->model.model_type);
+	set_towers(facts, t);
+	if (experts_find(c, t, 0, 0, &found) != UFM_OK) {
+		set_text(facts, "obstacle", ufm_last_error());
+		return facts;
+	}
+	set_experts(facts, c, &found, &t->model);
+	set_outcome(facts, path, prefix, f16_as);
+	experts_free(&found);
+	return facts;
+}
+
+static ufm_status checkpoint_facts(const char *path, const char *prefix, ufm_dtype f16_as,
+                                   json_t **out)
 {
 	checkpoint *c;
-	model_config model;
-	expert_set found;
-	json_t *facts;
+	towers t;
 	ufm_status status = checkpoint_open(path, &c);
 	if (status)
 		return status;
-	status = model_config_read(checkpoint_config_path(c), &model);
+	status = towers_find(c, prefix, &t);
 	if (status) {
 		checkpoint_close(c);
 		return status;
 	}
-	facts = empty_facts(path, "safetensors");
-	set_files(facts, c);
-	set_text(facts, "model_type", model.model_type);
-	if (experts_find(c, 0, 0, &found) == UFM_OK) {
-		set_experts(facts, c, &found, &model);
-		set_outcome(facts, path, f16_as);
-		experts_free(&found);
-	} else {
-		set_text(facts, "obstacle", ufm_last_error());
-	}
+	*out = describe(c, &t, path, prefix, f16_as);
+	towers_free(&t);
 	checkpoint_close(c);
-	*out = facts;
 	return UFM_OK;
 }
 
-ufm_status info_facts(const char *path, ufm_dtype f16_as, json_t **out)
+/* A packed bank is one stack of layers, and has no names. */
+ufm_status info_facts(const char *path, const char *prefix, ufm_dtype f16_as, json_t **out)
 {
-	return bank_is_checkpoint(path) ? checkpoint_facts(path, f16_as, out) : packed_facts(path, out);
+	if (bank_is_checkpoint(path))
+		return checkpoint_facts(path, prefix, f16_as, out);
+	if (prefix)
+		return status_fail(UFM_EINVAL, "--prefix: found with %.200s, expected a checkpoint", path);
+	return packed_facts(path, out);
 }
 
 /* ---- presets */

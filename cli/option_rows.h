@@ -52,6 +52,14 @@
 	OPTION_ROW("top-k", U32, top_k, .value_name = "K", .fallback = (word), .zero_word = (word), \
 	           .min = 1, .max = 1024, .help = (what))
 
+/* ---- which part of a checkpoint */
+
+#define OPTION_ROW_PREFIX \
+	OPTION_ROW("prefix", STRING, prefix, .value_name = "NAME", \
+	           .help = "Of a checkpoint with several stacks of layers (ufm info lists them) the one " \
+	                   "whose names begin so, as mtp.layers or talker; not given: the one of most " \
+	                   "routed layers.")
+
 /* ---- what is run */
 
 #define OPTION_ROW_SEED(what) \

@@ -74,10 +74,12 @@ static ufm_status find_shape(plan *p)
 			"found %s model, expected one of --preset NAME, --model DIR, or a shape by "
 			"--layers, --experts, --top-k, --d-model and --d-hidden",
 			known || c->model || parts ? "more than one" : "no");
+	if (c->prefix && !c->model)
+		return status_fail(UFM_EINVAL, "--prefix: found without --model, expected both or neither");
 	if (known)
 		return shape_of_preset(known, &p->shape);
 	if (c->model)
-		return shape_of_path(c->model, &p->shape);
+		return shape_of_path(c->model, c->prefix, &p->shape);
 	if (missing)
 		return status_fail(UFM_EINVAL,
 		                   "--%s: not given, expected with the other numbers of a shape", missing);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/alloc.h"
+#include "base/path.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -41,27 +43,12 @@ static bool is_of_checkpoint(const char *name)
 	       strcmp(name, "config.json") == 0;
 }
 
-static void folder_of(const char *path, char folder[PATH_MAX])
+static ufm_status check_folder(const named_file *output, const named_file *weights,
+                               const char *folder)
 {
-	struct stat found;
-	snprintf(folder, PATH_MAX, "%s", path);
-	if (stat(path, &found) == 0 && S_ISDIR(found.st_mode))
-		return;
-	char *slash = strrchr(folder, '/');
-	if (slash)
-		slash[1] = '\0';
-	else
-		snprintf(folder, PATH_MAX, ".");
-}
-
-ufm_status check_other_weights(const named_file *output, const named_file *weights)
-{
-	char folder[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
-	ufm_status status = check_other_file(output, weights);
-	if (status || !output->path || !weights->path)
-		return status;
-	folder_of(weights->path, folder);
+	char path[PATH_MAX + NAME_MAX + 2];
 	DIR *files = opendir(folder);
+	ufm_status status = UFM_OK;
 	/* A folder that is not there is an error of whoever reads the weights. */
 	for (struct dirent *e = files ? readdir(files) : NULL; e && !status; e = readdir(files)) {
 		snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
@@ -70,5 +57,16 @@ ufm_status check_other_weights(const named_file *output, const named_file *weigh
 	}
 	if (files)
 		closedir(files);
+	return status;
+}
+
+ufm_status check_other_weights(const named_file *output, const named_file *weights)
+{
+	ufm_status status = check_other_file(output, weights);
+	if (status || !output->path || !weights->path)
+		return status;
+	char *folder = path_folder(weights->path);
+	status = folder ? check_folder(output, weights, folder) : UFM_ENOMEM;
+	alloc_free(folder);
 	return status;
 }

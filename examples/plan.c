@@ -27,7 +27,7 @@ int main(int argc, char *argv[])
 		fprintf(stderr, "usage: plan CONFIG_OR_CHECKPOINT\n");
 		return 2;
 	}
-	if (ufm_plan_read_model(argv[1], &model) || ufm_plan(&config, points, POINTS)) {
+	if (ufm_plan_read_model(argv[1], NULL, &model) || ufm_plan(&config, points, POINTS)) {
 		fprintf(stderr, "plan: %s\n", ufm_last_error());
 		return 1;
 	}

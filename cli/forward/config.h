@@ -15,7 +15,8 @@ enum { ACTIVATION_GELU = 1, ACTIVATION_SILU };
 enum { F16_AS_F32, F16_AS_BF16 };
 
 typedef struct forward_config {
-	const char *weights, *input, *output, *ids, *gates, *backend, *policy, *timeline, *record_trace;
+	const char *weights, *prefix, *input, *output, *ids, *gates, *backend, *policy, *timeline,
+		*record_trace;
 	const char *cpu_assist, *cpu_share;
 	uint64_t vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	uint32_t layer, mode, top_k, norm_topk, no_norm_topk, scoring, math, activation, f16_as;

@@ -10,6 +10,7 @@ static const option_spec specs[] = {
 	OPTION_ROW(
 		"weights", STRING, weights, .value_name = "FILE|DIR", .required = true,
 		.help = "A checkpoint: a .safetensors file, an index of shards, or the folder of either."),
+	OPTION_ROW_PREFIX,
 	OPTION_ROW("layer", U32, layer, .value_name = "N", .required = true, .max = UINT32_MAX - 1,
                .help = "The layer, numbered as the checkpoint's tensors are."),
 	OPTION_ROW("input", STRING, input, .value_name = "X.npy", .required = true,

@@ -76,20 +76,19 @@ static ufm_status take_scoring(const checkpoint *c, const model_config *model,
 	return UFM_OK;
 }
 
-static ufm_status take_rule(const checkpoint *c, uint32_t experts, forward_config *config,
+static ufm_status take_rule(const ufm_bank *bank, uint32_t experts, forward_config *config,
                             option_state *state)
 {
-	model_config model;
-	ufm_status status = model_config_read(checkpoint_config_path(c), &model);
-	if (status)
-		return status;
-	if (*model.router_obstacle)
+	const checkpoint *c = bank_checkpoint(bank);
+	const model_config *model = &bank_towers(bank)->model;
+	ufm_status status;
+	if (*model->router_obstacle)
 		return status_fail(UFM_EFORMAT, "%s: %s; expected --ids and --gates for this model",
-		                   config_name(c), model.router_obstacle);
-	status = take_top_k(c, &model, experts, config, state);
+		                   config_name(c), model->router_obstacle);
+	status = take_top_k(c, model, experts, config, state);
 	if (!status)
-		status = take_norm_topk(c, &model, config, state);
-	return status ? status : take_scoring(c, &model, config, state);
+		status = take_norm_topk(c, model, config, state);
+	return status ? status : take_scoring(c, model, config, state);
 }
 
 static ufm_status take_shape(const forward_input *input, uint32_t experts, forward_config *config,
@@ -111,7 +110,7 @@ ufm_status forward_rule(const ufm_bank *bank, const forward_input *input, forwar
 	ufm_status status;
 	ufm_bank_get_info(bank, &info);
 	status = input->ids ? take_shape(input, info.experts, config, state)
-	                    : take_rule(bank_checkpoint(bank), info.experts, config, state);
+	                    : take_rule(bank, info.experts, config, state);
 	if (!status && (uint64_t)config->top_k * input->tokens > FORWARD_ROWS_MAX)
 		return status_fail(
 			UFM_EFORMAT,

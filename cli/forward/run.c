@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bank/bank.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/limits.h"
@@ -50,6 +51,7 @@ static ufm_status open_bank(run *r)
 	config.activation = activations[c->activation];
 	config.layer_begin = c->layer;
 	config.layer_end = c->layer + 1;
+	config.prefix = c->prefix;
 	status = ufm_bank_checkpoint(c->weights, &config, &r->bank);
 	/* The options are checked: all that can still be lacking is the activation. */
 	if (status == UFM_EINVAL)
@@ -57,6 +59,11 @@ static ufm_status open_bank(run *r)
 	if (status)
 		return status;
 	ufm_bank_get_info(r->bank, &r->out->bank);
+	if (!c->prefix) {
+		c->prefix =
+			tower_text(&bank_towers(r->bank)->items[0], r->out->prefix, sizeof r->out->prefix);
+		forward_origin(r->state, "prefix", "most routed layers");
+	}
 	if (c->activation == FROM_CHECKPOINT) {
 		c->activation =
 			r->out->bank.desc.activation == UFM_ACT_SILU ? ACTIVATION_SILU : ACTIVATION_GELU;

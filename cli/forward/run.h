@@ -12,6 +12,7 @@ typedef struct forward_result {
 	char error[MODE_ERROR_BYTES]; /* "" when all went well */
 
 	ufm_bank_info bank; /* of the one layer */
+	char prefix[256];   /* of its tower, where the option leaves it open */
 	bool opened;        /* the engine was opened: what follows is known */
 	ufm_engine_info engine;
 	char backend[64], device[128], cpu_assist[256]; /* copies: the engine is gone */

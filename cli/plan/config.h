@@ -12,7 +12,7 @@ typedef struct plan_config {
 	uint64_t headroom_bytes, ram_bytes, seed;
 	double link_gbps, dram_gbps, hbm_gbps, disk_gbps, gflops;
 	double prefetch_recall, prefetch_guesses;
-	const char *model, *vram_target, *machine, *backend, *workload, *policy, *out;
+	const char *model, *prefix, *vram_target, *machine, *backend, *workload, *policy, *out;
 } plan_config;
 
 extern const option_table plan_options;

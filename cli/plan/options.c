@@ -36,6 +36,7 @@ static const option_spec specs[] = {
 	OPTION_ROW("model", STRING, model, .value_name = "DIR",
                .help = "The model: a checkpoint, or a config.json or its folder: what is not "
                        "downloaded yet can be planned."),
+	OPTION_ROW_PREFIX,
 	COUNT("layers", layers,
           "The model by its shape: routed layers. With --experts, --top-k, --d-model, --d-hidden."),
 	COUNT("experts", experts, "Experts a layer."),

@@ -42,6 +42,12 @@
  * - Threads: different engines are independent. On one engine the pager level may be called from
  *   any thread; layer calls are serialised inside. Closing an object while another thread uses it
  *   is the caller's error.
+ * - Fork: a child process has none of the threads behind a host tier or engine of its parent, and on a
+ *   GPU none of its memory. There every call on them, their layers, leases and streams returns
+ *   UFM_EINVAL at once, figures are 0, texts "", and closing does nothing: the parent closes what is its own,
+ *   and goes on undisturbed. Banks are usable in both. A child opens a host tier and an engine of its own;
+ *   a GPU's driver may refuse it after its parent has used the device. This is about fork() of the C
+ *   library, which what it is done by (Python's os.fork) calls.
  * - Device memory is allocated when an engine opens and when it is resized, never inside a step. So a
  *   runtime can lend a KV cache what the experts hold: ufm_engine_resize to less, and later to more.
  */
@@ -217,6 +223,9 @@ typedef struct ufm_bank_checkpoint_config {
 	ufm_activation activation;
 	/* only routed layers whose number in the model is in [begin, end); both 0: all */
 	uint32_t layer_begin, layer_end;
+	/* default: the stack of most routed layers (docs/formats.md). Else the one whose layers' names begin with
+	 * it: "mtp.layers", "talker", "model.layers.61" */
+	const char *prefix;
 } ufm_bank_checkpoint_config;
 
 /* The routed experts of a checkpoint that others wrote (docs/formats.md): a .safetensors file, an index

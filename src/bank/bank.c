@@ -133,6 +133,7 @@ void ufm_bank_close(ufm_bank *bank)
 		return;
 	alloc_free(bank->path);
 	experts_free(&bank->found);
+	towers_free(&bank->towers);
 	checkpoint_close(bank->source);
 	alloc_free(bank);
 }
@@ -188,6 +189,11 @@ const char *bank_file_path(const ufm_bank *bank, uint32_t file)
 const checkpoint *bank_checkpoint(const ufm_bank *bank)
 {
 	return bank->source;
+}
+
+const towers *bank_towers(const ufm_bank *bank)
+{
+	return &bank->towers;
 }
 
 ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_tensor **out)

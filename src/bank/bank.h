@@ -8,6 +8,7 @@
 #include <ufm/ufm.h>
 
 #include "bank/checkpoint.h"
+#include "bank/towers.h"
 
 typedef enum extent_kind {
 	EXTENT_SYNTHETIC = 1, /* made from `seed` */
@@ -51,6 +52,8 @@ const char *bank_file_path(const ufm_bank *bank, uint32_t file);
 bool bank_is_checkpoint(const char *path);
 /* The checkpoint that the bank was opened from, or NULL; lives as long as the bank. */
 const checkpoint *bank_checkpoint(const ufm_bank *bank);
+/* Its stacks of routed layers, the bank's first, and what config.json says of that; nothing for every other bank. */
+const towers *bank_towers(const ufm_bank *bank);
 /* The router of one of a checkpoint's layers (0 … layers-1), as experts_router gives it; NULL for every
  * other bank. */
 ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_tensor **out);

@@ -26,91 +26,83 @@ static ufm_status choose_dtype(checkpoint_dtype found, ufm_dtype f16_as, ufm_dty
 	}
 }
 
-/* What the file beside the weights says must fit them: experts that are missing at the end leave no
- * hole in the numbers. Nobody's word makes a clamp or another activation go away. */
-static ufm_status check_model(const model_config *model, const expert_set *e, const char *path)
+/* The caller's word counts more than the file's; nobody's makes a clamp or another activation go away. */
+static ufm_status choose_activation(const model_config *model, ufm_activation given,
+                                    ufm_activation *out)
 {
 	if (*model->expert_obstacle)
-		return status_fail(UFM_EFORMAT, "%s: %s", path, model->expert_obstacle);
-	if (model->experts && model->experts != e->experts)
-		return status_fail(UFM_EFORMAT, "%s: says %u experts a layer, the weights hold %u", path,
-		                   model->experts, e->experts);
-	return UFM_OK;
-}
-
-/* The caller's word counts more than the file's. */
-static ufm_status choose_activation(const char *path, const checkpoint *c, const expert_set *e,
-                                    ufm_activation given, ufm_activation *out)
-{
-	const char *config_path = checkpoint_config_path(c);
-	model_config model;
-	ufm_status status = model_config_read(config_path, &model);
-
-	if (!status)
-		status = check_model(&model, e, config_path);
-	if (status)
-		return status;
-	*out = given ? given : model.activation;
+		return status_fail(UFM_EFORMAT, "config.json: %s", model->expert_obstacle);
+	*out = given ? given : model->activation;
 	if (*out)
 		return UFM_OK;
-	return status_fail(UFM_EINVAL,
-	                   "%s: no hidden_act in a config.json beside the weights: the activation must "
-	                   "be given",
-	                   path);
+	return status_fail(UFM_EINVAL, "no hidden_act in a config.json beside the weights: the "
+	                               "activation must be given");
 }
 
-static ufm_status find_weights(const char *path, const checkpoint *c,
-                               const ufm_bank_checkpoint_config *config, expert_set *found,
-                               ufm_dtype *dtype, extent_conversion *conversion)
-{
-	ufm_status status = experts_find(c, config->layer_begin, config->layer_end, found);
-
-	if (status)
-		return status_prefix(status, "%s", path);
-	status = choose_dtype(found->dtype, config->f16_as, dtype, conversion);
-	if (status) {
-		experts_free(found);
-		return status_prefix(status, "%s", path);
-	}
-	return UFM_OK;
-}
-
-static ufm_status new_bank(const char *path, const expert_set *found, ufm_dtype dtype,
-                           ufm_activation activation, ufm_bank **out)
-{
-	ufm_expert_desc desc;
-	ufm_status status =
-		ufm_expert_desc_init(&desc, found->kind, found->d_model, found->d_hidden, dtype);
-
-	if (!status) {
-		desc.activation = activation;
-		status = bank_new(EXTENT_FILE, found->layers, found->experts, &desc, out);
-	}
-	return status ? status_prefix(bank_as_format(status), "%s", path) : UFM_OK;
-}
-
-/* On success `source` belongs to the bank. */
-static ufm_status make_bank(const char *path, checkpoint *source,
-                            const ufm_bank_checkpoint_config *config, ufm_bank **out)
-{
+/* What of the checkpoint becomes a bank, and how. */
+typedef struct contents {
+	towers towers;
 	expert_set found;
 	ufm_dtype dtype;
 	ufm_activation activation;
 	extent_conversion conversion;
-	ufm_status status = find_weights(path, source, config, &found, &dtype, &conversion);
+} contents;
+
+static void free_contents(contents *k)
+{
+	experts_free(&k->found);
+	towers_free(&k->towers);
+}
+
+/* After the towers. What was found before a failure stays to be freed. */
+static ufm_status find_contents(const checkpoint *c, const ufm_bank_checkpoint_config *config,
+                                contents *k)
+{
+	ufm_status status =
+		experts_find(c, &k->towers, config->layer_begin, config->layer_end, &k->found);
+
+	if (!status)
+		status = choose_dtype(k->found.dtype, config->f16_as, &k->dtype, &k->conversion);
+	if (!status)
+		status = experts_check_model(&k->found, &k->towers.model);
+	if (!status)
+		status = choose_activation(&k->towers.model, config->activation, &k->activation);
+	return status;
+}
+
+static ufm_status new_bank(const contents *k, ufm_bank **out)
+{
+	ufm_expert_desc desc;
+	ufm_status status =
+		ufm_expert_desc_init(&desc, k->found.kind, k->found.d_model, k->found.d_hidden, k->dtype);
+
+	if (!status) {
+		desc.activation = k->activation;
+		status = bank_new(EXTENT_FILE, k->found.layers, k->found.experts, &desc, out);
+	}
+	return status ? bank_as_format(status) : UFM_OK;
+}
+
+/* On success `source` belongs to the bank. */
+static ufm_status make_bank(checkpoint *source, const ufm_bank_checkpoint_config *config,
+                            ufm_bank **out)
+{
+	contents k = {.dtype = 0};
+	ufm_status status = towers_find(source, config->prefix, &k.towers);
 
 	if (status)
 		return status;
-	status = choose_activation(path, source, &found, config->activation, &activation);
+	status = find_contents(source, config, &k);
 	if (!status)
-		status = new_bank(path, &found, dtype, activation, out);
+		status = new_bank(&k, out);
 	if (status) {
-		experts_free(&found);
-		return status;
+		free_contents(&k);
+		return status_prefix(status, "%s", checkpoint_path(source));
 	}
 	(*out)->source = source;
-	(*out)->found = found;
-	(*out)->conversion = conversion;
+	(*out)->towers = k.towers;
+	(*out)->found = k.found;
+	(*out)->conversion = k.conversion;
 	return UFM_OK;
 }
 
@@ -147,7 +139,7 @@ ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_confi
 		status = checkpoint_open(path, &source);
 	if (status)
 		return status;
-	status = make_bank(path, source, &config, out);
+	status = make_bank(source, &config, out);
 	if (status)
 		checkpoint_close(source);
 	return status;

@@ -7,6 +7,7 @@
 
 #include "bank/bank.h"
 #include "bank/experts.h"
+#include "bank/towers.h"
 #include "base/status.h"
 
 /* Keys index dense arrays, and a slot's metadata is one entry a key: these bounds keep both small
@@ -26,6 +27,7 @@ struct ufm_bank {
 	char *path;                /* packed file */
 	/* a checkpoint's; source is NULL for every other bank */
 	checkpoint *source;
+	towers towers;
 	expert_set found;
 	extent_conversion conversion;
 };

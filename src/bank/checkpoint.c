@@ -11,6 +11,7 @@
 #include "bank/checkpoint_int.h"
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/path.h"
 #include "base/status.h"
 
 /* Of all files together: an index is held to the same as one header. */
@@ -123,43 +124,22 @@ static ufm_status check_index(const checkpoint *c, const checkpoint_index *index
 	return UFM_OK;
 }
 
-static ufm_status open_indexed(checkpoint *c, const checkpoint_place *place,
-                               const checkpoint_index *index)
+static ufm_status open_shards(checkpoint *c, const checkpoint_place *place)
 {
+	const checkpoint_index *index = &place->index;
 	ufm_status status = UFM_OK;
 
 	c->files = alloc_zeroed(index->file_count, sizeof *c->files);
 	if (!c->files)
 		return UFM_ENOMEM;
 	for (uint32_t i = 0; i < index->file_count && !status; i++)
-		status = add_file(c, checkpoint_join(place->folder, index->files[i]));
+		status = add_file(c, path_join(place->folder, index->files[i]));
 	if (!status)
 		status = sort_tensors(c);
 	if (status)
 		return status;
 	status = check_index(c, index);
 	return status ? status_prefix(status, "%s", place->path) : UFM_OK;
-}
-
-static ufm_status open_shards(checkpoint *c, const checkpoint_place *place)
-{
-	checkpoint_index index;
-	uint64_t size;
-	char *text;
-	ufm_status status =
-		checkpoint_read_text(place->path, SAFETENSORS_HEADER_BYTES_MAX, &text, &size);
-
-	if (status)
-		return status;
-	status = checkpoint_index_parse(text, size, &index);
-	if (status) {
-		status = status_prefix(status, "%s", place->path);
-	} else {
-		status = open_indexed(c, place, &index);
-		checkpoint_index_free(&index);
-	}
-	alloc_free(text);
-	return status;
 }
 
 static ufm_status open_single(checkpoint *c, const checkpoint_place *place)
@@ -177,7 +157,7 @@ static ufm_status open_single(checkpoint *c, const checkpoint_place *place)
  * interrupted. */
 static ufm_status find_config(checkpoint *c, const char *folder)
 {
-	char *path = checkpoint_join(folder, "config.json");
+	char *path = path_join(folder, "config.json");
 	struct stat st;
 	ufm_status status = UFM_OK;
 
@@ -195,14 +175,17 @@ static ufm_status find_config(checkpoint *c, const char *folder)
 	return status;
 }
 
-static ufm_status open_at(const checkpoint_place *place, checkpoint **out)
+static ufm_status open_at(const char *path, const checkpoint_place *place, checkpoint **out)
 {
 	checkpoint *c = alloc_zeroed(1, sizeof *c);
 	ufm_status status;
 
 	if (!c)
 		return UFM_ENOMEM;
-	status = place->index ? open_shards(c, place) : open_single(c, place);
+	c->path = alloc_string(path);
+	status = !c->path          ? UFM_ENOMEM
+	         : place->is_index ? open_shards(c, place)
+	                           : open_single(c, place);
 	if (!status)
 		status = find_config(c, place->folder);
 	if (status) {
@@ -223,7 +206,7 @@ ufm_status checkpoint_open(const char *path, checkpoint **out)
 	status = checkpoint_locate(path, &place);
 	if (status)
 		return status;
-	status = open_at(&place, out);
+	status = open_at(path, &place, out);
 	checkpoint_place_free(&place);
 	return status;
 }
@@ -237,6 +220,7 @@ void checkpoint_close(checkpoint *c)
 		alloc_free(c->files[i].header);
 	}
 	alloc_free(c->files);
+	alloc_free(c->path);
 	alloc_free(c->config_path);
 	tensor_list_free(&c->list);
 	alloc_free(c);
@@ -291,6 +275,11 @@ uint64_t checkpoint_file_bytes(const checkpoint *c, uint32_t file)
 {
 	assert(file < c->file_count);
 	return c->files[file].size_bytes;
+}
+
+const char *checkpoint_path(const checkpoint *c)
+{
+	return c->path;
 }
 
 const char *checkpoint_config_path(const checkpoint *c)

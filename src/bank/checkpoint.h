@@ -67,6 +67,8 @@ typedef struct checkpoint checkpoint;
  * UFM_EFILE, UFM_EFORMAT: one line with the file and the rule. */
 ufm_status checkpoint_open(const char *path, checkpoint **out);
 void checkpoint_close(checkpoint *c);
+/* As it was opened. */
+const char *checkpoint_path(const checkpoint *c);
 
 /* Tensors are sorted by name (bytes). */
 uint32_t checkpoint_tensor_count(const checkpoint *c);

@@ -12,25 +12,13 @@ typedef struct checkpoint_file {
 } checkpoint_file;
 
 struct checkpoint {
+	char *path;        /* as it was opened */
 	char *config_path; /* NULL: none */
 	checkpoint_file *files;
 	uint32_t file_count;
 	uint64_t header_bytes; /* of all files */
 	tensor_list list;      /* sorted by name */
 };
-
-/* Where the weights are: a file, or an index and the folder of its shards. */
-typedef struct checkpoint_place {
-	char *path;   /* of the file or index */
-	char *folder; /* in which it lies */
-	bool index;
-} checkpoint_place;
-
-/* Resolves a file, an index or a folder. UFM_EFILE. */
-ufm_status checkpoint_locate(const char *path, checkpoint_place *out);
-void checkpoint_place_free(checkpoint_place *place);
-/* "folder/name"; NULL without memory. */
-char *checkpoint_join(const char *folder, const char *name);
 
 /* A whole small file in memory, one byte longer and NUL-terminated. UFM_EFORMAT above max_bytes. */
 ufm_status checkpoint_read_text(const char *path, uint64_t max_bytes, char **text, uint64_t *size);
@@ -48,5 +36,19 @@ typedef struct checkpoint_index {
 /* Parses an index; everything points into `text`, which is changed. UFM_EFORMAT names the rule. */
 ufm_status checkpoint_index_parse(char *text, uint64_t size, checkpoint_index *out);
 void checkpoint_index_free(checkpoint_index *index);
+
+/* Where the weights are: a file, or an index and the folder of its shards. */
+typedef struct checkpoint_place {
+	char *path;   /* of the file or index */
+	char *folder; /* in which it lies */
+	bool is_index;
+	checkpoint_index index; /* then; points into text */
+	char *text;
+} checkpoint_place;
+
+/* Resolves a file, an index or a folder, and reads an index, which may have to say what a folder means. UFM_EFILE,
+ * UFM_EFORMAT. */
+ufm_status checkpoint_locate(const char *path, checkpoint_place *out);
+void checkpoint_place_free(checkpoint_place *place);
 
 #endif

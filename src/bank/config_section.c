@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bank/model_config_int.h"
+#include "base/text.h"
 
 static const char *const nests[] = {"text_config", "language_config", "llm_config",
                                     "thinker_config"};
@@ -35,16 +36,50 @@ static bool has_experts(const config_node *object)
 	return false;
 }
 
+/* Whether the key is one of the tower's components and "_config". */
+static bool is_of_tower(const char *key, const char *tower)
+{
+	size_t length = strlen(key) - strlen("_config");
+
+	for (const char *at = tower; *at; at += strcspn(at, "."), at += *at == '.') {
+		if (strcspn(at, ".") == length && strncmp(at, key, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The part that is named as the tower is. */
+static const config_node *find_part(const config_node *object, const char *tower)
+{
+	for (const config_node *at = object + 1; at < object + object->span; at += at->span) {
+		if (at->kind == CONFIG_OBJECT && text_ends_with(at->key, "_config") &&
+		    is_of_tower(at->key, tower))
+			return at;
+	}
+	return NULL;
+}
+
+/* What is said about the tower that thinks is not about the one that talks. */
+static bool is_of_another(const char *nest, const char *tower)
+{
+	return strcmp(nest, "thinker_config") == 0 && is_of_tower("talker_config", tower);
+}
+
 /* The deepest of the nested objects that has experts, or the deepest at all: its chain. */
 static bool descend(const config_node *object, config_reader *r, bool with_experts)
 {
+	const config_node *part = find_part(object, r->tower);
+
 	if (r->depth == CONFIG_CHAIN_MAX)
 		return false;
 	r->chain[r->depth++] = object;
+	if (part && descend(part, r, with_experts))
+		return true;
 	for (size_t i = 0; i < sizeof nests / sizeof nests[0]; i++) {
 		const config_node *nested = config_find(object, nests[i]);
 
-		if (nested && nested->kind == CONFIG_OBJECT && descend(nested, r, with_experts))
+		if (nested && nested != part && nested->kind == CONFIG_OBJECT &&
+		    !is_of_another(nests[i], r->tower) && descend(nested, r, with_experts))
 			return true;
 	}
 	if (!with_experts || has_experts(object))
@@ -86,6 +121,16 @@ static void find_others(const config_reader *r, char *others)
 	}
 }
 
+/* The key of the part that the tower's name led to. */
+static const char *find_part_key(const config_reader *r)
+{
+	for (uint32_t i = r->depth; i-- > 1;) {
+		if (text_ends_with(r->chain[i]->key, "_config") && is_of_tower(r->chain[i]->key, r->tower))
+			return r->chain[i]->key;
+	}
+	return "";
+}
+
 static const char *find_model_type(const config_reader *r)
 {
 	for (uint32_t i = r->depth; i-- > 0;) {
@@ -124,6 +169,7 @@ void config_find_section(const config_node *root, config_reader *r)
 	r->section = r->chain[r->depth - 1];
 	find_family(r);
 	snprintf(r->m->model_type, sizeof r->m->model_type, "%s", find_model_type(r));
+	snprintf(r->m->part, sizeof r->m->part, "%s", find_part_key(r));
 	find_others(r, r->m->others);
 	if (*r->m->others && !has_experts(r->section))
 		config_obstacle(r->m->shape_obstacle,

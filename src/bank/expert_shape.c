@@ -157,3 +157,25 @@ ufm_status experts_check_tensor(const expert_set *e, const expert_tensor *item)
 		                   checkpoint_dtype_name(e->dtype));
 	return UFM_OK;
 }
+
+static ufm_status check_said(const char *what, uint32_t said, uint32_t found)
+{
+	if (!said || said == found)
+		return UFM_OK;
+	return status_fail(UFM_EFORMAT, "config.json: says %s %u, the weights have %u", what, said,
+	                   found);
+}
+
+ufm_status experts_check_model(const expert_set *e, const model_config *m)
+{
+	ufm_status status = UFM_OK;
+
+	if (m->experts && m->experts != e->experts)
+		return status_fail(UFM_EFORMAT, "config.json: says %u experts a layer, the weights hold %u",
+		                   m->experts, e->experts);
+	/* Where keys are not understood, one of them may be what widths go by. */
+	if (*m->shape_obstacle)
+		return UFM_OK;
+	status = check_said("d_model", m->d_model, e->d_model);
+	return status ? status : check_said("d_hidden", m->d_hidden, e->d_hidden);
+}

@@ -8,6 +8,7 @@
 
 #include "bank/bank_int.h"
 #include "bank/experts_int.h"
+#include "bank/towers.h"
 #include "base/alloc.h"
 #include "base/status.h"
 
@@ -62,36 +63,63 @@ static int compare_items(const void *a, const void *b)
 	return order ? order : strcmp(x->tensor->name, y->tensor->name);
 }
 
-static ufm_status fail_none(uint32_t begin, uint32_t end)
+static bool is_in(uint32_t number, uint32_t begin, uint32_t end)
 {
-	if (begin == 0 && end == 0)
-		return status_fail(UFM_EFORMAT, "holds no routed experts (tensors ….experts.…)");
-	return status_fail(UFM_EFORMAT, "holds no routed layer with a number in %u … %u", begin,
-	                   end > begin ? end - 1 : begin);
+	return (begin == 0 && end == 0) || (number >= begin && number < end);
 }
 
-static ufm_status collect(const checkpoint *c, uint32_t begin, uint32_t end, expert_tensors *out)
+/* A tower that is left aside and has such a layer, or NULL. */
+static const tower *find_beside(const towers *t, uint32_t begin, uint32_t end)
+{
+	for (uint32_t i = 1; i < t->count; i++) {
+		for (uint32_t k = 0; k < t->items[i].layers; k++) {
+			if (is_in(t->items[i].numbers[k], begin, end))
+				return &t->items[i];
+		}
+	}
+	return NULL;
+}
+
+static ufm_status fail_none(const towers *t, uint32_t begin, uint32_t end)
+{
+	const tower *beside = find_beside(t, begin, end);
+	char taken[100], other[100] = "";
+
+	if (t->count == 0)
+		return status_fail(UFM_EFORMAT, "holds no routed experts (tensors ….experts.…)");
+	if (beside)
+		tower_text(beside, other, sizeof other);
+	return status_fail(UFM_EFORMAT, "holds no routed layer with a number in %u … %u under %s%s%s%s",
+	                   begin, end > begin ? end - 1 : begin,
+	                   tower_text(&t->items[0], taken, sizeof taken),
+	                   beside ? "; there is one under " : "", other,
+	                   beside ? ", which is left aside unless its prefix is given" : "");
+}
+
+/* A name that is not understood matters where it is one of the layers that are asked for. */
+static ufm_status collect(const checkpoint *c, const towers *t, uint32_t begin, uint32_t end,
+                          expert_tensors *out)
 {
 	uint32_t count = checkpoint_tensor_count(c);
-	bool all = begin == 0 && end == 0;
 
 	out->items = alloc_zeroed(count, sizeof *out->items);
 	if (!out->items)
 		return UFM_ENOMEM;
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < count && t->count; i++) {
 		expert_tensor item = {.tensor = checkpoint_tensor_at(c, i)};
 		ufm_status status;
 
-		if (!expert_name_parse(item.tensor->name, &item.name, &status))
+		if (!expert_name_find(item.tensor->name, &item.name) ||
+		    !tower_has(&t->items[0], item.tensor->name, &item.name) ||
+		    !is_in(item.name.layer_number, begin, end))
 			continue;
-		if (!all && (item.name.layer_number < begin || item.name.layer_number >= end))
-			continue;
+		status = expert_name_read(item.tensor->name, &item.name);
 		if (status)
 			return status;
 		out->items[out->count++] = item;
 	}
 	if (out->count == 0)
-		return fail_none(begin, end);
+		return fail_none(t, begin, end);
 	qsort(out->items, out->count, sizeof *out->items, compare_items);
 	return UFM_OK;
 }
@@ -218,11 +246,12 @@ static ufm_status keep(const expert_tensors *all, expert_set *e)
 	return UFM_OK;
 }
 
-ufm_status experts_find(const checkpoint *c, uint32_t begin, uint32_t end, expert_set *out)
+ufm_status experts_find(const checkpoint *c, const towers *t, uint32_t begin, uint32_t end,
+                        expert_set *out)
 {
 	expert_tensors all = {0};
 	expert_set e = {0};
-	ufm_status status = collect(c, begin, end, &all);
+	ufm_status status = collect(c, t, begin, end, &all);
 
 	if (!status)
 		status = experts_describe(&all, &e);

@@ -5,21 +5,31 @@
 #define UFM_BANK_EXPERTS_H
 
 #include "bank/checkpoint.h"
+#include "bank/model_config.h"
+
+/* bank/towers.h */
+struct towers;
 
 /* What a tensor's name says. */
 typedef struct expert_name {
-	uint32_t
-		prefix_bytes; /* "model.layers.3.mlp" of "model.layers.3.mlp.experts.0.up_proj.weight" */
+	/* of "model.layers.3.mlp.experts.0.up_proj.weight": */
+	uint32_t prefix_bytes; /* "model.layers.3.mlp" */
+	uint32_t layer_bytes;  /* "model.layers.3"; all of the prefix when it has no number */
+	uint32_t tower_bytes;  /* "model.layers"; likewise */
+	uint32_t tail_at;      /* where "0.up_proj.weight" begins */
 	uint32_t layer_number; /* the last number in the prefix; 0 when there is none */
-	bool fused;            /* of all experts: [experts, …] */
-	bool gate_up;          /* fused: gate rows, then up rows */
+	const char *unread;    /* whose layout it is, when that is known but not read; or NULL */
+
+	bool fused;   /* of all experts: [experts, …] */
+	bool gate_up; /* fused: gate rows, then up rows */
 	uint32_t expert;
 	ufm_role role; /* gate_up: UFM_ROLE_GATE */
 } expert_name;
 
-/* false: not the tensor of a routed expert. A name under "experts" that is not understood gives
- * *status UFM_EFORMAT, with a line that says why. */
-bool expert_name_parse(const char *name, expert_name *out, ufm_status *status);
+/* Whether it is the tensor of a routed expert; if so, all up to `unread`. */
+bool expert_name_find(const char *name, expert_name *out);
+/* The rest of a name that was found. UFM_EFORMAT: it is not understood, and the line says why. */
+ufm_status expert_name_read(const char *name, expert_name *out);
 
 /* Parts stand in the order of ufm_expert_desc_init. */
 typedef struct expert_set {
@@ -36,11 +46,15 @@ typedef struct expert_set {
 	uint32_t layer_tensors;
 } expert_set;
 
-/* Finds the experts of the layers numbered in [begin, end); both 0: of all. UFM_EFORMAT: there are none,
- * some are missing, or they are not alike; the line names a tensor. Any dtype is accepted here. What is
- * found points into `c`. */
-ufm_status experts_find(const checkpoint *c, uint32_t begin, uint32_t end, expert_set *out);
+/* Finds the experts of the tower that is taken, of its layers numbered in [begin, end); both 0: of all.
+ * UFM_EFORMAT: there are none, some are missing, or they are not alike; the line names a tensor. Any dtype
+ * is accepted here. What is found points into `c`. */
+ufm_status experts_find(const checkpoint *c, const struct towers *t, uint32_t begin, uint32_t end,
+                        expert_set *out);
 void experts_free(expert_set *e);
+/* UFM_EFORMAT unless what config.json says of an expert is what the weights have: experts that are missing at
+ * the end leave no hole in the numbers, and another geometry is that of another tower. */
+ufm_status experts_check_model(const expert_set *e, const model_config *m);
 
 /* Where one part of one expert begins. */
 typedef struct expert_place {

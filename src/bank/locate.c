@@ -11,6 +11,7 @@
 #include "bank/checkpoint_int.h"
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/path.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -24,34 +25,9 @@ bool bank_is_checkpoint(const char *path)
 	       (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
-char *checkpoint_join(const char *folder, const char *name)
-{
-	size_t size = strlen(folder) + 1 + strlen(name) + 1;
-	char *path = alloc_zeroed(size, 1);
-
-	if (path)
-		snprintf(path, size, "%s%s%s", folder, text_ends_with(folder, "/") ? "" : "/", name);
-	return path;
-}
-
-/* "." when the path names no folder. */
-static char *folder_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	size_t length = slash ? (size_t)(slash - path) : 1;
-	char *folder;
-
-	if (slash == path)
-		return alloc_string("/");
-	folder = alloc_zeroed(length + 1, 1);
-	if (folder)
-		memcpy(folder, slash ? path : ".", length);
-	return folder;
-}
-
 static bool exists(const char *folder, const char *name, ufm_status *status)
 {
-	char *path = checkpoint_join(folder, name);
+	char *path = path_join(folder, name);
 	bool there;
 
 	if (!path) {
@@ -104,86 +80,84 @@ static bool names_single(const checkpoint_index *index)
 	return found;
 }
 
-/* Whether the index says that the single file is one of its shards: then it is what is meant. */
-static ufm_status is_shard(const char *folder, bool *out)
+static ufm_status read_index(checkpoint_place *place)
 {
-	char *path = checkpoint_join(folder, INDEX), *text = NULL;
-	uint64_t size = 0;
-	checkpoint_index index;
+	uint64_t size;
 	ufm_status status =
-		path ? checkpoint_read_text(path, SAFETENSORS_HEADER_BYTES_MAX, &text, &size) : UFM_ENOMEM;
+		checkpoint_read_text(place->path, SAFETENSORS_HEADER_BYTES_MAX, &place->text, &size);
 
-	alloc_free(path);
 	if (status)
 		return status;
-	status = checkpoint_index_parse(text, size, &index);
-	if (!status) {
-		*out = names_single(&index);
-		checkpoint_index_free(&index);
-	}
-	alloc_free(text);
-	return status ? status_prefix(status, INDEX) : UFM_OK;
+	status = checkpoint_index_parse(place->text, size, &place->index);
+	return status ? status_prefix(status, "%s", place->path) : UFM_OK;
 }
 
-static ufm_status choose(const char *folder, char **name)
+/* Takes ownership of `path`, which may be NULL for want of memory. */
+static ufm_status take_path(checkpoint_place *place, char *path)
 {
-	ufm_status status = UFM_OK;
-	bool single = exists(folder, SINGLE, &status), shard = false;
-	bool shards = !status && exists(folder, INDEX, &status);
-
-	if (!status && single && shards)
-		status = is_shard(folder, &shard);
-	if (status)
-		return status;
-	if (single && shards && !shard)
-		return status_fail(UFM_EFILE, "holds both " SINGLE " and " INDEX
-		                              ", which does not name it: name the one that is meant");
-	if (!single && !shards)
-		return find_single(folder, name);
-	*name = alloc_string(shards ? INDEX : SINGLE);
-	return *name ? UFM_OK : UFM_ENOMEM;
+	place->path = path;
+	if (!path)
+		return UFM_ENOMEM;
+	place->is_index = text_ends_with(path, ".json");
+	return place->is_index ? read_index(place) : UFM_OK;
 }
 
-static ufm_status locate_in_folder(const char *folder, checkpoint_place *place)
+static ufm_status take_only(checkpoint_place *place)
 {
 	char *name;
-	ufm_status status = choose(folder, &name);
+	ufm_status status = find_single(place->folder, &name);
 
 	if (status)
-		return status_prefix(status, "%s", folder);
-	place->folder = alloc_string(folder);
-	place->path = checkpoint_join(folder, name);
+		return status_prefix(status, "%s", place->folder);
+	status = take_path(place, path_join(place->folder, name));
 	alloc_free(name);
-	return UFM_OK;
+	return status;
+}
+
+/* A single file beside an index is a shard of it, when that says so. */
+static ufm_status take_from_folder(checkpoint_place *place)
+{
+	ufm_status status = UFM_OK;
+	bool single = exists(place->folder, SINGLE, &status);
+	bool index = !status && exists(place->folder, INDEX, &status);
+
+	if (status)
+		return status;
+	if (!single && !index)
+		return take_only(place);
+	status = take_path(place, path_join(place->folder, index ? INDEX : SINGLE));
+	if (status || !single || !index || names_single(&place->index))
+		return status;
+	return status_fail(UFM_EFILE,
+	                   "%s: holds both " SINGLE " and " INDEX
+	                   ", which does not name it: name the one that is meant",
+	                   place->folder);
 }
 
 ufm_status checkpoint_locate(const char *path, checkpoint_place *out)
 {
 	checkpoint_place place = {0};
 	struct stat st;
-	ufm_status status = UFM_OK;
+	ufm_status status;
 
 	if (stat(path, &st) != 0)
 		return status_fail(UFM_EFILE, "%s: cannot be opened: %s", path, strerror(errno));
-	if (S_ISDIR(st.st_mode)) {
-		status = locate_in_folder(path, &place);
-	} else {
-		place.folder = folder_of(path);
-		place.path = alloc_string(path);
-	}
-	if (!status && (!place.path || !place.folder))
-		status = UFM_ENOMEM;
+	place.folder = path_folder(path);
+	if (!place.folder)
+		return UFM_ENOMEM;
+	status = S_ISDIR(st.st_mode) ? take_from_folder(&place) : take_path(&place, alloc_string(path));
 	if (status) {
 		checkpoint_place_free(&place);
 		return status;
 	}
-	place.index = text_ends_with(place.path, ".json");
 	*out = place;
 	return UFM_OK;
 }
 
 void checkpoint_place_free(checkpoint_place *place)
 {
+	checkpoint_index_free(&place->index);
+	alloc_free(place->text);
 	alloc_free(place->path);
 	alloc_free(place->folder);
 }

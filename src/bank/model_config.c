@@ -10,9 +10,9 @@
 #define CONFIG_BYTES_MAX (16u << 20)
 
 /* The layout comes first: values that are given layer by layer count for routed ones alone. */
-static void read_all(const config_node *root, model_config *m)
+static void read_all(const config_node *root, const char *tower, model_config *m)
 {
-	config_reader r = {.m = m};
+	config_reader r = {.tower = tower ? tower : "", .m = m};
 
 	m->is_index = config_find(root, "weight_map") != NULL;
 	config_find_section(root, &r);
@@ -24,7 +24,7 @@ static void read_all(const config_node *root, model_config *m)
 	config_read_router(&r);
 }
 
-ufm_status model_config_parse(char *text, size_t size, model_config *out)
+ufm_status model_config_parse(char *text, size_t size, const char *tower, model_config *out)
 {
 	config_node *root;
 	ufm_status status = config_tree_parse(text, size, &root);
@@ -32,12 +32,12 @@ ufm_status model_config_parse(char *text, size_t size, model_config *out)
 	if (status)
 		return status;
 	*out = (model_config){0};
-	read_all(root, out);
+	read_all(root, tower, out);
 	config_tree_free(root);
 	return UFM_OK;
 }
 
-ufm_status model_config_read(const char *path, model_config *out)
+ufm_status model_config_read(const char *path, const char *tower, model_config *out)
 {
 	uint64_t size;
 	char *text;
@@ -50,7 +50,7 @@ ufm_status model_config_read(const char *path, model_config *out)
 	status = checkpoint_read_text(path, CONFIG_BYTES_MAX, &text, &size);
 	if (status)
 		return status;
-	status = model_config_parse(text, size, out);
+	status = model_config_parse(text, size, tower, out);
 	alloc_free(text);
 	return status ? status_prefix(status, "%s", path) : UFM_OK;
 }

@@ -22,9 +22,11 @@ typedef struct model_config {
 	bool is_index;                     /* it has a weight_map: the file is no config.json */
 	char model_type[MODEL_TEXT_BYTES]; /* of the part that has the experts; "" when not said */
 
-	/* ---- the layers; valid without shape_obstacle */
-	uint32_t layers; /* routed or not */
-	uint32_t routed_layers;
+	char part[MODEL_TEXT_BYTES]; /* the key that was found by the tower's name; "" when none was */
+
+	/* ---- the layers */
+	uint32_t layers;                        /* routed or not; 0: not said */
+	uint32_t routed_layers;                 /* valid without shape_obstacle */
 	uint64_t routed[MODEL_LAYERS_MAX / 64]; /* a bit each: model_config_is_routed */
 
 	/* ---- an expert; the same in every routed layer, or there is an obstacle */
@@ -64,9 +66,11 @@ static inline bool model_config_is_routed(const model_config *m, uint32_t layer)
 	return layer < m->layers && (m->routed[layer / 64] >> layer % 64 & 1);
 }
 
-/* Reads a config.json; with path NULL nothing is said. UFM_EFILE, UFM_EFORMAT name the file. */
-ufm_status model_config_read(const char *path, model_config *out);
+/* Reads a config.json; with path NULL nothing is said. `tower` (NULL, "": the main one) names the stack of
+ * layers that is meant (bank/towers.h): what is said under "talker_config" is about "talker.model.layers".
+ * UFM_EFILE, UFM_EFORMAT name the file. */
+ufm_status model_config_read(const char *path, const char *tower, model_config *out);
 /* The same from text (which is changed); the lines do not name a file. */
-ufm_status model_config_parse(char *text, size_t size, model_config *out);
+ufm_status model_config_parse(char *text, size_t size, const char *tower, model_config *out);
 
 #endif

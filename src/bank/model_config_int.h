@@ -78,6 +78,7 @@ const config_family *config_family_of(const char *model_type);
 /* ---- reading */
 
 typedef struct config_reader {
+	const char *tower; /* which stack of layers is meant; "": the main one */
 	const config_node *chain[CONFIG_CHAIN_MAX]; /* from the whole file down to the section */
 	uint32_t depth;
 	const config_node *section;

@@ -72,7 +72,7 @@ ufm_status experts_router(const expert_set *e, const checkpoint *c, uint32_t lay
 	expert_name name;
 	ufm_status status;
 
-	expert_name_parse(t->name, &name, &status);
+	expert_name_find(t->name, &name);
 	status = find_beside(c, t->name, name.prefix_bytes, &found);
 	if (status)
 		return status;

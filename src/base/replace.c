@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/path.h"
 #include "base/status.h"
 
 #define NAMES 1000u /* tried: threads of one process, and files that killed ones have left */
@@ -91,10 +92,8 @@ static ufm_status flush_and_close(replacement *r)
 /* A rename is on disk when its folder is. Some file systems flush no folder: the file is whole anyway. */
 static void flush_folder(const char *path)
 {
-	char *folder = alloc_string(path), *slash = folder ? strrchr(folder, '/') : NULL;
-	if (slash)
-		slash[slash == folder] = '\0';
-	int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *folder = path_folder(path);
+	int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (fd >= 0) {
 		(void)fsync(fd);
 		close(fd);

@@ -204,7 +204,9 @@ ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticke
 {
 	ufm_moe_call call;
 	ufm_struct_init(&call, sizeof call);
-	ufm_status status = status_read_config(&call, sizeof call, user, "ufm_moe_call");
+	ufm_status status = engine_check_process(layer->engine);
+	if (status == UFM_OK)
+		status = status_read_config(&call, sizeof call, user, "ufm_moe_call");
 	if (status == UFM_OK)
 		status = check_call(layer, &call);
 	if (status != UFM_OK)
@@ -232,5 +234,6 @@ ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticke
 
 ufm_status ufm_ticket_wait(ufm_engine *engine, ufm_ticket ticket, uint64_t wait_ns)
 {
-	return pager_wait_mark(engine, ticket.id, wait_ns);
+	ufm_status status = engine_check_process(engine);
+	return status == UFM_OK ? pager_wait_mark(engine, ticket.id, wait_ns) : status;
 }

@@ -74,7 +74,9 @@ ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *user, ufm_
 {
 	ufm_layer_config config;
 	ufm_struct_init(&config, sizeof config);
-	ufm_status status = status_read_config(&config, sizeof config, user, "ufm_layer_config");
+	ufm_status status = engine_check_process(engine);
+	if (status == UFM_OK)
+		status = status_read_config(&config, sizeof config, user, "ufm_layer_config");
 	if (status != UFM_OK)
 		return status;
 	if (!config.scoring)

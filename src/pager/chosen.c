@@ -52,6 +52,9 @@ static bool find(const ufm_engine *e, uint32_t index, ufm_cpu_choice *out)
 ufm_status ufm_engine_get_cpu_choice(const ufm_engine *e, uint32_t index, ufm_cpu_choice *out)
 {
 	ufm_cpu_choice found;
+	ufm_status status = engine_check_process(e);
+	if (status != UFM_OK)
+		return status;
 	if (out->struct_size != sizeof found)
 		return status_fail(UFM_EINVAL, "ufm_cpu_choice: struct_size is %zu, expected %zu",
 		                   out->struct_size, sizeof found);

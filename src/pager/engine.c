@@ -154,6 +154,9 @@ ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config, ufm_
 {
 	if (!host)
 		return status_fail(UFM_EINVAL, "host: NULL, expected an open host tier");
+	ufm_status status = host_check_process(host);
+	if (status != UFM_OK)
+		return status;
 	ufm_engine *e = alloc_zeroed(1, sizeof *e);
 	if (!e)
 		return UFM_ENOMEM;
@@ -168,7 +171,7 @@ ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config, ufm_
 	lock_init(&e->lock, LOCK_RANK_ENGINE, "engine");
 	lock_init(&e->spans.lock, LOCK_RANK_SPANS, "spans");
 	e->guard = &e->lock;
-	ufm_status status = open_all(e, config);
+	status = open_all(e, config);
 	if (status != UFM_OK) {
 		ufm_engine_close(e);
 		return status;
@@ -198,7 +201,7 @@ static void close_memory(ufm_engine *e)
 
 void ufm_engine_close(ufm_engine *e)
 {
-	if (!e)
+	if (!e || host_is_parents(e->host))
 		return;
 	close_streams(e);
 	parts_close(e);

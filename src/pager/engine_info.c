@@ -18,6 +18,8 @@ static budget read_plan(const ufm_engine *e)
 
 uint32_t ufm_engine_lease_max(const ufm_engine *e)
 {
+	if (host_is_parents(e->host))
+		return 0;
 	budget plan = read_plan(e);
 	return plan.slots - plan.ring;
 }
@@ -39,6 +41,9 @@ static const char *cpu_words(const ufm_engine *e)
 void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 {
 	const ufm_engine_config *c = &e->config;
+	*info = (ufm_engine_info){.backend = "", .device = "", .policy = "", .cpu_assist = ""};
+	if (host_is_parents(e->host))
+		return;
 	budget plan = read_plan(e);
 	*info = (ufm_engine_info){
 		.backend = e->b->name,
@@ -71,6 +76,9 @@ void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
 {
 	ufm_device_memory now;
+	*memory = (ufm_engine_memory){0};
+	if (host_is_parents(e->host))
+		return;
 	e->b->device_get_memory(e->device, &now);
 	uint64_t used = atomic_load_explicit(&e->slab.used, memory_order_relaxed);
 	uint64_t most = atomic_load_explicit(&e->slab.high_water, memory_order_relaxed);
@@ -87,13 +95,18 @@ void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
 
 void ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
 {
-	settle_counters(e);
+	bool ours = !host_is_parents(e->host);
+	if (ours)
+		settle_counters(e);
 	for (uint32_t i = 0; i < count && i < COUNTER_COUNT; i++)
-		values[i] = counter_get(&e->counters, (counter_id)i);
+		values[i] = !ours ? 0 : counter_get(&e->counters, (counter_id)i);
 }
 
 ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
 {
+	ufm_status status = engine_check_process(e);
+	if (status != UFM_OK)
+		return status;
 	lock_take(&e->lock);
 	uint64_t used = e->arena.used_bytes, left = e->plan.arena_bytes - used;
 	bool fits = size_bytes <= left;
@@ -108,6 +121,11 @@ ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
 		                   (unsigned long long)e->plan.arena_bytes);
 	*out = e->region.base + e->plan.workspace_bytes + used;
 	return UFM_OK;
+}
+
+ufm_status engine_check_process(const ufm_engine *e)
+{
+	return host_check_process(e->host);
 }
 
 ufm_host *engine_host(const ufm_engine *e)

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/pool.h"
+#include "base/process.h"
 #include "base/status.h"
 #include "device/registry.h"
 #include "pager/pinned.h"
@@ -25,6 +26,7 @@ struct ufm_host {
 	const ufm_backend *b;
 	uint64_t block_bytes;
 	pinned slab;
+	uint32_t forks; /* process_forks when it was opened */
 };
 
 typedef struct fill {
@@ -206,12 +208,15 @@ ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_ho
 {
 	ufm_host_config resolved;
 	ufm_status status = read_config(bank, config, &resolved);
+	if (status == UFM_OK)
+		status = process_watch();
 	if (status != UFM_OK)
 		return status;
 	ufm_host *host = alloc_zeroed(1, sizeof *host);
 	if (!host)
 		return UFM_ENOMEM;
 	atomic_init(&host->refs, 1);
+	host->forks = process_forks();
 	host->b = backend;
 	host->bank = bank_ref(bank);
 	host->block_bytes = bank_desc(bank)->block_bytes;
@@ -238,11 +243,24 @@ ufm_status ufm_host_open(ufm_bank *bank, const ufm_host_config *user, ufm_host *
 
 void ufm_host_close(ufm_host *host)
 {
-	if (!host || atomic_fetch_sub(&host->refs, 1) != 1)
+	if (!host || host_is_parents(host) || atomic_fetch_sub(&host->refs, 1) != 1)
 		return;
 	pinned_close(host->b, &host->slab);
 	ufm_bank_close(host->bank);
 	alloc_free(host);
+}
+
+bool host_is_parents(const ufm_host *host)
+{
+	return host->forks != process_forks();
+}
+
+ufm_status host_check_process(const ufm_host *host)
+{
+	if (!host_is_parents(host))
+		return UFM_OK;
+	return status_fail(UFM_EINVAL, "host tier and engine are those of the parent of this process, "
+	                               "expected ones opened after the fork");
 }
 
 ufm_host *host_ref(ufm_host *host)

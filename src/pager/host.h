@@ -3,11 +3,17 @@
 #ifndef UFM_PAGER_HOST_H
 #define UFM_PAGER_HOST_H
 
+#include <stdbool.h>
 #include <ufm/backend.h>
 
 /* ufm_host_open with a backend's table instead of a name (config->backend is not read). */
 ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_host_config *config,
                         ufm_host **out);
+
+/* In a child that fork has made since it was opened: threads, locks and the device's part of it are the parent's. */
+bool host_is_parents(const ufm_host *host);
+/* UFM_EINVAL there. */
+ufm_status host_check_process(const ufm_host *host);
 
 ufm_host *host_ref(ufm_host *host);
 const ufm_bank *host_bank(const ufm_host *host);

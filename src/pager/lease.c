@@ -6,7 +6,9 @@
 ufm_status ufm_acquire_begin(ufm_engine *e, uint32_t layer, const uint32_t *experts, uint32_t n,
                              ufm_lease **out)
 {
-	ufm_status status = leases_check_layer(&e->leases, layer);
+	ufm_status status = engine_check_process(e);
+	if (status == UFM_OK)
+		status = leases_check_layer(&e->leases, layer);
 	if (status != UFM_OK)
 		return status;
 	lock_take(&e->lock);
@@ -22,29 +24,41 @@ ufm_status ufm_acquire_ready(ufm_lease *lease, ufm_stream *stream, uint64_t wait
 	ufm_engine *e = lease->engine;
 	if (!stream)
 		return status_fail(UFM_EINVAL, "stream: NULL, expected one of ufm_stream_open");
+	ufm_status status = engine_check_process(e);
+	if (status != UFM_OK)
+		return status;
 	lock_take(&e->lock);
-	ufm_status status = leases_order(&e->leases, lease, stream);
+	status = leases_order(&e->leases, lease, stream);
 	lock_drop(&e->lock);
 	return status;
 }
 
 ufm_devptr ufm_lease_view(const ufm_lease *lease, uint32_t index)
 {
+	if (host_is_parents(lease->engine->host))
+		return 0;
 	return index < lease->n ? slot_address(&lease->engine->slab, lease->slots[index]) : 0;
 }
 
 ufm_status ufm_release(ufm_lease *lease, ufm_stream *stream)
 {
 	ufm_engine *e = lease->engine;
+	ufm_status status = engine_check_process(e);
+	if (status != UFM_OK)
+		return status;
 	lock_take(&e->lock);
-	ufm_status status = leases_release(&e->leases, lease, stream);
+	status = leases_release(&e->leases, lease, stream);
 	lock_drop(&e->lock);
 	return status;
 }
 
 ufm_status ufm_prefetch(ufm_engine *e, uint32_t layer, const uint32_t *experts, uint32_t n)
 {
-	ufm_status status = leases_check_layer(&e->leases, layer);
+	ufm_status status = engine_check_process(e);
+	if (status == UFM_OK)
+		status = leases_check_layer(&e->leases, layer);
+	if (status != UFM_OK)
+		return status;
 	lock_take(&e->lock);
 	for (uint32_t i = 0; i < n && status == UFM_OK; i++)
 		status = leases_hint(&e->leases, layer, experts[i]);

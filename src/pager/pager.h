@@ -17,6 +17,8 @@
 #include "telemetry/timeline.h"
 
 ufm_host *engine_host(const ufm_engine *e);
+/* UFM_EINVAL in a child of the process that opened the engine: nothing there may wait for a lock or a thread. */
+ufm_status engine_check_process(const ufm_engine *e);
 const ufm_backend *engine_backend(const ufm_engine *e);
 ufm_stream *engine_stream(const ufm_engine *e); /* the engine's own compute stream */
 counters *engine_counters(ufm_engine *e);

@@ -57,13 +57,16 @@ static ufm_status write_table(ufm_engine *e, const char *path, uint32_t sequence
 ufm_status ufm_engine_write_routing(ufm_engine *e, const char *path, uint32_t sequences,
                                     ufm_routing_info *info)
 {
+	ufm_status status = engine_check_process(e);
+	if (status != UFM_OK)
+		return status;
 	if (!e->routing)
 		return status_fail(UFM_EINVAL, "routing: this engine records none (routing_bytes is 0)");
 	if (!path || !*path)
 		return status_fail(UFM_EINVAL, "path is empty, expected a file to write");
 	if (sequences == 0)
 		return status_fail(UFM_EINVAL, "sequences: 0, expected at least 1");
-	ufm_status status = settle_uses(e); /* calls of resident layers are read then */
+	status = settle_uses(e); /* calls of resident layers are read then */
 	return status == UFM_OK ? write_table(e, path, sequences, info) : status;
 }
 
@@ -87,11 +90,14 @@ void pager_work_end(ufm_engine *e, pager_work *work, const timeline_span *span)
 ufm_status ufm_engine_write_timeline(ufm_engine *e, const char *path)
 {
 	timeline_file *file;
+	ufm_status status = engine_check_process(e);
+	if (status != UFM_OK)
+		return status;
 	if (!e->spans.timeline)
 		return status_fail(UFM_EINVAL, "timeline: this engine keeps none (timeline_events is 0)");
 	if (!path || !*path)
 		return status_fail(UFM_EINVAL, "path is empty, expected a file to write");
-	ufm_status status = engine_settle(e);
+	status = engine_settle(e);
 	if (status == UFM_OK)
 		status = timeline_file_open(path, &file);
 	if (status != UFM_OK)

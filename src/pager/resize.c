@@ -161,9 +161,12 @@ static ufm_status shrink(ufm_engine *e, const budget *next)
 ufm_status ufm_engine_resize(ufm_engine *e, uint64_t vram_target_bytes)
 {
 	budget next;
+	ufm_status status = engine_check_process(e);
+	if (status != UFM_OK)
+		return status;
 	engine_enter(e);
 	lock_take(&e->lock);
-	ufm_status status = plan_resize(e, vram_target_bytes, &next);
+	status = plan_resize(e, vram_target_bytes, &next);
 	if (status == UFM_OK)
 		status = next.slots < e->plan.slots ? shrink(e, &next) : grow(e, &next);
 	if (status == UFM_OK)

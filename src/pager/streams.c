@@ -9,28 +9,37 @@ static ufm_stream *or_own(ufm_engine *e, ufm_stream *stream)
 
 ufm_status ufm_stream_open(ufm_engine *e, void *native, ufm_stream **out)
 {
-	return e->b->stream_open(e->device, native, out);
+	ufm_status status = engine_check_process(e);
+	return status == UFM_OK ? e->b->stream_open(e->device, native, out) : status;
 }
 
 /* A slot may still name the stream; its mark is in an event by then, and closing waits for it. */
 void ufm_stream_close(ufm_engine *e, ufm_stream *stream)
 {
-	e->b->stream_close(stream);
+	if (!host_is_parents(e->host))
+		e->b->stream_close(stream);
 }
 
 ufm_status ufm_stream_sync(ufm_engine *e, ufm_stream *stream)
 {
-	return e->b->stream_sync(or_own(e, stream));
+	ufm_status status = engine_check_process(e);
+	return status == UFM_OK ? e->b->stream_sync(or_own(e, stream)) : status;
 }
 
 ufm_status ufm_copy_to_device(ufm_engine *e, ufm_stream *stream, ufm_devptr dst, const void *src,
                               uint64_t size_bytes)
 {
+	ufm_status status = engine_check_process(e);
+	if (status != UFM_OK)
+		return status;
 	return e->b->copy(or_own(e, stream), UFM_COPY_H2D, dst, (ufm_devptr)(uintptr_t)src, size_bytes);
 }
 
 ufm_status ufm_copy_to_host(ufm_engine *e, ufm_stream *stream, void *dst, ufm_devptr src,
                             uint64_t size_bytes)
 {
+	ufm_status status = engine_check_process(e);
+	if (status != UFM_OK)
+		return status;
 	return e->b->copy(or_own(e, stream), UFM_COPY_D2H, (ufm_devptr)(uintptr_t)dst, src, size_bytes);
 }

@@ -38,12 +38,12 @@ static_assert(sizeof((ufm_plan_point *)0)->why == sizeof((plan_point *)0)->why, 
 
 /* ---- the model */
 
-ufm_status ufm_plan_read_model(const char *path, ufm_plan_model *model)
+ufm_status ufm_plan_read_model(const char *path, const char *prefix, ufm_plan_model *model)
 {
 	plan_shape s;
 	ufm_status status = check_size(model, sizeof *model, "ufm_plan_model");
 	if (!status)
-		status = shape_of_path(path, &s);
+		status = shape_of_path(path, prefix, &s);
 	if (status)
 		return status;
 	UFM_STRUCT_INIT(model);

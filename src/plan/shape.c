@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/alloc.h"
+#include "base/path.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "plan/shape_int.h"
@@ -79,18 +81,6 @@ static bool exists(const char *folder, const char *name)
 	return length > 0 && (size_t)length < sizeof path && stat(path, &st) == 0;
 }
 
-/* The folder of a file, or the folder itself. */
-static void folder_of(const char *path, bool is_folder, char out[PATH_BYTES])
-{
-	const char *slash = strrchr(path, '/');
-	if (is_folder)
-		snprintf(out, PATH_BYTES, "%.4096s", path);
-	else if (slash)
-		snprintf(out, PATH_BYTES, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-	else
-		snprintf(out, PATH_BYTES, ".");
-}
-
 /* A folder from which weights are still missing: a config.json, and neither an index nor a file of weights. */
 static bool is_config_only(const char *folder)
 {
@@ -105,43 +95,58 @@ static ufm_status is_config(const char *path, bool *out)
 	ufm_status status = UFM_OK;
 	*out = text_ends_with(path, ".json") && !text_ends_with(path, ".index.json");
 	if (*out && !text_ends_with(path, "config.json")) {
-		status = model_config_read(path, &m);
+		status = model_config_read(path, NULL, &m);
 		*out = !status && !m.is_index;
 	}
 	return status;
 }
 
 /* Weights that cannot be read, or that are of no use without it, may have a config.json beside them that says
- * everything. */
-static ufm_status from_weights(const char *path, const char *folder, plan_shape *out)
+ * everything, but not of a tower that was asked for by the weights' names. */
+static ufm_status from_weights(const char *path, const char *folder, const char *prefix,
+                               plan_shape *out)
 {
-	char why[256], config[PATH_BYTES + 16];
-	ufm_status status = shape_of_weights(path, out);
-	if (!status || !exists(folder, "config.json"))
+	char why[256], config[PATH_BYTES];
+	ufm_status status = shape_of_weights(path, prefix, out);
+	if (!status || prefix || !exists(folder, "config.json"))
 		return status;
 	snprintf(why, sizeof why, "%s", ufm_last_error());
 	snprintf(config, sizeof config, "%s/config.json", folder);
-	if (shape_of_config(config, out))
+	if (shape_of_config(config, NULL, out))
 		return status_prefix(status, "%s; nor can it be planned without", why);
 	shape_note(out, "The weights beside it were left aside: %s.", why);
 	return UFM_OK;
 }
 
-ufm_status shape_of_path(const char *path, plan_shape *out)
+static ufm_status from_folder(const char *folder, const char *prefix, plan_shape *out)
 {
-	char folder[PATH_BYTES], config[PATH_BYTES + 16];
+	char config[PATH_BYTES];
+	if (!is_config_only(folder))
+		return from_weights(folder, folder, prefix, out);
+	snprintf(config, sizeof config, "%s/config.json", folder);
+	return shape_of_config(config, prefix, out);
+}
+
+static ufm_status from_file(const char *path, const char *prefix, plan_shape *out)
+{
+	bool from_config;
+	ufm_status status = is_config(path, &from_config);
+	if (status || from_config)
+		return status ? status : shape_of_config(path, prefix, out);
+	char *folder = path_folder(path);
+	status = folder ? from_weights(path, folder, prefix, out) : UFM_ENOMEM;
+	alloc_free(folder);
+	return status;
+}
+
+ufm_status shape_of_path(const char *path, const char *prefix, plan_shape *out)
+{
 	struct stat st;
 	plan_shape s;
-	bool from_config = false;
-	ufm_status status = UFM_OK;
+	ufm_status status;
 	if (stat(path, &st) != 0)
 		return status_fail(UFM_EFILE, "%s: there is no such file or folder", path);
-	folder_of(path, S_ISDIR(st.st_mode), folder);
-	snprintf(config, sizeof config, "%s/config.json", folder);
-	if (S_ISDIR(st.st_mode) && is_config_only(path))
-		status = shape_of_config(config, &s);
-	else if (!(status = is_config(path, &from_config)))
-		status = from_config ? shape_of_config(path, &s) : from_weights(path, folder, &s);
+	status = S_ISDIR(st.st_mode) ? from_folder(path, prefix, &s) : from_file(path, prefix, &s);
 	if (status)
 		return status;
 	snprintf(s.name, sizeof s.name, "%.150s", path);

@@ -13,8 +13,9 @@ typedef struct plan_shape {
 } plan_shape;
 
 /* A checkpoint (file, index or folder with weights), or a config.json or a folder that holds one: what is not
- * downloaded yet can be planned. UFM_EFILE, UFM_EFORMAT name the file and what is missing. */
-ufm_status shape_of_path(const char *path, plan_shape *out);
+ * downloaded yet can be planned. `prefix` chooses among its towers (NULL: the usual one). UFM_EFILE, UFM_EFORMAT
+ * name the file and what is missing. */
+ufm_status shape_of_path(const char *path, const char *prefix, plan_shape *out);
 
 typedef struct shape_given {
 	uint32_t layers, experts, top_k, d_model, d_hidden;

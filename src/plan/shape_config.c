@@ -58,11 +58,16 @@ static ufm_status shape_of_model(const model_config *m, plan_shape *out)
 	return UFM_OK;
 }
 
-ufm_status shape_of_config(const char *path, plan_shape *out)
+ufm_status shape_of_config(const char *path, const char *prefix, plan_shape *out)
 {
 	model_config m;
-	ufm_status status = model_config_read(path, &m);
+	ufm_status status = model_config_read(path, prefix, &m);
 	if (status)
 		return status;
+	if (prefix && !*m.part)
+		return status_fail(UFM_EFORMAT,
+		                   "%s: has no part for --prefix %.100s, expected one named after it (as "
+		                   "talker_config), or the weights",
+		                   path, prefix);
 	return shape_of_model(&m, out) ? status_prefix(UFM_EFORMAT, "%s", path) : UFM_OK;
 }

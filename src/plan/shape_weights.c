@@ -3,7 +3,7 @@
 #include "plan/shape_int.h"
 
 #include "bank/bank.h"
-#include "bank/experts.h"
+#include "bank/towers.h"
 #include "base/status.h"
 
 static ufm_status dtype_of(const expert_set *found, plan_shape *s, ufm_dtype *out)
@@ -25,17 +25,41 @@ static ufm_status dtype_of(const expert_set *found, plan_shape *s, ufm_dtype *ou
 	}
 }
 
-/* Experts that are missing at the end leave no hole: the file beside the weights knows. */
-static ufm_status check_model(const expert_set *found, const model_config *m)
+/* Of the main tower: a shard alone has fewer layers than the model. */
+static ufm_status check_layers(const expert_set *found, const model_config *m)
 {
-	if (m->experts && m->experts != found->experts)
-		return status_fail(UFM_EFORMAT, "config.json says %u experts a layer, the weights hold %u",
-		                   m->experts, found->experts);
+	if (*m->shape_obstacle || !m->routed_layers)
+		return UFM_OK;
+	for (uint32_t i = 0; i < found->layers; i++) {
+		if (!model_config_is_routed(m, found->numbers[i]))
+			return status_fail(
+				UFM_EFORMAT,
+				"config.json says that layer %u is dense, the weights hold experts of "
+				"it",
+				found->numbers[i]);
+	}
+	if (found->layers == m->routed_layers)
+		return UFM_OK;
+	return status_fail(UFM_EFORMAT, "config.json says %u routed layers, the weights hold %u",
+	                   m->routed_layers, found->layers);
+}
+
+static ufm_status check_top_k(const model_config *m)
+{
 	if (m->top_k && !*m->top_k_obstacle)
 		return UFM_OK;
 	return status_fail(
 		UFM_EFORMAT, "top k is not known, expected num_experts_per_tok in a config.json beside the "
 					 "weights, or the shape by its numbers");
+}
+
+static void note_left_aside(const towers *t, plan_shape *s)
+{
+	for (uint32_t i = 1; i < t->count; i++) {
+		char name[100];
+		shape_note(s, "Left aside: %u routed layer%s under %s (--prefix).", t->items[i].layers,
+		           t->items[i].layers > 1 ? "s" : "", tower_text(&t->items[i], name, sizeof name));
+	}
 }
 
 static ufm_status from_found(const expert_set *found, const model_config *m, plan_shape *out)
@@ -49,7 +73,7 @@ static ufm_status from_found(const expert_set *found, const model_config *m, pla
 	                     .kind = found->kind};
 	ufm_status status = dtype_of(found, &noted, &given.dtype);
 	if (!status)
-		status = check_model(found, m);
+		status = check_top_k(m);
 	if (!status)
 		status = shape_of_given(&given, &s);
 	if (status)
@@ -61,21 +85,35 @@ static ufm_status from_found(const expert_set *found, const model_config *m, pla
 	return UFM_OK;
 }
 
-static ufm_status from_checkpoint(const checkpoint *c, plan_shape *out)
+static ufm_status from_tower(const checkpoint *c, const towers *t, bool is_main, plan_shape *out)
 {
-	model_config m;
 	expert_set found;
-	ufm_status status = model_config_read(checkpoint_config_path(c), &m);
-	if (!status)
-		status = experts_find(c, 0, 0, &found);
+	ufm_status status = experts_find(c, t, 0, 0, &found);
 	if (status)
 		return status;
-	status = from_found(&found, &m, out);
+	status = experts_check_model(&found, &t->model);
+	if (!status && is_main)
+		status = check_layers(&found, &t->model);
+	if (!status)
+		status = from_found(&found, &t->model, out);
+	if (!status)
+		note_left_aside(t, out);
 	experts_free(&found);
 	return status;
 }
 
-ufm_status shape_of_weights(const char *path, plan_shape *out)
+static ufm_status from_checkpoint(const checkpoint *c, const char *prefix, plan_shape *out)
+{
+	towers t;
+	ufm_status status = towers_find(c, prefix, &t);
+	if (status)
+		return status;
+	status = from_tower(c, &t, !prefix, out);
+	towers_free(&t);
+	return status ? status_prefix(UFM_EFORMAT, "%s", checkpoint_path(c)) : UFM_OK;
+}
+
+ufm_status shape_of_weights(const char *path, const char *prefix, plan_shape *out)
 {
 	checkpoint *c;
 	ufm_status status;
@@ -86,7 +124,7 @@ ufm_status shape_of_weights(const char *path, plan_shape *out)
 	status = checkpoint_open(path, &c);
 	if (status)
 		return status;
-	status = from_checkpoint(c, out);
+	status = from_checkpoint(c, prefix, out);
 	checkpoint_close(c);
-	return status ? status_prefix(UFM_EFORMAT, "%s", path) : UFM_OK;
+	return status;
 }

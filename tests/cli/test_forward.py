@@ -107,6 +107,26 @@ def test_a_name_that_is_no_utf8(case):
     assert report["config"]["input"]["value"] == "?.npy"
 
 
+def test_a_tower_beside(case):
+    """A layer is a prefix and a number; the tower of most layers is taken."""
+    other = checkpoints.Routed(case.rng, "gated", NUMBER, EXPERTS, D_MODEL, D_HIDDEN, "F32")
+    more = checkpoints.Routed(case.rng, "gated", NUMBER + 1, EXPERTS, D_MODEL, D_HIDDEN, "F32")
+    mtp = {name.replace("model.layers", "mtp.layers"): values for name, values in other.tensors.items()}
+    case.layer.tensors |= more.tensors | mtp
+    case.write(CONFIG)
+    for options, layer, config in (([], case.layer, {"value": "model.layers", "origin": "most routed layers"}),
+                                   (["--prefix", "mtp"], other, {"value": "mtp", "origin": "command line"})):
+        report, y = case.ok(*options)
+        ids, gates = oracle.route(case.x, layer.router, TOP_K, "softmax", True)
+        assert oracle.distance(y, oracle.layer(case.x, ids, gates, layer.experts, "silu")) < 1e-5
+        assert report["config"]["prefix"] == config
+    os.unlink(case.folder / "y.npy")
+    case.refused(4, f"holds no routed layer with a number in {NUMBER + 1} … {NUMBER + 1} under mtp.layers",
+                 "there is one under model.layers", layer=NUMBER + 1, options=["--prefix", "mtp"])
+    case.refused(4, 'holds no routed layers under "talker", expected one of model.layers, mtp.layers',
+                 options=["--prefix", "talker"])
+
+
 def test_modes_differ_in_placement_alone(case):
     reports, bits = {}, set()
     for mode in ("ufm", "baseline", "naive_offload"):

@@ -11,11 +11,11 @@ OPTIONS = {
               "headroom", "vram-limit", "policy", "ring", "backend", "link-gbps", "max-tokens",
               "cpu-assist", "cpu-share", "threads", "probe", "workload", "out", "no-out", "no-figures", "timeline", "record-trace", "format", "verbose", "help",
               "preset", "phase", "scoring", "math", "ids"],
-    "forward": ["weights", "layer", "input", "output", "ids", "gates", "top-k", "norm-topk",
+    "forward": ["weights", "prefix", "layer", "input", "output", "ids", "gates", "top-k", "norm-topk",
                 "no-norm-topk", "scoring", "math", "activation", "f16-as", "mode", "vram-target", "headroom",
                 "vram-limit", "policy", "backend", "max-tokens", "threads", "cpu-assist", "cpu-share", "timeline", "record-trace", "format",
                 "verbose", "help"],
-    "plan": ["preset", "model", "layers", "experts", "top-k", "d-model", "d-hidden", "kind", "dtype",
+    "plan": ["preset", "model", "prefix", "layers", "experts", "top-k", "d-model", "d-hidden", "kind", "dtype",
              "vram-target", "headroom", "batch", "prompt", "workload", "seed", "policy", "ring",
              "max-tokens", "routing", "machine", "link-gbps", "hbm-gbps", "dram-gbps", "gflops",
              "disk-gbps", "ram", "card", "cores", "prefetch-recall", "prefetch-guesses", "backend", "against",
@@ -26,7 +26,7 @@ OPTIONS = {
                "format", "help"],
     "plot": ["help"],
     "doctor": ["format", "out", "help"],
-    "info": ["f16-as", "preset", "format", "help"],
+    "info": ["f16-as", "prefix", "preset", "format", "help"],
     "completion": ["help"],
 }
 

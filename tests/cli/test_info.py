@@ -117,7 +117,6 @@ def test_obstacles_of_the_config(ufm, tmp_path, fields, where, line):
 
 
 @pytest.mark.parametrize("name, shape, line", [
-    ("model.layers.1.mlp.experts.0.up_proj.weight_scale_inv", (1,), "quantised experts"),
     ("model.layers.1.mlp.experts.gate_up_proj_bias", (1,), "fused experts with biases"),
     ("model.layers.1.mlp.experts.4.up_proj.weight", (5, 6), "layer 1 expert 4: its gate matrix is"),
 ])
@@ -126,6 +125,125 @@ def test_obstacles_of_the_names(ufm, tmp_path, name, shape, line):
     checkpoints.write(tmp_path / "model.safetensors", tensors | {name: np.zeros(shape)})
     checkpoints.write_config(tmp_path, **QWEN)
     assert line in facts(ufm, tmp_path)["obstacle"]
+
+
+QUANTISED = {
+    "up_proj.weight_packed": "compressed-tensors", "up_proj.weight_shape": "compressed-tensors",
+    "up_proj.weight_scale_inv": "FP8 in blocks", "up_proj.weight_scale": "FP8, NVFP4 or compressed-tensors",
+    "up_proj.input_scale": "FP8 or NVFP4", "up_proj.qweight": "GPTQ or AWQ", "up_proj.qzeros": "GPTQ or AWQ",
+    "up_proj.g_idx": "GPTQ", "up_proj.scales": "with scales", "up_proj.weight.absmax": "bitsandbytes",
+    "up_proj.W_q": "HQQ", "up_proj.codebooks": "AQLM"}
+
+
+@pytest.mark.parametrize("tail", QUANTISED)
+def test_quantised_experts_are_named(ufm, tmp_path, tail):
+    name = f"model.layers.1.mlp.experts.0.{tail}"
+    checkpoints.write(tmp_path / "model.safetensors", make(tmp_path) | {name: np.zeros(1)})
+    checkpoints.write_config(tmp_path, **QWEN)
+    assert (f'tensor "{name}": quantised experts are not understood ({QUANTISED[tail]}), '
+            "expected F32, BF16 or F16 weights") in facts(ufm, tmp_path)["obstacle"]
+
+
+@pytest.mark.parametrize("tail", ["gate_up_proj_blocks", "down_proj_scales"])
+def test_quantised_fused_experts_are_named(ufm, tmp_path, tail):
+    name = f"model.layers.1.mlp.experts.{tail}"
+    checkpoints.write(tmp_path / "model.safetensors", {name: np.zeros((2, 3, 1, 16))})
+    assert f'"{name}": quantised experts are not understood (MXFP4)' in facts(ufm, tmp_path)["obstacle"]
+
+
+@pytest.mark.parametrize("name, whose", [
+    ("block_sparse_moe.input_linear.weight", "Granite"), ("mlp.switch_mlp.up_proj.weight", "MLX"),
+    ("mlp.switch_mlp.down_proj.scales", "MLX"), ("mlp.output_linear.weight", "JetMoE"),
+    ("moe.gate_proj.weight", "Step-3")])
+def test_layouts_that_are_not_read_are_named(ufm, tmp_path, name, whose):
+    checkpoints.write(tmp_path / "model.safetensors",
+                      {f"model.layers.{n}.{name}": np.zeros((2, 3, 4)) for n in (1, 2)})
+    found = facts(ufm, tmp_path)
+    assert f'tensor "model.layers.1.{name}": experts fused as {whose} does are not understood' in found["obstacle"]
+    assert (found["prefix"], found["layer_numbers"], found["experts"]) == ("model.layers", [1, 2], None)
+
+
+def test_names_that_are_nearly_those_of_layouts(ufm, tmp_path):
+    names = ("shared_mlp.input_linear", "shared_moe.gate_proj", "no_switch_mlp.up_proj")
+    checkpoints.write(tmp_path / "model.safetensors",
+                      {f"model.layers.1.{name}.weight": np.zeros((3, 4)) for name in names})
+    assert "holds no routed experts" in facts(ufm, tmp_path)["obstacle"]
+
+
+# ---- several stacks of layers in one checkpoint
+
+def add_tower(folder, tensors, base, numbers, scheme="gated", **sizes):
+    random = np.random.default_rng(7)
+    sizes = dict(experts=4, d_model=6, d_hidden=5) | sizes
+    for number in numbers:
+        tensors |= checkpoints.layer(random, scheme, f"{base}.{number}.mlp", **sizes)[0]
+        tensors |= {f"{base}.{number}.mlp.gate.weight": np.zeros((sizes["experts"], sizes["d_model"]))}
+    checkpoints.write(folder / "model.safetensors", tensors)
+    return tensors
+
+
+@pytest.mark.parametrize("main, beside", [("gated", "gated"), ("fused", "gated"), ("gated", "fused")])
+def test_a_tower_of_one_layer_is_left_aside(ufm, tmp_path, main, beside):
+    """As Qwen3-Next and Qwen3.5 are published: mtp.layers.0 beside model.layers.0."""
+    add_tower(tmp_path, make(tmp_path, main), "mtp.layers", [0], beside, d_hidden=3)
+    checkpoints.write_config(tmp_path, **QWEN)
+    found = facts(ufm, tmp_path)
+    assert (found["prefix"], found["layer_numbers"], found["d_hidden"]) == ("model.layers", [0, 1, 2], 5)
+    assert found["left_aside"] == [{"prefix": "mtp.layers", "layers": 1, "layer_numbers": [0]}]
+    assert found["obstacle"] is None and found["router"]["layers"] == 3
+    found = facts(ufm, tmp_path, "--prefix", "mtp")
+    assert (found["prefix"], found["layer_numbers"], found["d_hidden"]) == ("mtp.layers", [0], 3)
+    assert found["left_aside"] == [{"prefix": "model.layers", "layers": 3, "layer_numbers": [0, 1, 2]}]
+    assert found["obstacle"] is None and found["router"]["layers"] == 1
+    text = ufm("info", tmp_path).stdout
+    assert "| prefix             | model.layers |\n| routed layers      | 3: 0 … 2 |\n" in text
+    assert "| left aside         | 1: 0 (--prefix mtp.layers) |" in text
+
+
+def test_two_towers_that_are_alike(ufm, tmp_path):
+    """As Qwen3-Omni is published: one that thinks and one that talks, each with its part of config.json."""
+    tensors = add_tower(tmp_path, {}, "talker.model.layers", [0, 1], d_hidden=3)
+    add_tower(tmp_path, tensors, "thinker.model.layers", [0, 1])
+    part = dict(num_experts=4, num_hidden_layers=2, hidden_size=6, moe_intermediate_size=5, hidden_act="silu",
+                norm_topk_prob=True, num_experts_per_tok=2, model_type="qwen3_moe")
+    checkpoints.write_config(
+        tmp_path, thinker_config=dict(text_config=part),
+        talker_config=dict(text_config=part | dict(num_experts_per_tok=3, moe_intermediate_size=3)))
+    found = facts(ufm, tmp_path)
+    assert (found["prefix"], found["d_hidden"]) == ("thinker.model.layers", 5)
+    assert (found["router"]["top_k"], found["obstacle"]) == (2, None)
+    found = facts(ufm, tmp_path, "--prefix", "talker")
+    assert (found["prefix"], found["d_hidden"]) == ("talker.model.layers", 3)
+    assert (found["router"]["top_k"], found["obstacle"]) == (3, None)
+
+
+def test_layers_past_the_last(ufm, tmp_path):
+    """As DeepSeek-V3 is published: the layer that predicts another token is model.layers.61 of 61."""
+    make(tmp_path, numbers=(1, 2, 3))
+    checkpoints.write_config(tmp_path, **QWEN | dict(num_hidden_layers=3))
+    found = facts(ufm, tmp_path)
+    assert (found["layers"], found["layer_numbers"]) == (2, [1, 2])
+    assert found["left_aside"] == [{"prefix": "model.layers.3", "layers": 1, "layer_numbers": [3]}]
+    assert found["bank_bytes"] == 2 * found["layer_bytes"]
+    assert facts(ufm, tmp_path, "--prefix", "model.layers.3")["layer_numbers"] == [3]
+
+
+def test_wrong_prefixes(ufm, tmp_path):
+    make(tmp_path)
+    ended = ufm("info", tmp_path, "--prefix", "mtp")
+    assert (ended.returncode, ended.stdout) == (4, "") and ended.stderr.count("\n") == 1
+    assert 'holds no routed layers under "mtp", expected one of model.layers' in ended.stderr
+    for arguments in (["--preset", "deepseek-v3"], [os.path.join(SOURCE, "README.md")]):
+        ended = ufm("info", *arguments, "--prefix", "mtp")
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert "--prefix: found with" in ended.stderr and "expected a checkpoint" in ended.stderr
+
+
+def test_a_geometry_that_is_not_that_of_the_config(ufm, tmp_path):
+    make(tmp_path)
+    checkpoints.write_config(tmp_path, **QWEN | dict(num_hidden_layers=3, num_experts=4, hidden_size=6,
+                                                     moe_intermediate_size=7))
+    assert "config.json: says d_hidden 7, the weights have 5" in facts(ufm, tmp_path)["obstacle"]
 
 
 def test_router_with_a_bias(ufm, tmp_path):
@@ -252,6 +370,21 @@ def test_malformed_config(ufm, tmp_path):
     make(tmp_path)
     (tmp_path / "config.json").write_text('{"hidden_act": "silu",}')
     refused(ufm, tmp_path, "config.json: byte 22")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
+@pytest.mark.parametrize("command", [["info"], ["plan", "--link-gbps", "50", "--hbm-gbps", "900", "--model"],
+                                     ["forward", "--layer", "0", "--input", "x.npy", "--output", "y.npy",
+                                      "--weights"]], ids=lambda words: words[0])
+def test_a_pipe_is_not_waited_for(ufm, tmp_path, command, name):
+    if name == "config.json":
+        make(tmp_path)
+    os.mkfifo(tmp_path / name)
+    np.save(ufm.folder / "x.npy", np.zeros((1, 6), np.float32))
+    for path in (tmp_path, tmp_path / name):
+        ended = ufm(*command, path)
+        assert (ended.returncode, ended.stdout) == (4, "")
+        assert f"{name}: is not a regular file" in ended.stderr and ended.stderr.count("\n") == 1
 
 
 def test_every_input_of_the_corpus_ends_cleanly(ufm, tmp_path):

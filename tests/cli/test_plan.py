@@ -325,6 +325,41 @@ def test_a_config_beside_weights_that_do_not_say(ufm, tmp_path):
     assert ended.returncode == 4 and "nor can" not in ended.stderr
 
 
+def test_towers_beside(ufm, tmp_path):
+    """What several tokens at once need is no part of the bank, unless it is asked for."""
+    tensors = write_weights(tmp_path, num_experts_per_tok=2)
+    tensors |= checkpoints.layer(np.random.default_rng(5), "fused", "mtp.layers.0.mlp", 4, 16, 4)[0]
+    checkpoints.write(tmp_path / "model.safetensors", tensors, "BF16")
+    found, text = planned(ufm, tmp_path, None)
+    assert found == (2, 4, 2, 3 * 16 * 8 * 2)
+    assert "Left aside: 1 routed layer under mtp.layers (--prefix)." in text
+    row, = rows(ufm, "--model", tmp_path, "--prefix", "mtp", *MACHINE, "--vram-target", "100%")
+    assert (row["layers"], row["expert_bytes"]) == (1, 3 * 16 * 4 * 2)
+    ended = ufm("plan", "--model", tmp_path, "--prefix", "talker", *MACHINE)
+    assert ended.returncode == 4 and 'no routed layers under "talker"' in ended.stderr
+    assert ufm("plan", *SHAPE, "--prefix", "mtp", *MACHINE).returncode == 2
+
+
+def test_a_part_of_a_config_by_prefix(ufm, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"thinker_config": EXPERTS, "talker_config": EXPERTS | {"num_hidden_layers": 3}}))
+    assert rows(ufm, "--model", path, *MACHINE, "--vram-target", "100%")[0]["layers"] == 6
+    assert rows(ufm, "--model", path, "--prefix", "talker", *MACHINE, "--vram-target", "100%")[0]["layers"] == 3
+    ended = ufm("plan", "--model", path, "--prefix", "mtp", *MACHINE)
+    assert ended.returncode == 4 and "has no part for --prefix mtp" in ended.stderr
+
+
+def test_layers_that_the_config_has_otherwise(ufm, tmp_path):
+    """A shard alone is no model: the config counts."""
+    write_weights(tmp_path, **EXPERTS | {"num_experts": 4, "hidden_size": 16, "moe_intermediate_size": 8})
+    found, text = planned(ufm, tmp_path, None)
+    assert found[0] == 6 and "config.json says 6 routed layers, the weights hold 2" in text
+    write_weights(tmp_path, **EXPERTS | {"num_experts": 4, "hidden_size": 16, "moe_intermediate_size": 8,
+                                         "mlp_only_layers": [1]})
+    found, text = planned(ufm, tmp_path, None)
+    assert found[0] == 5 and "config.json says that layer 1 is dense" in text
+
+
 # ---- workloads
 
 def write_trace(path, tokens=400, layers=3, experts=16, top_k=2, hot=None):

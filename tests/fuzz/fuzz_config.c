@@ -39,7 +39,7 @@ static void check_accepted(const model_config *m)
 	require(m->top_k || *m->top_k_obstacle);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
+static void try_tower(const uint8_t *data, size_t size_bytes, const char *tower)
 {
 	char *text = malloc(size_bytes + 1);
 	model_config model;
@@ -47,11 +47,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 
 	require(text);
 	memcpy(text, data, size_bytes);
-	status = model_config_parse(text, size_bytes, &model);
+	status = model_config_parse(text, size_bytes, tower, &model);
 	if (status == UFM_OK)
 		check_accepted(&model);
 	else
 		require(status == UFM_EFORMAT && *ufm_last_error() && !strchr(ufm_last_error(), '\n'));
 	free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
+{
+	try_tower(data, size_bytes, NULL);
+	try_tower(data, size_bytes, "talker.model.layers");
 	return 0;
 }

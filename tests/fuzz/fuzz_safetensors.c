@@ -54,6 +54,37 @@ static void check_checkpoint(const checkpoint *c, uint64_t payload_bytes)
 	require(sum == payload_bytes);
 }
 
+/* Every routed layer is of one tower, and numbers rise; whichever prefix chooses, they are the same. */
+static uint32_t check_towers(const checkpoint *c, const char *prefix)
+{
+	towers t;
+	uint32_t layers = 0;
+	ufm_status status = towers_find(c, prefix, &t);
+
+	if (status) {
+		check_refused(status);
+		return 0;
+	}
+	for (uint32_t i = 0; i < t.count; i++) {
+		const tower *one = &t.items[i];
+
+		require(one->layers >= 1 && (i < 2 || one->layers <= t.items[i - 1].layers));
+		for (uint32_t k = 1; k < one->layers; k++)
+			require(one->numbers[k - 1] < one->numbers[k]);
+		layers += one->layers;
+	}
+	require(!prefix || t.count == 0 || strncmp(t.items[0].name, prefix, strlen(prefix)) == 0);
+	towers_free(&t);
+	return layers;
+}
+
+static void check_all_towers(const checkpoint *c)
+{
+	uint32_t layers = check_towers(c, NULL), chosen = check_towers(c, "mtp");
+
+	require(chosen == 0 || chosen == layers);
+}
+
 static void check_bank(const ufm_bank *bank)
 {
 	ufm_bank_info info;
@@ -117,6 +148,7 @@ static void try_file(const uint8_t *header, size_t header_bytes, const uint8_t *
 	uint64_t length;
 	require(safetensors_header_bytes(prefix, 8, file_bytes, &length) == UFM_OK);
 	check_checkpoint(c, file_bytes - 8 - length);
+	check_all_towers(c);
 	checkpoint_close(c);
 	open_bank(path);
 }

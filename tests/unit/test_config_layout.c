@@ -123,7 +123,7 @@ static void read_case(const char *keys, model_config *out)
 	                      keys);
 
 	assert_true(length > 0 && (size_t)length < sizeof text);
-	assert_int_equal(model_config_parse(text, (size_t)length, out), UFM_OK);
+	assert_int_equal(model_config_parse(text, (size_t)length, NULL, out), UFM_OK);
 }
 
 static void test_every_rule(void **state)
@@ -186,7 +186,7 @@ static void test_many_layers(void **state)
 		for (uint32_t i = 1; i < layers; i++)
 			at += (size_t)snprintf(text + at, sizeof text - at, ",\"mlp\"");
 		at += (size_t)snprintf(text + at, sizeof text - at, "]}");
-		assert_int_equal(model_config_parse(text, at, &m), UFM_OK);
+		assert_int_equal(model_config_parse(text, at, NULL, &m), UFM_OK);
 		if (layers == MODEL_LAYERS_MAX) {
 			assert_int_equal(m.routed_layers, 1);
 			assert_true(model_config_is_routed(&m, 0));

@@ -22,7 +22,7 @@ static ufm_status parse(const char *text, model_config *out)
 
 	assert_non_null(copy);
 	memcpy(copy, text, size);
-	status = model_config_parse(copy, size, out);
+	status = model_config_parse(copy, size, NULL, out);
 	free(copy);
 	return status;
 }
@@ -305,15 +305,15 @@ static void test_files(void **state)
 	checkpoint_folder_make(folder);
 	snprintf(path, sizeof path, "%s/config.json", folder);
 	memset(&found, 0xff, sizeof found);
-	assert_int_equal(model_config_read(NULL, &found), UFM_OK);
+	assert_int_equal(model_config_read(NULL, NULL, &found), UFM_OK);
 	assert_int_equal(found.top_k, 0);
 	assert_string_equal(found.hidden_act, "");
-	assert_error(model_config_read(path, &found), UFM_EFILE, path);
+	assert_error(model_config_read(path, NULL, &found), UFM_EFILE, path);
 	checkpoint_text_write(folder, "config.json", "{\"moe_top_k\":5}");
-	assert_int_equal(model_config_read(path, &found), UFM_OK);
+	assert_int_equal(model_config_read(path, NULL, &found), UFM_OK);
 	assert_int_equal(found.top_k, 5);
 	checkpoint_text_write(folder, "config.json", "{");
-	assert_error(model_config_read(path, &found), UFM_EFORMAT, path);
+	assert_error(model_config_read(path, NULL, &found), UFM_EFORMAT, path);
 	checkpoint_folder_remove(folder);
 }
 

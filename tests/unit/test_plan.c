@@ -585,7 +585,7 @@ static void shapes_are_checked(void **state)
 	given.layers = 4096;
 	given.experts = 65536;
 	assert_int_equal(shape_of_given(&given, &shape), UFM_EINVAL);
-	assert_int_equal(shape_of_path("/nowhere/at-all", &shape), UFM_EFILE);
+	assert_int_equal(shape_of_path("/nowhere/at-all", NULL, &shape), UFM_EFILE);
 }
 
 static void plan_routing_is_named(void **state)

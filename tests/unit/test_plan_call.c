@@ -305,7 +305,7 @@ static void a_config_is_read(void **state)
 	checkpoint_text_write(folder, "config.json", text);
 	snprintf(path, sizeof path, "%s/config.json", folder);
 	UFM_STRUCT_INIT(&m);
-	must(ufm_plan_read_model(path, &m));
+	must(ufm_plan_read_model(path, NULL, &m));
 	assert_int_equal(m.layers, 3);
 	assert_int_equal(m.experts, 8);
 	assert_int_equal(m.top_k, 2);
@@ -314,9 +314,10 @@ static void a_config_is_read(void **state)
 	c.config.model = &m;
 	must(ufm_plan(&c.config, c.points, 1));
 	m.struct_size = 8;
-	assert_error(ufm_plan_read_model(path, &m), UFM_EINVAL, "ufm_plan_model: struct_size is 8");
+	assert_error(ufm_plan_read_model(path, NULL, &m), UFM_EINVAL,
+	             "ufm_plan_model: struct_size is 8");
 	UFM_STRUCT_INIT(&m);
-	assert_error(ufm_plan_read_model("/nowhere", &m), UFM_EFILE, "/nowhere");
+	assert_error(ufm_plan_read_model("/nowhere", NULL, &m), UFM_EFILE, "/nowhere");
 	assert_int_equal(m.layers, 0);
 	checkpoint_folder_remove(folder);
 }
