@@ -12,7 +12,7 @@
 MAKEFLAGS += --no-print-directory
 
 BUILD ?= build
-RESULTS ?= results
+RESULTS ?=
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 ARGS ?=
@@ -31,7 +31,7 @@ bench:
 	@tools/bootstrap bench
 	@$(CONFIGURE) -DUFM_TESTS=OFF
 	@$(COMPILE) --target ufm_command
-	@LC_CTYPE=C.UTF-8 $(BUILD)/ufm bench --quick --workload text:bench/text/alice29.txt --out $(RESULTS) -o md $(ARGS)
+	@LC_CTYPE=C.UTF-8 $(BUILD)/ufm bench --quick --workload text:bench/text/alice29.txt $(if $(RESULTS),--out $(RESULTS)) -o md $(ARGS)
 
 test:
 	@tools/bootstrap test

@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "cli/bench/config.h"
+#include "cli/bench/warmup.h"
 #include "cli/bench/workload.h"
 #include "cli/modes/options.h"
 #include "cli/modes/record.h"
@@ -149,12 +150,15 @@ static const option_spec specs[] = {
      .max = 100000,
      .help = "Measured steps."},
 	{.name = "warmup",
-     .type = OPTION_U32,
+     .type = OPTION_STRING,
      AT(warmup),
-     .value_name = "N",
-     .fallback = "1",
-     .max = 100000,
-     .help = "Steps before them."},
+     .value_name = "auto|N",
+     .fallback = "auto",
+     .suggest = "auto 0 1",
+     .check = warmup_check,
+     .help = "Steps before them. auto: ufm goes on until its slots are filled, for at most 1000 "
+             "steps or a minute (6 s with --quick), and the other modes begin where it did. A row "
+             "that was measured while slots were empty says that it is cold."},
 	{.name = "workload",
      .type = OPTION_STRING,
      AT(workload),
@@ -256,9 +260,10 @@ static const option_spec specs[] = {
      .type = OPTION_STRING,
      AT(out),
      .value_name = "DIR",
-     .fallback = "results",
-     .help = "Folder for runs.jsonl, summary.json, telemetry and figures; made if missing, earlier "
-             "results in it are replaced."},
+     .help =
+         "Folder for runs.jsonl, summary.json, table.md, telemetry and figures; made if missing, "
+         "earlier results in it are replaced when there is a new one. Without it: a new folder "
+         "by the time, results/2026-11-30T17-15-40, to which results/latest is a link."},
 	{.name = "timeline",
      .type = OPTION_STRING,
      AT(timeline),

@@ -239,4 +239,11 @@ ufm_status pager_rest(ufm_engine *e, pager_events *events);
 uint32_t pager_slots(ufm_engine *e);
 ufm_devptr pager_slot(ufm_engine *e, uint32_t slot, uint32_t *key);
 
+/* How far the slots are filled, at any moment: those that hold an expert, or will when its copy has come, and the
+ * places that no expert has taken yet. */
+typedef struct pager_filled {
+	uint32_t held, free_places;
+} pager_filled;
+void pager_get_filled(ufm_engine *e, pager_filled *out);
+
 #endif
