@@ -11,6 +11,7 @@
 #include "cli/bench/config.h"
 #include "cli/bench/report.h"
 #include "cli/bench/results.h"
+#include "cli/bench/room.h"
 #include "cli/bench/run.h"
 #include "cli/command.h"
 #include "cli/exit.h"
@@ -139,6 +140,18 @@ static ufm_status ask_peak(sweep *s)
 	return bench_probes(c) ? peak_ask(&config, &s->peak) : UFM_OK;
 }
 
+/* Before anything is made. */
+static ufm_status check_room(const sweep *s)
+{
+	char warning[ROOM_LINE_BYTES];
+	limits here;
+	limits_read(&here);
+	ufm_status status = room_check(&s->config, &here, warning);
+	if (!status && *warning)
+		message_note("bench", "warning: %s", warning);
+	return status;
+}
+
 static ufm_status open_results(sweep *s)
 {
 	ufm_status status = results_open(s->config.out, &s->results);
@@ -155,6 +168,8 @@ static int open_sweep(sweep *s)
 	ufm_status status = bench_config_check_files(&s->config);
 	if (!status)
 		status = resolve(s);
+	if (!status)
+		status = check_room(s);
 	if (status)
 		return message_status("bench", status);
 	if (mode_record_check(s->config.record_trace) != UFM_OK ||

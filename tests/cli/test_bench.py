@@ -730,13 +730,21 @@ def test_a_sweep_goes_on_after_a_failure(ufm):
     assert [row["status"] for row in json.loads(ended.stdout)] == ["error", "ok"]
 
 
-def test_a_bank_larger_than_host_memory(ufm):
-    ended = ufm.bench("--experts", "65536", "--d-model", "8192", "--d-hidden", "8192", "--modes",
-                      "ufm,naive_offload", "--no-out", "-o", "json")
-    assert ended.returncode == 3
-    rows = json.loads(ended.stdout)
-    assert [row["status"] for row in rows] == ["error", "error"]
-    assert all("host memory" in row["error"] for row in rows)
+@pytest.mark.parametrize("modes", ["ufm,naive_offload", "naive_offload"])
+def test_a_bank_larger_than_host_memory(ufm, modes):
+    """Refused before anything is made, with what would run."""
+    run = ["--experts", "4,65536", "--layers", "2", "--d-model", "1024", "--d-hidden", "8192", "--modes", modes]
+    begin = time.monotonic()
+    ended = ufm.bench(*run, "-o", "json")
+    print(f"refused after {time.monotonic() - begin:.2f} s")
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.count("\n") == 1 and not os.listdir(ufm.folder)
+    words = re.fullmatch(r"ufm bench: error: a bank of \d+\.\d\d GiB does not fit: ([\d.]+) GiB of host memory can be "
+                         r"had here(, of which ([\d.]+) GiB may be page-locked)?; --experts (\d+) would run\n",
+                         ended.stderr)
+    have, _, locked, experts = words.groups()
+    assert (locked is None) == (modes == "naive_offload")
+    assert int(experts) * 2 * 64 / 1024 == pytest.approx(float(locked or have), abs=0.3)
 
 
 def test_a_full_results_folder(ufm):
