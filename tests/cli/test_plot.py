@@ -32,6 +32,34 @@ def png_size(path):
 
 
 @gnuplot
+@pytest.mark.parametrize("build", ["now", "earlier"])
+def test_a_point_has_the_quartiles_of_its_steps(ufm, build):
+    """tokens_per_s is of the mean step, and was of the median one."""
+    step_ms = [4, 1, 2, 3, 10]
+    tokens, base_ms = 8, 4 if build == "now" else 3
+    more = {"tokens_per_s_median": 8e3 / 3} if build == "now" else {}
+    rows = [row("ufm", 4, step_ms=step_ms, tokens_per_s=tokens * 1e3 / base_ms, **more),
+            row("ufm", 8, step_ms=[2], tokens_per_s=500, **more), row("baseline", 8, tokens_per_s=700)]
+    write(ufm.folder / "r", rows)
+    ended = ufm("plot", "r")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    data = [line.split() for line in (ufm.folder / "r" / "throughput.dat").read_text().splitlines()]
+    points = [[float(word) for word in words] for words in data if len(words) == 4 and words[0] in "48"]
+    assert points[0] == pytest.approx([4, tokens * 1e3 / base_ms, 8e3 / 4, 8e3 / 2])
+    assert points[1] == [8, 500, 500, 500] and points[2] == [8, 700, 700, 700]
+    assert "tokens/s (log scale; bars: quartiles of 1 to 5 steps)" in (ufm.folder / "r" / "throughput.svg").read_text()
+
+
+@pytest.mark.parametrize("step_ms, found", [([1, 0], "found 0"), ([-1], "found -1"), ([1, "x"], "found 0"),
+                                            ([1e300], "found 1e+300")])
+def test_steps_that_cannot_be(ufm, step_ms, found):
+    write(ufm.folder / "r", [row("ufm", 4, step_ms=step_ms)])
+    ended = ufm("plot", "r")
+    assert ended.returncode == 4 and ended.stderr.count("\n") == 1
+    assert f"r/runs.jsonl: line 1: step_ms: {found}, expected milliseconds above 0" in ended.stderr
+
+
+@gnuplot
 def test_bench_leaves_figures_and_plot_draws_them_again(ufm):
     results = ufm.folder / "results" / "latest"
     ended = ufm.bench("--experts", "4,64", "--link-gbps", "5")
@@ -153,7 +181,7 @@ def test_settings_that_lie_about_change_no_figure(ufm):
 
 
 def linetype_of(script, mode):
-    return int(re.search(rf"linespoints lt (\d+) title \"{mode}\"", script.read_text()).group(1))
+    return int(re.search(rf"with \w+ lt (\d+) title \"{mode}\"", script.read_text()).group(1))
 
 
 @gnuplot
