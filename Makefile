@@ -2,7 +2,7 @@
 # The commands of every day. CMake does the work; these know the order.
 #
 #   make            builds build/ufm
-#   make bench      installs what is missing, builds, runs the quick sweep, draws the figures
+#   make bench      installs what is missing, builds, runs the quick sweep, leaves results/latest/ (RESULTS=DIR: DIR)
 #   make test       installs what is missing, builds, runs every test
 #   make install    PREFIX=/usr/local
 #   make format     clang-format over the sources

@@ -131,12 +131,20 @@ static uint32_t key_entries(const plot_rows *rows)
 	return entries;
 }
 
-static void plot_modes(FILE *to, const plot_rows *rows, const char *name, const char *points)
+/* The bars before the lines, without a place of their own in the legend. */
+static void plot_modes(FILE *to, const plot_rows *rows, const char *name, bool bars)
 {
 	fputs("plot ", to);
 	for (uint32_t mode = 0; mode < rows->mode_count; mode++) {
-		fprintf(to, "%s'%s.dat' index %" PRIu32 " using %s lt %" PRIu32 " title ",
-		        mode ? ", \\\n     " : "", name, mode, points, figure_mode_look(rows, mode));
+		uint32_t look = figure_mode_look(rows, mode);
+		fputs(mode ? ", \\\n     " : "", to);
+		if (bars)
+			fprintf(to,
+			        "'%s.dat' index %" PRIu32 " using 1:2:3:4 with yerrorbars lt %" PRIu32
+			        " ps 0 notitle, \\\n     ",
+			        name, mode, look);
+		fprintf(to, "'%s.dat' index %" PRIu32 " using 1:2 with linespoints lt %" PRIu32 " title ",
+		        name, mode, look);
 		figure_string(to, "%s", rows->modes[mode]);
 	}
 }
@@ -208,7 +216,7 @@ static void throughput_script(FILE *to, const plot_rows *rows)
 	figure_experts_axis(to, rows, key_entries(rows));
 	throughput_label(to, rows);
 	throughput_range(to, rows);
-	plot_modes(to, rows, "throughput", "1:2:3:4 with yerrorlines");
+	plot_modes(to, rows, "throughput", true);
 	for (size_t i = 0; i < MARKS_COUNT; i++)
 		plot_marks(to, rows, "throughput", i, height);
 	fputc('\n', to);
@@ -244,7 +252,7 @@ static void memory_script(FILE *to, const plot_rows *rows)
 	                    key_entries(rows) + (target_bytes != 0) + (rows->limit_bytes != 0));
 	fprintf(to, "set ylabel 'peak device memory (GiB)'\ntop = %.9g\nset yrange [0:top]\n",
 	        memory_top(rows, target_bytes));
-	plot_modes(to, rows, "memory", "1:2 with linespoints");
+	plot_modes(to, rows, "memory", false);
 	memory_line(to, target_bytes, "target of ufm", FIGURE_TARGET_LINE);
 	memory_line(to, rows->limit_bytes, "card limit", FIGURE_LIMIT_LINE);
 	/* The bank is what would not fit. What a run with an error would have taken is not known: at the

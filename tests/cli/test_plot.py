@@ -181,7 +181,7 @@ def test_settings_that_lie_about_change_no_figure(ufm):
 
 
 def linetype_of(script, mode):
-    return int(re.search(rf"with \w+ lt (\d+) title \"{mode}\"", script.read_text()).group(1))
+    return int(re.search(rf"linespoints lt (\d+) title \"{mode}\"", script.read_text()).group(1))
 
 
 @gnuplot
