@@ -15,10 +15,11 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/replace.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "cli/interrupt.h"
 #include "cli/json_print.h"
+#include "cli/output.h"
 
 #define NONE (-1)
 #define BASE "results"
@@ -192,10 +193,9 @@ static ufm_status take_lock(const results *r, int fd)
 /* New rows are written beside those that are there. */
 static ufm_status open_beside(results *r)
 {
-	ufm_status status = replacement_open(path_in(r, "runs.jsonl"), &r->next);
+	ufm_status status = output_open(path_in(r, "runs.jsonl"), &r->next);
 	if (status)
 		return status_prefix(status, "--out");
-	interrupt_unfinished(r->next.temporary);
 	r->earlier = r->rows;
 	r->rows = fcntl(r->next.fd, F_DUPFD_CLOEXEC, 0);
 	if (r->rows == NONE)
@@ -335,28 +335,14 @@ static void drop_part_of_row(results *r)
 		return; /* no file of ours: a device keeps nothing */
 }
 
-/* By one call where the file takes all of it, so that a kill leaves a whole row or none. */
-static bool write_text(int fd, const char *line, size_t length)
-{
-	while (length) {
-		ssize_t n = write(fd, line, length);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		line += n;
-		length -= (size_t)n;
-	}
-	return true;
-}
-
 /* What is no file, and some file systems, cannot be flushed. */
 static bool flush_file(int fd)
 {
 	return fsync(fd) == 0 || errno == EINVAL || errno == EROFS || errno == ENOTSUP;
 }
 
-/* One line, on disk when this returns. */
+/* One line, on disk when this returns. By one call where the file takes all of it, so that a kill leaves a whole row or
+ * none. */
 ufm_status results_add(results *r, const json_t *row)
 {
 	size_t length;
@@ -364,7 +350,7 @@ ufm_status results_add(results *r, const json_t *row)
 	if (!line)
 		return status_prefix(UFM_ENOMEM, "--out: %s", path_in(r, "runs.jsonl"));
 	errno = 0;
-	bool written = write_text(r->rows, line, length) && flush_file(r->rows);
+	bool written = file_write(r->rows, line, length) && flush_file(r->rows);
 	alloc_free(line);
 	if (written) {
 		r->whole_bytes += (off_t)length;
@@ -378,12 +364,11 @@ ufm_status results_add(results *r, const json_t *row)
 ufm_status results_put(results *r, const char *name, const char *text, size_t length)
 {
 	replacement file;
-	ufm_status status = replacement_open(path_in(r, name), &file);
+	ufm_status status = output_open(path_in(r, name), &file);
 	if (status)
 		return status_prefix(status, "--out");
-	interrupt_unfinished(file.temporary);
 	errno = 0;
-	if (write_text(file.fd, text, length)) {
+	if (file_write(file.fd, text, length)) {
 		status = replacement_commit(&file);
 		return status ? status_prefix(status, "--out") : UFM_OK;
 	}
