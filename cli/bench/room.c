@@ -2,6 +2,7 @@
 /* The largest bank against the machine's limits, and what is smaller. */
 #include "cli/bench/room.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -31,6 +32,7 @@ static uint32_t most_experts(const bench_config *c)
 static void say_what_fits(const bench_config *c, uint32_t experts, uint64_t blocks, char *text,
                           size_t size)
 {
+	assert(experts > 0 && c->layers > 0);
 	uint64_t layers = blocks / experts, fewer = blocks / c->layers;
 	bool cut = layers > 0, narrow = fewer > 0 && fewer >= c->top_k;
 	char by_layers[40] = "", by_experts[40] = "";
