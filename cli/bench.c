@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* ufm bench: runs every mode with every number of experts in every phase and reports. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "base/status.h"
 #include "cli/bench/config.h"
 #include "cli/bench/report.h"
@@ -16,8 +14,6 @@
 #include "cli/command.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
-#include "cli/json_memory.h"
-#include "cli/json_print.h"
 #include "cli/json_put.h"
 #include "cli/machine.h"
 #include "cli/message.h"
@@ -29,8 +25,8 @@
 typedef struct sweep_phase {
 	bench_config config;
 	workload *load;
-	uint32_t
-		begins; /* the step from which ufm measured with the number of experts that is on; 1: it has not */
+	/* The step from which ufm measured with the number of experts that is on; 1: it has not. */
+	uint32_t begins;
 } sweep_phase;
 
 typedef struct sweep {
@@ -381,36 +377,6 @@ static void draw(sweep *s)
 	}
 }
 
-static ufm_status put_summary(sweep *s)
-{
-	size_t length;
-	ufm_status status = json_memory_check();
-	char *text = status ? NULL : json_as_text(s->summary, JSON_PRINT_PAGE, &length);
-	if (!text)
-		return status_prefix(UFM_ENOMEM, "--out: summary.json");
-	status = results_put(s->results, "summary.json", text, length);
-	alloc_free(text);
-	return status;
-}
-
-/* What is printed where nobody asks for another format. */
-static ufm_status put_table(sweep *s)
-{
-	char *text = NULL;
-	size_t length = 0;
-	FILE *to = open_memstream(&text, &length);
-	if (to)
-		report_markdown(to, s->summary);
-	bool whole = to && !ferror(to);
-	if (!to || fclose(to) != 0 || !whole) {
-		free(text);
-		return status_fail(UFM_ENOMEM, "--out: table.md: no memory for it");
-	}
-	ufm_status status = results_put(s->results, "table.md", text, length);
-	free(text);
-	return status;
-}
-
 /* With the guard. */
 static ufm_status write_summary(sweep *s)
 {
@@ -425,8 +391,7 @@ static ufm_status write_summary(sweep *s)
 	ufm_status status = interrupt_seen() ? UFM_OK : results_keep(s->results);
 	if (status || !results_are_ours(s->results))
 		return status;
-	status = put_summary(s);
-	return status ? status : put_table(s);
+	return report_keep(s->results, s->summary);
 }
 
 static void say_where(const sweep *s)
