@@ -2,7 +2,7 @@
 # The commands of every day. CMake does the work; these know the order.
 #
 #   make            builds build/ufm
-#   make bench      installs what is missing, builds, runs the quick sweep, draws the figures
+#   make bench      installs what is missing, builds, runs the quick sweep, leaves results/latest/ (RESULTS=DIR: DIR)
 #   make test       installs what is missing, builds, runs every test
 #   make install    PREFIX=/usr/local
 #   make format     clang-format over the sources
@@ -12,7 +12,7 @@
 MAKEFLAGS += --no-print-directory
 
 BUILD ?= build
-RESULTS ?= results
+RESULTS ?=
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 ARGS ?=
@@ -31,7 +31,7 @@ bench:
 	@tools/bootstrap bench
 	@$(CONFIGURE) -DUFM_TESTS=OFF
 	@$(COMPILE) --target ufm_command
-	@LC_CTYPE=C.UTF-8 $(BUILD)/ufm bench --quick --workload text:bench/text/alice29.txt --out $(RESULTS) -o md $(ARGS)
+	@LC_CTYPE=C.UTF-8 $(BUILD)/ufm bench --quick --workload text:bench/text/alice29.txt $(if $(RESULTS),--out $(RESULTS)) -o md $(ARGS)
 
 test:
 	@tools/bootstrap test

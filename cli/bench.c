@@ -9,6 +9,7 @@
 #include "cli/bench/config.h"
 #include "cli/bench/report.h"
 #include "cli/bench/results.h"
+#include "cli/bench/room.h"
 #include "cli/bench/run.h"
 #include "cli/command.h"
 #include "cli/exit.h"
@@ -24,6 +25,8 @@
 typedef struct sweep_phase {
 	bench_config config;
 	workload *load;
+	/* The step from which ufm measured with the number of experts that is on; 1: it has not. */
+	uint32_t begins;
 } sweep_phase;
 
 typedef struct sweep {
@@ -133,12 +136,36 @@ static ufm_status ask_peak(sweep *s)
 	return bench_probes(c) ? peak_ask(&config, &s->peak) : UFM_OK;
 }
 
+/* Before anything is made. */
+static ufm_status check_room(const sweep *s)
+{
+	char warning[ROOM_LINE_BYTES];
+	limits here;
+	limits_read(&here);
+	ufm_status status = room_check(&s->config, &here, warning);
+	if (!status && *warning)
+		message_note("bench", "warning: %s", warning);
+	return status;
+}
+
+static ufm_status open_results(sweep *s)
+{
+	ufm_status status = results_open(s->config.out, &s->results);
+	if (status || s->config.out)
+		return status;
+	s->config.out = results_folder(s->results);
+	bench_config_origin(&s->state, "out", "by the time");
+	return UFM_OK;
+}
+
 /* CLI_OK, or why the sweep cannot begin. */
 static int open_sweep(sweep *s)
 {
 	ufm_status status = bench_config_check_files(&s->config);
 	if (!status)
 		status = resolve(s);
+	if (!status)
+		status = check_room(s);
 	if (status)
 		return message_status("bench", status);
 	if (mode_record_check(s->config.record_trace) != UFM_OK ||
@@ -146,7 +173,7 @@ static int open_sweep(sweep *s)
 		message_status("bench", UFM_EFILE);
 		return CLI_FAILED;
 	}
-	if (!s->config.no_out && results_open(s->config.out, &s->results) != UFM_OK) {
+	if (!s->config.no_out && open_results(s) != UFM_OK) {
 		message_status("bench", UFM_EFILE);
 		return CLI_FAILED;
 	}
@@ -187,12 +214,14 @@ static void say_failure(const bench_row *row)
 		message_error("bench", "%s, %u experts: %s", row->label, row->experts, row->error);
 }
 
-/* With the guard. */
-static ufm_status add_row(sweep *s, json_t *json)
+/* With the guard. A row that was cut off before anything was measured takes the place of no earlier one. */
+static ufm_status add_row(sweep *s, const bench_row *row, json_t *json)
 {
 	s->so_far_phase = NULL;
 	json_add(s->rows, json_incref(json));
-	return s->results ? results_add(s->results, json) : UFM_OK;
+	ufm_status status = s->results ? results_add(s->results, json) : UFM_OK;
+	bool holds = row->measured > 0 || row->status == ROW_OOM;
+	return !status && s->results && holds ? results_keep(s->results) : status;
 }
 
 /* true: go on. */
@@ -200,7 +229,7 @@ static bool keep_row(sweep *s, const sweep_phase *phase, const bench_row *row)
 {
 	json_t *json = row_json(row, &phase->config);
 	interrupt_guard();
-	ufm_status status = add_row(s, json);
+	ufm_status status = add_row(s, row, json);
 	interrupt_unguard();
 	report_row(stdout, (rows_format)s->config.format, json);
 	command_printed();
@@ -240,7 +269,7 @@ static void forget_so_far(sweep *s)
 }
 
 /* true: go on. */
-static bool run_one(sweep *s, placement_mode mode, uint32_t experts, const sweep_phase *phase)
+static bool run_one(sweep *s, placement_mode mode, uint32_t experts, sweep_phase *phase)
 {
 	const bench_config *c = &s->config;
 	run_config run = {.config = &phase->config,
@@ -250,6 +279,7 @@ static bool run_one(sweep *s, placement_mode mode, uint32_t experts, const sweep
 	                  .timeline = s->timeline,
 	                  .link_gbps = c->link_gbps,
 	                  .peak = bench_probes(c) ? &s->peak : NULL,
+	                  .begins = phase->begins,
 	                  .number = ++s->number,
 	                  .runs = c->modes.count * c->experts.count * c->phases.count,
 	                  .so_far = &s->so_far};
@@ -269,6 +299,8 @@ static bool run_one(sweep *s, placement_mode mode, uint32_t experts, const sweep
 	interrupt_unguard();
 	if (!output_lost(s, run_row(&run, mode, experts, &row)))
 		on = keep_row(s, phase, &row);
+	if (mode == MODE_UFM && row.warm)
+		phase->begins = row.from + row.warmed;
 	forget_so_far(s);
 	row_close(&row);
 	return on;
@@ -295,13 +327,21 @@ static bool run_modes(sweep *s, uint32_t experts, bool pageable)
 	return on;
 }
 
+static bool run_experts(sweep *s, uint32_t experts)
+{
+	bool first = tier_pageable((placement_mode)s->config.modes.items[0]);
+	for (uint32_t p = 0; p < s->config.phases.count; p++)
+		s->phases[p].begins = 1;
+	return run_modes(s, experts, first) && run_modes(s, experts, !first);
+}
+
 /* Runs that share a bank and its host tier follow each other: filling it is what takes longest. */
 static void run_sweep(sweep *s)
 {
 	const bench_config *c = &s->config;
-	bool first = tier_pageable((placement_mode)c->modes.items[0]), on = true;
+	bool on = true;
 	for (uint32_t e = 0; e < c->experts.count && on; e++)
-		on = run_modes(s, c->experts.items[e], first) && run_modes(s, c->experts.items[e], !first);
+		on = run_experts(s, c->experts.items[e]);
 	/* Who wants to stop does not wait for memory to be given back. */
 	if (!interrupt_seen())
 		tier_close(&s->tier);
@@ -309,6 +349,11 @@ static void run_sweep(sweep *s)
 
 static void say_kept(sweep *s)
 {
+	if (s->results && !results_are_ours(s->results)) {
+		interrupt_say("interrupted before anything was measured; the rows in %s are as they were",
+		              s->config.out);
+		return;
+	}
 	interrupt_say("interrupted; %zu rows are kept%s%s", json_array_size(s->rows),
 	              s->results ? " in " : "", s->results ? s->config.out : "");
 }
@@ -341,7 +386,21 @@ static ufm_status write_summary(sweep *s)
 		say_kept(s);
 		s->exit_code = CLI_INTERRUPTED;
 	}
-	return s->results ? results_summary(s->results, s->summary) : UFM_OK;
+	if (!s->results)
+		return UFM_OK;
+	ufm_status status = interrupt_seen() ? UFM_OK : results_keep(s->results);
+	if (status || !results_are_ours(s->results))
+		return status;
+	return report_keep(s->results, s->summary);
+}
+
+static void say_where(const sweep *s)
+{
+	const char *latest = s->results ? results_latest(s->results) : NULL;
+	if (!s->results || s->config.format != ROWS_MD)
+		return;
+	printf("\nRows, table and figures: %s%s%s.\n", s->config.out, latest ? ", and as " : "",
+	       latest ? latest : "");
 }
 
 static void finish_sweep(sweep *s)
@@ -351,6 +410,7 @@ static void finish_sweep(sweep *s)
 	interrupt_unguard();
 	output_lost(s, status);
 	report_end(stdout, (rows_format)s->config.format, s->summary);
+	say_where(s);
 	command_printed();
 	draw(s);
 }
@@ -363,7 +423,7 @@ static void keep_so_far(sweep *s)
 		return;
 	row_interrupt(&s->so_far, &phase->config);
 	json_t *json = row_json(&s->so_far, &phase->config);
-	if (add_row(s, json) != UFM_OK)
+	if (add_row(s, &s->so_far, json) != UFM_OK)
 		message_error("bench", "%s", ufm_last_error());
 	if (ftrylockfile(stdout) == 0) {
 		report_row(stdout, (rows_format)s->config.format, json);
@@ -384,6 +444,8 @@ static void keep_all(void *ctx)
 	keep_so_far(s);
 	if (write_summary(s) != UFM_OK)
 		message_error("bench", "%s", ufm_last_error());
+	results_close(s->results);
+	s->results = NULL;
 	if (ftrylockfile(stdout) != 0)
 		return;
 	report_end(stdout, (rows_format)s->config.format, s->summary);

@@ -52,7 +52,6 @@ static int open_task(task *t)
 		return CLI_FAILED;
 	}
 	interrupt_set_keep(say_interrupted, t);
-	interrupt_unfinished(t->output.unfinished);
 	count = (size_t)t->input.tokens * t->input.d_model;
 	t->y = alloc_zeroed(count ? count : 1, sizeof *t->y);
 	return t->y ? CLI_OK : message_status("forward", UFM_ENOMEM);

@@ -70,6 +70,21 @@ static bool has_rows(const char *folder, size_t kind)
 	return access(path, F_OK) == 0;
 }
 
+/* Of a folder that holds folders by time. */
+static ufm_status fail_without_rows(const char *folder)
+{
+	char latest[PATH_MAX] = "", hint[PATH_MAX + 32] = "";
+	int error = errno;
+	snprintf(latest, sizeof latest, "%.3900s/latest", folder);
+	for (size_t i = 0; i < KIND_COUNT; i++)
+		if (has_rows(latest, i))
+			snprintf(hint, sizeof hint, "; %s is one", latest);
+	return status_fail(UFM_EFILE,
+	                   "%s/runs.jsonl: cannot be opened: %s; expected a folder written by ufm "
+	                   "bench or ufm replay%s",
+	                   folder, strerror(error), hint);
+}
+
 ufm_status plot_folder(const char *folder)
 {
 	ufm_status status = UFM_OK;
@@ -80,12 +95,7 @@ ufm_status plot_folder(const char *folder)
 		status = kinds[i].draw(folder);
 		any = true;
 	}
-	return any ? status
-	           : status_fail(
-					 UFM_EFILE,
-					 "%s/runs.jsonl: cannot be opened: %s; expected a folder written by ufm "
-					 "bench or ufm replay",
-					 folder, strerror(errno));
+	return any ? status : fail_without_rows(folder);
 }
 
 static void print_figures(const char *folder)
@@ -98,7 +108,7 @@ static void print_figures(const char *folder)
 
 static const option_table plot_options = {
 	.command = "plot",
-	.summary = "Draws the figures of a results folder (default: results) with gnuplot.",
+	.summary = "Draws the figures of a results folder (default: results/latest) with gnuplot.",
 	.operand = "[RESULTS_DIR]",
 };
 
@@ -119,7 +129,7 @@ static int plot_run(int argc, char *argv[])
 	if (!command_read(&plot_options, argc, argv, SIZE_MAX, &nothing, &state, &exit_code))
 		return exit_code;
 	message_log(isatty(STDERR_FILENO) == 1);
-	folder = state.operand ? state.operand : "results";
+	folder = state.operand ? state.operand : "results/latest";
 	interrupt_set_keep(say_interrupted, &folder);
 	status = plot_folder(folder);
 	if (status)

@@ -150,9 +150,23 @@ static void derive_phase(bench_config *c, option_state *state)
 		bench_config_origin(state, "max-tokens", "batch x seq, which is less than was asked for");
 }
 
+/* How far ufm has to go before its slots are filled says where the other modes begin. */
+static void ufm_first(bench_config *c, option_state *state)
+{
+	uint32_t *modes = c->modes.items, at = 0;
+	while (at < c->modes.count && modes[at] != (uint32_t)MODE_UFM)
+		at++;
+	if (strcmp(c->warmup, "auto") != 0 || at == 0 || at == c->modes.count)
+		return;
+	memmove(modes + 1, modes, at * sizeof *modes);
+	modes[0] = MODE_UFM;
+	bench_config_origin(state, "modes", "ufm first, as --warmup is auto");
+}
+
 static void derive(bench_config *c, option_state *state)
 {
 	limits here;
+	ufm_first(c, state);
 	derive_phase(c, state);
 	if (c->threads == 0) {
 		limits_read(&here);

@@ -5,6 +5,7 @@
 
 #include "base/size.h"
 #include "cli/bench/report.h"
+#include "cli/bench/row.h"
 #include "cli/json_field.h"
 #include "cli/options_markdown.h"
 #include "cli/text_table.h"
@@ -43,7 +44,7 @@ static const json_t *row_with(const json_t *rows, const char *name)
 
 /* ---- the table */
 
-#define COLUMN_COUNT 18
+#define COLUMN_COUNT 19
 #define TOKENS_COLUMN 4
 
 static const text_column all_columns[COLUMN_COUNT] = {
@@ -56,13 +57,29 @@ static const text_column all_columns[COLUMN_COUNT] = {
 	{"resident", false},     {"streamed", false},
 	{"to device GB", false}, {"back GB", false},
 	{"stall ms", false},     {"output", true},
+	{"steps", false},
 };
+
+/* The median and the quartiles around it, each with three digits. */
+static void step_cell(text_table *t, uint32_t at, const json_t *row)
+{
+	double median_ms = field_number(row, "step_ms_median");
+	int places = median_ms < 10 ? 2 : median_ms < 100 ? 1 : 0;
+	text_cell(t, at, 5, "%.*f (%.*f-%.*f)", places, median_ms, places,
+	          field_number(row, "step_ms_q1"), places, field_number(row, "step_ms_q3"));
+}
+
+static bool is_cold(const json_t *row)
+{
+	return json_is_false(json_object_get(row, "slots_filled"));
+}
 
 static void measured_cells(text_table *t, uint32_t at, const json_t *row)
 {
 	double tokens_per_s = field_number(row, "tokens_per_s");
 	text_cell(t, at, TOKENS_COLUMN, "%.*f", tokens_per_s < 100 ? 2 : 0, tokens_per_s);
-	text_cell(t, at, 5, "%.1f", field_number(row, "step_ms_median"));
+	step_cell(t, at, row);
+	text_cell(t, at, 18, "%" PRIu64, field_whole(row, "steps_measured"));
 	if (field_known(row, "fraction_of_floor")) {
 		text_cell(t, at, 6, "%.3f", field_number(row, "fraction_of_floor"));
 		text_cell(t, at, 7, "%s", field_string(row, "bound_by"));
@@ -90,7 +107,7 @@ static void row_cells(text_table *t, uint32_t at, const json_t *row)
 	text_cell(t, at, 0, "%s", label(row, text, sizeof text));
 	text_cell(t, at, 1, "%" PRIu64, field_whole(row, "num_experts"));
 	text_cell(t, at, 2, "%.2f", gib(row, "bank_bytes"));
-	text_cell(t, at, 3, "%s", field_string(row, "status"));
+	text_cell(t, at, 3, "%s%s", field_string(row, "status"), is_cold(row) ? ", cold" : "");
 	if (field_known(row, "tokens_per_s"))
 		measured_cells(t, at, row);
 }
@@ -112,20 +129,51 @@ static void table(FILE *to, const json_t *rows, bool emulated)
 
 /* ---- what stands around it */
 
-static void errors(FILE *to, const json_t *rows)
+static void begin_note(FILE *to, const json_t *row, bool *first)
+{
+	char text[TEXT_CELL_BYTES];
+	fprintf(to, "%s- %s, %" PRIu64 " experts: ", *first ? "\n" : "", label(row, text, sizeof text),
+	        field_whole(row, "num_experts"));
+	*first = false;
+}
+
+/* The machine that was probed was not the one that ran the steps. */
+static void note_floor(FILE *to, const json_t *row, bool *first)
+{
+	double fraction = field_number(row, "fraction_of_floor");
+	if (fraction <= FLOOR_BEATEN || strcmp(field_string(row, "status"), "ok") != 0)
+		return;
+	begin_note(to, row, first);
+	fprintf(to,
+	        "%.3f of its floor: the machine's rates changed between probes and steps, or steps "
+	        "were served by caches; its floor bounds nothing\n",
+	        fraction);
+}
+
+static void note_cold(FILE *to, const json_t *row, bool *first)
+{
+	if (!is_cold(row))
+		return;
+	begin_note(to, row, first);
+	fprintf(to,
+	        "cold: %" PRIu64 " of %" PRIu64 " slots held an expert when measuring began, after "
+	        "%" PRIu64 " steps of warm-up\n",
+	        field_whole(row, "slots_held"), field_whole(row, "slots"), field_whole(row, "warmup"));
+}
+
+static void notes(FILE *to, const json_t *rows)
 {
 	size_t i;
 	json_t *row;
 	bool first = true;
-	char text[TEXT_CELL_BYTES];
 	json_array_foreach(rows, i, row)
 	{
-		if (!field_known(row, "error"))
-			continue;
-		fprintf(to, "%s- %s, %" PRIu64 " experts: %s: %s\n", first ? "\n" : "",
-		        label(row, text, sizeof text), field_whole(row, "num_experts"),
-		        field_string(row, "status"), field_string(row, "error"));
-		first = false;
+		if (field_known(row, "error")) {
+			begin_note(to, row, &first);
+			fprintf(to, "%s: %s\n", field_string(row, "status"), field_string(row, "error"));
+		}
+		note_cold(to, row, &first);
+		note_floor(to, row, &first);
 	}
 }
 
@@ -151,7 +199,7 @@ static void where(FILE *to, const json_t *rows)
 	fprintf(to,
 	        " Uses, GB and stall are sums over %" PRIu64
 	        " measured steps, tokens/s is all of their tokens over all of their time, step ms the "
-	        "median step's.\n",
+	        "median step and the quartiles of the steps.\n",
 	        field_whole(row, "steps"));
 }
 
@@ -163,7 +211,7 @@ void report_markdown(FILE *to, const json_t *summary)
 		fprintf(to, "Emulated link: %g GB/s each way; no figure below is that of a real link.\n\n",
 		        field_number(link, "link_gbps_emulated"));
 	table(to, rows, link != NULL);
-	errors(to, rows);
+	notes(to, rows);
 	where(to, rows);
 	options_markdown(to, &bench_options, json_object_get(summary, "config"));
 }

@@ -2,6 +2,7 @@
 /* The table of `ufm bench`: every option with its default and its value under --quick. */
 #include "cli/modes/options.h"
 #include "cli/bench/config.h"
+#include "cli/bench/warmup.h"
 #include "cli/bench/workload.h"
 #include "cli/modes/record.h"
 #include "cli/rows.h"
@@ -58,8 +59,12 @@ static const option_spec specs[] = {
                .help = "Tokens of each sequence a step; in decode always 1."),
 	OPTION_ROW("steps", U32, steps, .value_name = "N", .fallback = "3", .min = 1, .max = 100000,
                .help = "Measured steps."),
-	OPTION_ROW("warmup", U32, warmup, .value_name = "N", .fallback = "1", .max = 100000,
-               .help = "Steps before them."),
+	OPTION_ROW(
+		"warmup", STRING, warmup, .value_name = "auto|N", .fallback = "auto", .suggest = "auto 0 1",
+		.check = warmup_check,
+		.help = "Steps before them. auto: ufm goes on until its slots are filled, for at most 1000 "
+				"steps or a minute (6 s with --quick), and the other modes begin where it did. A "
+				"row that was measured while slots were empty says that it is cold."),
 	OPTION_ROW("workload", STRING, workload, .value_name = "SPEC", .fallback = "uniform",
                .suggest = "uniform text: zipf: trace: sticky:gpt-oss-20b sticky:olmoe-1b-7b "
                           "sticky:qwen3-30b-a3b sticky:512-top-10",
@@ -94,9 +99,10 @@ static const option_spec specs[] = {
                        "steps of a run, and arithmetic, so that rows say which part of what the "
                        "machine allows was reached."),
 	MODE_OPTIONS_CPU,
-	OPTION_ROW_OUT("Folder for runs.jsonl, summary.json, telemetry and figures; made if missing, "
-                   "earlier results in it are replaced.",
-                   .fallback = "results"),
+	OPTION_ROW_OUT(
+		"Folder for runs.jsonl, summary.json, table.md, telemetry and figures; made if missing, "
+		"earlier results in it are replaced when there is a new one. Without it: a new folder by "
+		"the time, results/2026-11-30T17-15-40, to which results/latest is a link."),
 	MODE_OPTION_TIMELINE(", a process for each row."),
 	MODE_OPTION_RECORD,
 	OPTION_ROW("no-out", FLAG, no_out, .help = "Writes no files."),

@@ -65,19 +65,19 @@ double row_step_ms_mean(const bench_row *row)
 	return row->measured ? sum_ms / row->measured : 0;
 }
 
-double row_step_ms_median(const bench_row *row)
+double row_step_ms_quantile(const bench_row *row, double share)
 {
 	uint32_t n = row->measured;
-	double median, *sorted;
+	double found, *sorted;
 	if (n == 0)
 		return 0;
 	sorted = alloc_zeroed(n, sizeof *sorted);
 	if (!sorted)
 		return 0;
 	memcpy(sorted, row->step_ms, n * sizeof *sorted);
-	median = median_of(sorted, n);
+	found = quantile_of(sorted, n, share);
 	alloc_free(sorted);
-	return median;
+	return found;
 }
 
 double row_tokens_per_s(const bench_row *row, const bench_config *config)
@@ -88,13 +88,18 @@ double row_tokens_per_s(const bench_row *row, const bench_config *config)
 
 double row_tokens_per_s_median(const bench_row *row, const bench_config *config)
 {
-	double median_ms = row_step_ms_median(row);
+	double median_ms = row_step_ms_quantile(row, 0.5);
 	return median_ms > 0 ? bench_tokens(config) * 1000.0 / median_ms : 0;
 }
 
 uint32_t row_slots(const bench_row *row)
 {
 	return row->mode == MODE_NAIVE_OFFLOAD ? 0 : row->engine.slots;
+}
+
+bool row_is_cold(const bench_row *row)
+{
+	return row->warm && row->mode != MODE_NAIVE_OFFLOAD && row->free_places > 0;
 }
 
 void row_check(bench_row *row)

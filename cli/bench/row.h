@@ -38,6 +38,10 @@ typedef struct bench_row {
 	uint64_t admission_changes;
 
 	uint64_t peak_live_bytes, peak_held_bytes, slab_high_water_bytes, peak_ram_bytes;
+	uint32_t from, warmed; /* the workload's step that was run first; warm-up steps that followed */
+	bool warm;             /* the warm-up ended, and what follows is known */
+	uint32_t slots_held,
+		free_places; /* when measuring began; of a mode that keeps no slots not used */
 	double *step_ms; /* [config.steps], the first `measured` are filled */
 	uint32_t measured;
 	uint64_t counters[COUNTER_COUNT]; /* over the measured steps */
@@ -65,7 +69,8 @@ void row_refuse(bench_row *row, const char *why);
 /* It has the steps that were measured until a signal came. */
 void row_interrupt(bench_row *row, const bench_config *config);
 
-double row_step_ms_median(const bench_row *row);
+/* Of the measured steps, sorted: 0.5 is the median, 0.25 and 0.75 the quartiles. 0 when nothing was measured. */
+double row_step_ms_quantile(const bench_row *row, double share);
 double row_step_ms_mean(const bench_row *row); /* 0 when nothing was measured */
 /* Tokens over the time of all measured steps, and of the median one; 0 when nothing was measured. */
 double row_tokens_per_s(const bench_row *row, const bench_config *config);
@@ -75,10 +80,14 @@ double row_tokens_per_s_median(const bench_row *row, const bench_config *config)
  * empty. */
 uint32_t row_slots(const bench_row *row);
 
+/* Measuring began while places were empty. Never of a mode that keeps no slots. */
+bool row_is_cold(const bench_row *row);
+
 /* false: not probed, or nothing measured. */
 bool row_floor(const bench_row *row, const bench_config *config, step_floor *out);
 /* The floor over the mean step, as its misses are a mean, too. */
 double row_fraction_of_floor(const bench_row *row, const step_floor *floor);
+#define FLOOR_BEATEN 1.05
 /* A step that is shorter than its floor by more than its probes may stray: they did not see the machine that ran it. Never
  * on the cpu backend, where probes and steps share cores, memory and caches with each other and with whoever else runs, so
  * that no rate of it bounds anything that closely. */

@@ -6,8 +6,6 @@
 #include "cli/bench/row.h"
 #include "cli/exit.h"
 
-#define FLOOR_BEATEN 1.05
-
 static double parameters(const bench_config *c)
 {
 	double matrices = bench_kind(c) == UFM_EXPERT_GATED ? 3 : 2;

@@ -141,6 +141,15 @@ static void add_floor(json_t *out, const bench_row *row, const bench_config *con
 	json_put(out, "overlap", copied ? json_real(row_overlap(row)) : NULL);
 }
 
+static void add_warmup(json_t *out, const bench_row *row)
+{
+	bool slots = row->warm && row->mode != MODE_NAIVE_OFFLOAD;
+	json_put(out, "warmup", json_integer(row->warmed));
+	json_put(out, "first_step", row->warm ? json_integer(row->from + row->warmed) : NULL);
+	json_put(out, "slots_held", slots ? json_integer(row->slots_held) : NULL);
+	json_put(out, "slots_filled", slots ? json_boolean(!row_is_cold(row)) : NULL);
+}
+
 static void add_own_geometry(json_t *out, const bench_config *config)
 {
 	json_put(out, "kind", choice("kind", config));
@@ -151,7 +160,6 @@ static void add_own_geometry(json_t *out, const bench_config *config)
 	json_put(out, "batch", json_integer(config->batch));
 	json_put(out, "seq", json_integer(config->seq));
 	json_put(out, "steps", json_integer(config->steps));
-	json_put(out, "warmup", json_integer(config->warmup));
 	json_put(out, "max_tokens", json_integer(config->max_tokens));
 	json_put(out, "threads", json_integer(config->threads));
 	json_put(out, "scoring", choice("scoring", config));
@@ -177,11 +185,23 @@ static void add_basis(json_t *out, const bench_row *row, const bench_config *con
 	json_put(out, "tokens_per_s_median", row->measured ? json_real(median) : NULL);
 }
 
+static json_t *quantile(const bench_row *row, double share)
+{
+	return row->measured ? json_real(row_step_ms_quantile(row, share)) : json_null();
+}
+
+static void add_spread(json_t *out, const bench_row *row)
+{
+	json_put(out, "step_ms_median", quantile(row, 0.5));
+	json_put(out, "step_ms_q1", quantile(row, 0.25));
+	json_put(out, "step_ms_q3", quantile(row, 0.75));
+}
+
 static void add_own(json_t *out, const bench_row *row, const bench_config *config)
 {
 	double link_gbps = row->opened ? row->engine.link_gbps : config->link_gbps;
 	double expected = row->experts_expected;
-	json_put(out, "step_ms_median", row->measured ? json_real(row_step_ms_median(row)) : NULL);
+	add_spread(out, row);
 	json_put(out, "experts_touched_expected", expected > 0 ? json_real(expected) : NULL);
 	json_put(out, "link_gbps_emulated", link_gbps > 0 ? json_real(link_gbps) : NULL);
 	json_put(out, "vram_limit_bytes",
@@ -206,6 +226,7 @@ static void add_own(json_t *out, const bench_row *row, const bench_config *confi
 	json_put(out, "fill_gbps",
 	         row->fill_ns ? json_real((double)row->bank_bytes / (double)row->fill_ns) : NULL);
 	add_own_geometry(out, config);
+	add_warmup(out, row);
 	row_put_cpu(out, row, config);
 	json_put(out, "workspace_bytes", row->opened ? bytes(row->engine.workspace_bytes) : NULL);
 	add_device_rows(out, row);

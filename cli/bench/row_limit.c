@@ -8,7 +8,7 @@
 static bool all_loaded_ahead(const bench_row *row, const bench_config *c)
 {
 	bool all_fit = row_slots(row) >= (uint64_t)c->layers * row->experts;
-	return all_fit && (row->mode == MODE_BASELINE || c->warmup > 0);
+	return all_fit && (row->mode == MODE_BASELINE || row->warmed > 0);
 }
 
 /* Of a mode without slots every use is a read, which says nothing about it. */
@@ -23,7 +23,7 @@ ufm_status row_find_limit(bench_row *row, const bench_config *c, const workload 
 	                 .tokens = bench_tokens(c),
 	                 .sequences = c->phase == PHASE_DECODE ? c->batch : 0,
 	                 .slots = row_slots(row),
-	                 .warmup = c->warmup,
+	                 .warmup = row->warmed,
 	                 .steps = row->measured};
 	double reads = 0;
 	ufm_status status = all_loaded_ahead(row, c) ? UFM_OK : limit_reads(&run, &reads);

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "budget/workspace.h"
 #include "cli/bench/model.h"
+#include "cli/bench/warmup.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/message.h"
@@ -23,6 +24,7 @@ typedef struct run {
 	const run_config *in;
 	const bench_config *config;
 	bench_row *row;
+	warmup warmup;
 	sampler *sampler;
 	ufm_bank_info info;
 	ufm_engine *engine;
@@ -98,7 +100,7 @@ static ufm_status open_engine(run *r, const model_config *describe)
 		budget_stack_bytes(&describe->bank, !describe->routed_by_caller, describe->tokens);
 	engine.timeline_events = r->in->timeline ? MODE_TIMELINE_EVENTS : 0;
 	engine.routing_bytes =
-		mode_record_bytes(c->record_trace, ((uint64_t)c->warmup + c->steps) * bench_tokens(c),
+		mode_record_bytes(c->record_trace, ((uint64_t)r->warmup.steps + c->steps) * bench_tokens(c),
 	                      r->info.layers, c->top_k);
 	mode_ask_engine(row->mode, &r->info.desc, &budget, &engine);
 	mode_ask_cpu(row->mode, c->cpu_assist, c->cpu_share, &engine);
@@ -205,21 +207,53 @@ static ufm_status check_step(run *r, uint64_t step)
 	return status;
 }
 
-/* The last warm-up step goes as those that count. */
-static bool is_checked(const run *r, uint32_t step)
+static void say_warming(const run *r)
 {
-	return workload_steers(r->in->load) && step + 1 < r->config->warmup;
+	char how_far[64];
+	if (r->warmup.until_filled)
+		snprintf(how_far, sizeof how_far, "%u, %u of %u slots", r->row->warmed + 1,
+		         r->row->slots_held, r->row->engine.slots);
+	else
+		snprintf(how_far, sizeof how_far, "%u/%u", r->row->warmed + 1, r->warmup.steps);
+	message_progress("[%u/%u] %s, %u experts: warm-up %s", r->in->number, r->in->runs,
+	                 r->row->label, r->row->experts, how_far);
+}
+
+static void note_filled(run *r)
+{
+	pager_filled now;
+	pager_get_filled(r->engine, &now);
+	r->row->slots_held = now.held;
+	r->row->free_places = now.free_places;
+}
+
+static ufm_status warm_step(run *r, bool last)
+{
+	uint64_t step = (uint64_t)r->row->from + r->row->warmed, spent_ns;
+	bool checked = workload_steers(r->in->load) && !last;
+	say_warming(r);
+	ufm_status status = checked ? check_step(r, step) : run_step(r, step, NULL, &spent_ns);
+	r->row->warmed += status == UFM_OK;
+	note_filled(r);
+	return status;
 }
 
 static ufm_status warm_up(run *r)
 {
+	bench_row *row = r->row;
 	ufm_status status = UFM_OK;
-	uint64_t spent_ns;
-	for (uint32_t i = 0; !status && i < r->config->warmup && is_ok(r) && !stop_asked(r); i++) {
-		message_progress("[%u/%u] %s, %u experts: warm-up %u/%u", r->in->number, r->in->runs,
-		                 r->row->label, r->row->experts, i + 1, r->config->warmup);
-		status = is_checked(r, i) ? check_step(r, i) : run_step(r, i, NULL, &spent_ns);
+	uint64_t begin_ns = clock_now_ns();
+	bool last = r->warmup.steps == 0;
+	note_filled(r);
+	while (!status && !last && is_ok(r) && !stop_asked(r)) {
+		last =
+			warmup_ends(&r->warmup, row->warmed, row->free_places == 0, clock_now_ns() - begin_ns);
+		status = warm_step(r, last);
 	}
+	row->warm = !status && is_ok(r);
+	row->workload_wrapped =
+		row->warm &&
+		workload_wraps(r->in->load, (uint64_t)row->from + row->warmed + r->config->steps);
 	return status;
 }
 
@@ -240,7 +274,7 @@ static ufm_status measure(run *r)
 	for (uint32_t i = 0; i < r->config->steps && !stop_asked(r); i++) {
 		message_progress("[%u/%u] %s, %u experts: step %u/%u", r->in->number, r->in->runs,
 		                 row->label, row->experts, i + 1, r->config->steps);
-		ufm_status status = run_step(r, r->config->warmup + i, NULL, &spent_ns);
+		ufm_status status = run_step(r, (uint64_t)row->from + row->warmed + i, NULL, &spent_ns);
 		if (status)
 			return status;
 		row->step_ms[row->measured++] = (double)spent_ns / 1e6;
@@ -285,7 +319,7 @@ static ufm_status probe_rates_of(run *r)
 static ufm_status load_what_fits(run *r)
 {
 	uint64_t blocks = (uint64_t)r->info.layers * r->info.experts;
-	if (r->row->mode != MODE_UFM || r->config->warmup == 0 || r->row->engine.slots != blocks)
+	if (r->row->mode != MODE_UFM || r->warmup.steps == 0 || r->row->engine.slots != blocks)
 		return UFM_OK;
 	return pager_load_all(r->engine, interrupt_stop, NULL);
 }
@@ -358,7 +392,7 @@ static void check_last(run *r)
 	const bench_config *c = r->config;
 	ufm_status status = UFM_OK;
 	if (workload_steers(r->in->load) && is_ok(r) && !interrupt_seen())
-		status = check_step(r, (uint64_t)c->warmup + c->steps);
+		status = check_step(r, (uint64_t)r->row->from + r->row->warmed + c->steps);
 	if (status)
 		row_fail(r->row, status);
 }
@@ -375,7 +409,10 @@ static void close_all(run *r, ufm_status *telemetry)
 
 ufm_status run_bench(const run_config *config, bench_row *row)
 {
-	run r = {.in = config, .config = config->config, .row = row};
+	run r = {.in = config,
+	         .config = config->config,
+	         .row = row,
+	         .warmup = warmup_of(config->config, row->mode, config->begins)};
 	sampler_config sampling = {.csv_path = config->telemetry_path};
 	ufm_status telemetry = sampler_open(&sampling, &r.sampler), status, drawn, recorded;
 	if (telemetry)
@@ -383,12 +420,10 @@ ufm_status run_bench(const run_config *config, bench_row *row)
 	snprintf(row->backend, sizeof row->backend, "%s", config->backend);
 	if (config->peak)
 		row->peak = *config->peak;
+	row->from = r.warmup.from;
 	row->experts_expected = workload_expected_experts(config->load, row->experts);
 	note_so_far(&r);
 	status = workload_for_experts(config->load, row->experts);
-	row->workload_wrapped =
-		!status &&
-		workload_wraps(config->load, (uint64_t)config->config->warmup + config->config->steps);
 	r.y = alloc_zeroed((size_t)bench_tokens(r.config) * r.config->d_model, sizeof *r.y);
 	if (!status)
 		status = r.y ? run_all(&r) : UFM_ENOMEM;

@@ -19,6 +19,7 @@ typedef struct run_config {
 	timeline_file *timeline;    /* NULL: none */
 	double link_gbps;           /* 0: off */
 	const peak_found *peak;     /* of the machine; NULL: not asked */
+	uint32_t begins;            /* as warmup_of takes it */
 	uint32_t number, runs;      /* for the progress line */
 	bench_row *so_far; /* a copy of the row when its engine is open and after each step, under
 	                             * interrupt_guard */

@@ -5,30 +5,17 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/alloc.h"
 #include "base/status.h"
-#include "cli/interrupt.h"
 #include "cli/message.h"
+#include "cli/output.h"
 #include "telemetry/counters.h"
 
 #define RING_BYTES_MAX ((uint64_t)256 << 20)
 
-static ufm_status remove_unfinished(const char *path)
-{
-	char *name = routing_file_unfinished(path);
-	if (!name)
-		return UFM_ENOMEM;
-	interrupt_unfinished(name);
-	alloc_free(name);
-	return UFM_OK;
-}
-
 ufm_status mode_record_check(const char *path)
 {
-	ufm_status status = path ? routing_file_check(path) : UFM_OK;
-	if (status)
-		return status_prefix(status, "--record-trace");
-	return path ? remove_unfinished(path) : UFM_OK;
+	ufm_status status = path ? output_check(path) : UFM_OK;
+	return status ? status_prefix(status, "--record-trace") : UFM_OK;
 }
 
 uint64_t mode_record_bytes(const char *path, uint64_t tokens, uint32_t layers, uint32_t top_k)

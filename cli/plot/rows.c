@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/median.h"
 #include "base/status.h"
 #include "cli/row_field.h"
 #include "cli/row_lines.h"
@@ -101,11 +102,65 @@ static ufm_status read_speed(const json_t *json, plot_row *row)
 	               : UFM_OK;
 }
 
+#define STEPS_MAX 100000u
+#define STEP_MS_MAX 1e12
+
+static ufm_status read_steps(const json_t *list, double *step_ms)
+{
+	size_t i;
+	json_t *step;
+	json_array_foreach(list, i, step)
+	{
+		step_ms[i] = json_number_value(step);
+		if (!(step_ms[i] > 0 && step_ms[i] < STEP_MS_MAX))
+			return status_fail(UFM_EFORMAT, "step_ms: found %g, expected milliseconds above 0",
+			                   step_ms[i]);
+	}
+	return UFM_OK;
+}
+
+/* tokens_per_s is that of the mean step; of rows of earlier builds, which do not have the median's beside it, that of
+ * the median step. */
+static void note_spread(const json_t *json, double *step_ms, plot_row *row)
+{
+	uint32_t n = row->steps;
+	double base_ms = 0;
+	for (uint32_t i = 0; i < n; i++)
+		base_ms += step_ms[i] / n;
+	if (!json_is_number(json_object_get(json, "tokens_per_s_median")))
+		base_ms = median_of(step_ms, n);
+	row->slow_tokens_per_s = row->tokens_per_s * base_ms / quantile_of(step_ms, n, 0.75);
+	row->fast_tokens_per_s = row->tokens_per_s * base_ms / quantile_of(step_ms, n, 0.25);
+}
+
+static ufm_status read_spread(const json_t *json, plot_row *row)
+{
+	const json_t *list = json_object_get(json, "step_ms");
+	size_t count = json_array_size(list);
+	row->slow_tokens_per_s = row->fast_tokens_per_s = row->tokens_per_s;
+	if (!row->ok || count == 0)
+		return UFM_OK;
+	if (count > STEPS_MAX)
+		return status_fail(UFM_EFORMAT, "step_ms: found %zu steps, expected at most %u", count,
+		                   STEPS_MAX);
+	double *step_ms = alloc_zeroed(count, sizeof *step_ms);
+	if (!step_ms)
+		return UFM_ENOMEM;
+	ufm_status status = read_steps(list, step_ms);
+	row->steps = (uint32_t)count;
+	if (!status)
+		note_spread(json, step_ms, row);
+	alloc_free(step_ms);
+	return status;
+}
+
 static ufm_status read_figures(plot_rows *out, const json_t *json, plot_row *row)
 {
 	ufm_status status = row_u32(json, "num_experts", 1, EXPERTS_MAX, &row->experts);
 	if (!status)
 		status = read_speed(json, row);
+	if (!status)
+		status = read_spread(json, row);
 	if (!status)
 		status = row_whole(json, "bank_bytes", 0, INT64_MAX, &row->bank_bytes);
 	if (!status)

@@ -16,7 +16,9 @@ typedef struct plot_row {
 	uint32_t mode; /* index in plot_rows.modes */
 	uint32_t experts;
 	bool ok, oom;
-	double tokens_per_s; /* 0: not measured */
+	double tokens_per_s;                         /* 0: not measured */
+	double slow_tokens_per_s, fast_tokens_per_s; /* at the quartiles of its steps */
+	uint32_t steps;                              /* that were measured; 0: the row does not say */
 	uint64_t bank_bytes, peak_vram_bytes;
 	plot_telemetry telemetry;
 } plot_row;

@@ -56,14 +56,19 @@ static uint32_t highest_level(const plot_rows *rows)
 static void mode_data(FILE *to, const plot_rows *rows, uint32_t mode, bool memory)
 {
 	figure_comment(to, "%s: experts, %s", rows->modes[mode],
-	               memory ? "peak device memory in GiB" : "tokens/s");
+	               memory ? "peak device memory in GiB"
+	                      : "tokens/s, at the slower and the faster quartile of the steps");
 	/* A block that would be empty keeps its place. */
-	fputs("NaN NaN\n", to);
+	fputs(memory ? "NaN NaN\n" : "NaN NaN NaN NaN\n", to);
 	for (uint32_t i = 0; i < rows->count; i++) {
 		const plot_row *row = &rows->rows[i];
-		if (row->mode == mode && row->ok)
-			fprintf(to, "%" PRIu32 " %.9g\n", row->experts,
-			        memory ? (double)row->peak_vram_bytes / GIB : row->tokens_per_s);
+		if (row->mode != mode || !row->ok)
+			continue;
+		if (memory)
+			fprintf(to, "%" PRIu32 " %.9g\n", row->experts, (double)row->peak_vram_bytes / GIB);
+		else
+			fprintf(to, "%" PRIu32 " %.9g %.9g %.9g\n", row->experts, row->tokens_per_s,
+			        row->slow_tokens_per_s, row->fast_tokens_per_s);
 	}
 	fputs("\n\n", to);
 }
@@ -126,12 +131,20 @@ static uint32_t key_entries(const plot_rows *rows)
 	return entries;
 }
 
-static void plot_modes(FILE *to, const plot_rows *rows, const char *name)
+/* The bars before the lines, without a place of their own in the legend. */
+static void plot_modes(FILE *to, const plot_rows *rows, const char *name, bool bars)
 {
 	fputs("plot ", to);
 	for (uint32_t mode = 0; mode < rows->mode_count; mode++) {
-		fprintf(to, "%s'%s.dat' index %" PRIu32 " using 1:2 with linespoints lt %" PRIu32 " title ",
-		        mode ? ", \\\n     " : "", name, mode, figure_mode_look(rows, mode));
+		uint32_t look = figure_mode_look(rows, mode);
+		fputs(mode ? ", \\\n     " : "", to);
+		if (bars)
+			fprintf(to,
+			        "'%s.dat' index %" PRIu32 " using 1:2:3:4 with yerrorbars lt %" PRIu32
+			        " ps 0 notitle, \\\n     ",
+			        name, mode, look);
+		fprintf(to, "'%s.dat' index %" PRIu32 " using 1:2 with linespoints lt %" PRIu32 " title ",
+		        name, mode, look);
 		figure_string(to, "%s", rows->modes[mode]);
 	}
 }
@@ -153,11 +166,12 @@ static void throughput_range(FILE *to, const plot_rows *rows)
 	double least = 0, most = 0, low, high;
 	const char *comma = "";
 	for (uint32_t i = 0; i < rows->count; i++) {
-		double value = rows->rows[i].tokens_per_s;
-		if (!(value > 0))
+		const plot_row *row = &rows->rows[i];
+		if (!(row->tokens_per_s > 0))
 			continue;
-		least = least > 0 && least < value ? least : value;
-		most = most > value ? most : value;
+		double low_end = fmin(row->tokens_per_s, row->slow_tokens_per_s);
+		least = least > 0 ? fmin(least, low_end) : low_end;
+		most = fmax(most, fmax(row->tokens_per_s, row->fast_tokens_per_s));
 	}
 	if (!(most > 0))
 		least = most = 1;
@@ -173,15 +187,36 @@ static void throughput_range(FILE *to, const plot_rows *rows)
 	fputs(")\n", to);
 }
 
+/* What the bars are, and of how many steps. */
+static void throughput_label(FILE *to, const plot_rows *rows)
+{
+	uint32_t fewest = UINT32_MAX, most = 0;
+	for (uint32_t i = 0; i < rows->count; i++) {
+		uint32_t steps = rows->rows[i].ok ? rows->rows[i].steps : 0;
+		if (steps == 0)
+			continue;
+		fewest = steps < fewest ? steps : fewest;
+		most = steps > most ? steps : most;
+	}
+	fputs("set ylabel 'tokens/s (log scale", to);
+	if (most > 1)
+		fputs("; bars: quartiles of ", to);
+	if (most > fewest)
+		fprintf(to, "%" PRIu32 " to ", fewest);
+	if (most > 1)
+		fprintf(to, "%" PRIu32 " steps", most);
+	fputs(")'\nset logscale y\n", to);
+}
+
 static void throughput_script(FILE *to, const plot_rows *rows)
 {
 	char height[64];
 	snprintf(height, sizeof height, "(low*1.25*%g**$4)", MARK_STEP);
 	figure_begin(to, "throughput", "Throughput", 900, rows);
 	figure_experts_axis(to, rows, key_entries(rows));
-	fputs("set ylabel 'tokens/s (log scale)'\nset logscale y\n", to);
+	throughput_label(to, rows);
 	throughput_range(to, rows);
-	plot_modes(to, rows, "throughput");
+	plot_modes(to, rows, "throughput", true);
 	for (size_t i = 0; i < MARKS_COUNT; i++)
 		plot_marks(to, rows, "throughput", i, height);
 	fputc('\n', to);
@@ -217,7 +252,7 @@ static void memory_script(FILE *to, const plot_rows *rows)
 	                    key_entries(rows) + (target_bytes != 0) + (rows->limit_bytes != 0));
 	fprintf(to, "set ylabel 'peak device memory (GiB)'\ntop = %.9g\nset yrange [0:top]\n",
 	        memory_top(rows, target_bytes));
-	plot_modes(to, rows, "memory");
+	plot_modes(to, rows, "memory", false);
 	memory_line(to, target_bytes, "target of ufm", FIGURE_TARGET_LINE);
 	memory_line(to, rows->limit_bytes, "card limit", FIGURE_LIMIT_LINE);
 	/* The bank is what would not fit. What a run with an error would have taken is not known: at the

@@ -55,3 +55,21 @@ ufm_status file_read(int fd, void *out, uint64_t size_bytes, uint64_t offset_byt
 	}
 	return UFM_OK;
 }
+
+bool file_write(int fd, const void *data, uint64_t size_bytes)
+{
+	const char *at = data;
+
+	while (size_bytes) {
+		ssize_t written = write(fd, at, size_bytes);
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written == 0)
+			errno = EIO; /* a file that takes nothing and does not say why */
+		if (written <= 0)
+			return false;
+		at += written;
+		size_bytes -= (uint64_t)written;
+	}
+	return true;
+}

@@ -282,6 +282,19 @@ static bool read_wsl(const char *root)
 	       strcasestr(release, "microsoft");
 }
 
+/* A flag of the first processor; where processors have none it is not known. */
+static bool read_virtual(const char *root)
+{
+	char text[FILE_TEXT_BYTES];
+
+	if (!read_text(root, "proc/cpuinfo", text, sizeof text))
+		return false;
+	char *flags = strstr(text, "\nflags"), *end = flags ? strchr(flags + 1, '\n') : NULL;
+	if (end)
+		*end = '\0';
+	return flags && strstr(flags, " hypervisor");
+}
+
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -314,6 +327,7 @@ void limits_read_root(limits *out, const char *root)
 	l.ram_free_bytes = smaller(l.available_ram_bytes, group.ram_free_bytes);
 	l.memlock_bytes = read_memlock();
 	l.wsl = read_wsl(root);
+	l.virtual_machine = read_virtual(root);
 	*out = l;
 }
 

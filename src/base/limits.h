@@ -20,6 +20,7 @@ typedef struct limits {
 	uint64_t ram_free_bytes;        /* what can still be taken under both */
 	uint64_t memlock_bytes;         /* RLIMIT_MEMLOCK, LIMITS_NONE: unlimited */
 	bool wsl;                       /* the kernel is that of WSL */
+	bool virtual_machine;           /* a hypervisor runs it, and may give it more memory */
 } limits;
 /* Never fails: what cannot be read keeps a value that does not limit. */
 void limits_read(limits *out);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The median of measurements. */
+/* The median of measurements, and what lies around it. */
 #ifndef UFM_BASE_MEDIAN_H
 #define UFM_BASE_MEDIAN_H
 
@@ -17,6 +17,16 @@ static inline double median_of(double *values, uint32_t count)
 {
 	qsort(values, count, sizeof *values, median_order);
 	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+/* The value below which a share (0 … 1) of them lies, in proportion between two neighbours: of 0.5 the median. Sorts
+ * them, too. */
+static inline double quantile_of(double *values, uint32_t count, double share)
+{
+	double at = share * (count - 1);
+	uint32_t below = (uint32_t)at, above = below + 1 < count ? below + 1 : below;
+	qsort(values, count, sizeof *values, median_order);
+	return values[below] + (at - below) * (values[above] - values[below]);
 }
 
 #endif

@@ -50,5 +50,8 @@ void npy_close(
  * regular file is then removed. */
 ufm_status npy_write(const char *path, npy_type type, uint32_t dims, const uint64_t *shape,
                      const void *data);
+/* The same into an open file, of which a failure may leave a part; path is for its line. */
+ufm_status npy_write_to(int fd, const char *path, npy_type type, uint32_t dims,
+                        const uint64_t *shape, const void *data);
 
 #endif

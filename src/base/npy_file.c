@@ -126,22 +126,6 @@ static size_t print_header(char *text, npy_type type, uint32_t dims, const uint6
 	return header_bytes;
 }
 
-static bool write_all(int file, const void *data, size_t size_bytes)
-{
-	const char *at = data;
-
-	while (size_bytes) {
-		ssize_t written = write(file, at, size_bytes);
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written <= 0)
-			return false;
-		at += written;
-		size_bytes -= (size_t)written;
-	}
-	return true;
-}
-
 /* The rule that the parser has: a zero among the dimensions does not excuse the others. */
 static bool count_bytes(npy_type type, uint32_t dims, const uint64_t *shape, size_t *size_bytes)
 {
@@ -167,24 +151,30 @@ static void remove_partial(int file, const char *path)
 		unlink(path);
 }
 
-ufm_status npy_write(const char *path, npy_type type, uint32_t dims, const uint64_t *shape,
-                     const void *data)
+ufm_status npy_write_to(int fd, const char *path, npy_type type, uint32_t dims,
+                        const uint64_t *shape, const void *data)
 {
 	char header[HEADER_BYTES_MAX];
 	size_t data_bytes;
-	ufm_status status = UFM_OK;
 
 	assert(npy_type_bytes(type) && dims <= NPY_DIMS_MAX);
 	if (!count_bytes(type, dims, shape, &data_bytes))
 		return status_fail(UFM_EINVAL, "%s: the shape overflows 2^63 bytes", path);
 	size_t header_bytes = print_header(header, type, dims, shape);
+	if (file_write(fd, header, header_bytes) && file_write(fd, data, data_bytes))
+		return UFM_OK;
+	return fail_file(path, "cannot write");
+}
+
+ufm_status npy_write(const char *path, npy_type type, uint32_t dims, const uint64_t *shape,
+                     const void *data)
+{
 	int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (file < 0)
 		return fail_file(path, "cannot create");
-	if (!write_all(file, header, header_bytes) || !write_all(file, data, data_bytes)) {
-		status = fail_file(path, "cannot write");
+	ufm_status status = npy_write_to(file, path, type, dims, shape, data);
+	if (status)
 		remove_partial(file, path);
-	}
 	/* Some filesystems report a full disk only now. */
 	if (close(file) != 0 && status == UFM_OK) {
 		status = fail_file(path, "cannot write");

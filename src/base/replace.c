@@ -89,16 +89,18 @@ static ufm_status flush_and_close(replacement *r)
 	return error ? cannot(r->path, "written", error) : UFM_OK;
 }
 
-/* A rename is on disk when its folder is. Some file systems flush no folder: the file is whole anyway. */
-static void flush_folder(const char *path)
+/* A rename is on disk when its folder is. Some file systems flush no folder: the file is whole anyway. Cuts the
+ * path, which nobody needs any more: memory that lacks now would leave the file replaced and the call failed. */
+static void flush_folder(char *path)
 {
-	char *folder = path_folder(path);
-	int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	char *slash = strrchr(path, '/');
+	if (slash)
+		slash[slash == path] = '\0';
+	int fd = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0) {
 		(void)fsync(fd);
 		close(fd);
 	}
-	alloc_free(folder);
 }
 
 ufm_status replacement_commit(replacement *r)
@@ -109,7 +111,7 @@ ufm_status replacement_commit(replacement *r)
 	if (status)
 		unlink(r->temporary);
 	else
-		flush_folder(r->path);
+		flush_folder(r->temporary);
 	forget(r);
 	return status;
 }

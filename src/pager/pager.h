@@ -230,4 +230,11 @@ ufm_devptr pager_slot(ufm_engine *e, uint32_t slot, uint32_t *key);
  * slot for each. stop: NULL, or asked on the way; anything but 0 ends it with UFM_ECANCELED. */
 ufm_status pager_load_all(ufm_engine *e, int (*stop)(void *ctx), void *stop_ctx);
 
+/* How far the slots are filled, at any moment: those that hold an expert, or will when its copy has come, and the
+ * places that no expert has taken yet. */
+typedef struct pager_filled {
+	uint32_t held, free_places;
+} pager_filled;
+void pager_get_filled(ufm_engine *e, pager_filled *out);
+
 #endif

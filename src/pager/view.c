@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A look at an engine that is at rest, for probes. */
+/* A look at an engine's slots, for probes at rest and for who waits until they are filled. */
 #include "pager/pager_int.h"
 #include "pager/settle.h"
 
@@ -35,4 +35,13 @@ ufm_devptr pager_slot(ufm_engine *e, uint32_t slot, uint32_t *key)
 	lock_drop(&e->lock);
 	*key = view.state == SLOT_READY ? view.key : UFM_KEY_NONE;
 	return slot_address(&e->slab, slot);
+}
+
+void pager_get_filled(ufm_engine *e, pager_filled *out)
+{
+	cache_stats now;
+	lock_take(&e->lock);
+	cache_get_stats(e->cache, &now);
+	lock_drop(&e->lock);
+	*out = (pager_filled){now.loading + now.ready, now.free_places};
 }

@@ -10,6 +10,7 @@
 
 #include "bank/bank.h"
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/replace.h"
 #include "base/status.h"
 #include "store/store.h"
@@ -35,19 +36,9 @@ ufm_status ufm_bank_read(const ufm_bank *bank, uint32_t layer, uint32_t expert, 
 
 static ufm_status write_all(int fd, const void *data, uint64_t size_bytes, const char *path)
 {
-	const uint8_t *from = data;
-	uint64_t done = 0;
-
-	while (done < size_bytes) {
-		ssize_t n = write(fd, from + done, size_bytes - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return status_fail(UFM_EFILE, "%s: cannot be written: %s", path, strerror(errno));
-		done += (uint64_t)n;
-	}
-	return UFM_OK;
+	if (file_write(fd, data, size_bytes))
+		return UFM_OK;
+	return status_fail(UFM_EFILE, "%s: cannot be written: %s", path, strerror(errno));
 }
 
 /* `block` is zeroed and of block_bytes: the bytes after the payload stay zero. */

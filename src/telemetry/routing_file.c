@@ -8,11 +8,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "base/npy.h"
+#include "base/replace.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -33,41 +32,6 @@ ufm_status routing_file_check_name(const char *path)
 static ufm_status fail(const char *path, const char *what)
 {
 	return status_fail(UFM_EFILE, "%s: cannot be %s: %s", path, what, strerror(errno));
-}
-
-char *routing_file_unfinished(const char *path)
-{
-	size_t size = strlen(path) + 32;
-	char *name = alloc_zeroed(size, 1);
-	if (name)
-		snprintf(name, size, "%s.%ld.tmp", path, (long)getpid());
-	return name;
-}
-
-static ufm_status try_creating(const char *path, const char *unfinished)
-{
-	int fd = open(unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	if (fd < 0)
-		return fail(path, "created");
-	close(fd);
-	unlink(unfinished);
-	return UFM_OK;
-}
-
-ufm_status routing_file_check(const char *path)
-{
-	struct stat found;
-	ufm_status status = routing_file_check_name(path);
-	if (status != UFM_OK)
-		return status;
-	if (stat(path, &found) == 0 && !S_ISREG(found.st_mode))
-		return status_fail(UFM_EFILE, "%s: is no regular file", path);
-	char *unfinished = routing_file_unfinished(path);
-	if (!unfinished)
-		return UFM_ENOMEM;
-	status = try_creating(path, unfinished);
-	alloc_free(unfinished);
-	return status;
 }
 
 /* ---- .jsonl */
@@ -98,18 +62,23 @@ static void put_event(FILE *to, const routing_table *t, uint64_t token, uint32_t
 	fputs("]}\n", to);
 }
 
-static ufm_status write_jsonl(const char *path, const routing_table *t)
+static ufm_status write_jsonl(const replacement *file, const routing_table *t)
 {
-	FILE *to = fopen(path, "wxe");
-	if (!to)
-		return fail(path, "created");
+	int fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
+	FILE *to = fd >= 0 ? fdopen(fd, "w") : NULL;
+	if (!to) {
+		ufm_status status = fail(file->path, "opened");
+		if (fd >= 0)
+			close(fd);
+		return status;
+	}
 	for (uint64_t token = 0; token < t->info.tokens && !ferror(to); token++)
 		for (uint32_t layer = 0; layer < t->layers; layer++)
 			put_event(to, t, token, layer);
 	bool lost = fflush(to) != 0 || ferror(to);
-	ufm_status status = lost ? fail(path, "written") : UFM_OK;
+	ufm_status status = lost ? fail(file->path, "written") : UFM_OK;
 	if (fclose(to) != 0 && status == UFM_OK)
-		status = fail(path, "written");
+		status = fail(file->path, "written");
 	return status;
 }
 
@@ -147,41 +116,33 @@ static npy_type pack(routing_table *t, uint32_t ranks)
 	return narrow ? NPY_U8 : NPY_U16;
 }
 
-static ufm_status write_npy(const char *path, const char *unfinished, routing_table *t)
+static ufm_status write_npy(const replacement *file, routing_table *t)
 {
 	uint32_t ranks = 0;
-	ufm_status status = check_shape(t, path, &ranks);
+	ufm_status status = check_shape(t, file->path, &ranks);
 	if (status != UFM_OK)
 		return status;
 	uint64_t shape[] = {t->info.tokens, t->layers, ranks};
-	return npy_write(unfinished, pack(t, ranks), 3, shape, t->ids);
+	return npy_write_to(file->fd, file->path, pack(t, ranks), 3, shape, t->ids);
 }
 
 /* ---- both */
 
-static ufm_status write_as(const char *path, const char *unfinished, routing_table *t)
-{
-	ufm_status status =
-		is_named(path, ".npy") ? write_npy(path, unfinished, t) : write_jsonl(unfinished, t);
-	if (status == UFM_OK && rename(unfinished, path) != 0)
-		status = fail(path, "replaced");
-	if (status != UFM_OK)
-		unlink(unfinished);
-	return status;
-}
-
 ufm_status routing_file_write(const char *path, routing_table *table)
 {
-	ufm_status status = routing_file_check(path);
+	replacement file;
+	ufm_status status = routing_file_check_name(path);
 	if (status != UFM_OK)
 		return status;
 	if (table->info.tokens == 0)
 		return status_fail(
 			UFM_EINVAL, "%s: the routing of no token is known of every layer, expected one", path);
-	char *unfinished = routing_file_unfinished(path);
-	if (!unfinished)
-		return UFM_ENOMEM;
-	status = write_as(path, unfinished, table);
-	alloc_free(unfinished);
+	status = replacement_open(path, &file);
+	if (status != UFM_OK)
+		return status;
+	status = is_named(path, ".npy") ? write_npy(&file, table) : write_jsonl(&file, table);
+	if (status == UFM_OK)
+		return replacement_commit(&file);
+	replacement_abandon(&file);
 	return status;
 }

@@ -8,15 +8,7 @@
 /* UFM_EINVAL, with a line that does not name the option, unless the name ends with .jsonl or .npy. */
 ufm_status routing_file_check_name(const char *path);
 
-/* Whether the file could be written; creates nothing. UFM_EINVAL as above; UFM_EFILE names path and cause;
- * what is no regular file is refused, because it cannot be replaced. */
-ufm_status routing_file_check(const char *path);
-
-/* The name that it has while it is written, in the same folder, to be freed with alloc_free; NULL:
- * no memory. */
-char *routing_file_unfinished(const char *path);
-
-/* Written beside its name and renamed: whole, or what it was before. UFM_EFILE; UFM_EINVAL for a table of no
+/* Written beside its name and renamed (base/replace.h): whole, or what it was before. UFM_EFILE; UFM_EINVAL for a name as above, a table of no
  * token, and for a .npy of tokens that do not all have the same number of experts in every layer: names
  * the place. The table's ids are spent. */
 ufm_status routing_file_write(const char *path, routing_table *table);

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -142,7 +143,7 @@ def test_folder(ufm):
     assert summary["config"]["max-tokens"] == {"value": 32, "origin": "batch x seq"}
     assert summary["environment"]["versions"]["ufm"]
     assert sorted(os.listdir(old)) == sorted(
-        ["runs.jsonl", "summary.json"] +
+        ["runs.jsonl", "summary.json", "table.md"] +
         [f"telemetry_{mode}_{experts}.csv" for mode in ("baseline", "ufm") for experts in (4, 8)])
     with open(old / "telemetry_ufm_8.csv") as file:
         samples = list(csv.DictReader(file))
@@ -152,10 +153,101 @@ def test_folder(ufm):
     assert peak <= rows[3]["peak_vram_bytes"] + 1024
 
 
+def test_a_folder_by_the_time(ufm):
+    """Each bench has its own, also of two that begin together; the link is the last one's."""
+    run = ["--experts", "4", "--modes", "ufm", "--no-figures"]
+    both = [subprocess.Popen(ufm.command("bench", *SMALL, *run), cwd=ufm.folder, stdout=subprocess.PIPE,
+                             text=True) for _ in range(2)]
+    tables = [child.communicate(timeout=60)[0] for child in both]
+    assert [child.returncode for child in both] == [0, 0]
+    results = ufm.folder / "results"
+    folders = sorted(set(os.listdir(results)) - {"latest"})
+    assert len(folders) == 2 and os.readlink(results / "latest") in folders
+    for name in folders:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(-2)?", name)
+        summary = json.loads((results / name / "summary.json").read_text())
+        assert summary["config"]["out"] == {"value": f"results/{name}", "origin": "by the time"}
+        printed, = [text for text in tables if f"results/{name} " in text]
+        table = (results / name / "table.md").read_text()
+        assert printed == table + f"\nRows, table and figures: results/{name}, and as results/latest.\n"
+
+
+def test_a_folder_in_place_of_the_link(ufm):
+    (ufm.folder / "results" / "latest").mkdir(parents=True)
+    ended = ufm.bench("--experts", "4", "--modes", "ufm")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "results/latest: is no link" in ended.stderr and ended.stderr.count("\n") == 1
+    assert os.listdir(ufm.folder / "results") == ["latest"]
+
+
+def test_what_cannot_begin_leaves_no_folder(ufm):
+    assert ufm.bench("--experts", "4", "--modes", "ufm").returncode == 0
+    before = sorted(os.listdir(ufm.folder / "results"))
+    ended = ufm.bench("--experts", "4", "--workload", "trace:none.npy")
+    assert ended.returncode == 4
+    assert sorted(os.listdir(ufm.folder / "results")) == before
+
+
+# ---- warm-up and spread
+
+WARM = ["--experts", "64", "--phase", "decode", "--batch", "2", "--steps", "7", "--link-gbps", "off"]
+
+
+def run_warm(ufm, *more):
+    small = [*SMALL[:4], *SMALL[SMALL.index("--vram-limit"):]]
+    return ufm("bench", *small, *WARM, "--no-out", *more)
+
+
+def test_ufm_warms_up_until_its_slots_are_filled(ufm):
+    """The other modes measure the same tokens, with one step before them."""
+    ended = run_warm(ufm, "-o", "json", "--modes", "naive_offload,baseline,ufm", "--vram-limit", "off")
+    rows = json.loads(ended.stdout)
+    assert [row["mode"] for row in rows] == ["ufm", "baseline", "naive_offload"]
+    row, baseline, naive = rows
+    assert row["slots_filled"] is True and row["slots_held"] >= row["slots"] - row["ring_slots"]
+    assert 5 < row["warmup"] == row["first_step"]
+    assert naive["slots_filled"] is naive["slots_held"] is None
+    assert (baseline["slots_filled"], baseline["slots_held"]) == (True, 64)
+    for other in naive, baseline:
+        assert (other["warmup"], other["first_step"]) == (1, row["first_step"])
+        assert other["output_hash"] == row["output_hash"]
+    same = json.loads(run_warm(ufm, "-o", "json", "--modes", "ufm", "--warmup", row["warmup"]).stdout)[0]
+    for name in "output_hash uses resident_uses warmup first_step slots_held slots_filled".split():
+        assert same[name] == row[name], name
+
+
+def test_a_cold_row_says_so(ufm):
+    ended = run_warm(ufm, "-o", "json", "--modes", "ufm", "--warmup", "1")
+    row = json.loads(ended.stdout)[0]
+    assert (row["warmup"], row["first_step"], row["slots_filled"]) == (1, 1, False)
+    assert 0 < row["slots_held"] < row["slots"]
+    text = run_warm(ufm, "--modes", "ufm", "--warmup", "1").stdout
+    assert "| ok, cold |" in text
+    assert (f"\n- ufm decode, 64 experts: cold: {row['slots_held']} of {row['slots']} slots held an expert when "
+            "measuring began, after 1 steps of warm-up\n") in text
+    assert "cold" not in run_warm(ufm, "--modes", "ufm").stdout.replace("--cold", "")
+
+
+def test_a_demand_that_never_fills_the_slots(ufm):
+    """Two experts for ever: the bound on steps ends it, and the row says that it is cold."""
+    numpy.save(ufm.folder / "t.npy", numpy.zeros((50, 1, 1), dtype=numpy.uint8))
+    row = json.loads(run_warm(ufm, "-o", "json", "--modes", "ufm", "--workload", "trace:t.npy",
+                              "--vram-target", "20MiB", "--probe", "off").stdout)[0]
+    assert (row["status"], row["warmup"], row["slots_held"], row["slots_filled"]) == ("ok", 1000, 1, False)
+
+
+def test_steps_have_a_median_and_quartiles(ufm):
+    row = ufm.rows("--experts", "8", "--modes", "ufm", "--steps", "9")[0]
+    quartiles = [row["step_ms_q1"], row["step_ms_median"], row["step_ms_q3"]]
+    assert quartiles == pytest.approx(numpy.quantile(row["step_ms"], [0.25, 0.5, 0.75]))
+    text = ufm.bench("--no-out", "--experts", "8", "--modes", "ufm", "--steps", "9").stdout
+    assert re.search(r"\| +[\d.]+ \([\d.]+-[\d.]+\) \|.*\| +9 \|\n", text)
+
+
 def test_quick_and_origins(ufm):
     ended = ufm("bench", "--quick", *SMALL, "--experts", "4", "--modes", "ufm", "--no-figures")
     assert ended.returncode == 0, ended.stderr
-    config = json.loads((ufm.folder / "results" / "summary.json").read_text())["config"]
+    config = json.loads((ufm.folder / "results" / "latest" / "summary.json").read_text())["config"]
     assert config["d-model"]["value"] == 256
     assert config["link-gbps"] == {"value": 2.0, "origin": "quick"}
 
@@ -409,7 +501,7 @@ CUT = ["--layers", "2", "--d-model", "64", "--d-hidden", "16", "--experts", "16"
 def run_cut(ufm, *arguments):
     ended = ufm("bench", *CUT, "--no-figures", "-o", "json", *arguments)
     assert (ended.returncode, ended.stderr) == (0, "")
-    summary = json.loads((ufm.folder / "results" / "summary.json").read_text())
+    summary = json.loads((ufm.folder / "results" / "latest" / "summary.json").read_text())
     return json.loads(ended.stdout), summary["config"]
 
 
@@ -436,7 +528,7 @@ def test_phases_are_rows_of_their_own(ufm):
     rows, config = run_cut(ufm, "--preset", "olmoe-1b-7b", "--phase", "decode,prefill", "--batch",
                            "3", "--seq", "20")
     assert [(row["mode"], row["phase"]) for row in rows] == [
-        (mode, phase) for mode in ("baseline", "ufm", "naive_offload")
+        (mode, phase) for mode in ("ufm", "baseline", "naive_offload")
         for phase in ("decode", "prefill")]
     for row in rows:
         check_row(row)
@@ -444,14 +536,14 @@ def test_phases_are_rows_of_their_own(ufm):
         assert (row["batch"], row["seq"]) == (3, 1 if decode else 20)
         assert row["max_tokens"] == (3 if decode else 60)
     assert rows[0]["workspace_bytes"] < rows[1]["workspace_bytes"]
-    assert rows[2]["slots"] > rows[3]["slots"]
+    assert rows[0]["slots"] > rows[1]["slots"]
     # One host tier for the modes that page-lock it, another for the one that does not.
     opened = [row["fill_s"] is not None for row in rows]
     assert opened == [True, False, False, False, True, False]
     for phase in (0, 1):
         assert len({row["output_hash"] for row in rows[phase::2]}) == 1
     assert config["max-tokens"]["value"] == "auto" and config["seq"]["value"] == 20
-    names = os.listdir(ufm.folder / "results")
+    names = os.listdir(ufm.folder / "results" / "latest")
     assert {"telemetry_ufm_decode_16.csv", "telemetry_naive_offload_prefill_16.csv"} <= set(names)
     table = ufm("bench", *CUT, "--phase", "decode", "--modes", "ufm", "--no-out").stdout
     assert "| ufm decode " in table and "seq 1 (decode)" in table
@@ -481,9 +573,9 @@ def test_decode_on_a_trace_interleaves_its_sequences(ufm):
 
 def test_a_figure_has_a_line_for_each_phase(ufm):
     run_cut(ufm, "--phase", "decode,steps", "--modes", "ufm", "--seq", "8")
-    ended = ufm("plot", "results", env={"PATH": str(ufm.folder)})
+    ended = ufm("plot", env={"PATH": str(ufm.folder)})
     assert "gnuplot" in ended.stderr
-    script = (ufm.folder / "results" / "throughput.gp").read_text()
+    script = (ufm.folder / "results" / "latest" / "throughput.gp").read_text()
     assert 'title "ufm_decode"' in script and 'title "ufm"' in script
 
 
@@ -538,7 +630,7 @@ def test_wrong_input_is_one_line(ufm, arguments, named, code):
     assert ended.returncode == code, ended.stderr
     assert ended.stderr.count("\n") == 1 and named in ended.stderr
     assert ended.stdout == ""
-    assert not os.path.exists(ufm.folder / "results" / "runs.jsonl")
+    assert not os.path.exists(ufm.folder / "results")
 
 
 def save(path, array):
@@ -638,13 +730,21 @@ def test_a_sweep_goes_on_after_a_failure(ufm):
     assert [row["status"] for row in json.loads(ended.stdout)] == ["error", "ok"]
 
 
-def test_a_bank_larger_than_host_memory(ufm):
-    ended = ufm.bench("--experts", "65536", "--d-model", "8192", "--d-hidden", "8192", "--modes",
-                      "ufm,naive_offload", "--no-out", "-o", "json")
-    assert ended.returncode == 3
-    rows = json.loads(ended.stdout)
-    assert [row["status"] for row in rows] == ["error", "error"]
-    assert all("host memory" in row["error"] for row in rows)
+@pytest.mark.parametrize("modes", ["ufm,naive_offload", "naive_offload"])
+def test_a_bank_larger_than_host_memory(ufm, modes):
+    """Refused before anything is made, with what would run."""
+    run = ["--experts", "4,65536", "--layers", "2", "--d-model", "1024", "--d-hidden", "8192", "--modes", modes]
+    begin = time.monotonic()
+    ended = ufm.bench(*run, "-o", "json")
+    print(f"refused after {time.monotonic() - begin:.2f} s")
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.count("\n") == 1 and not os.listdir(ufm.folder)
+    words = re.fullmatch(r"ufm bench: error: a bank of \d+\.\d\d GiB does not fit: ([\d.]+) GiB of host memory can be "
+                         r"had here(, of which ([\d.]+) GiB may be page-locked)?; --experts (\d+) would run\n",
+                         ended.stderr)
+    have, _, locked, experts = words.groups()
+    assert (locked is None) == (modes == "naive_offload")
+    assert int(experts) * 2 * 64 / 1024 == pytest.approx(float(locked or have), abs=0.3)
 
 
 def test_a_full_results_folder(ufm):
@@ -652,7 +752,7 @@ def test_a_full_results_folder(ufm):
     (ufm.folder / "results").mkdir()
     name = "runs.jsonl"
     (ufm.folder / "results" / name).symlink_to("/dev/full")
-    ended = ufm.bench("--experts", "4,8", "--modes", "ufm", "--no-figures")
+    ended = ufm.bench("--experts", "4,8", "--modes", "ufm", "--no-figures", "--out", "results")
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1 and name in ended.stderr
     assert "No space left" in ended.stderr
@@ -668,9 +768,9 @@ def test_standard_output_full(ufm, ufm_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_what_was_measured(ufm, ufm_path, number):
-    results = ufm.folder / "results"
+    results = ufm.folder / "r"
     child = subprocess.Popen([ufm_path, "bench", *SMALL, "--experts", "4,8", "--modes", "ufm",
-                              "--steps", "100000", "--no-figures", "-o", "json"], cwd=ufm.folder,
+                              "--steps", "100000", "--no-figures", "-o", "json", "--out", "r"], cwd=ufm.folder,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     telemetry = results / "telemetry_ufm_4.csv"
@@ -712,6 +812,30 @@ def test_closed_stdout_is_not_a_results_file(tmp_path):
     result = shell(f'"$0" bench {" ".join(TINY_RUN)} --modes ufm -o jsonl --out {out} >&-')
     assert result.returncode == 1
     assert len((out / "runs.jsonl").read_text().splitlines()) == 1
+
+
+def test_earlier_rows_are_replaced_by_new_ones(tmp_path):
+    """And what stood beside them, though the same run writes files of the same names."""
+    out = f"--out {tmp_path} --no-figures"
+    assert shell(f'"$0" bench {" ".join(TINY_RUN)} --modes ufm,baseline {out}').returncode == 0
+    before = (tmp_path / "telemetry_ufm_8.csv").read_text()
+    (tmp_path / "telemetry_ufm_9.csv.tmp").write_text("of a run that was killed")
+    assert shell(f'"$0" bench {" ".join(TINY_RUN)} --modes ufm --seed 2 {out}').returncode == 0
+    row, = map(json.loads, (tmp_path / "runs.jsonl").read_text().splitlines())
+    assert (row["mode"], row["seed"]) == ("ufm", 2)
+    assert sorted(os.listdir(tmp_path)) == ["runs.jsonl", "summary.json", "table.md", "telemetry_ufm_8.csv"]
+    assert (tmp_path / "telemetry_ufm_8.csv").read_text() != before
+
+
+def test_two_benches_in_one_folder(tmp_path):
+    """The second is refused, whether the first replaces earlier rows or not."""
+    for _ in range(2):
+        script = (f'"$0" bench {" ".join(TINY_RUN)} --steps 100000 --modes ufm --out {tmp_path} & sleep 0.5; '
+                  f'"$0" bench {" ".join(TINY_RUN)} --modes ufm --out {tmp_path}; code=$?; kill -INT $!; wait; exit $code')
+        result = shell(f"set -m; {script}")
+        assert result.returncode == 1
+        assert f"another bench is writing to {tmp_path}" in result.stderr
+        assert (tmp_path / "runs.jsonl").read_text().count("\n") == 1
 
 
 def test_earlier_results_are_replaced(tmp_path):

@@ -499,7 +499,7 @@ def test_an_output_in_a_folder_without_permission(case):
     ended = case.ufm("forward", "--weights", "model", "--layer", NUMBER, "--input", "x.npy",
                      "--output", "shut/y.npy", "--backend", "cpu", preexec_fn=obey_permissions)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert "--output: cannot create" in ended.stderr and "Permission denied" in ended.stderr
+    assert "--output: shut/y.npy: cannot be created" in ended.stderr and "Permission denied" in ended.stderr
     assert not os.listdir(case.folder / "shut")
 
 

@@ -47,7 +47,7 @@ def ended(child, numbers, between_s=0.3):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command, said", [
-    (LONG_CALL, "ufm bench: error: interrupted; 1 rows are kept in results"),
+    (LONG_CALL, "ufm bench: error: interrupted; 1 rows are kept in results/"),
     (LONG_REPLAY, "ufm replay: error: interrupted; "),
     (LONG_PLAN, "ufm plan: error: interrupted; nothing is written"),
 ], ids=["bench", "replay", "plan"])
@@ -59,16 +59,33 @@ def test_a_signal_ends_a_long_phase(ufm, command, said, number):
 
 
 def test_a_row_that_is_cut_in_its_step_is_kept(ufm):
-    child = started(ufm, [*LONG_CALL, "-o", "json", "--timeline", "t.json"])
+    child = started(ufm, [*LONG_CALL, "-o", "json", "--timeline", "t.json", "--out", "r"])
     out, err = ended(child, [signal.SIGINT])
     rows = json.loads(out)
     assert [row["error"] for row in rows] == ["interrupted after 0 of 2 measured steps"]
-    results = ufm.folder / "results"
+    results = ufm.folder / "r"
     assert [json.loads(line) for line in (results / "runs.jsonl").open()] == rows
     summary = json.loads((results / "summary.json").read_text())
     assert summary["interrupted"] is True and summary["rows"] == rows
     assert json.loads((ufm.folder / "t.json").read_text())["traceEvents"] == []
     assert not [name for name in os.listdir(results) if name.endswith(".tmp")]
+
+
+def test_earlier_rows_stand_until_there_is_a_new_one(ufm):
+    """In a folder that was asked for, and behind results/latest."""
+    run = [*LONG_CALL, "--batch", "1", "--seq", "1", "--warmup", "1", "--no-figures"]
+    assert ufm(*run, "--out", "r").returncode == 0 == ufm(*run).returncode
+    before = {path.name: path.read_bytes() for path in (ufm.folder / "r").iterdir()}
+    assert {"runs.jsonl", "summary.json", "table.md", "telemetry_ufm_4.csv"} == set(before)
+    latest = os.readlink(ufm.folder / "results" / "latest")
+    child = started(ufm, [*LONG_CALL, "--out", "r"])
+    _, err = ended(child, [signal.SIGINT])
+    assert child.returncode == 130
+    assert err == ("ufm bench: error: interrupted before anything was measured; the rows in r are as they "
+                   "were\n")
+    assert {path.name: path.read_bytes() for path in (ufm.folder / "r").iterdir()} == before
+    _, err = ended(started(ufm, LONG_CALL), [signal.SIGINT])
+    assert os.readlink(ufm.folder / "results" / "latest") == latest
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM, signal.SIGINT]],

@@ -43,7 +43,7 @@ def test_predictions_beside_rows_on_standard_output(ufm):
     assert ufm(*RUN, "--no-figures").returncode == 0
     for form in ("md", "csv", "json", "jsonl"):
         with open("/dev/full", "w") as full:
-            ended = subprocess.run(ufm.command("plan", "--against", "results/runs.jsonl", "-o", form),
+            ended = subprocess.run(ufm.command("plan", "--against", "results/latest/runs.jsonl", "-o", form),
                                    cwd=ufm.folder, stdout=full, text=True, stderr=subprocess.PIPE)
         lost(ended, "standard output: No space left on device")
 

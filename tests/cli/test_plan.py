@@ -522,12 +522,12 @@ def test_against_rows_of_bench(ufm, phase, seq):
     """The number of slots is exact; speeds of so small a case mean nothing."""
     ended = ufm("bench", *BENCH, "--vram-target", "300KiB", "--phase", phase, *seq)
     assert ended.returncode == 0, ended.stderr
-    found = rows(ufm, "--against", "results/runs.jsonl")
+    found = rows(ufm, "--against", "results/latest/runs.jsonl")
     assert len(found) == 1
     assert found[0]["slots"] == found[0]["slots_measured"] < 16
     assert abs(found[0]["hit_rate_error"]) < 0.15
     assert found[0]["tokens_per_s"] > 0 and found[0]["phase"] == phase
-    text = ufm("plan", "--against", "results/runs.jsonl", "results/summary.json").stdout
+    text = ufm("plan", "--against", "results/latest/runs.jsonl", "results/latest/summary.json").stdout
     assert "2 cases: " in text and "the number of slots exact in 2" in text
 
 
@@ -538,7 +538,7 @@ def test_against_the_same_made_routing(ufm, batch, ids):
     ended = ufm("bench", *BENCH, "--vram-target", "200KiB", "--phase", "decode", "--batch", batch,
                 "--workload", "sticky:0.5,1,0.05", "--ids", ids)
     assert ended.returncode == 0, ended.stderr
-    found, = rows(ufm, "--against", "results/runs.jsonl")
+    found, = rows(ufm, "--against", "results/latest/runs.jsonl")
     assert found["ids"] == ids
     assert found["slots"] == found["slots_measured"]
     assert found["hit_rate"] == pytest.approx(found["hit_rate_measured"])
@@ -553,7 +553,7 @@ def test_against_a_prompt_longer_than_the_routers_are_wide(ufm, tmp_path, ids):
     ended = ufm("bench", *longer, "--vram-target", "330KiB", "--phase", "prefill", "--warmup", "2",
                 "--steps", "4", "--workload", "trace:ids.npy", "--ids", ids)
     assert ended.returncode == 0, ended.stderr
-    found, = rows(ufm, "--against", "results/runs.jsonl")
+    found, = rows(ufm, "--against", "results/latest/runs.jsonl")
     assert found["slots"] == found["slots_measured"]
     assert found["hit_rate"] == pytest.approx(found["hit_rate_measured"])
     assert 0 < found["hit_rate"] < 1
@@ -563,7 +563,7 @@ def test_who_had_the_ids_ahead_is_known_of_earlier_rows(ufm, tmp_path):
     """Rows without the field had them ahead where the workload knows them."""
     ended = ufm("bench", *BENCH, "--phase", "decode", "--workload", "sticky:0.5,1,0.05")
     assert ended.returncode == 0, ended.stderr
-    row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
+    row = json.loads((tmp_path / "results" / "latest" / "runs.jsonl").read_text())
     assert row.pop("ids") == "device"
     even = row | {"workload": "uniform"}
     (tmp_path / "old.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(even) + "\n")
@@ -576,10 +576,10 @@ def test_speeds_are_compared_as_the_row_counts_them(ufm, tmp_path):
     ended = ufm("bench", *BENCH, "--vram-target", "200KiB", "--phase", "decode", "--workload",
                 "sticky:0.5,1,0.05")
     assert ended.returncode == 0, ended.stderr
-    row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
+    row = json.loads((tmp_path / "results" / "latest" / "runs.jsonl").read_text())
     del row["tokens_per_s_median"]
     (tmp_path / "old.jsonl").write_text(json.dumps(row) + "\n")
-    mean, median = rows(ufm, "--against", "results/runs.jsonl", "old.jsonl")
+    mean, median = rows(ufm, "--against", "results/latest/runs.jsonl", "old.jsonl")
     assert mean["hit_rate"] == median["hit_rate"]
     assert mean["tokens_per_s"] != pytest.approx(median["tokens_per_s"])
 
@@ -589,7 +589,7 @@ def test_against_what_was_asked_of_the_cpu(ufm, tmp_path):
     ended = ufm("bench", *BENCH, "--vram-target", "200KiB", "--phase", "decode", "--workload",
                 "sticky:0.5,1,0.05", "--link-gbps", "1", "--cpu-assist", "2")
     assert ended.returncode == 0, ended.stderr
-    row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
+    row = json.loads((tmp_path / "results" / "latest" / "runs.jsonl").read_text())
     assert (row["cpu_assist"], row["cpu_assist_asked"], row["cpu_threads"]) == ("on", "2", 2)
     told = row | {"probe_sum_link_gbps": 0.9, "probe_sum_cpu_gbps": 20.0}
     slow = told | {"probe_sum_cpu_gbps": 0.1}
@@ -612,13 +612,13 @@ def test_against_the_same_recorded_routing(ufm, tmp_path):
                 "trace:ids.npy")
     assert ended.returncode == 0, ended.stderr
     shutil.move(tmp_path / "ids.npy", tmp_path / "elsewhere.npy")
-    found, = rows(ufm, "--against", "results/runs.jsonl", "--workload", "trace:elsewhere.npy")
+    found, = rows(ufm, "--against", "results/latest/runs.jsonl", "--workload", "trace:elsewhere.npy")
     assert found["slots"] == found["slots_measured"] < 16
     assert found["hit_rate"] == pytest.approx(found["hit_rate_measured"])
     assert 0 < found["hit_rate"] < 1
-    ended = ufm("plan", "--against", "results/runs.jsonl")
+    ended = ufm("plan", "--against", "results/latest/runs.jsonl")
     assert ended.returncode == 4 and "left out" in ended.stderr and "ids.npy" in ended.stderr
-    row = json.loads((tmp_path / "results" / "runs.jsonl").read_text())
+    row = json.loads((tmp_path / "results" / "latest" / "runs.jsonl").read_text())
     (tmp_path / "some.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"seq": None}) + "\n")
     ended = ufm("plan", "--against", "some.jsonl", "--workload", "trace:elsewhere.npy")
     assert ended.returncode == 4 and "line 2 is left out" in ended.stderr
@@ -637,7 +637,7 @@ def test_rows_that_are_no_regular_file_are_refused_at_once(ufm, tmp_path, argume
 
 def test_a_last_row_cut_short_is_left_out_with_a_warning(ufm, tmp_path):
     assert ufm("bench", *BENCH, "--phase", "decode").returncode == 0
-    text = (tmp_path / "results" / "runs.jsonl").read_text()
+    text = (tmp_path / "results" / "latest" / "runs.jsonl").read_text()
     (tmp_path / "cut.jsonl").write_text(text + text[:len(text) // 2])
     ended = ufm("plan", "--against", "cut.jsonl", "-o", "json")
     assert ended.returncode == 0 and len(json.loads(ended.stdout)) == 1
@@ -650,7 +650,7 @@ def measured(ufm_path, tmp_path_factory):
     folder = tmp_path_factory.mktemp("measured")
     subprocess.run([ufm_path, "bench", *BENCH, "--phase", "decode"], cwd=folder, check=True,
                    capture_output=True)
-    return json.loads((folder / "results" / "runs.jsonl").read_text())
+    return json.loads((folder / "results" / "latest" / "runs.jsonl").read_text())
 
 
 @pytest.mark.parametrize("change, words", [
@@ -724,10 +724,10 @@ def test_what_would_take_minutes_is_refused_at_once(ufm, tmp_path):
 
 def test_a_machine_from_rows_of_bench(ufm):
     assert ufm("bench", *BENCH, "--phase", "decode").returncode == 0
-    ended = ufm("plan", *SHAPE, "--machine", "results/runs.jsonl")
+    ended = ufm("plan", *SHAPE, "--machine", "results/latest/runs.jsonl")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "results/runs.jsonl probed it" in ended.stdout and "(emulated)" in ended.stdout
-    row = rows(ufm, *SHAPE, "--machine", "results/runs.jsonl", "--link-gbps", "7")[0]
+    assert "results/latest/runs.jsonl probed it" in ended.stdout and "(emulated)" in ended.stdout
+    row = rows(ufm, *SHAPE, "--machine", "results/latest/runs.jsonl", "--link-gbps", "7")[0]
     assert row["link_gbps"] == 7 and row["backend"] == "cpu"
 
 

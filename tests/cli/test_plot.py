@@ -32,8 +32,36 @@ def png_size(path):
 
 
 @gnuplot
+@pytest.mark.parametrize("build", ["now", "earlier"])
+def test_a_point_has_the_quartiles_of_its_steps(ufm, build):
+    """tokens_per_s is of the mean step, and was of the median one."""
+    step_ms = [4, 1, 2, 3, 10]
+    tokens, base_ms = 8, 4 if build == "now" else 3
+    more = {"tokens_per_s_median": 8e3 / 3} if build == "now" else {}
+    rows = [row("ufm", 4, step_ms=step_ms, tokens_per_s=tokens * 1e3 / base_ms, **more),
+            row("ufm", 8, step_ms=[2], tokens_per_s=500, **more), row("baseline", 8, tokens_per_s=700)]
+    write(ufm.folder / "r", rows)
+    ended = ufm("plot", "r")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    data = [line.split() for line in (ufm.folder / "r" / "throughput.dat").read_text().splitlines()]
+    points = [[float(word) for word in words] for words in data if len(words) == 4 and words[0] in "48"]
+    assert points[0] == pytest.approx([4, tokens * 1e3 / base_ms, 8e3 / 4, 8e3 / 2])
+    assert points[1] == [8, 500, 500, 500] and points[2] == [8, 700, 700, 700]
+    assert "tokens/s (log scale; bars: quartiles of 1 to 5 steps)" in (ufm.folder / "r" / "throughput.svg").read_text()
+
+
+@pytest.mark.parametrize("step_ms, found", [([1, 0], "found 0"), ([-1], "found -1"), ([1, "x"], "found 0"),
+                                            ([1e300], "found 1e+300")])
+def test_steps_that_cannot_be(ufm, step_ms, found):
+    write(ufm.folder / "r", [row("ufm", 4, step_ms=step_ms)])
+    ended = ufm("plot", "r")
+    assert ended.returncode == 4 and ended.stderr.count("\n") == 1
+    assert f"r/runs.jsonl: line 1: step_ms: {found}, expected milliseconds above 0" in ended.stderr
+
+
+@gnuplot
 def test_bench_leaves_figures_and_plot_draws_them_again(ufm):
-    results = ufm.folder / "results"
+    results = ufm.folder / "results" / "latest"
     ended = ufm.bench("--experts", "4,64", "--link-gbps", "5")
     assert (ended.returncode, ended.stderr) == (0, "")
     for name in FIGURES:
@@ -41,7 +69,7 @@ def test_bench_leaves_figures_and_plot_draws_them_again(ufm):
             os.remove(results / f"{name}.{ending}")
     ended = ufm("plot")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.split() == [f"results/{name}.{ending}" for name in FIGURES
+    assert ended.stdout.split() == [f"results/latest/{name}.{ending}" for name in FIGURES
                                     for ending in ("png", "svg")]
     for name in FIGURES:
         assert min(png_size(results / f"{name}.png")) >= 800
@@ -113,7 +141,7 @@ def test_names_of_replayed_rows_are_drawn_and_never_run(ufm, field, shown):
     for name in HOSTILE:
         given = {"policy": "lru", **{field: name}}
         (folder / "replay.jsonl").write_text(json.dumps(replayed(**given)) + "\n")
-        ended = ufm("plot")
+        ended = ufm("plot", "results")
         assert (ended.returncode, ended.stderr) == (0, ""), name
         drawn = as_drawn(name.rpartition("/")[2] if field == "trace" else name)
         assert shown.format(drawn) in labels(folder / "hit_rate.svg")
@@ -125,7 +153,7 @@ def test_a_name_is_cut_between_characters(ufm):
     folder = ufm.folder / "results"
     folder.mkdir()
     (folder / "replay.jsonl").write_text(json.dumps(replayed("\u20ac" * 20)) + "\n")
-    assert ufm("plot").returncode == 0
+    assert ufm("plot", "results").returncode == 0
     assert "\u20ac" * 10 + "?" in labels(folder / "hit_rate.svg")
 
 
@@ -134,7 +162,7 @@ def test_a_name_is_cut_between_characters(ufm):
 def test_names_of_rows_are_drawn_and_never_run(ufm, field):
     for name in HOSTILE:
         write(ufm.folder / "results", [row("ufm", 4, **{"backend": "cpu", "device": "d", field: name})])
-        ended = ufm("plot")
+        ended = ufm("plot", "results")
         assert (ended.returncode, ended.stderr) == (0, ""), name
         for figure in FIGURES:
             below = labels(ufm.folder / "results" / f"{figure}.svg")
@@ -148,7 +176,7 @@ def test_settings_that_lie_about_change_no_figure(ufm):
     write(folder, [row("ufm", 4)])
     for place in (ufm.folder, folder):
         (place / ".gnuplot").write_text('system("touch pwned")\n')
-    assert ufm("plot", env={"HOME": str(ufm.folder)}).returncode == 0
+    assert ufm("plot", "results", env={"HOME": str(ufm.folder)}).returncode == 0
     assert not list(ufm.folder.rglob("pwned"))
 
 
@@ -182,7 +210,7 @@ def test_runs_that_failed_are_marked(ufm):
     modes, folder = ("baseline", "naive_offload", "ufm"), ufm.folder / "results"
     write(folder, [row(mode, e, status="error" if e == 8 else "ok") for mode in modes
                    for e in (4, 8)])
-    assert ufm("plot").returncode == 0
+    assert ufm("plot", "results").returncode == 0
     for name in ("throughput", "memory"):
         marks = re.search(r"(?ms)^# error:.*?\n\n", (folder / f"{name}.dat").read_text()).group(0)
         assert len(re.findall(r"(?m)^8 ", marks)) == 3
@@ -197,7 +225,7 @@ def test_runs_that_failed_are_marked(ufm):
 def test_the_legend_of_the_timeline_holds_every_number_or_says_how_many_it_left_out(
         ufm, count, shown):
     write(ufm.folder / "results", [row("ufm", 4 * e) for e in range(1, count + 1)])
-    assert ufm("plot").returncode == 0
+    assert ufm("plot", "results").returncode == 0
     svg = (ufm.folder / "results" / "timeline.svg").read_text()
     height = int(re.search(r"viewBox='0 0 \d+ (\d+)'", svg.replace('"', "'")).group(1))
     words = re.findall(r">(\d+ experts)<", svg)
@@ -210,7 +238,7 @@ def test_the_legend_of_the_timeline_holds_every_number_or_says_how_many_it_left_
 @gnuplot
 def test_ticks_of_many_numbers_do_not_touch(ufm):
     write(ufm.folder / "results", [row("ufm", e) for e in range(100, 400, 3)])
-    assert ufm("plot").returncode == 0
+    assert ufm("plot", "results").returncode == 0
     ticks = re.search(r"set xtics \((.*)\)", (ufm.folder / "results" / "memory.gp").read_text())
     shown = [int(at) for words, at in re.findall(r'"(.*?)" (\d+)', ticks.group(1)) if words]
     assert shown[0] == 397 and 5 < len(shown) < 26
@@ -223,7 +251,7 @@ def test_a_last_row_cut_short_is_left_out_with_a_warning(ufm, kept):
     write(ufm.folder / "results", [row("ufm", 4)])
     with open(ufm.folder / "results" / "runs.jsonl", "a") as rows:
         rows.write(json.dumps(row("ufm", 8))[:kept])
-    ended = ufm("plot")
+    ended = ufm("plot", "results")
     assert ended.returncode == 0
     assert ended.stderr == "ufm: warning: results/runs.jsonl: line 2: cut short, left out\n"
     data = (ufm.folder / "results" / "memory.dat").read_text()
@@ -235,7 +263,7 @@ def test_a_last_replayed_row_cut_short_is_left_out_with_a_warning(ufm):
     (ufm.folder / "results").mkdir()
     text = json.dumps(replayed("lru")) + "\n" + json.dumps(replayed("fifo"))[:-20]
     (ufm.folder / "results" / "replay.jsonl").write_text(text)
-    ended = ufm("plot")
+    ended = ufm("plot", "results")
     assert ended.returncode == 0
     assert ended.stderr == "ufm: warning: results/replay.jsonl: line 2: cut short, left out\n"
 
@@ -249,7 +277,7 @@ def test_what_is_no_regular_file_is_refused_at_once(ufm, name, make):
     if name.startswith("telemetry"):
         write(folder, [row("ufm", 4)])
     make(folder / name)
-    ended = ufm("plot", timeout=10)
+    ended = ufm("plot", "results", timeout=10)
     assert ended.returncode == 4
     assert f"results/{name}: is not a regular file" in ended.stderr and ended.stderr.count("\n") == 1
 
@@ -274,7 +302,7 @@ def test_numbers_of_rows_that_are_out_of_range(ufm, name, change, words):
     (ufm.folder / "results").mkdir()
     text = json.dumps(good) + "\n" + json.dumps(good | change) + "\n"
     (ufm.folder / "results" / f"{name}.jsonl").write_text(text)
-    ended = ufm("plot", timeout=10)
+    ended = ufm("plot", "results", timeout=10)
     assert ended.returncode == 4 and ended.stderr.count("\n") == 1
     assert ended.stderr.startswith(f"ufm plot: error: results/{name}.jsonl: line 2: {words}")
 
@@ -283,14 +311,14 @@ def test_numbers_of_rows_that_are_out_of_range(ufm, name, change, words):
 def test_a_last_row_that_lacks_only_its_end_of_line_is_drawn(ufm):
     (ufm.folder / "results").mkdir()
     (ufm.folder / "results" / "runs.jsonl").write_text(json.dumps(row("ufm", 4)))
-    ended = ufm("plot")
+    ended = ufm("plot", "results")
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_nothing_but_a_row_cut_short(ufm):
     (ufm.folder / "results").mkdir()
     (ufm.folder / "results" / "runs.jsonl").write_text(json.dumps(row("ufm", 4))[:20])
-    ended = ufm("plot")
+    ended = ufm("plot", "results")
     assert ended.returncode == 4 and "found no row" in ended.stderr
 
 
@@ -306,7 +334,7 @@ def test_junk_in_telemetry_is_left_out_with_a_warning(ufm, lines, first, count):
     write(folder, [row("ufm", 4)])
     header = "t,gpu_alloc_gb,gpu_reserved_gb,proc_ram_gb"
     (folder / "telemetry_ufm_4.csv").write_text("\n".join([header, *lines, ""]))
-    ended = ufm("plot")
+    ended = ufm("plot", "results")
     assert ended.returncode == 0
     assert ended.stderr.count("\n") == 1
     assert f"results/telemetry_ufm_4.csv: line {first}: expected" in ended.stderr
@@ -319,7 +347,7 @@ def test_junk_in_telemetry_is_left_out_with_a_warning(ufm, lines, first, count):
 def test_telemetry_without_its_columns(ufm):
     write(ufm.folder / "results", [row("ufm", 4)])
     (ufm.folder / "results" / "telemetry_ufm_4.csv").write_text("t,proc_ram_gb\n0,1\n")
-    ended = ufm("plot")
+    ended = ufm("plot", "results")
     assert ended.returncode == 0
     assert ended.stderr.count("\n") == 1 and "line 1: expected figures for t, gpu" in ended.stderr
 
@@ -330,7 +358,7 @@ def test_telemetry_cut_short_is_drawn_as_far_as_it_goes(ufm):
     write(folder, [row("ufm", 4)])
     header = "t,gpu_alloc_gb,gpu_reserved_gb,proc_ram_gb\n"
     (folder / "telemetry_ufm_4.csv").write_text(header + "0.0,1.0,1.0,2.0\n0.05,1.5,1.5,2.5\n0.1,1")
-    ended = ufm("plot")
+    ended = ufm("plot", "results")
     assert ended.returncode == 0
     assert ended.stderr.count("\n") == 1 and "telemetry_ufm_4.csv: line 4" in ended.stderr
     assert "0.050 1.500000 2.500000" in (folder / "timeline.dat").read_text()
@@ -338,7 +366,7 @@ def test_telemetry_cut_short_is_drawn_as_far_as_it_goes(ufm):
 
 def test_without_gnuplot_the_scripts_are_kept(ufm):
     write(ufm.folder / "results", [row("ufm", 4)])
-    ended = ufm("plot", env={"PATH": str(ufm.folder)})
+    ended = ufm("plot", "results", env={"PATH": str(ufm.folder)})
     assert ended.returncode == 3
     assert ended.stderr.count("\n") == 1 and "gnuplot is missing" in ended.stderr
     for name in FIGURES:
@@ -349,7 +377,7 @@ def test_bench_without_gnuplot_keeps_rows_and_succeeds(ufm):
     ended = ufm.bench("--experts", "4", "--modes", "ufm", env={"PATH": str(ufm.folder)})
     assert ended.returncode == 0
     assert ended.stderr.count("\n") == 1 and "gnuplot is missing" in ended.stderr
-    assert (ufm.folder / "results" / "runs.jsonl").read_text().count("\n") == 1
+    assert (ufm.folder / "results" / "latest" / "runs.jsonl").read_text().count("\n") == 1
 
 
 @pytest.mark.parametrize("content, line", [
@@ -364,13 +392,17 @@ def test_bench_without_gnuplot_keeps_rows_and_succeeds(ufm):
 def test_malformed_rows(ufm, content, line):
     (ufm.folder / "results").mkdir()
     (ufm.folder / "results" / "runs.jsonl").write_text(content)
-    ended = ufm("plot")
+    ended = ufm("plot", "results")
     assert ended.returncode == 4
     assert ended.stderr.count("\n") == 1 and "results/runs.jsonl" in ended.stderr
     assert line is None or f"line {line}" in ended.stderr
 
 
 def test_a_folder_without_results(ufm):
+    assert ufm.bench("--experts", "4", "--modes", "ufm", "--no-figures").returncode == 0
+    ended = ufm("plot", "results")
+    assert ended.returncode == 4 and ended.stderr.count("\n") == 1
+    assert "results/latest is one" in ended.stderr
     ended = ufm("plot", "nowhere")
     assert ended.returncode == 4
     assert ended.stderr.count("\n") == 1 and "nowhere/runs.jsonl" in ended.stderr
@@ -380,6 +412,6 @@ def test_a_folder_without_results(ufm):
 def test_a_figure_that_cannot_be_written(ufm):
     write(ufm.folder / "results", [row("ufm", 4)])
     (ufm.folder / "results" / "memory.dat").symlink_to("/dev/full")
-    ended = ufm("plot")
+    ended = ufm("plot", "results")
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1 and "memory.dat" in ended.stderr

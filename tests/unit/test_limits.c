@@ -149,6 +149,14 @@ static void test_wsl_is_seen(void **state)
 	assert_false(read_fake("fakeroot_none").wsl);
 }
 
+static void a_virtual_machine_is_known_by_its_processors(void **state)
+{
+	(void)state;
+	assert_true(read_fake("fakeroot_v2").virtual_machine);
+	assert_false(read_fake("fakeroot_v1").virtual_machine); /* the word is not among the flags */
+	assert_false(read_fake("fakeroot_none").virtual_machine);
+}
+
 static void test_this_machine(void **state)
 {
 	limits l;
@@ -230,6 +238,7 @@ int main(void)
 		cmocka_unit_test(test_unreadable_does_not_limit),
 		cmocka_unit_test(test_a_long_root_is_harmless),
 		cmocka_unit_test(test_wsl_is_seen),
+		cmocka_unit_test(a_virtual_machine_is_known_by_its_processors),
 		cmocka_unit_test(test_this_machine),
 		cmocka_unit_test(test_affinity_and_memlock_are_seen),
 		cmocka_unit_test(test_memory_grows_with_use),

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sys/stat.h>
 
 #include "cli/modes/record.h"
 #include "support/fixture.h"
@@ -98,12 +99,29 @@ static void nothing_to_write(void **state)
 	fixture_close(&f);
 }
 
+/* rmdir succeeds: looking has left nothing. */
+static void a_path_is_tried_before_the_work(void **state)
+{
+	(void)state;
+	folder d = open_folder("t.npy");
+	assert_int_equal(mode_record_check(NULL), UFM_OK);
+	assert_int_equal(mode_record_check(d.path), UFM_OK);
+	assert_int_equal(mkdir(d.path, 0700), 0);
+	assert_int_equal(mode_record_check(d.path), UFM_EFILE);
+	assert_says("is not a regular file");
+	assert_int_equal(rmdir(d.path), 0);
+	close_folder(&d);
+	assert_int_equal(mode_record_check("/nowhere/t.npy"), UFM_EFILE);
+	assert_says("--record-trace: /nowhere/t.npy");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_ring_is_as_large_as_the_run),
 		cmocka_unit_test(what_is_left_out_is_said),
 		cmocka_unit_test(nothing_to_write),
+		cmocka_unit_test(a_path_is_tried_before_the_work),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -42,7 +43,7 @@ int fsync(int fd)
 	return (int)syscall(SYS_fsync, fd);
 }
 
-static char folder[64], path[96];
+static char folder[64], path[128];
 
 static int open_folder(void **state)
 {
@@ -56,7 +57,11 @@ static int open_folder(void **state)
 static int close_folder(void **state)
 {
 	(void)state;
-	unlink(path);
+	static const char *const names[] = {"runs.jsonl", "telemetry_ufm_8.csv", "summary.json"};
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+		unlink(path);
+	}
 	return rmdir(folder);
 }
 
@@ -128,11 +133,99 @@ static void a_row_that_does_not_fit_is_not_there(void **state)
 	json_decref(second);
 }
 
+static void add_row(results *r, int number)
+{
+	json_t *row = a_row(number);
+	disk.room = SIZE_MAX;
+	assert_int_equal(results_add(r, row), UFM_OK);
+	json_decref(row);
+}
+
+static bool is_there(const char *name)
+{
+	char at[128];
+	snprintf(at, sizeof at, "%s/%s", folder, name);
+	return access(at, F_OK) == 0;
+}
+
+static void write_file(const char *name)
+{
+	char at[128];
+	snprintf(at, sizeof at, "%s/%s", folder, name);
+	FILE *file = fopen(at, "w");
+	assert_non_null(file);
+	fputs("of a run", file);
+	fclose(file);
+}
+
+/* As a run does that is on. */
+static const char *write_telemetry(results *r)
+{
+	const char *at = results_telemetry_path(r, "ufm", 8);
+	write_file(strrchr(at, '/') + 1);
+	return strrchr(at, '/') + 1;
+}
+
+static void leave_two_rows(void)
+{
+	results *r;
+	assert_int_equal(results_open(folder, &r), UFM_OK);
+	add_row(r, 0);
+	add_row(r, 1);
+	assert_int_equal(results_keep(r), UFM_OK);
+	results_close(r);
+}
+
+static void earlier_rows_outlive_a_run_that_keeps_none(void **state)
+{
+	(void)state;
+	results *r;
+	leave_two_rows();
+	write_file("telemetry_ufm_8.csv");
+	assert_int_equal(results_open(folder, &r), UFM_OK);
+	assert_false(results_are_ours(r));
+	assert_string_equal(write_telemetry(r), "telemetry_ufm_8.csv.tmp");
+	add_row(r, 0);
+	assert_int_equal(whole_rows(), 2);
+	results_close(r);
+	assert_int_equal(whole_rows(), 2);
+	assert_true(is_there("telemetry_ufm_8.csv") && !is_there("telemetry_ufm_8.csv.tmp"));
+}
+
+static void rows_that_are_kept_replace_earlier_ones(void **state)
+{
+	(void)state;
+	results *r, *other;
+	leave_two_rows();
+	write_file("throughput.png");
+	assert_int_equal(results_open(folder, &r), UFM_OK);
+	write_telemetry(r);
+	add_row(r, 0);
+	assert_true(is_there("throughput.png"));
+	assert_error(results_open(folder, &other), UFM_EFILE, "another bench is writing to");
+	assert_int_equal(results_keep(r), UFM_OK);
+	assert_true(results_are_ours(r));
+	assert_int_equal(whole_rows(), 1);
+	assert_error(results_open(folder, &other), UFM_EFILE, "another bench is writing to");
+	assert_false(is_there("throughput.png") || is_there("telemetry_ufm_8.csv.tmp"));
+	assert_true(is_there("telemetry_ufm_8.csv"));
+	add_row(r, 1);
+	assert_int_equal(results_put(r, "summary.json", "{}\n", 3), UFM_OK);
+	results_close(r);
+	assert_int_equal(whole_rows(), 2);
+	assert_true(is_there("summary.json"));
+}
+
+/* Each test has a folder of its own. */
+#define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, open_folder, close_folder)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_row_is_one_write_and_on_disk),
-		cmocka_unit_test(a_row_that_does_not_fit_is_not_there),
+		IN_A_FOLDER(a_row_is_one_write_and_on_disk),
+		IN_A_FOLDER(a_row_that_does_not_fit_is_not_there),
+		IN_A_FOLDER(earlier_rows_outlive_a_run_that_keeps_none),
+		IN_A_FOLDER(rows_that_are_kept_replace_earlier_ones),
 	};
-	return cmocka_run_group_tests(tests, open_folder, close_folder);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
