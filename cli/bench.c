@@ -344,13 +344,19 @@ static ufm_status write_summary(sweep *s)
 	return s->results ? results_summary(s->results, s->summary) : UFM_OK;
 }
 
+static void print_end(const sweep *s)
+{
+	sheet to = sheet_open(stdout, s->config.wide);
+	report_end(&to, (rows_format)s->config.format, s->summary);
+}
+
 static void finish_sweep(sweep *s)
 {
 	interrupt_guard();
 	ufm_status status = write_summary(s);
 	interrupt_unguard();
 	output_lost(s, status);
-	report_end(stdout, (rows_format)s->config.format, s->summary);
+	print_end(s);
 	command_printed();
 	draw(s);
 }
@@ -386,7 +392,7 @@ static void keep_all(void *ctx)
 		message_error("bench", "%s", ufm_last_error());
 	if (ftrylockfile(stdout) != 0)
 		return;
-	report_end(stdout, (rows_format)s->config.format, s->summary);
+	print_end(s);
 	fflush(stdout);
 	funlockfile(stdout);
 }

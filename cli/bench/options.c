@@ -8,6 +8,7 @@
 #include "cli/modes/record.h"
 #include "cli/presets.h"
 #include "cli/rows.h"
+#include "cli/sheet.h"
 #include "trace/sticky.h"
 
 /* The reference case in small: experts 1/16 of the reference's 134.3 MB, card 23.51 GiB / 16,
@@ -276,6 +277,7 @@ static const option_spec specs[] = {
      .fallback = "md",
      .choices = ROWS_CHOICES,
      .help = "What is printed on standard output."},
+	SHEET_OPTION_WIDE(offsetof(bench_config, wide)),
 	MODE_OPTION_VERBOSE(offsetof(bench_config, verbose)),
 };
 

@@ -8,10 +8,10 @@ void report_row(FILE *to, rows_format format, const json_t *row)
 		rows_write_line(to, row);
 }
 
-void report_end(FILE *to, rows_format format, const json_t *summary)
+void report_end(sheet *to, rows_format format, const json_t *summary)
 {
 	if (format == ROWS_MD)
 		report_markdown(to, summary);
 	else if (format != ROWS_JSONL)
-		rows_write(to, format, json_object_get(summary, "rows"));
+		rows_write(to->to, format, json_object_get(summary, "rows"));
 }

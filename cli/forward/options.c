@@ -5,6 +5,7 @@
 #include "cli/forward/config.h"
 #include "cli/modes/options.h"
 #include "cli/modes/record.h"
+#include "cli/sheet.h"
 
 #define AT(member) .offset = offsetof(forward_config, member)
 
@@ -148,6 +149,7 @@ static const option_spec specs[] = {
      .fallback = "md",
      .choices = "md|json",
      .help = "What is printed on standard output."},
+	SHEET_OPTION_WIDE(offsetof(forward_config, wide)),
 	MODE_OPTION_VERBOSE(offsetof(forward_config, verbose)),
 };
 

@@ -9,6 +9,7 @@
 #include "cli/plan/routing.h"
 #include "cli/presets.h"
 #include "cli/rows.h"
+#include "cli/sheet.h"
 #include "trace/sticky.h"
 
 #define AT(member) .offset = offsetof(plan_config, member)
@@ -220,6 +221,7 @@ static const option_spec specs[] = {
      .fallback = "md",
      .choices = ROWS_CHOICES,
      .help = "What is printed on standard output."},
+	SHEET_OPTION_WIDE(offsetof(plan_config, wide)),
 	MODE_OPTION_VERBOSE(offsetof(plan_config, verbose)),
 };
 

@@ -4,10 +4,10 @@
 #define CLI_PLAN_REPORT_H
 
 #include <jansson.h>
-#include <stdio.h>
 
 #include "cli/plan/config.h"
 #include "cli/plan/ladder.h"
+#include "cli/sheet.h"
 
 typedef struct plan_report {
 	const plan_config *config;
@@ -23,7 +23,7 @@ typedef struct plan_report {
 /* One flat object a budget. */
 json_t *report_rows(const plan_report *r);
 /* What was assumed, a table, what binds and what would help. */
-void report_plan(FILE *to, const plan_report *r);
+void report_plan(sheet *to, const plan_report *r);
 
 /* plan.dat, plan.gp and what gnuplot makes of them; UFM_EUNSUPPORTED without gnuplot. */
 ufm_status report_figure(const plan_report *r, const char *folder);

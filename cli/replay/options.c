@@ -5,6 +5,7 @@
 #include "cli/presets.h"
 #include "cli/replay/config.h"
 #include "cli/rows.h"
+#include "cli/sheet.h"
 
 #define AT(member) .offset = offsetof(replay_options, member)
 
@@ -196,6 +197,7 @@ static const option_spec specs[] = {
      .fallback = "md",
      .choices = ROWS_CHOICES,
      .help = "What is printed on standard output. In csv what a layer hit is left out."},
+	SHEET_OPTION_WIDE(offsetof(replay_options, wide)),
 };
 
 const option_table replay_options_table = {

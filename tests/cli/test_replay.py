@@ -254,7 +254,7 @@ def test_formats_say_the_same(ufm):
 
 
 def test_by_layer_lists_every_layer(ufm):
-    shown = ufm("replay", CUT, "--capacity", 8, "--policy", "lru", "--by-layer").stdout
+    shown = ufm("replay", CUT, "--capacity", 8, "--policy", "lru", "--by-layer", "--wide").stdout
     assert sum(line.startswith("| gpt-oss-20b-cut.npy") for line in shown.splitlines()) == 25
 
 
