@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/status.h"
 #include "cli/bench/probe.h"
+#include "cli/machine.h"
 #include "cli/message.h"
 #include "cli/modes/filling.h"
 #include "cli/modes/options.h"
@@ -106,8 +107,11 @@ static void describe(const prober *p, const probe_rates *found, plan_machine *m)
 	m->emulated_gbps = info.link_gbps;
 	m->ram_bytes = limits_lockable_bytes(&here);
 	snprintf(m->backend, sizeof m->backend, "%s", info.backend);
-	snprintf(m->words, sizeof m->words, "this machine, %s, probed now with blocks of that size",
-	         info.device);
+	char model[128];
+	bool named = machine_read_key("/proc/cpuinfo", "model name", model, sizeof model);
+	snprintf(m->words, sizeof m->words,
+	         "this machine (%s%s%u cores), %s, probed now with blocks of that size",
+	         named ? model : "", named ? ", " : "", here.cores, info.device);
 }
 
 ufm_status machine_probe(const ufm_expert_desc *desc, uint32_t top_k, const machine_given *given,
