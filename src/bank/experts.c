@@ -3,6 +3,7 @@
 #include "bank/experts.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,12 +63,48 @@ static int compare_items(const void *a, const void *b)
 	return order ? order : strcmp(x->tensor->name, y->tensor->name);
 }
 
-static ufm_status fail_none(uint32_t begin, uint32_t end)
+/* The least number of a routed layer that is not below `least`; false: there is none. */
+static bool next_layer(const checkpoint *c, uint64_t least, uint32_t *out)
 {
+	bool found = false;
+	for (uint32_t i = 0; i < checkpoint_tensor_count(c); i++) {
+		expert_name name;
+		ufm_status status;
+		if (!expert_name_parse(checkpoint_tensor_at(c, i)->name, &name, &status) ||
+		    name.layer_number < least || (found && name.layer_number >= *out))
+			continue;
+		*out = name.layer_number;
+		found = true;
+	}
+	return found;
+}
+
+/* "3, 5, 8", cut with "…", or "none". */
+static void list_layers(const checkpoint *c, char *text, size_t size)
+{
+	uint32_t number = 0;
+	uint64_t least = 0;
+	size_t used = 0;
+	snprintf(text, size, "none");
+	while (next_layer(c, least, &number)) {
+		if (used + 16 > size) {
+			snprintf(text + used, size - used, ", …");
+			break;
+		}
+		used += (size_t)snprintf(text + used, size - used, "%s%u", used ? ", " : "", number);
+		least = (uint64_t)number + 1;
+	}
+}
+
+static ufm_status fail_none(const checkpoint *c, uint32_t begin, uint32_t end)
+{
+	char there[96], last[32] = "";
 	if (begin == 0 && end == 0)
 		return status_fail(UFM_EFORMAT, "holds no routed experts (tensors ….experts.…)");
-	return status_fail(UFM_EFORMAT, "holds no routed layer with a number in %u … %u", begin,
-	                   end > begin ? end - 1 : begin);
+	list_layers(c, there, sizeof there);
+	if (end > begin + 1)
+		snprintf(last, sizeof last, " … %u", end - 1);
+	return status_fail(UFM_EFORMAT, "holds no routed layer %u%s, found %s", begin, last, there);
 }
 
 static ufm_status collect(const checkpoint *c, uint32_t begin, uint32_t end, expert_tensors *out)
@@ -91,7 +128,7 @@ static ufm_status collect(const checkpoint *c, uint32_t begin, uint32_t end, exp
 		out->items[out->count++] = item;
 	}
 	if (out->count == 0)
-		return fail_none(begin, end);
+		return fail_none(c, begin, end);
 	qsort(out->items, out->count, sizeof *out->items, compare_items);
 	return UFM_OK;
 }

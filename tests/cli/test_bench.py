@@ -526,7 +526,7 @@ def test_a_figure_has_a_line_for_each_phase(ufm):
     (["--workload", "sticky:0.5,1"], "sticky:OVERLAP,SKEW,DRIFT", 2),
     (["--workload", "sticky:0.1,1,0", "--experts", "8", "--top-k", "4"],
      "--workload: sticky overlap: found 0.1, expected 0.5", 2),
-    (["-o", "xml"], "--format", 2),
+    (["-o", "xml"], "-o: found", 2),
     (["--backend", "no-such-backend"], "no-such-backend", 3),
     (["--workload", "text:missing.txt"], "missing.txt", 4),
     (["--workload", "text:."], "regular file", 4),

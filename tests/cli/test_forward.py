@@ -249,8 +249,8 @@ def test_a_backend_that_is_not_there(case):
 
 
 def test_the_layer_must_be_there(case):
-    case.refused(4, "model", "5", layer=5)
-    case.refused(4, "model", "0", layer=0)
+    case.refused(4, "model: holds no routed layer 5, found 4", layer=5)
+    case.refused(4, "model: holds no routed layer 0, found 4", layer=0)
 
 
 @pytest.mark.parametrize("config, option", [

@@ -76,7 +76,11 @@ def test_version(ufm, option):
     (["bench", "--quick=yes"], "--quick"),
     (["bench", "--seed"], "--seed"),
     (["plot", "a", "b"], "'b'"),
-    (["doctor", "-o", "xml"], "text, json"),
+    (["doctor", "-o", "xml"], "error: -o: found 'xml', expected one of text, json"),
+    (["doctor", "-oxml"], "error: -o: found 'xml'"),
+    (["doctor", "--format=xml"], "error: --format: found 'xml'"),
+    (["bench", "-o"], "error: -o: found nothing after it"),
+    (["bench", "-vx"], "error: -v: found the value 'x', expected none"),
 ])
 def test_wrong_usage_is_one_line(ufm, arguments, expected):
     ended = ufm(*arguments)
