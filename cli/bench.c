@@ -403,13 +403,19 @@ static void say_where(const sweep *s)
 	       latest ? latest : "");
 }
 
+static void print_end(const sweep *s)
+{
+	sheet to = sheet_open(stdout, s->config.wide);
+	report_end(&to, (rows_format)s->config.format, s->summary);
+}
+
 static void finish_sweep(sweep *s)
 {
 	interrupt_guard();
 	ufm_status status = write_summary(s);
 	interrupt_unguard();
 	output_lost(s, status);
-	report_end(stdout, (rows_format)s->config.format, s->summary);
+	print_end(s);
 	say_where(s);
 	command_printed();
 	draw(s);
@@ -448,7 +454,7 @@ static void keep_all(void *ctx)
 	s->results = NULL;
 	if (ftrylockfile(stdout) != 0)
 		return;
-	report_end(stdout, (rows_format)s->config.format, s->summary);
+	print_end(s);
 	fflush(stdout);
 	funlockfile(stdout);
 }

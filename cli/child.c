@@ -23,8 +23,11 @@
 static char *const settings[] = {(char[]){"TERM=dumb"}, (char[]){"LC_ALL=C.UTF-8"}};
 #define SETTING_COUNT (sizeof settings / sizeof settings[0])
 
-static bool is_set_by_us(const char *entry)
+/* A terminal of gnuplot that is not there is an error before its script names another. */
+static bool is_unwanted(const char *entry)
 {
+	if (strncmp(entry, "GNUTERM=", 8) == 0)
+		return true;
 	for (size_t i = 0; i < SETTING_COUNT; i++)
 		if (strncmp(entry, settings[i], strcspn(settings[i], "=") + 1) == 0)
 			return true;
@@ -41,7 +44,7 @@ static char **make_environment(void)
 	if (!made)
 		return NULL;
 	for (size_t i = 0; i < count; i++)
-		if (!is_set_by_us(environ[i]))
+		if (!is_unwanted(environ[i]))
 			made[kept++] = environ[i];
 	memcpy(made + kept, settings, sizeof settings);
 	return made;

@@ -13,6 +13,9 @@
 #include "cli/machine.h"
 #include "cli/message.h"
 #include "cli/option_rows.h"
+#include "cli/sheet.h"
+
+#define VALUE_COLUMN 24
 
 enum { DOCTOR_TEXT, DOCTOR_JSON };
 
@@ -50,35 +53,39 @@ static json_t *examine(const doctor_config *config)
 }
 
 /* null is "none" for limits and "not there" for things. */
-static void print_scalar(const char *name, const json_t *value)
+static void print_scalar(sheet *to, const char *name, const json_t *value)
 {
 	char size[32];
 	if (json_is_string(value))
-		printf("%s\n", json_string_value(value));
+		sheet_print(to, "%s\n", json_string_value(value));
 	else if (json_is_integer(value) && text_ends_with(name, "_bytes"))
-		printf("%s\n", size_format((uint64_t)json_integer_value(value), size, sizeof size));
+		sheet_print(to, "%s\n",
+		            size_format((uint64_t)json_integer_value(value), size, sizeof size));
 	else if (json_is_integer(value))
-		printf("%" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
+		sheet_print(to, "%" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
 	else if (json_is_real(value))
-		printf("%g\n", json_real_value(value));
+		sheet_print(to, "%g\n", json_real_value(value));
 	else if (json_is_boolean(value))
-		printf("%s\n", json_is_true(value) ? "yes" : "no");
+		sheet_print(to, "%s\n", json_is_true(value) ? "yes" : "no");
 	else
-		printf("none\n");
+		sheet_print(to, "none\n");
 }
 
 /* "gpu" and "_bytes" are for programs: people read "link speed max" and "free". */
-static void print_name(int indent, const char *name, bool padded)
+static void print_name(sheet *to, int indent, const char *name, bool padded)
 {
-	int length = (int)strlen(name) - (text_ends_with(name, "_bytes") ? 6 : 0), width = 24 - indent;
-	printf("%*s", indent, "");
-	for (int i = 0; i < length; i++, width--)
-		putchar(name[i] == '_' && name[0] != 'U' ? ' ' : name[i]);
+	char words[VALUE_COLUMN];
+	int length = (int)strlen(name) - (text_ends_with(name, "_bytes") ? 6 : 0);
+	snprintf(words, sizeof words, "%.*s", length, name);
+	for (char *at = words; *at; at++)
+		*at = *at == '_' && name[0] != 'U' ? ' ' : *at;
+	sheet_print(to, "%*s%s", indent, "", words);
 	if (padded)
-		printf("%*s", width > 1 ? width : 1, "");
+		sheet_print(to, "%*s", length < VALUE_COLUMN - indent ? VALUE_COLUMN - indent - length : 1,
+		            "");
 }
 
-static void print_members(json_t *object, int indent)
+static void print_members(sheet *to, json_t *object, int indent)
 {
 	const char *name;
 	json_t *value, *item;
@@ -86,25 +93,25 @@ static void print_members(json_t *object, int indent)
 	json_object_foreach(object, name, value)
 	{
 		bool nested = json_is_object(value) || json_array_size(value) > 0;
-		print_name(indent, name, !nested);
+		print_name(to, indent, name, !nested);
 		if (json_is_object(value)) {
-			putchar('\n');
-			print_members(value, indent + 2);
+			sheet_print(to, "\n");
+			print_members(to, value, indent + 2);
 		} else if (json_is_array(value)) {
-			printf("%s\n", nested ? "" : "none");
+			sheet_print(to, "%s\n", nested ? "" : "none");
 			json_array_foreach(value, i, item)
 			{
-				print_members(item, indent + 2);
+				print_members(to, item, indent + 2);
 				if (i + 1 < json_array_size(value))
-					putchar('\n');
+					sheet_print(to, "\n");
 			}
 		} else {
-			print_scalar(name, value);
+			print_scalar(to, name, value);
 		}
 	}
 }
 
-static void print_text(json_t *found)
+static void print_text(sheet *to, json_t *found)
 {
 	const char *part;
 	json_t *value, *line;
@@ -112,15 +119,16 @@ static void print_text(json_t *found)
 	bool bold = message_colour(stdout);
 	json_object_foreach(found, part, value)
 	{
-		printf("%s%s%s\n", bold ? "\033[1m" : "", part, bold ? "\033[0m" : "");
+		/* Escape sequences are not for sheets. */
+		fprintf(to->to, "%s%s%s\n", bold ? "\033[1m" : "", part, bold ? "\033[0m" : "");
 		if (json_is_object(value))
-			print_members(value, 2);
+			print_members(to, value, 2);
 		json_array_foreach(value, i, line)
 		{
-			printf("  - %s\n", json_string_value(line));
+			sheet_print(to, "  - %s\n", json_string_value(line));
 		}
 		if (strcmp(part, "verdict") != 0)
-			putchar('\n');
+			sheet_print(to, "\n");
 	}
 }
 
@@ -145,7 +153,9 @@ static int doctor_run(int argc, char *argv[])
 	if (config.format == DOCTOR_JSON) {
 		(void)json_print(stdout, found, JSON_INDENT(2));
 	} else {
-		print_text(found);
+		sheet to = sheet_open(stdout, false);
+		to.indent = VALUE_COLUMN;
+		print_text(&to, found);
 	}
 	json_decref(found);
 	return command_finish(&doctor_options, CLI_OK);

@@ -4,13 +4,12 @@
 
 const char exit_help[] =
 	"Exit codes:\n"
-	"  0    success (in ufm bench a baseline out of memory is a result, not a failure)\n"
+	"  0    success (in ufm bench a baseline out of memory is a result, too)\n"
 	"  1    failure: a run failed, or an output cannot be written\n"
-	"  2    usage: an option is wrong, or a target cannot hold the smallest working set\n"
+	"  2    usage: an option is wrong, or a target is too small for a working set\n"
 	"  3    environment: memory, device, backend or program missing\n"
 	"  4    data: an input file is unreadable or malformed\n"
-	"  130  interrupted (SIGINT, SIGTERM); what was measured is kept, and standard error says "
-	"where\n";
+	"  130  interrupted (SIGINT, SIGTERM); standard error says what is kept where\n";
 
 int exit_of(ufm_status status)
 {

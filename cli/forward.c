@@ -69,7 +69,8 @@ static void report(const task *t)
 	if (t->config.format == FORWARD_JSON) {
 		(void)json_print(stdout, run, JSON_PRINT_PAGE);
 	} else {
-		forward_markdown(stdout, run);
+		sheet to = sheet_open(stdout, t->config.wide);
+		forward_markdown(&to, run);
 	}
 	json_decref(run);
 }

@@ -12,11 +12,12 @@
 #include "cli/json_print.h"
 #include "cli/message.h"
 #include "cli/option_rows.h"
+#include "cli/sheet.h"
 
 enum { INFO_MD, INFO_JSON };
 
 typedef struct info_config {
-	uint32_t format, f16_as, preset;
+	uint32_t format, f16_as, preset, wide;
 	const char *prefix;
 } info_config;
 
@@ -27,6 +28,7 @@ static const option_spec specs[] = {
 	OPTION_ROW_PREFIX,
 	OPTION_ROW_PRESET("Instead of a path: the shape that ufm bench --preset runs."),
 	OPTION_ROW_FORMAT("md", "md|json", ""),
+	OPTION_ROW_WIDE,
 };
 
 static const option_table info_options = {
@@ -40,29 +42,24 @@ static const option_table info_options = {
 
 /* ---- the table for people: what is not known has no line */
 
-static void print_row(const char *name, const char *value)
-{
-	printf("| %-18s | %s |\n", name, value);
-}
-
-static void print_text(json_t *facts, const char *title, const char *name)
+static void print_text(sheet *to, json_t *facts, const char *title, const char *name)
 {
 	const json_t *value = json_object_get(facts, name);
 	if (json_is_string(value))
-		print_row(title, json_string_value(value));
+		sheet_pair(to, title, json_string_value(value));
 }
 
-static void print_whole(json_t *facts, const char *title, const char *name)
+static void print_whole(sheet *to, json_t *facts, const char *title, const char *name)
 {
 	char text[32];
 	const json_t *value = json_object_get(facts, name);
 	if (!json_is_integer(value))
 		return;
 	snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	print_row(title, text);
+	sheet_pair(to, title, text);
 }
 
-static void print_size(json_t *facts, const char *title, const char *name)
+static void print_size(sheet *to, json_t *facts, const char *title, const char *name)
 {
 	char text[64], size[32];
 	const json_t *value = json_object_get(facts, name);
@@ -71,10 +68,10 @@ static void print_size(json_t *facts, const char *title, const char *name)
 	snprintf(text, sizeof text, "%s (%" JSON_INTEGER_FORMAT " bytes)",
 	         size_format((uint64_t)json_integer_value(value), size, sizeof size),
 	         json_integer_value(value));
-	print_row(title, text);
+	sheet_pair(to, title, text);
 }
 
-static void print_files(json_t *files)
+static void print_files(sheet *to, json_t *files)
 {
 	uint64_t sum = 0;
 	char text[64], size[32];
@@ -88,52 +85,59 @@ static void print_files(json_t *files)
 	}
 	snprintf(text, sizeof text, "%zu, %s", json_array_size(files),
 	         size_format(sum, size, sizeof size));
-	print_row("files", text);
+	sheet_pair(to, "files", text);
 }
 
-/* "48: 0 … 3, 5, 7 … 47": runs of numbers are drawn together. */
-static void print_runs(json_t *numbers)
+#define NUMBER_BYTES 32
+/* "48: 0 … 3, 5, 7 … 47", and what stands behind: runs of numbers are drawn together. However many there are, a row
+ * has room for some. */
+static void print_runs(sheet *to, const char *name, json_t *numbers, const char *behind)
 {
 	size_t count = json_array_size(numbers), end;
-	printf("%zu:", count);
+	char text[1024];
+	int used = snprintf(text, sizeof text, "%zu:", count);
 	for (size_t i = 0; i < count; i = end) {
 		json_int_t first = json_integer_value(json_array_get(numbers, i)), last = first;
 		for (end = i + 1; end < count; end++, last++)
 			if (json_integer_value(json_array_get(numbers, end)) != last + 1)
 				break;
-		printf("%s %" JSON_INTEGER_FORMAT, i ? "," : "", first);
+		if (used > (int)sizeof text - 3 * NUMBER_BYTES) {
+			sheet_pair(to, name, text);
+			name = "";
+			used = 0;
+		}
+		used +=
+			snprintf(text + used, NUMBER_BYTES, "%s%" JSON_INTEGER_FORMAT, used ? " " : "", first);
 		if (last > first)
-			printf(" … %" JSON_INTEGER_FORMAT, last);
+			used += snprintf(text + used, NUMBER_BYTES, " … %" JSON_INTEGER_FORMAT, last);
+		used += snprintf(text + used, NUMBER_BYTES, "%s", end < count ? "," : "");
 	}
+	snprintf(text + used, sizeof text - (size_t)used, "%s", behind);
+	sheet_pair(to, name, text);
 }
 
-static void print_numbers(json_t *numbers)
+static void print_numbers(sheet *to, json_t *numbers)
 {
-	if (!json_is_array(numbers))
-		return;
-	printf("| %-18s | ", "routed layers");
-	print_runs(numbers);
-	printf(" |\n");
+	if (json_is_array(numbers))
+		print_runs(to, "routed layers", numbers, "");
 }
 
 /* A line for each tower that is not shown, with what shows it. */
-static void print_left_aside(json_t *towers)
+static void print_left_aside(sheet *to, json_t *towers)
 {
 	size_t i;
 	json_t *tower;
 	json_array_foreach(towers, i, tower)
 	{
+		char behind[NUMBER_BYTES] = " (no prefix)";
 		const char *prefix = json_string_value(json_object_get(tower, "prefix"));
-		printf("| %-18s | ", "left aside");
-		print_runs(json_object_get(tower, "layer_numbers"));
+		print_runs(to, "left aside", json_object_get(tower, "layer_numbers"), prefix ? "" : behind);
 		if (prefix)
-			printf(" (--prefix %s) |\n", prefix);
-		else
-			printf(" (no prefix before their numbers) |\n");
+			sheet_pair(to, "  by --prefix", prefix);
 	}
 }
 
-static void print_router(json_t *router, json_int_t layers)
+static void print_router(sheet *to, json_t *router, json_int_t layers)
 {
 	char text[64];
 	const json_t *norm = json_object_get(router, "norm_topk");
@@ -145,52 +149,52 @@ static void print_router(json_t *router, json_int_t layers)
 	else
 		snprintf(text, sizeof text,
 		         "in %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " layers", there, layers);
-	print_row("router", text);
-	print_whole(router, "top k", "top_k");
-	print_text(router, "scoring", "scoring");
+	sheet_pair(to, "router", text);
+	print_whole(to, router, "top k", "top_k");
+	print_text(to, router, "scoring", "scoring");
 	if (json_is_boolean(norm))
-		print_row("top k normalised", json_is_true(norm) ? "yes" : "no");
+		sheet_pair(to, "top k normalised", json_is_true(norm) ? "yes" : "no");
 }
 
-static void print_obstacles(json_t *facts)
+static void print_obstacles(sheet *to, json_t *facts)
 {
 	const json_t *obstacle = json_object_get(facts, "obstacle");
 	const json_t *router = json_object_get(json_object_get(facts, "router"), "obstacle");
 	if (json_is_string(obstacle))
-		printf("\nThese experts cannot be run: %s\n", json_string_value(obstacle));
+		sheet_print(to, "\nThese experts cannot be run: %s\n", json_string_value(obstacle));
 	if (json_is_string(router))
-		printf("\nThis router cannot be used: %s\n", json_string_value(router));
+		sheet_print(to, "\nThis router cannot be used: %s\n", json_string_value(router));
 }
 
-static void print_markdown(json_t *facts)
+static void print_markdown(sheet *to, json_t *facts)
 {
 	const char *path = json_string_value(json_object_get(facts, "path"));
-	print_row(path ? "path" : "preset",
-	          path ? path : json_string_value(json_object_get(facts, "preset")));
-	printf("|:-------------------|:---|\n");
-	print_text(facts, "format", "format");
-	print_text(facts, "shape of", "source");
-	print_text(facts, "left out", "left_out");
-	print_files(json_object_get(facts, "files"));
-	print_whole(facts, "tensors", "tensors");
-	print_text(facts, "model type", "model_type");
-	print_text(facts, "prefix", "prefix");
-	print_numbers(json_object_get(facts, "layer_numbers"));
-	print_left_aside(json_object_get(facts, "left_aside"));
-	print_whole(facts, "experts a layer", "experts");
-	print_text(facts, "kind", "kind");
-	print_text(facts, "layout", "layout");
-	print_whole(facts, "d_model", "d_model");
-	print_whole(facts, "d_hidden", "d_hidden");
-	print_text(facts, "dtype in the file", "file_dtype");
-	print_text(facts, "dtype in the bank", "dtype");
-	print_text(facts, "activation", "activation");
-	print_size(facts, "an expert", "expert_bytes");
-	print_size(facts, "a layer", "layer_bytes");
-	print_size(facts, "the bank", "bank_bytes");
-	print_router(json_object_get(facts, "router"),
+	sheet_pair(to, path ? "path" : "preset",
+	           path ? path : json_string_value(json_object_get(facts, "preset")));
+	sheet_pair_rule(to);
+	print_text(to, facts, "format", "format");
+	print_text(to, facts, "shape of", "source");
+	print_text(to, facts, "left out", "left_out");
+	print_files(to, json_object_get(facts, "files"));
+	print_whole(to, facts, "tensors", "tensors");
+	print_text(to, facts, "model type", "model_type");
+	print_text(to, facts, "prefix", "prefix");
+	print_numbers(to, json_object_get(facts, "layer_numbers"));
+	print_left_aside(to, json_object_get(facts, "left_aside"));
+	print_whole(to, facts, "experts a layer", "experts");
+	print_text(to, facts, "kind", "kind");
+	print_text(to, facts, "layout", "layout");
+	print_whole(to, facts, "d_model", "d_model");
+	print_whole(to, facts, "d_hidden", "d_hidden");
+	print_text(to, facts, "dtype in the file", "file_dtype");
+	print_text(to, facts, "dtype in the bank", "dtype");
+	print_text(to, facts, "activation", "activation");
+	print_size(to, facts, "an expert", "expert_bytes");
+	print_size(to, facts, "a layer", "layer_bytes");
+	print_size(to, facts, "the bank", "bank_bytes");
+	print_router(to, json_object_get(facts, "router"),
 	             json_integer_value(json_object_get(facts, "layers")));
-	print_obstacles(facts);
+	print_obstacles(to, facts);
 }
 
 /* A path or a preset, not both. */
@@ -230,7 +234,8 @@ static int info_run(int argc, char *argv[])
 	if (config.format == INFO_JSON) {
 		(void)json_print(stdout, facts, JSON_INDENT(2));
 	} else {
-		print_markdown(facts);
+		sheet to = sheet_open(stdout, config.wide);
+		print_markdown(&to, facts);
 	}
 	json_decref(facts);
 	return command_finish(&info_options, CLI_OK);

@@ -12,26 +12,31 @@
 #include "cli/json_memory.h"
 #include "cli/message.h"
 #include "cli/nearest.h"
+#include "cli/sheet.h"
 #include "cli/version.h"
 
-static void print_help(FILE *to)
+static void print_help(void)
 {
-	fprintf(to, "Usage: ufm COMMAND [options]\n\n"
-	            "Runs mixture-of-experts layers whose experts do not fit in device memory.\n\n"
-	            "Commands:\n");
+	sheet to = sheet_of_text(stdout);
+	to.indent = 13;
+	sheet_print(&to, "Usage: ufm COMMAND [options]\n\n"
+	                 "Runs mixture-of-experts layers whose experts do not fit in device memory.\n\n"
+	                 "Commands:\n");
 	for (uint32_t i = 0; i < command_count; i++)
-		fprintf(to, "  %-10s %s\n", commands[i]->options->command, commands[i]->options->summary);
-	fprintf(to,
-	        "\n'ufm COMMAND --help' lists a command's options.\n\n"
-	        "Options:\n"
-	        "  -h, --help     Prints this page.\n"
-	        "  -V, --version  Prints the version.\n\n%s\n"
-	        "Environment:\n"
-	        "  NO_COLOR          no colour, also on a terminal\n"
-	        "  UFM_BACKEND_PATH  folders searched for libufm_NAME.so, separated by ':'\n"
-	        "  UFM_CUBLAS        the file of cuBLAS that ufm bench times, and no other\n"
-	        "  UFM_KERNELS       scalar, avx2, avx512 or amx: forces a table of CPU kernels\n",
-	        exit_help);
+		sheet_print(&to, "  %-10s %s\n", commands[i]->options->command,
+		            commands[i]->options->summary);
+	to.indent = 20;
+	sheet_print(&to,
+	            "\n'ufm COMMAND --help' lists a command's options.\n\n"
+	            "Options:\n"
+	            "  -h, --help     Prints this page.\n"
+	            "  -V, --version  Prints the version.\n\n%s\n"
+	            "Environment:\n"
+	            "  NO_COLOR          no colour, also on a terminal\n"
+	            "  UFM_BACKEND_PATH  folders searched for libufm_NAME.so, separated by ':'\n"
+	            "  UFM_CUBLAS        the file of cuBLAS that ufm bench times, and no other\n"
+	            "  UFM_KERNELS       scalar, avx2, avx512 or amx: forces a table of CPU kernels\n",
+	            exit_help);
 }
 
 static int unknown_command(const char *name)
@@ -57,11 +62,11 @@ static int help_command(int argc, char *argv[])
 {
 	const command *found;
 	if (argc < 3) {
-		print_help(stdout);
+		print_help();
 		return finish();
 	}
 	if (argv[2][0] == '-') {
-		print_help(stdout);
+		print_help();
 		return finish();
 	}
 	found = command_find(argv[2]);

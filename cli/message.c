@@ -5,15 +5,13 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cli/columns.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 
 #define MESSAGE_BYTES 1024
-
-#define COLUMNS_UNKNOWN 80
 
 bool message_terminal(FILE *to)
 {
@@ -98,32 +96,6 @@ void message_log(bool notes)
 	ufm_set_log(log_line, (void *)(notes ? &yes : &no));
 }
 
-/* The bytes after the first of a character. */
-static bool continues(char c)
-{
-	return ((unsigned char)c & 0xc0) == 0x80;
-}
-
-char *message_fit(char *text, uint32_t columns)
-{
-	uint32_t used = 0;
-	for (char *at = text; *at; at++) {
-		if (!continues(*at) && used++ == columns) {
-			*at = '\0';
-			break;
-		}
-	}
-	return text;
-}
-
-/* Without the last one, behind which some terminals begin a new line. */
-static uint32_t columns_of_terminal(void)
-{
-	struct winsize size;
-	bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
-	return (known ? size.ws_col : COLUMNS_UNKNOWN) - 1;
-}
-
 void message_progress(const char *format, ...)
 {
 	char text[512];
@@ -134,7 +106,8 @@ void message_progress(const char *format, ...)
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
 	one_line(text);
-	fprintf(stderr, "\r\033[K%s", message_fit(text, columns_of_terminal()));
+	/* Behind the last column some terminals begin a new line. */
+	fprintf(stderr, "\r\033[K%s", columns_fit(text, columns_of_stream(stderr) - 1));
 	fflush(stderr);
 }
 

@@ -29,10 +29,6 @@ int message_status(const char *command, ufm_status status);
 /* Library notes and warnings go to stderr from now on; notes only if `notes`. */
 void message_log(bool notes);
 
-/* Cuts a text at so many columns, one for each character of UTF-8, never inside of one. Returns
- * it. */
-char *message_fit(char *text, uint32_t columns);
-
 /* Rewrites the progress line, no longer than the terminal is wide, with '?' for control characters;
  * nothing unless stderr is a terminal that can clear it. message_error clears it. */
 void message_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));

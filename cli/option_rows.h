@@ -24,6 +24,11 @@
 	OPTION_ROW("format", CHOICE, format, .letter = 'o', .value_name = "FORMAT", \
 	           .fallback = (default_format), .choices = (formats), \
 	           .help = "What is printed on standard output." more)
+#define OPTION_ROW_WIDE \
+	OPTION_ROW( \
+		"wide", FLAG, wide, \
+		.help = "Tables for people have all of their columns; else as many as fit the terminal, " \
+				"or 80 characters in a file or pipe.")
 #define OPTION_ROW_NO_FIGURES(what) OPTION_ROW("no-figures", FLAG, no_figures, .help = (what))
 #define OPTION_ROW_OUT(what, ...) \
 	OPTION_ROW("out", STRING, out, .value_name = "DIR", .help = (what), __VA_ARGS__)
@@ -56,9 +61,10 @@
 
 #define OPTION_ROW_PREFIX \
 	OPTION_ROW("prefix", STRING, prefix, .value_name = "NAME", \
-	           .help = "Of a checkpoint with several stacks of layers (ufm info lists them) the one " \
-	                   "whose names begin so, as mtp.layers or talker; not given: the one of most " \
-	                   "routed layers.")
+	           .help = \
+	               "Of a checkpoint with several stacks of layers (ufm info lists them) the one " \
+	               "whose names begin so, as mtp.layers or talker; not given: the one of most " \
+	               "routed layers.")
 
 /* ---- what is run */
 

@@ -6,6 +6,9 @@
 #include "base/size.h"
 #include "cli/exit.h"
 #include "cli/options.h"
+#include "cli/sheet.h"
+
+#define HELP_INDENT 6
 
 static void list_text(const option_spec *spec, const option_list *list, char *buffer, size_t size)
 {
@@ -75,30 +78,6 @@ char *option_value_text(const option_spec *spec, const void *values, char *buffe
 	return buffer;
 }
 
-#define HELP_INDENT 6
-#define HELP_WIDTH 92
-
-/* Wraps at spaces; the cursor stands at `column` and continues after HELP_INDENT. */
-static void print_wrapped(FILE *to, const char *text)
-{
-	size_t column = 0;
-	while (*text) {
-		size_t word = strcspn(text, " ");
-		if (column && column + 1 + word > HELP_WIDTH - HELP_INDENT) {
-			fputc('\n', to);
-			column = 0;
-		}
-		if (column)
-			column += (size_t)fprintf(to, " ");
-		else
-			fprintf(to, "%*s", HELP_INDENT, "");
-		column += (size_t)fprintf(to, "%.*s", (int)word, text);
-		text += word;
-		text += strspn(text, " ");
-	}
-	fputc('\n', to);
-}
-
 /* " One of f32/bf16."; with commas where one word of all would not fit a line. */
 #define CHOICES_WORD_MAX 64
 static void append_choices(const option_spec *spec, char *text, size_t size)
@@ -131,21 +110,23 @@ char *option_describe(const option_spec *spec, char *text, size_t size)
 	return text;
 }
 
-static void print_option(FILE *to, const option_spec *spec)
+static void print_option(sheet *to, const option_spec *spec)
 {
 	char text[OPTION_TEXT_MAX], letter[8] = "";
 	if (spec->letter)
 		snprintf(letter, sizeof letter, "-%c, ", spec->letter);
-	fprintf(to, "  %s--%s%s%s\n", letter, spec->name, spec->value_name ? " " : "",
-	        spec->value_name ? spec->value_name : "");
-	print_wrapped(to, option_describe(spec, text, sizeof text));
+	sheet_print(to, "  %s--%s%s%s\n", letter, spec->name, spec->value_name ? " " : "",
+	            spec->value_name ? spec->value_name : "");
+	sheet_print(to, "%*s%s\n", HELP_INDENT, "", option_describe(spec, text, sizeof text));
 }
 
-void options_help(FILE *to, const option_table *table)
+void options_help(FILE *stream, const option_table *table)
 {
-	fprintf(to, "Usage: ufm %s [options]%s%s\n\n%s\n\nOptions:\n", table->command,
-	        table->operand ? " " : "", table->operand ? table->operand : "", table->summary);
+	sheet to = sheet_of_text(stream);
+	sheet_print(&to, "Usage: ufm %s [options]%s%s\n\n%s\n\nOptions:\n", table->command,
+	            table->operand ? " " : "", table->operand ? table->operand : "", table->summary);
+	to.indent = HELP_INDENT;
 	for (uint32_t i = 0; i < table->count; i++)
-		print_option(to, &table->specs[i]);
-	fprintf(to, "  -h, --help\n%*sPrints this page.\n\n%s", HELP_INDENT, "", exit_help);
+		print_option(&to, &table->specs[i]);
+	sheet_print(&to, "  -h, --help\n%*sPrints this page.\n\n%s", HELP_INDENT, "", exit_help);
 }

@@ -105,9 +105,9 @@ static ufm_status wrong_value(const option_spec *spec, const char *text)
 {
 	char expected[256];
 	expected_text(spec, expected, sizeof expected);
-	return status_fail(UFM_EINVAL, "--%s: found '%.60s', expected %s%s%s%s", spec->name, text,
-	                   expected, spec->zero_word ? ", or " : "",
-	                   spec->zero_word ? spec->zero_word : "", hint_for(spec, text).text);
+	return status_fail(UFM_EINVAL, "found '%.60s', expected %s%s%s%s", text, expected,
+	                   spec->zero_word ? ", or " : "", spec->zero_word ? spec->zero_word : "",
+	                   hint_for(spec, text).text);
 }
 
 /* Digits alone (or 0x and hex digits), within the option's range. */
@@ -211,11 +211,9 @@ static ufm_status parse_string(const option_spec *spec, const char *text, const 
 {
 	if (*text == '\0')
 		return wrong_value(spec, text);
-	if (spec->check) {
-		ufm_status status = spec->check(text);
-		if (status)
-			return status_prefix(status, "--%s", spec->name);
-	}
+	ufm_status status = spec->check ? spec->check(text) : UFM_OK;
+	if (status)
+		return status;
 	*out = text;
 	return UFM_OK;
 }

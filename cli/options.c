@@ -66,6 +66,8 @@ static ufm_status unknown_option(const option_table *table, const char *argument
 typedef struct option_match {
 	const option_spec *spec;
 	const char *value; /* NULL: not in the same argument */
+	const char *typed; /* the argument, of which the first typed_bytes are the option */
+	int typed_bytes;
 } option_match;
 
 static ufm_status match_argument(const option_table *table, const char *argument, option_match *out)
@@ -75,10 +77,13 @@ static ufm_status match_argument(const option_table *table, const char *argument
 		size_t length = strcspn(name, "=");
 		out->spec = find_long(table, name, length);
 		out->value = name[length] == '=' ? name + length + 1 : NULL;
+		out->typed_bytes = (int)length + 2;
 	} else {
 		out->spec = find_letter(table, argument[1]);
 		out->value = argument[2] ? argument + 2 : NULL;
+		out->typed_bytes = 2;
 	}
+	out->typed = argument;
 	return out->spec ? UFM_OK : unknown_option(table, argument);
 }
 
@@ -88,8 +93,7 @@ static ufm_status set_option(const option_match *match, void *values)
 	if (spec->type != OPTION_FLAG)
 		return option_value_parse(spec, match->value, values);
 	if (match->value)
-		return status_fail(UFM_EINVAL, "--%s: found the value '%.60s', expected none", spec->name,
-		                   match->value);
+		return status_fail(UFM_EINVAL, "found the value '%.60s', expected none", match->value);
 	*(uint32_t *)((char *)values + spec->offset) = 1;
 	return UFM_OK;
 }
@@ -122,14 +126,15 @@ static ufm_status take_option(const option_table *table, int argc, char *const a
 		return status;
 	if (match.spec->type != OPTION_FLAG && !match.value) {
 		if (*index + 1 >= argc)
-			return status_fail(UFM_EINVAL, "--%s: found nothing after it, expected %s",
-			                   match.spec->name, match.spec->value_name);
+			return status_fail(UFM_EINVAL, "%.*s: found nothing after it, expected %s",
+			                   match.typed_bytes, match.typed, match.spec->value_name);
 		match.value = argv[++*index];
 	}
 	status = set_option(&match, values);
-	if (!status)
-		state->origins[match.spec - table->specs] = BY_HAND;
-	return status;
+	if (status)
+		return status_prefix(status, "%.*s", match.typed_bytes, match.typed);
+	state->origins[match.spec - table->specs] = BY_HAND;
+	return UFM_OK;
 }
 
 ufm_status options_parse(const option_table *table, int argc, char *const argv[], void *values,
@@ -168,7 +173,7 @@ ufm_status options_fill(const option_table *table, bool quick, void *values, opt
 		if (text) {
 			ufm_status status = option_value_parse(spec, text, values);
 			if (status)
-				return status;
+				return status_prefix(status, "--%s", spec->name);
 		}
 	}
 	return UFM_OK;

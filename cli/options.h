@@ -86,7 +86,8 @@ uint32_t options_find(const option_table *table, const char *name);
 /* Whether an option of the table stood on the command line. */
 bool option_is_by_hand(const option_table *table, const option_state *state, const char *name);
 
-/* One value from text, and back. The text of an unset string is "". */
+/* One value from text, and back. UFM_EINVAL does not name the option: the caller knows how it was written. The text of
+ * an unset string is "". */
 ufm_status option_value_parse(const option_spec *spec, const char *text, void *values);
 char *option_value_text(const option_spec *spec, const void *values, char *buffer, size_t size);
 /* Name of the index-th choice, copied to buffer; "" past the end. */

@@ -6,9 +6,10 @@
 #include <jansson.h>
 
 #include "cli/options.h"
+#include "cli/sheet.h"
 
 /* "Configuration: experts 96,144 (quick), …": every value of an options_json that is not null and,
  * unless it is the default, where it came from. */
-void options_markdown(FILE *to, const option_table *table, json_t *config);
+void options_markdown(sheet *to, const option_table *table, json_t *config);
 
 #endif

@@ -271,7 +271,8 @@ static ufm_status write_text(const char *folder, const plan_report *r)
 	ufm_status status = gnuplot_open(&o, folder, "plan", "md");
 	if (status)
 		return status;
-	report_plan(o.file, r);
+	sheet to = sheet_open(o.file, true);
+	report_plan(&to, r);
 	return gnuplot_close(&o);
 }
 
@@ -324,8 +325,9 @@ static int report(plan *p)
 		strncat(r.workload, ", which is short and read more than once",
 		        sizeof r.workload - strlen(r.workload) - 1);
 	json_t *rows = report_rows(&r);
+	sheet to = sheet_open(stdout, p->config.wide);
 	if (p->config.format == ROWS_MD)
-		report_plan(stdout, &r);
+		report_plan(&to, &r);
 	else
 		rows_write(stdout, (rows_format)p->config.format, rows);
 	command_printed();

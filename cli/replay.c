@@ -140,8 +140,9 @@ typedef struct so_far {
 
 static void print_rows(const replay_options *o, json_t *rows)
 {
+	sheet to = sheet_open(stdout, o->wide);
 	if (o->format == ROWS_MD)
-		replay_markdown(stdout, o, rows);
+		replay_markdown(&to, o, rows);
 	else
 		rows_write(stdout, (rows_format)o->format, rows);
 }

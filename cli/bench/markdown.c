@@ -48,16 +48,25 @@ static const json_t *row_with(const json_t *rows, const char *name)
 #define TOKENS_COLUMN 4
 
 static const text_column all_columns[COLUMN_COUNT] = {
-	{"mode", true},          {"experts", false},
-	{"bank GiB", false},     {"status", true},
-	{"tokens/s", false},     {"step ms", false},
-	{"of floor", false},     {"bound by", true},
-	{"of limit", false},     {"peak device GiB", false},
-	{"slots", false},        {"experts touched", false},
-	{"resident", false},     {"streamed", false},
-	{"to device GB", false}, {"back GB", false},
-	{"stall ms", false},     {"output", true},
-	{"steps", false},
+	{"mode", true, TEXT_ALWAYS},
+	{"experts", false, TEXT_ALWAYS},
+	{"bank GiB", false, 3},
+	{"status", true, TEXT_KEY},
+	{"tokens/s", false, TEXT_ALWAYS},
+	{"step ms", false, 5},
+	{"of floor", false, 1},
+	{"bound by", true, 4},
+	{"of limit", false, 6},
+	{"peak GiB", false, 2},
+	{"slots", false, 7},
+	{"experts touched", false, 9},
+	{"resident", false, 8},
+	{"streamed", false, 8},
+	{"to device GB", false, 8},
+	{"back GB", false, 9},
+	{"stall ms", false, 9},
+	{"output", true, 9},
+	{"steps", false, 9},
 };
 
 /* The median and the quartiles around it, each with three digits. */
@@ -112,13 +121,13 @@ static void row_cells(text_table *t, uint32_t at, const json_t *row)
 		measured_cells(t, at, row);
 }
 
-static void table(FILE *to, const json_t *rows, bool emulated)
+static void table(sheet *to, const json_t *rows, bool emulated)
 {
 	text_column columns[COLUMN_COUNT];
 	text_table t;
 	memcpy(columns, all_columns, sizeof columns);
 	if (emulated)
-		columns[TOKENS_COLUMN].title = "tokens/s (emulated link)";
+		columns[TOKENS_COLUMN].title = "emulated tok/s";
 	if (text_table_open(&t, columns, COLUMN_COUNT, (uint32_t)json_array_size(rows))) {
 		for (uint32_t i = 0; i < t.row_count; i++)
 			row_cells(&t, i, json_array_get(rows, i));
@@ -129,39 +138,40 @@ static void table(FILE *to, const json_t *rows, bool emulated)
 
 /* ---- what stands around it */
 
-static void begin_note(FILE *to, const json_t *row, bool *first)
+static void begin_note(sheet *to, const json_t *row, bool *first)
 {
 	char text[TEXT_CELL_BYTES];
-	fprintf(to, "%s- %s, %" PRIu64 " experts: ", *first ? "\n" : "", label(row, text, sizeof text),
-	        field_whole(row, "num_experts"));
+	sheet_print(to, "%s- %s, %" PRIu64 " experts: ", *first ? "\n" : "",
+	            label(row, text, sizeof text), field_whole(row, "num_experts"));
 	*first = false;
 }
 
 /* The machine that was probed was not the one that ran the steps. */
-static void note_floor(FILE *to, const json_t *row, bool *first)
+static void note_floor(sheet *to, const json_t *row, bool *first)
 {
 	double fraction = field_number(row, "fraction_of_floor");
 	if (fraction <= FLOOR_BEATEN || strcmp(field_string(row, "status"), "ok") != 0)
 		return;
 	begin_note(to, row, first);
-	fprintf(to,
-	        "%.3f of its floor: the machine's rates changed between probes and steps, or steps "
-	        "were served by caches; its floor bounds nothing\n",
-	        fraction);
+	sheet_print(to,
+	            "%.3f of its floor: the machine's rates changed between probes and steps, or steps "
+	            "were served by caches; its floor bounds nothing\n",
+	            fraction);
 }
 
-static void note_cold(FILE *to, const json_t *row, bool *first)
+static void note_cold(sheet *to, const json_t *row, bool *first)
 {
 	if (!is_cold(row))
 		return;
 	begin_note(to, row, first);
-	fprintf(to,
-	        "cold: %" PRIu64 " of %" PRIu64 " slots held an expert when measuring began, after "
-	        "%" PRIu64 " steps of warm-up\n",
-	        field_whole(row, "slots_held"), field_whole(row, "slots"), field_whole(row, "warmup"));
+	sheet_print(to,
+	            "cold: %" PRIu64 " of %" PRIu64 " slots held an expert when measuring began, after "
+	            "%" PRIu64 " steps of warm-up\n",
+	            field_whole(row, "slots_held"), field_whole(row, "slots"),
+	            field_whole(row, "warmup"));
 }
 
-static void notes(FILE *to, const json_t *rows)
+static void notes(sheet *to, const json_t *rows)
 {
 	size_t i;
 	json_t *row;
@@ -170,14 +180,14 @@ static void notes(FILE *to, const json_t *rows)
 	{
 		if (field_known(row, "error")) {
 			begin_note(to, row, &first);
-			fprintf(to, "%s: %s\n", field_string(row, "status"), field_string(row, "error"));
+			sheet_print(to, "%s: %s\n", field_string(row, "status"), field_string(row, "error"));
 		}
 		note_cold(to, row, &first);
 		note_floor(to, row, &first);
 	}
 }
 
-static void where(FILE *to, const json_t *rows)
+static void where(sheet *to, const json_t *rows)
 {
 	/* A row that ran out of memory may not know its device. */
 	const json_t *row = row_with(rows, "device");
@@ -186,30 +196,32 @@ static void where(FILE *to, const json_t *rows)
 	if (!row)
 		return;
 	char target[32], headroom[32], limit[32];
-	fprintf(to, "\nBackend %s, device %s.", field_string(row, "backend"),
-	        field_string(row, "device"));
-	fprintf(to, " Bounds: ufm %s less %s of headroom;",
-	        size_format(field_whole(row, "vram_target_bytes"), target, sizeof target),
-	        size_format(field_whole(row, "headroom_bytes"), headroom, sizeof headroom));
+	sheet_print(to, "\nBackend %s, device %s.", field_string(row, "backend"),
+	            field_string(row, "device"));
+	sheet_print(to, " Bounds: ufm %s less %s of headroom;",
+	            size_format(field_whole(row, "vram_target_bytes"), target, sizeof target),
+	            size_format(field_whole(row, "headroom_bytes"), headroom, sizeof headroom));
 	if (field_known(row, "vram_limit_bytes"))
-		fprintf(to, " the card, in all modes, %s.",
-		        size_format(field_whole(row, "vram_limit_bytes"), limit, sizeof limit));
+		sheet_print(to, " the card, in all modes, %s.",
+		            size_format(field_whole(row, "vram_limit_bytes"), limit, sizeof limit));
 	else
-		fprintf(to, " the card has its own memory.");
-	fprintf(to,
-	        " Uses, GB and stall are sums over %" PRIu64
-	        " measured steps, tokens/s is all of their tokens over all of their time, step ms the "
-	        "median step and the quartiles of the steps.\n",
-	        field_whole(row, "steps"));
+		sheet_print(to, " the card has its own memory.");
+	sheet_print(
+		to,
+		" Uses, GB and stall are sums over %" PRIu64
+		" measured steps, tokens/s is all of their tokens over all of their time, step ms the "
+		"median step and the quartiles of the steps.\n",
+		field_whole(row, "steps"));
 }
 
-void report_markdown(FILE *to, const json_t *summary)
+void report_markdown(sheet *to, const json_t *summary)
 {
 	const json_t *rows = json_object_get(summary, "rows");
 	const json_t *link = row_with(rows, "link_gbps_emulated");
 	if (link)
-		fprintf(to, "Emulated link: %g GB/s each way; no figure below is that of a real link.\n\n",
-		        field_number(link, "link_gbps_emulated"));
+		sheet_print(to,
+		            "Emulated link: %g GB/s each way; no figure below is that of a real link.\n\n",
+		            field_number(link, "link_gbps_emulated"));
 	table(to, rows, link != NULL);
 	notes(to, rows);
 	where(to, rows);

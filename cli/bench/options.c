@@ -108,6 +108,7 @@ static const option_spec specs[] = {
 	OPTION_ROW("no-out", FLAG, no_out, .help = "Writes no files."),
 	OPTION_ROW_NO_FIGURES("Draws no figures."),
 	OPTION_ROW_FORMAT("md", ROWS_CHOICES, ""),
+	OPTION_ROW_WIDE,
 	MODE_OPTION_VERBOSE,
 };
 

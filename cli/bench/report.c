@@ -15,12 +15,12 @@ void report_row(FILE *to, rows_format format, const json_t *row)
 		rows_write_line(to, row);
 }
 
-void report_end(FILE *to, rows_format format, const json_t *summary)
+void report_end(sheet *to, rows_format format, const json_t *summary)
 {
 	if (format == ROWS_MD)
 		report_markdown(to, summary);
 	else if (format != ROWS_JSONL)
-		rows_write(to, format, json_object_get(summary, "rows"));
+		rows_write(to->to, format, json_object_get(summary, "rows"));
 }
 
 static ufm_status put_summary(results *r, const json_t *summary)
@@ -35,14 +35,16 @@ static ufm_status put_summary(results *r, const json_t *summary)
 	return status;
 }
 
-/* What is printed where nobody asks for another format. */
+/* What is printed where nobody asks for another format, with all columns. */
 static ufm_status put_table(results *r, const json_t *summary)
 {
 	char *text = NULL;
 	size_t length = 0;
 	FILE *to = open_memstream(&text, &length);
-	if (to)
-		report_markdown(to, summary);
+	if (to) {
+		sheet wide = sheet_open(to, true);
+		report_markdown(&wide, summary);
+	}
 	bool whole = to && !ferror(to);
 	if (!to || fclose(to) != 0 || !whole) {
 		free(text);

@@ -28,8 +28,9 @@ static bool has_prefix(const char *text, const char *prefix)
 
 static ufm_status parse_exponent(const char *text, double *out)
 {
-	const option_spec number = {.name = "workload zipf", .type = OPTION_NUMBER, .max = 10};
-	return option_value_parse(&number, text, out);
+	const option_spec number = {.type = OPTION_NUMBER, .max = 10};
+	ufm_status status = option_value_parse(&number, text, out);
+	return status ? status_prefix(status, "zipf") : UFM_OK;
 }
 
 ufm_status workload_parse_spec(const char *text, workload_spec *out)

@@ -20,7 +20,7 @@ typedef struct forward_config {
 	const char *cpu_assist, *cpu_share;
 	uint64_t vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	uint32_t layer, mode, top_k, norm_topk, no_norm_topk, scoring, math, activation, f16_as;
-	uint32_t max_tokens, threads, verbose, format;
+	uint32_t max_tokens, threads, verbose, wide, format;
 } forward_config;
 
 extern const option_table forward_options;

@@ -8,19 +8,19 @@
 #include "cli/json_field.h"
 #include "cli/options_markdown.h"
 
-static void line(FILE *to, const char *name, const char *format, ...)
+static void line(sheet *to, const char *name, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-static void line(FILE *to, const char *name, const char *format, ...)
+static void line(sheet *to, const char *name, const char *format, ...)
 {
 	char value[256];
 	va_list args;
 	va_start(args, format);
 	vsnprintf(value, sizeof value, format, args);
 	va_end(args);
-	fprintf(to, "| %-18s | %s |\n", name, value);
+	sheet_pair(to, name, value);
 }
 
-static void layer_lines(FILE *to, const json_t *run)
+static void layer_lines(sheet *to, const json_t *run)
 {
 	char bank[32], expert[32];
 	line(to, "layer", "%" PRIu64 ": %" PRIu64 " %sexperts of %s in %s, %s in all",
@@ -33,7 +33,7 @@ static void layer_lines(FILE *to, const json_t *run)
 	     field_whole(run, "top_k"), field_string(run, "routing"));
 }
 
-static void memory_lines(FILE *to, const json_t *run)
+static void memory_lines(sheet *to, const json_t *run)
 {
 	char peak[32], target[32], headroom[32], limit[32];
 	if (!field_known(run, "slots"))
@@ -51,7 +51,7 @@ static void memory_lines(FILE *to, const json_t *run)
 		     size_format(field_whole(run, "vram_limit_bytes"), limit, sizeof limit));
 }
 
-static void figure_lines(FILE *to, const json_t *run)
+static void figure_lines(sheet *to, const json_t *run)
 {
 	char there[32], back[32];
 	if (!field_known(run, "uses"))
@@ -67,7 +67,7 @@ static void figure_lines(FILE *to, const json_t *run)
 	     size_format(field_whole(run, "d2h_activation_bytes"), back, sizeof back));
 }
 
-static void time_line(FILE *to, const json_t *run)
+static void time_line(sheet *to, const json_t *run)
 {
 	if (field_known(run, "forward_ms"))
 		line(to, "time", "%.1f ms reading, %.1f ms placing, %.1f ms computing",
@@ -75,10 +75,10 @@ static void time_line(FILE *to, const json_t *run)
 		     field_number(run, "forward_ms"));
 }
 
-void forward_markdown(FILE *to, const json_t *run)
+void forward_markdown(sheet *to, const json_t *run)
 {
 	line(to, "mode", "%s", field_string(run, "mode"));
-	fprintf(to, "|:-------------------|:---|\n");
+	sheet_pair_rule(to);
 	line(to, "status", "%s", field_string(run, "status"));
 	line(to, "backend", "%s%s%s", field_string(run, "backend"),
 	     field_known(run, "device") ? ", " : "", field_string(run, "device"));
@@ -87,6 +87,6 @@ void forward_markdown(FILE *to, const json_t *run)
 	figure_lines(to, run);
 	time_line(to, run);
 	if (field_known(run, "error"))
-		fprintf(to, "\n%s\n", field_string(run, "error"));
+		sheet_print(to, "\n%s\n", field_string(run, "error"));
 	options_markdown(to, &forward_options, json_object_get(run, "config"));
 }

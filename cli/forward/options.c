@@ -54,6 +54,7 @@ static const option_spec specs[] = {
 	MODE_OPTION_TIMELINE("."),
 	MODE_OPTION_RECORD,
 	OPTION_ROW_FORMAT("md", "md|json", ""),
+	OPTION_ROW_WIDE,
 	MODE_OPTION_VERBOSE,
 };
 

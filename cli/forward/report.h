@@ -4,14 +4,14 @@
 #define CLI_FORWARD_REPORT_H
 
 #include <jansson.h>
-#include <stdio.h>
 
 #include "cli/forward/run.h"
+#include "cli/sheet.h"
 
 /* The run as JSON: the one place that knows the fields (docs/forward.md). */
 json_t *forward_json(const forward_config *config, const option_state *state,
                      const forward_input *input, const forward_result *result);
 /* For people, from that JSON. */
-void forward_markdown(FILE *to, const json_t *run);
+void forward_markdown(sheet *to, const json_t *run);
 
 #endif

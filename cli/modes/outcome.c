@@ -7,11 +7,11 @@
 #include "cli/exit.h"
 #include "cli/modes/mode.h"
 
+#define RING_FIELD "ring_slots: " /* of the library's configuration */
+
 /* The cause in terms of the option that can mend it. */
 static const char *option_of(placement_mode mode, ufm_status cause, const char *line)
 {
-	if (strncmp(line, "ring_slots", 10) == 0)
-		return "--ring: ";
 	if (strncmp(line, "vram-limit", 10) == 0 || strncmp(line, "math:", 5) == 0)
 		return "--";
 	if (mode == MODE_UFM)
@@ -21,11 +21,16 @@ static const char *option_of(placement_mode mode, ufm_status cause, const char *
 
 void mode_explain(placement_mode mode, ufm_status cause, mode_failure *out)
 {
-	const char *line = ufm_last_error();
+	const char *line = ufm_last_error(), *option;
 	out->out_of_memory = cause == UFM_EDEVMEM;
 	out->exit_code = out->out_of_memory && mode == MODE_BASELINE ? CLI_OK : exit_of(cause);
-	snprintf(out->error, sizeof out->error, "%s%s", option_of(mode, cause, line),
-	         *line ? line : ufm_strerror(cause));
+	if (strncmp(line, RING_FIELD, strlen(RING_FIELD)) == 0) {
+		option = "--ring: found ";
+		line += strlen(RING_FIELD);
+	} else {
+		option = option_of(mode, cause, line);
+	}
+	snprintf(out->error, sizeof out->error, "%s%s", option, *line ? line : ufm_strerror(cause));
 }
 
 static bool broken(char *error, const char *what, uint64_t found, uint64_t expected)

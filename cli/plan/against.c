@@ -65,10 +65,11 @@ static bool near(const json_t *row, const char *name, double most)
 }
 
 static const text_column columns[] = {
-	{"case", true},     {"phase", true},     {"experts", false},   {"tokens", false},
-	{"CPU", true},      {"slots", false},    {"tok/s", false},     {"predicted", false},
-	{"error %", false}, {"hit rate", false}, {"predicted", false}, {"error", false},
-	{"bound by", true},
+	{"case", true, TEXT_ALWAYS},   {"phase", true, TEXT_KEY},    {"experts", false, TEXT_KEY},
+	{"tokens", false, TEXT_KEY},   {"CPU", true, TEXT_KEY},      {"slots", false, TEXT_KEY},
+	{"tok/s", false, TEXT_ALWAYS}, {"predicted", false, 2},      {"error %", false, TEXT_ALWAYS},
+	{"hit rate", false, 3},        {"its prediction", false, 4}, {"its error", false, 1},
+	{"bound by", true, 5},
 };
 #define COLUMNS (sizeof columns / sizeof columns[0])
 
@@ -113,7 +114,7 @@ static void fill_line(text_table *t, uint32_t line, const json_t *row)
 	text_cell(t, line, 12, "%s", field_string(row, "bound_by"));
 }
 
-static void print_counts(json_t *rows, uint32_t left_out)
+static void print_counts(sheet *to, json_t *rows, uint32_t left_out)
 {
 	size_t i, speed = 0, hits = 0, slots = 0;
 	json_t *row;
@@ -123,15 +124,17 @@ static void print_counts(json_t *rows, uint32_t left_out)
 		hits += near(row, "hit_rate_error", NEAR_HITS);
 		slots += field_whole(row, "slots") == field_whole(row, "slots_measured");
 	}
-	printf("\n%zu cases: tok/s within 10 %% in %zu, hit rate within 0.02 in %zu, the number of "
-	       "slots exact in "
-	       "%zu.\n",
-	       json_array_size(rows), speed, hits, slots);
+	sheet_print(
+		to,
+		"\n%zu cases: tok/s within 10 %% in %zu, hit rate within 0.02 in %zu, the number of "
+		"slots exact in "
+		"%zu.\n",
+		json_array_size(rows), speed, hits, slots);
 	if (left_out)
-		printf("%u rows are left out: they could not be predicted.\n", left_out);
+		sheet_print(to, "%u rows are left out: they could not be predicted.\n", left_out);
 }
 
-static void print_table(json_t *rows, uint32_t left_out)
+static void print_table(sheet *to, json_t *rows, uint32_t left_out)
 {
 	text_table t;
 	size_t i;
@@ -142,9 +145,9 @@ static void print_table(json_t *rows, uint32_t left_out)
 	{
 		fill_line(&t, (uint32_t)i, row);
 	}
-	text_table_print(stdout, &t);
+	text_table_print(to, &t);
 	text_table_close(&t);
-	print_counts(rows, left_out);
+	print_counts(to, rows, left_out);
 }
 
 /* ------------------------------------------------------------------ files */
@@ -207,8 +210,9 @@ int against_run(const plan_config *c, const char *const *files, uint32_t count)
 	message_progress_clear();
 	if (!status && json_array_size(rows) == 0)
 		status = status_fail(UFM_EFORMAT, "no row of mode ufm could be predicted");
+	sheet to = sheet_open(stdout, c->wide);
 	if (!status && c->format == ROWS_MD)
-		print_table(rows, left_out);
+		print_table(&to, rows, left_out);
 	else if (!status)
 		rows_write(stdout, (rows_format)c->format, rows);
 	command_printed();

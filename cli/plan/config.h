@@ -8,7 +8,7 @@
 typedef struct plan_config {
 	uint32_t preset, card, layers, experts, top_k, d_model, d_hidden, kind, dtype;
 	uint32_t batch, prompt, ring, max_tokens, cores, routing, cpu, format, no_figures, verbose,
-		against;
+		wide, against;
 	uint64_t headroom_bytes, ram_bytes, seed;
 	double link_gbps, dram_gbps, hbm_gbps, disk_gbps, gflops;
 	double prefetch_recall, prefetch_guesses;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Speed of decode and prefill and the hit rate against the budget. */
+#include <math.h>
+
 #include "cli/plan/report.h"
 #include "cli/plot/figures.h"
 #include "cli/plot/gnuplot.h"
 
 #define GIB 1073741824.0
 #define NAME "plan"
+#define HEIGHT_PX 1500
 
 static void value(FILE *to, bool known, double number)
 {
@@ -36,23 +39,13 @@ static void write_data(FILE *to, const plan_report *r)
 	}
 }
 
-static void terminals(FILE *to)
+static double largest_gib(const plan_ladder *l)
 {
-	fputs("# Draws plan.png and plan.svg from plan.dat. Run in this folder: gnuplot plan.gp\n"
-	      "set encoding utf8\n"
-	      "set linetype 1 lc rgb '#009E73' lw 3 pt 7 ps 1.8\n"
-	      "set linetype 2 lc rgb '#56B4E9' lw 3 pt 5 ps 1.8\n"
-	      "set linetype 3 lc rgb '#D55E00' lw 3 pt 9 ps 1.8\n"
-	      "set linetype 4 lc rgb '#000000' lw 3 dt 2 pt 1 ps 1.8\n"
-	      "do for [format in 'png svg'] {\n"
-	      "if (format eq 'png') { set terminal pngcairo noenhanced size 1400,1500 font 'DejaVu "
-	      "Sans,20' "
-	      "background 'white' }\n"
-	      "if (format eq 'svg') { set terminal svg noenhanced size 1400,1500 font 'DejaVu Sans,20' "
-	      "background "
-	      "'white' }\n"
-	      "set output '" NAME ".'.format\n",
-	      to);
+	double most = 0;
+	for (uint32_t i = 0; i < l->count; i++)
+		if (!l->points[i].refused)
+			most = fmax(most, (double)l->points[i].target_bytes / GIB);
+	return most;
 }
 
 /* Lines where something else begins to bind; what does is written in the last panel, which has room. */
@@ -60,6 +53,8 @@ static void change_lines(FILE *to, const plan_ladder *l)
 {
 	for (uint32_t i = 0; i < l->change_count; i++) {
 		double at = (double)l->changes[i].target_bytes / GIB;
+		if (at > largest_gib(l))
+			continue;
 		fprintf(
 			to,
 			"set arrow %u from %.9g, graph 0 to %.9g, graph 1 nohead dt 3 lw 2 lc rgb '#555555'\n",
@@ -71,6 +66,8 @@ static void change_words(FILE *to, const plan_ladder *l)
 {
 	for (uint32_t i = 0; i < l->change_count; i++) {
 		double at = (double)l->changes[i].target_bytes / GIB;
+		if (at > largest_gib(l))
+			continue;
 		fprintf(to, "set label %u ", i + 10);
 		figure_string(to, "bound by %s", timing_bound_name(l->changes[i].bound));
 		fprintf(to,
@@ -88,34 +85,50 @@ static void panel(FILE *to, const char *label, const char *lines)
 	fprintf(to, "\nplot %s\n", lines);
 }
 
+/* The same for all panels, with room for points at its ends. */
+static void budget_range(FILE *to, const plan_ladder *l)
+{
+	double most = largest_gib(l), least = most;
+	for (uint32_t i = 0; i < l->count; i++)
+		if (!l->points[i].refused)
+			least = fmin(least, (double)l->points[i].target_bytes / GIB);
+	double margin = most > least ? 0.04 * (most - least) : 0.5 * most;
+	fprintf(to, "set xrange [%.9g:%.9g]\n", least - margin, most + margin);
+}
+
+static void speed_panel(FILE *to, const char *label, int column)
+{
+	char lines[256];
+	snprintf(lines, sizeof lines,
+	         "'plan.dat' using 1:%d with linespoints lt 3 title 'as the engine decides', "
+	         "'' using 1:%d with linespoints lt 6 title 'link alone'",
+	         column, column + 1);
+	panel(to, label, lines);
+}
+
 static void write_script(FILE *to, const plan_report *r)
 {
-	terminals(to);
-	fputs("set multiplot layout 3,1 title ", to);
-	figure_string(to, "%s, batch %u, prompts of %u tokens: planned", r->shape->name,
-	              r->config->batch, r->config->prompt);
-	fputs(" font ',24'\n", to);
-	fputs("set grid lc rgb '#d0d0d0' lw 1 dt 1\nset border 3 lw 1.5\nset tics nomirror out\n"
-	      "set lmargin 13\nset rmargin 4\nset key top left Left reverse\nset logscale y\n",
-	      to);
+	char title[256];
+	snprintf(title, sizeof title, "%.128s, batch %u, prompts of %u tokens: planned", r->shape->name,
+	         r->config->batch, r->config->prompt);
+	figure_frame(to, NAME, title, r->machine->words, HEIGHT_PX);
+	fprintf(to,
+	        "set multiplot layout 3,1 margins 0.12,0.66,%.4f,%.4f spacing 0,%.4f\n" FIGURE_SIDE_KEY
+	        "set logscale y\n",
+	        120.0 / HEIGHT_PX, 1 - (FIGURE_HEADER_PX + 25.0) / HEIGHT_PX, 75.0 / HEIGHT_PX);
+	budget_range(to, r->ladder);
 	change_lines(to, r->ladder);
-	panel(to, "decode, tokens/s (log)",
-	      "'plan.dat' using 1:2 with linespoints lt 1 title 'as the engine decides', '' using 1:3 "
-	      "with linespoints "
-	      "lt 2 title 'link alone'");
-	panel(to, "prefill, tokens/s (log)",
-	      "'plan.dat' using 1:4 with linespoints lt 1 title 'as the engine decides', '' using 1:5 "
-	      "with linespoints "
-	      "lt 2 title 'link alone'");
-	fputs("set xlabel 'budget of device memory (GiB)'\nunset logscale y\nset yrange [0:1.02]\n"
-	      "set key at graph 0.6,graph 0.2\n",
+	speed_panel(to, "decode, tokens/s (log)", 2);
+	fputs("unset label\n", to);
+	speed_panel(to, "prefill, tokens/s (log)", 4);
+	fputs("set xlabel 'budget of device memory (GiB)'\nunset logscale y\nset yrange [0:1.02]\n",
 	      to);
 	change_words(to, r->ladder);
 	panel(to, "hit rate, decode",
-	      "'plan.dat' using 1:6 with linespoints lt 3 title 'planned', '' using 1:7 with lines lt "
-	      "4 title 'best "
-	      "possible'");
-	fputs("unset multiplot\nunset output\n}\n", to);
+	      "'plan.dat' using 1:6 with linespoints lt 2 title 'planned', '' using 1:7 with "
+	      "lines " FIGURE_BOUND_LINE " title 'best possible (bound)'");
+	fputs("unset multiplot\n", to);
+	figure_end(to);
 }
 
 static ufm_status write_part(const plan_report *r, const char *folder, const char *ending,

@@ -112,6 +112,7 @@ static const option_spec specs[] = {
 	OPTION_ROW_OUT("Folder for plan.jsonl, plan.md and the figure plan.png; made if missing."),
 	OPTION_ROW_NO_FIGURES("Draws no figure."),
 	OPTION_ROW_FORMAT("md", ROWS_CHOICES, ""),
+	OPTION_ROW_WIDE,
 	MODE_OPTION_VERBOSE,
 };
 

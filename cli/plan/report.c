@@ -15,66 +15,69 @@ static const char *gib(uint64_t bytes, char text[32])
 
 /* ------------------------------------------------------------------ what was assumed */
 
-static void print_model(FILE *to, const plan_report *r)
+static void print_model(sheet *to, const plan_report *r)
 {
 	const ufm_bank_info *bank = &r->shape->bank;
 	char each[32], all[32];
-	fprintf(to, "**%s**: %u layers of %u experts, %u a token, %s each: %s of experts.",
-	        r->shape->name, bank->layers, bank->experts, r->shape->top_k,
-	        gib(bank->desc.expert_bytes, each), gib(bank->bank_bytes, all));
+	sheet_print(to, "**%s**: %u layers of %u experts, %u a token, %s each: %s of experts.",
+	            r->shape->name, bank->layers, bank->experts, r->shape->top_k,
+	            gib(bank->desc.expert_bytes, each), gib(bank->bank_bytes, all));
 	if (*r->shape->notes)
-		fprintf(to, " %s", r->shape->notes);
-	fputc('\n', to);
+		sheet_print(to, " %s", r->shape->notes);
+	sheet_print(to, "\n");
 }
 
-static void print_workload(FILE *to, const plan_report *r)
+static void print_workload(sheet *to, const plan_report *r)
 {
 	const plan_config *c = r->config;
 	if (c->batch == 1)
-		fprintf(to, "Workload: one sequence, a prompt of %u tokens, then decode;", c->prompt);
+		sheet_print(to, "Workload: one sequence, a prompt of %u tokens, then decode;", c->prompt);
 	else
-		fprintf(to, "Workload: %u sequences at once, prompts of %u tokens, then decode;", c->batch,
-		        c->prompt);
-	fprintf(to, " %s. Policy: %s.\n", r->workload, r->policy);
+		sheet_print(to, "Workload: %u sequences at once, prompts of %u tokens, then decode;",
+		            c->batch, c->prompt);
+	sheet_print(to, " %s. Policy: %s.\n", r->workload, r->policy);
 }
 
-static void print_memory(FILE *to, const plan_report *r)
+static void print_memory(sheet *to, const plan_report *r)
 {
 	char host[32], ram[32], fixed[32], headroom[32];
 	const plan_point *p = &r->ladder->points[r->ladder->count - 1];
-	fprintf(to, "All experts stay in host memory, page-locked: %s", gib(r->host_bytes, host));
+	sheet_print(to, "All experts stay in host memory, page-locked: %s", gib(r->host_bytes, host));
 	if (r->machine->ram_bytes)
-		fprintf(to, " of %s that there are for it", gib(r->machine->ram_bytes, ram));
+		sheet_print(to, " of %s that there are for it", gib(r->machine->ram_bytes, ram));
 	if (r->machine->disk_gbps > 0)
-		fprintf(to, ", read in %.0f s from a disk of %g GB/s",
-		        (double)r->shape->bank.bank_bytes / r->machine->disk_gbps / 1e9,
-		        r->machine->disk_gbps);
-	fprintf(to,
-	        ". A budget is slots for experts, %s for the layers and their workspace, and %s of "
-	        "headroom. ",
-	        gib(p->budget.workspace_bytes + p->budget.arena_bytes, fixed),
-	        gib(r->config->headroom_bytes, headroom));
-	fputs("Attention, other weights and the KV cache are not counted.\n", to);
+		sheet_print(to, ", read in %.0f s from a disk of %g GB/s",
+		            (double)r->shape->bank.bank_bytes / r->machine->disk_gbps / 1e9,
+		            r->machine->disk_gbps);
+	sheet_print(to,
+	            ". A budget is slots for experts, %s for the layers and their workspace, and %s of "
+	            "headroom. ",
+	            gib(p->budget.workspace_bytes + p->budget.arena_bytes, fixed),
+	            gib(r->config->headroom_bytes, headroom));
+	sheet_print(to, "Attention, other weights and the KV cache are not counted.\n");
 }
 
-static void print_assumptions(FILE *to, const plan_report *r)
+static void print_assumptions(sheet *to, const plan_report *r)
 {
 	print_model(to, r);
-	fprintf(to, "Machine: %s\n", r->machine->words);
+	sheet_print(to, "Machine: %s\n", r->machine->words);
 	print_workload(to, r);
 	print_memory(to, r);
-	fputc('\n', to);
+	sheet_print(to, "\n");
 }
 
 /* ------------------------------------------------------------------ the table */
 
 static const text_column columns[] = {
-	{"budget", false},          {"slots", false},         {"of experts", false},
-	{"hit rate", false},        {"best possible", false}, {"to device MB/token", false},
-	{"by CPU MB/token", false}, {"decode tok/s", false},  {"way", true},
-	{"link alone", false},      {"with CPU", false},      {"limit tok/s", false},
-	{"of limit", false},        {"prefill tok/s", false}, {"way", true},
-	{"link alone", false},      {"with CPU", false},      {"decode is bound by", true},
+	{"budget", false, TEXT_ALWAYS}, {"slots", false, 4},
+	{"of experts", false, 1},       {"hit rate", false, 2},
+	{"best possible", false, 5},    {"to device MB/token", false, 6},
+	{"by CPU MB/token", false, 6},  {"decode tok/s", false, TEXT_ALWAYS},
+	{"decode way", true, 7},        {"link alone", false, 7},
+	{"with CPU", false, 7},         {"limit tok/s", false, 5},
+	{"of limit", false, 5},         {"prefill tok/s", false, TEXT_ALWAYS},
+	{"prefill way", true, 8},       {"prefill link alone", false, 8},
+	{"prefill with CPU", false, 8}, {"bound by", true, TEXT_ALWAYS},
 };
 #define COLUMNS (sizeof columns / sizeof columns[0])
 enum { DECODE_COLUMN = 7, LIMIT_COLUMN = 11, PREFILL_COLUMN = 13, BOUND_COLUMN = 17 };
@@ -128,7 +131,7 @@ static void point_line(text_table *t, uint32_t line, const plan_report *r, const
 	text_cell(t, line, BOUND_COLUMN, "%s", timing_bound_name(decode->bound));
 }
 
-static void print_table(FILE *to, const plan_report *r)
+static void print_table(sheet *to, const plan_report *r)
 {
 	text_table t;
 	if (!text_table_open(&t, columns, COLUMNS, r->ladder->count))
@@ -137,16 +140,16 @@ static void print_table(FILE *to, const plan_report *r)
 		point_line(&t, i, r, &r->ladder->points[i]);
 	text_table_print(to, &t);
 	text_table_close(&t);
-	fputc('\n', to);
+	sheet_print(to, "\n");
 }
 
 /* ------------------------------------------------------------------ what it means */
 
-static void print_refused(FILE *to, const plan_ladder *l)
+static void print_refused(sheet *to, const plan_ladder *l)
 {
 	for (uint32_t i = 0; i < l->count; i++)
 		if (l->points[i].refused)
-			fprintf(to, "- Does not run: %s.\n", l->points[i].why);
+			sheet_print(to, "- Does not run: %s.\n", l->points[i].why);
 }
 
 static const char *advice(timing_bound bound)
@@ -160,7 +163,7 @@ static const char *advice(timing_bound bound)
 	return words[bound];
 }
 
-static void print_binding(FILE *to, const plan_report *r)
+static void print_binding(sheet *to, const plan_report *r)
 {
 	const plan_ladder *l = r->ladder;
 	const plan_point *first = NULL;
@@ -170,25 +173,25 @@ static void print_binding(FILE *to, const plan_report *r)
 	if (!first)
 		return;
 	timing_bound bound = point_decode(first)->bound;
-	fprintf(to, "- From %s on decode is bound by %s; what would help: %s.\n",
-	        gib(first->target_bytes, text), timing_bound_name(bound), advice(bound));
+	sheet_print(to, "- From %s on decode is bound by %s; what would help: %s.\n",
+	            gib(first->target_bytes, text), timing_bound_name(bound), advice(bound));
 	for (uint32_t i = 0; i < l->change_count; i++)
-		fprintf(to, "- From about %s on it is bound by %s; what would help: %s.\n",
-		        gib(l->changes[i].target_bytes, text), timing_bound_name(l->changes[i].bound),
-		        advice(l->changes[i].bound));
+		sheet_print(to, "- From about %s on it is bound by %s; what would help: %s.\n",
+		            gib(l->changes[i].target_bytes, text), timing_bound_name(l->changes[i].bound),
+		            advice(l->changes[i].bound));
 }
 
-static void print_whole(FILE *to, const plan_report *r)
+static void print_whole(sheet *to, const plan_report *r)
 {
 	char text[32];
 	uint32_t keys = r->shape->bank.layers * r->shape->bank.experts;
-	fprintf(to,
-	        "- At %s everything is resident: no expert moves, and more memory brings nothing.\n",
-	        gib(division_target(&r->planner->division, keys), text));
+	sheet_print(
+		to, "- At %s everything is resident: no expert moves, and more memory brings nothing.\n",
+		gib(division_target(&r->planner->division, keys), text));
 }
 
 /* Where a step of the largest budget with misses goes. */
-static void print_step(FILE *to, const plan_report *r)
+static void print_step(sheet *to, const plan_report *r)
 {
 	char text[32];
 	const plan_point *p = NULL;
@@ -200,36 +203,36 @@ static void print_step(FILE *to, const plan_report *r)
 	if (!p)
 		return;
 	const point_way *way = point_decode(p);
-	fprintf(to, "- A decode step at %s takes %.2f ms:", gib(p->target_bytes, text),
-	        way->step_ns / 1e6);
+	sheet_print(to, "- A decode step at %s takes %.2f ms:", gib(p->target_bytes, text),
+	            way->step_ns / 1e6);
 	const char *comma = "";
 	for (uint32_t i = 0; i < TIMING_BOUNDS; i++) {
 		if (way->parts_ns[i] < 0.005 * way->step_ns)
 			continue;
-		fprintf(to, "%s %.2f %s", comma, way->parts_ns[i] / 1e6,
-		        timing_bound_name((timing_bound)i));
+		sheet_print(to, "%s %.2f %s", comma, way->parts_ns[i] / 1e6,
+		            timing_bound_name((timing_bound)i));
 		comma = ",";
 	}
-	fprintf(to, "; the link idles %.0f %% of it.\n",
-	        100 * fmax(0, 1 - way->link_ns / way->step_ns));
+	sheet_print(to, "; the link idles %.0f %% of it.\n",
+	            100 * fmax(0, 1 - way->link_ns / way->step_ns));
 }
 
 /* false: nothing is chosen against the CPU there. */
-static bool say_choice(FILE *to, const plan_point *p, const char *phase, const point_way *chosen,
+static bool say_choice(sheet *to, const plan_point *p, const char *phase, const point_way *chosen,
                        const point_way *cpu)
 {
 	char text[32];
 	if (p->refused || !cpu->known || chosen == cpu)
 		return false;
 	int digits = chosen->tokens_per_s < 10 ? 2 : 0;
-	fprintf(
+	sheet_print(
 		to, "- At %s the engine would %s over the link alone: %.*f tok/s, and %.*f with the CPU.\n",
 		gib(p->target_bytes, text), phase, digits, chosen->tokens_per_s, digits, cpu->tokens_per_s);
 	return true;
 }
 
 /* The first budget of each phase. */
-static void print_choices(FILE *to, const plan_report *r)
+static void print_choices(sheet *to, const plan_report *r)
 {
 	bool decode = false, prefill = false;
 	for (uint32_t i = 0; i < r->ladder->count; i++) {
@@ -251,7 +254,7 @@ double report_prefetch_ns(const point_way *way, uint32_t layers, double miss_ns,
 }
 
 /* Where it saves most; on a link that is busy all the time bytes are the limit, and it saves nothing. */
-static void print_prefetch(FILE *to, const plan_report *r)
+static void print_prefetch(sheet *to, const plan_report *r)
 {
 	const plan_config *c = r->config;
 	const plan_point *best = NULL;
@@ -272,15 +275,16 @@ static void print_prefetch(FILE *to, const plan_report *r)
 	}
 	if (!best)
 		return;
-	fprintf(to,
-	        "- A prefetcher that guesses %.0f %% of a layer's misses with %g loads would save at "
-	        "most %.2f of %.2f ms "
-	        "of a decode step over the link alone (%.1f %%) at %s%s. It can hide no more than the "
-	        "time in which the "
-	        "link idles.\n",
-	        100 * c->prefetch_recall, c->prefetch_guesses, best_ns / 1e6,
-	        best->decode.step_ns / 1e6, 100 * best_share, gib(best->target_bytes, text),
-	        r->ladder->count > 1 ? ", and less at the other budgets" : "");
+	sheet_print(
+		to,
+		"- A prefetcher that guesses %.0f %% of a layer's misses with %g loads would save at "
+		"most %.2f of %.2f ms "
+		"of a decode step over the link alone (%.1f %%) at %s%s. It can hide no more than the "
+		"time in which the "
+		"link idles.\n",
+		100 * c->prefetch_recall, c->prefetch_guesses, best_ns / 1e6, best->decode.step_ns / 1e6,
+		100 * best_share, gib(best->target_bytes, text),
+		r->ladder->count > 1 ? ", and less at the other budgets" : "");
 }
 
 /* ------------------------------------------------------------------ the line to paste */
@@ -299,16 +303,16 @@ static const plan_point *headline_point(const plan_report *r)
 	return found;
 }
 
-static void print_gib(FILE *to, uint64_t bytes)
+static void print_gib(sheet *to, uint64_t bytes)
 {
 	char text[32];
 	if (bytes % (1ull << 30) == 0)
-		fprintf(to, "%llu GiB", (unsigned long long)(bytes >> 30));
+		sheet_print(to, "%llu GiB", (unsigned long long)(bytes >> 30));
 	else
-		fputs(gib(bytes, text), to);
+		sheet_text(to, gib(bytes, text));
 }
 
-static void print_headline(FILE *to, const plan_report *r)
+static void print_headline(sheet *to, const plan_report *r)
 {
 	static const char *const by[TIMING_BOUNDS] = {"device memory", "arithmetic", "the link",
 	                                              "link and CPU together", "the host"};
@@ -318,12 +322,12 @@ static void print_headline(FILE *to, const plan_report *r)
 		return;
 	const point_way *way = point_decode(p);
 	print_gib(to, p->target_bytes);
-	fprintf(to, ": about %.*f tok/s in the routed layers, %.0f %% resident, bound by %s.\n\n",
-	        way->tokens_per_s < 10 ? 1 : 0, way->tokens_per_s, 100 * p->budget.slots / keys,
-	        by[way->bound]);
+	sheet_print(to, ": about %.*f tok/s in the routed layers, %.0f %% resident, bound by %s.\n\n",
+	            way->tokens_per_s < 10 ? 1 : 0, way->tokens_per_s, 100 * p->budget.slots / keys,
+	            by[way->bound]);
 }
 
-void report_plan(FILE *to, const plan_report *r)
+void report_plan(sheet *to, const plan_report *r)
 {
 	print_headline(to, r);
 	print_assumptions(to, r);

@@ -4,10 +4,10 @@
 #define CLI_PLAN_REPORT_H
 
 #include <jansson.h>
-#include <stdio.h>
 
 #include "cli/plan/config.h"
 #include "cli/plan/machine.h"
+#include "cli/sheet.h"
 #include "plan/ladder.h"
 #include "plan/planner.h"
 
@@ -25,7 +25,7 @@ typedef struct plan_report {
 /* One flat object a budget. */
 json_t *report_rows(const plan_report *r);
 /* What was assumed, a table, what binds and what would help. */
-void report_plan(FILE *to, const plan_report *r);
+void report_plan(sheet *to, const plan_report *r);
 
 /* plan.dat, plan.gp and what gnuplot makes of them; UFM_EUNSUPPORTED without gnuplot. */
 ufm_status report_figure(const plan_report *r, const char *folder);

@@ -4,8 +4,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/columns.h"
 #include "cli/plot/figures.h"
 
+#define TEXT_BYTES 1024
 #define KIB 1024.0
 #define MIB 1048576.0
 #define GIB 1073741824.0
@@ -46,16 +48,48 @@ uint32_t figure_mode_look(const plot_rows *rows, uint32_t mode)
 	return look;
 }
 
+#define BELOW_COLUMNS 104
+#define BELOW_LINES 2
+
+/* The last place where a text may be broken, rather behind a semicolon; NULL: there is none. */
+static const char *last_break(const char *text)
+{
+	const char *last = NULL;
+	for (const char *at = text; (at = strstr(at, "; ")); at++)
+		last = at + 1;
+	return last && last - text > BELOW_COLUMNS / 2 ? last : strrchr(text, ' ');
+}
+
+/* Bytes of what fits a line: all, or up to a space, or as much as there is room for. */
+static size_t line_bytes(const char *text)
+{
+	char cut[TEXT_BYTES];
+	snprintf(cut, sizeof cut, "%s", text);
+	size_t fits = strlen(columns_fit(cut, BELOW_COLUMNS));
+	const char *end = last_break(cut);
+	return text[fits] && end ? (size_t)(end - cut) : fits;
+}
+
+static void below_line(FILE *to, uint32_t line, const char *text, size_t bytes, unsigned height_px)
+{
+	bool cut = line + 1 == BELOW_LINES && text[bytes];
+	fprintf(to, "set label %" PRIu32 " ", 2 + line);
+	figure_string(to, "%.*s%s", (int)bytes, text, cut ? " …" : "");
+	fprintf(to, " at screen 0.5,%.4f center font ',18' textcolor rgb '#333333'\n",
+	        1 - (72.0 + 28 * line) / height_px);
+}
+
 /* Labels instead of the figure's title: two sizes. */
 static void titles(FILE *to, const char *title, const char *below, unsigned height_px)
 {
 	fputs("set label 1 ", to);
 	figure_string(to, "%s", title);
 	fprintf(to, " at screen 0.5,%.4f center font ',24'\n", 1 - 34.0 / height_px);
-	fputs("set label 2 ", to);
-	figure_string(to, "%s", below);
-	fprintf(to, " at screen 0.5,%.4f center font ',18' textcolor rgb '#333333'\n",
-	        1 - 72.0 / height_px);
+	for (uint32_t line = 0; line < BELOW_LINES && (line == 0 || *below); line++) {
+		size_t bytes = line_bytes(below);
+		below_line(to, line, below, bytes, height_px);
+		below += bytes + (below[bytes] == ' ');
+	}
 }
 
 /* The same commands draw both formats; sizes are chosen for reading at half a page's width. */
@@ -84,14 +118,26 @@ void figure_frame(FILE *to, const char *name, const char *title, const char *bel
 	titles(to, title, below, height_px);
 }
 
+/* "; n = 3 steps" */
+static void steps_text(const plot_rows *rows, char *text, size_t size)
+{
+	uint32_t least = rows->steps_min, most = rows->steps_max;
+	if (least == most && most)
+		snprintf(text, size, "; n = %" PRIu32 " step%s", most, most == 1 ? "" : "s");
+	else if (most)
+		snprintf(text, size, "; n = %" PRIu32 " to %" PRIu32 " steps", least, most);
+}
+
 void figure_begin(FILE *to, const char *name, const char *title, unsigned height_px,
                   const plot_rows *rows)
 {
-	char below[320], link[64] = "";
+	char below[TEXT_BYTES], link[64] = "", steps[64] = "";
 	if (rows->link_gbps > 0)
 		snprintf(link, sizeof link, "; emulated link, %g GB/s each way", rows->link_gbps);
-	snprintf(below, sizeof below, "%s%s%s%s%s", *rows->backend ? "backend " : "", rows->backend,
-	         *rows->device ? ", device " : "", rows->device, link);
+	steps_text(rows, steps, sizeof steps);
+	snprintf(below, sizeof below, "%s%s%s%s%s%s%s%s", rows->machine, *rows->machine ? "; " : "",
+	         *rows->backend ? "backend " : "", rows->backend, *rows->device ? ", device " : "",
+	         rows->device, link, steps);
 	figure_frame(to, name, title, below, height_px);
 }
 
@@ -144,20 +190,46 @@ static void experts_ticks(FILE *to, const plot_rows *rows, const uint32_t *exper
 	fputs(")\n", to);
 }
 
-void figure_experts_axis(FILE *to, const plot_rows *rows, uint32_t key_entries)
+/* Of the figure's height. */
+#define KEY_LINE (34.0 / FIGURE_SWEEP_PX)
+#define BAND (40.0 / FIGURE_SWEEP_PX)
+
+static double key_height(uint32_t entries)
+{
+	return KEY_LINE * ((entries + KEY_COLUMNS - 1) / KEY_COLUMNS);
+}
+
+static double below_key(uint32_t entries)
+{
+	return 1 - (double)(FIGURE_HEADER_PX + 20) / FIGURE_SWEEP_PX - key_height(entries);
+}
+
+double figure_band_y(uint32_t key_entries, uint32_t band)
+{
+	return below_key(key_entries) - BAND * (band + 0.5);
+}
+
+double figure_experts_margin(const plot_rows *rows)
 {
 	uint32_t experts[PLOT_ROWS_MAX];
 	uint32_t count = plot_rows_experts(rows, experts);
 	double least = experts[0], most = experts[count - 1];
-	double margin = most > least ? 0.1 * (most - least) : 0.5 * most;
-	/* Of the figure's height; a line of the legend takes 1/28. */
-	uint32_t key_lines = (key_entries + KEY_COLUMNS - 1) / KEY_COLUMNS;
-	double key_height = key_lines / 28.0;
+	return most > least ? 0.1 * (most - least) : 0.5 * most;
+}
+
+void figure_experts_axis(FILE *to, const plot_rows *rows, uint32_t key_entries, uint32_t bands)
+{
+	uint32_t experts[PLOT_ROWS_MAX];
+	uint32_t count = plot_rows_experts(rows, experts);
+	double least = experts[0], most = experts[count - 1], margin = figure_experts_margin(rows);
 	fprintf(to,
 	        "set xrange [%g:%g]\nset xlabel 'experts a layer (size of the bank)' offset 0,-1.2\n"
 	        "set lmargin 12\nset rmargin 4\nset bmargin 6\nset tmargin at screen %.4f\n"
 	        "set key at screen 0.5,%.4f center center horizontal Left reverse samplen 3 "
 	        "width 0 maxcols %d\n",
-	        least - margin, most + margin, 0.855 - key_height, 0.885 - key_height / 2, KEY_COLUMNS);
+	        least - margin, most + margin,
+	        below_key(key_entries) - BAND * bands - 10.0 / FIGURE_SWEEP_PX,
+	        below_key(key_entries) + 10.0 / FIGURE_SWEEP_PX + key_height(key_entries) / 2,
+	        KEY_COLUMNS);
 	experts_ticks(to, rows, experts, count, most - least + 2 * margin);
 }

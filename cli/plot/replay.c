@@ -17,13 +17,14 @@
 #include "cli/row_lines.h"
 
 #define NAME "hit_rate"
+#define BYPASS "min-bypass"
 #define PANELS_MAX 12
 #define CURVES_MAX 12 /* of a panel, bounds among them: as many as there are looks */
 #define POINTS_MAX 64
 #define CAPACITY_MAX 1e6 /* percent: a capacity may be more than there is */
 #define PANEL_PX 610     /* with the space below it */
 #define SPACE_PX 190
-#define HEADER_PX 160
+#define HEADER_PX (FIGURE_HEADER_PX + 65)
 
 typedef struct point {
 	double capacity_percent, hit_rate;
@@ -31,14 +32,14 @@ typedef struct point {
 
 typedef struct curve {
 	char name[32];
-	bool bound;
+	bool bound, bypass; /* bypass: a policy that lets experts pass by */
 	uint32_t count;
 	point points[POINTS_MAX];
 } curve;
 
 typedef struct panel {
 	char trace[128], scope[16];
-	uint64_t batch;
+	uint64_t batch, steps; /* steps: that were counted; 0: not known */
 	uint32_t count;
 	curve curves[CURVES_MAX];
 } panel;
@@ -110,6 +111,7 @@ static bool is_bound(const char *policy)
 
 typedef struct figures {
 	double capacity_percent, hit_rate, bound_hit_rate;
+	uint64_t steps;
 	uint32_t batch;
 } figures;
 
@@ -121,6 +123,8 @@ static ufm_status read_figures(const json_t *row, figures *out)
 		status = row_number(row, "hit_rate", 0, 1, &out->hit_rate);
 	if (!status)
 		status = row_number(row, "bound_hit_rate", 0, 1, &out->bound_hit_rate);
+	if (!status)
+		status = row_whole(row, "steps_counted", 0, INT64_MAX, &out->steps);
 	return status ? status : row_u32(row, "batch", 0, UINT32_MAX, &out->batch);
 }
 
@@ -131,7 +135,11 @@ static bool add_row(panels *all, const json_t *row, const figures *f)
 	panel *p = panel_of(all, row, f->batch);
 	curve *own = p ? curve_of(p, policy, is_bound(policy)) : NULL;
 	curve *above = own ? curve_of(p, bound, true) : NULL;
-	return above && add_point(own, f->capacity_percent, f->hit_rate) &&
+	if (!above)
+		return false;
+	p->steps = f->steps;
+	own->bypass = strcmp(bound, BYPASS) == 0;
+	return add_point(own, f->capacity_percent, f->hit_rate) &&
 	       add_point(above, f->capacity_percent, f->bound_hit_rate);
 }
 
@@ -200,12 +208,33 @@ static const char *scope_words(const char *scope)
 	                                    : "a pool divided among layers";
 }
 
+/* A policy that lets experts pass by may lie above the bound of those that admit every miss. */
+static void curve_title(FILE *to, const curve *c)
+{
+	const char *words = c->bypass ? ", may pass by" : "";
+	if (c->bound)
+		words = strcmp(c->name, "min") == 0    ? " (bound: all admitted)"
+		        : strcmp(c->name, BYPASS) == 0 ? " (bound: may pass by)"
+		                                       : " (bound)";
+	figure_string(to, "%s%s", c->name, words);
+}
+
+static void panel_title(FILE *to, const panel *p)
+{
+	char steps[48] = "";
+	if (p->steps)
+		snprintf(steps, sizeof steps, ", n = %" PRIu64 " step%s", p->steps,
+		         p->steps == 1 ? "" : "s");
+	fputs("set title ", to);
+	figure_string(to, "%s: %s, %" PRIu64 " sequence%s a step%s", scope_words(p->scope), p->trace,
+	              p->batch, p->batch == 1 ? "" : "s", steps);
+	fputs(" font ',18'", to);
+}
+
 static void write_panel(FILE *to, const panel *p, uint32_t *index)
 {
 	uint32_t look = 0;
-	fputs("set title ", to);
-	figure_string(to, "%s: %s, %" PRIu64 " sequence%s a step", scope_words(p->scope), p->trace,
-	              p->batch, p->batch == 1 ? "" : "s");
+	panel_title(to, p);
 	fprintf(to, "\nset yrange [%.2f:1.01]\nplot ", lowest(p));
 	for (uint32_t j = 0; j < p->count; j++) {
 		const curve *c = &p->curves[j];
@@ -216,7 +245,7 @@ static void write_panel(FILE *to, const panel *p, uint32_t *index)
 			        strcmp(c->name, "min") == 0 ? 4 : 2);
 		else
 			fprintf(to, "linespoints lt %" PRIu32 " title ", ++look);
-		figure_string(to, c->bound ? "%s (bound)" : "%s", c->name);
+		curve_title(to, c);
 	}
 	fputc('\n', to);
 }
@@ -225,12 +254,17 @@ static void write_script(FILE *to, const panels *all)
 {
 	unsigned height_px = HEADER_PX + PANEL_PX * all->count;
 	uint32_t index = 0;
-	figure_frame(to, NAME, "Hit rate against capacity",
-	             "of recorded routing; a use is one expert of one layer in one step", height_px);
+	figure_frame(
+		to, NAME, "Hit rate against capacity",
+		"Counts of recorded routing, the same on every machine; a use is one expert of one layer "
+		"in "
+		"one step. Policies that may pass an expert by have a higher bound than those that admit "
+		"every miss.",
+		height_px);
 	fprintf(to,
-	        "set multiplot layout %" PRIu32 ",1 margins 0.09,0.76,%.4f,%.4f spacing 0,%.4f\n"
-	        "set ylabel 'hit rate' offset 1,0\nset xlabel 'capacity (%% of the experts)'\n"
-	        "set key outside right center Left reverse samplen 3\nset xrange [0:*]\n",
+	        "set multiplot layout %" PRIu32 ",1 margins 0.09,0.66,%.4f,%.4f spacing 0,%.4f\n"
+	        "set ylabel 'hit rate' offset 1,0\nset xlabel 'capacity (%% of the "
+	        "experts)'\n" FIGURE_SIDE_KEY "set xrange [0:*]\n",
 	        all->count, 110.0 / height_px, 1 - (double)HEADER_PX / height_px,
 	        (double)SPACE_PX / height_px);
 	for (uint32_t i = 0; i < all->count; i++) {

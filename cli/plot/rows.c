@@ -17,6 +17,7 @@
 /* As the options of ufm bench have them; tokens a second are far from what is ever measured. */
 #define EXPERTS_MAX 65536u
 #define GBPS_MAX 100000.0
+#define STEPS_MAX 100000u
 #define SPEED_MIN 1e-9
 #define SPEED_MAX 1e15
 
@@ -154,6 +155,19 @@ static ufm_status read_spread(const json_t *json, plot_row *row)
 	return status;
 }
 
+static ufm_status note_steps(plot_rows *out, const json_t *json, const plot_row *row)
+{
+	uint32_t steps;
+	ufm_status status = row_u32(json, "steps_measured", 0, STEPS_MAX, &steps);
+	if (status || !row->ok || steps == 0)
+		return status;
+	if (out->steps_min == 0 || steps < out->steps_min)
+		out->steps_min = steps;
+	if (steps > out->steps_max)
+		out->steps_max = steps;
+	return UFM_OK;
+}
+
 static ufm_status read_figures(plot_rows *out, const json_t *json, plot_row *row)
 {
 	ufm_status status = row_u32(json, "num_experts", 1, EXPERTS_MAX, &row->experts);
@@ -165,6 +179,8 @@ static ufm_status read_figures(plot_rows *out, const json_t *json, plot_row *row
 		status = row_whole(json, "bank_bytes", 0, INT64_MAX, &row->bank_bytes);
 	if (!status)
 		status = row_whole(json, "peak_vram_bytes", 0, INT64_MAX, &row->peak_vram_bytes);
+	if (!status)
+		status = note_steps(out, json, row);
 	return status ? status : note_where(out, json);
 }
 
@@ -211,6 +227,8 @@ ufm_status plot_rows_read(const char *folder, plot_rows *out)
 	snprintf(path, sizeof path, "%.4000s/runs.jsonl", folder);
 	rows.rows = alloc_zeroed(PLOT_ROWS_MAX, sizeof *rows.rows);
 	status = rows.rows ? row_lines_read(path, "ufm bench", add_row, &r) : UFM_ENOMEM;
+	if (!status)
+		status = plot_machine_read(folder, rows.machine);
 	if (status) {
 		plot_rows_free(&rows);
 		return status;

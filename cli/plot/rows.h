@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <ufm/ufm.h>
 
+#include "cli/plot/machine.h"
 #include "cli/plot/telemetry.h"
 
 #define PLOT_ROWS_MAX 1024
@@ -26,7 +27,9 @@ typedef struct plot_row {
 typedef struct plot_rows {
 	char modes[PLOT_MODES_MAX][32]; /* "ufm", or with a phase "ufm_decode" */
 	uint32_t mode_count, count;
-	plot_row *rows; /* by mode in order of appearance, then by experts */
+	plot_row *rows;                   /* by mode in order of appearance, then by experts */
+	uint32_t steps_min, steps_max;    /* measured of a row that ended well; 0: not known */
+	char machine[PLOT_MACHINE_BYTES]; /* "": not known */
 	/* Of the first row that knows them. */
 	char backend[64], device[128];
 	double link_gbps; /* emulated; 0: a real link */

@@ -6,9 +6,9 @@
 #include "cli/plot/figures.h"
 
 #define GIB 1073741824.0
-#define MARK_STEP 1.3 /* from a mark to the one above, on the log scale */
+#define MARK_STEP 0.3 /* from a mark to the one beside it, of the margin of the axis */
 
-/* Marks of one kind: the runs that did not end well, by mode. */
+/* Runs that did not end well have no value: their marks stand above the axes, a line for each kind. */
 typedef struct marks {
 	bool oom; /* otherwise errors */
 	int point;
@@ -26,6 +26,16 @@ static bool is_marked(const plot_row *row, const marks *kind)
 	return !row->ok && row->oom == kind->oom;
 }
 
+/* Marks of the kind for as many experts as this row: among the rows before `end`. */
+static uint32_t marks_beside(const plot_rows *rows, const marks *kind, const plot_row *row,
+                             uint32_t end)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < end; i++)
+		count += is_marked(&rows->rows[i], kind) && rows->rows[i].experts == row->experts;
+	return count;
+}
+
 static bool any_marked(const plot_rows *rows, const marks *kind)
 {
 	for (uint32_t i = 0; i < rows->count; i++)
@@ -34,23 +44,40 @@ static bool any_marked(const plot_rows *rows, const marks *kind)
 	return false;
 }
 
-/* How many marks for the same number of experts come before this one: none may hide another. */
-static uint32_t mark_level(const plot_rows *rows, uint32_t row)
+static uint32_t count_bands(const plot_rows *rows)
 {
-	uint32_t level = 0;
-	for (uint32_t i = 0; i < row; i++)
-		level += !rows->rows[i].ok && rows->rows[i].experts == rows->rows[row].experts;
-	return level;
+	uint32_t bands = 0;
+	for (size_t i = 0; i < MARKS_COUNT; i++)
+		bands += any_marked(rows, &all_marks[i]);
+	return bands;
 }
 
-static uint32_t highest_level(const plot_rows *rows)
+/* In the mode's colour; those for as many experts side by side. */
+static void draw_mark(FILE *to, const plot_rows *rows, const marks *kind, uint32_t at, double y)
 {
-	uint32_t highest = 0;
-	for (uint32_t i = 0; i < rows->count; i++) {
-		uint32_t level = rows->rows[i].ok ? 0 : mark_level(rows, i);
-		highest = level > highest ? level : highest;
+	const plot_row *row = &rows->rows[at];
+	double all = marks_beside(rows, kind, row, rows->count);
+	double place = marks_beside(rows, kind, row, at) - (all - 1) / 2;
+	fprintf(to, "set label '' at first %.9g, screen %.4f point lt %" PRIu32 " pt %d ps 2.5 lw 5\n",
+	        row->experts + MARK_STEP * place * figure_experts_margin(rows), y,
+	        figure_mode_look(rows, row->mode), kind->point);
+}
+
+static void draw_marks(FILE *to, const plot_rows *rows, uint32_t key_entries)
+{
+	uint32_t band = 0;
+	for (size_t i = 0; i < MARKS_COUNT; i++) {
+		const marks *kind = &all_marks[i];
+		if (!any_marked(rows, kind))
+			continue;
+		double y = figure_band_y(key_entries, band++);
+		fputs("set label ", to);
+		figure_string(to, "%s", kind->words);
+		fprintf(to, " at graph -0.015, screen %.4f right font ',15'\n", y);
+		for (uint32_t j = 0; j < rows->count; j++)
+			if (is_marked(&rows->rows[j], kind))
+				draw_mark(to, rows, kind, j, y);
 	}
-	return highest;
 }
 
 static void mode_data(FILE *to, const plot_rows *rows, uint32_t mode, bool memory)
@@ -73,29 +100,11 @@ static void mode_data(FILE *to, const plot_rows *rows, uint32_t mode, bool memor
 	fputs("\n\n", to);
 }
 
-static void marks_data(FILE *to, const plot_rows *rows, const marks *kind)
-{
-	fprintf(to,
-	        "# %s: experts, size of the bank in GiB, line type of the mode, place among marks for "
-	        "as many experts\nNaN NaN NaN NaN\n",
-	        kind->words);
-	for (uint32_t i = 0; i < rows->count; i++) {
-		const plot_row *row = &rows->rows[i];
-		if (is_marked(row, kind))
-			fprintf(to, "%" PRIu32 " %.9g %" PRIu32 " %" PRIu32 "\n", row->experts,
-			        (double)row->bank_bytes / GIB, figure_mode_look(rows, row->mode),
-			        mark_level(rows, i));
-	}
-	fputs("\n\n", to);
-}
-
-/* A block for each mode, then one for each kind of mark. */
+/* A block for each mode. */
 static void sweep_data(FILE *to, const plot_rows *rows, bool memory)
 {
 	for (uint32_t mode = 0; mode < rows->mode_count; mode++)
 		mode_data(to, rows, mode, memory);
-	for (size_t i = 0; i < MARKS_COUNT; i++)
-		marks_data(to, rows, &all_marks[i]);
 }
 
 static void throughput_data(FILE *to, const plot_rows *rows)
@@ -106,29 +115,6 @@ static void throughput_data(FILE *to, const plot_rows *rows)
 static void memory_data(FILE *to, const plot_rows *rows)
 {
 	sweep_data(to, rows, true);
-}
-
-/* In the mode's colour, at a height given as gnuplot's `using`; smaller marks on larger ones where
- * heights can be equal. The words are in the legend, where no position of a mark cuts them off. */
-static void plot_marks(FILE *to, const plot_rows *rows, const char *name, size_t kind,
-                       const char *height)
-{
-	if (!any_marked(rows, &all_marks[kind]))
-		return;
-	fprintf(to,
-	        ", \\\n     '%s.dat' index %zu using 1:%s:(3*0.75**$4):3 with points pt %d ps variable "
-	        "lw 5 lc variable notitle, \\\n     NaN with points pt %d ps 2.5 lw 5 lc rgb '#777777' "
-	        "title ",
-	        name, rows->mode_count + kind, height, all_marks[kind].point, all_marks[kind].point);
-	figure_string(to, "%s", all_marks[kind].words);
-}
-
-static uint32_t key_entries(const plot_rows *rows)
-{
-	uint32_t entries = rows->mode_count;
-	for (size_t i = 0; i < MARKS_COUNT; i++)
-		entries += any_marked(rows, &all_marks[i]);
-	return entries;
 }
 
 /* The bars before the lines, without a place of their own in the legend. */
@@ -160,7 +146,7 @@ static double round_down(double value)
 	return decade;
 }
 
-/* Room below for the marks at the axis; ticks at 1, 2 and 5, so that a short range has some too. */
+/* Ticks at 1, 2 and 5, so that a short range has some too. */
 static void throughput_range(FILE *to, const plot_rows *rows)
 {
 	double least = 0, most = 0, low, high;
@@ -175,9 +161,9 @@ static void throughput_range(FILE *to, const plot_rows *rows)
 	}
 	if (!(most > 0))
 		least = most = 1;
-	low = round_down(least / (1.8 * pow(MARK_STEP, highest_level(rows))));
+	low = round_down(least / 1.2);
 	high = most * 1.3;
-	fprintf(to, "low = %.9g\nset yrange [low*0.999:%.9g]\nset ytics (", low, high);
+	fprintf(to, "set yrange [%.9g:%.9g]\nset ytics (", 0.999 * low, high);
 	for (double tick = low; tick <= high; tick = round_down(tick * 2.51)) {
 		bool shown = high / low < 2000 || tick <= 1.01 * pow(10, floor(log10(tick) + 1e-9));
 		if (shown)
@@ -187,38 +173,22 @@ static void throughput_range(FILE *to, const plot_rows *rows)
 	fputs(")\n", to);
 }
 
-/* What the bars are, and of how many steps. */
 static void throughput_label(FILE *to, const plot_rows *rows)
 {
-	uint32_t fewest = UINT32_MAX, most = 0;
-	for (uint32_t i = 0; i < rows->count; i++) {
-		uint32_t steps = rows->rows[i].ok ? rows->rows[i].steps : 0;
-		if (steps == 0)
-			continue;
-		fewest = steps < fewest ? steps : fewest;
-		most = steps > most ? steps : most;
-	}
-	fputs("set ylabel 'tokens/s (log scale", to);
-	if (most > 1)
-		fputs("; bars: quartiles of ", to);
-	if (most > fewest)
-		fprintf(to, "%" PRIu32 " to ", fewest);
-	if (most > 1)
-		fprintf(to, "%" PRIu32 " steps", most);
-	fputs(")'\nset logscale y\n", to);
+	bool bars = rows->steps_max > 1;
+	fprintf(to, "set ylabel 'tokens/s (log scale%s)'\nset logscale y\n",
+	        bars ? "; bars: quartiles of the steps" : "");
 }
 
 static void throughput_script(FILE *to, const plot_rows *rows)
 {
-	char height[64];
-	snprintf(height, sizeof height, "(low*1.25*%g**$4)", MARK_STEP);
-	figure_begin(to, "throughput", "Throughput", 900, rows);
-	figure_experts_axis(to, rows, key_entries(rows));
+	uint32_t key_entries = rows->mode_count;
+	figure_begin(to, "throughput", "Throughput", FIGURE_SWEEP_PX, rows);
+	figure_experts_axis(to, rows, key_entries, count_bands(rows));
 	throughput_label(to, rows);
 	throughput_range(to, rows);
+	draw_marks(to, rows, key_entries);
 	plot_modes(to, rows, "throughput", true);
-	for (size_t i = 0; i < MARKS_COUNT; i++)
-		plot_marks(to, rows, "throughput", i, height);
 	fputc('\n', to);
 	figure_end(to);
 }
@@ -235,11 +205,9 @@ static void memory_line(FILE *to, uint64_t bytes, const char *name, const char *
 static double memory_top(const plot_rows *rows, uint64_t target_bytes)
 {
 	uint64_t most = target_bytes > rows->limit_bytes ? target_bytes : rows->limit_bytes;
-	for (uint32_t i = 0; i < rows->count; i++) {
-		const plot_row *row = &rows->rows[i];
-		uint64_t drawn = row->oom ? row->bank_bytes : row->peak_vram_bytes;
-		most = drawn > most ? drawn : most;
-	}
+	for (uint32_t i = 0; i < rows->count; i++)
+		if (rows->rows[i].ok && rows->rows[i].peak_vram_bytes > most)
+			most = rows->rows[i].peak_vram_bytes;
 	return most ? 1.15 * (double)most / GIB : 1;
 }
 
@@ -247,18 +215,15 @@ static void memory_script(FILE *to, const plot_rows *rows)
 {
 	/* Nothing else keeps to the target; without a run that does, it would only flatten the rest. */
 	uint64_t target_bytes = plot_rows_have_mode(rows, "ufm") ? rows->target_bytes : 0;
-	figure_begin(to, "memory", "Peak device memory", 900, rows);
-	figure_experts_axis(to, rows,
-	                    key_entries(rows) + (target_bytes != 0) + (rows->limit_bytes != 0));
-	fprintf(to, "set ylabel 'peak device memory (GiB)'\ntop = %.9g\nset yrange [0:top]\n",
+	uint32_t key_entries = rows->mode_count + (target_bytes != 0) + (rows->limit_bytes != 0);
+	figure_begin(to, "memory", "Peak device memory", FIGURE_SWEEP_PX, rows);
+	figure_experts_axis(to, rows, key_entries, count_bands(rows));
+	fprintf(to, "set ylabel 'peak device memory (GiB)'\nset yrange [0:%.9g]\n",
 	        memory_top(rows, target_bytes));
+	draw_marks(to, rows, key_entries);
 	plot_modes(to, rows, "memory", false);
 	memory_line(to, target_bytes, "target of ufm", FIGURE_TARGET_LINE);
 	memory_line(to, rows->limit_bytes, "card limit", FIGURE_LIMIT_LINE);
-	/* The bank is what would not fit. What a run with an error would have taken is not known: at the
-	 * axis. */
-	plot_marks(to, rows, "memory", 0, "2");
-	plot_marks(to, rows, "memory", 1, "(top*(0.04+0.06*$4))");
 	fputc('\n', to);
 	figure_end(to);
 }

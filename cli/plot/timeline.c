@@ -9,7 +9,7 @@
 #include "cli/plot/figures.h"
 
 #define PANEL_PX 340
-#define HEADER_PX 145 /* above the first panel */
+#define HEADER_PX (FIGURE_HEADER_PX + 50) /* above the first panel */
 #define FOOTER_PX 95
 #define LEGEND_LINE_PX 33
 #define LEGEND_VALUES_MAX 16
@@ -36,11 +36,11 @@ static double larger(double a, double b)
 }
 
 /* Ranges are given, so that panels can be compared and none depends on autoscaling. */
-static double last_second(const plot_rows *rows, uint32_t mode)
+static double last_second(const plot_rows *rows)
 {
 	double last = 0;
 	for (uint32_t i = 0; i < rows->count; i++)
-		for (size_t j = 0; rows->rows[i].mode == mode && j < rows->rows[i].telemetry.count; j++)
+		for (size_t j = 0; j < rows->rows[i].telemetry.count; j++)
 			last = larger(last, rows->rows[i].telemetry.samples[j].t_s);
 	return last > 0 ? last : 1;
 }
@@ -168,7 +168,7 @@ static void panel(FILE *to, const plot_rows *rows, uint32_t mode, const uint32_t
 	panel_title(to, rows, mode);
 	if (mode + 1 == rows->mode_count)
 		fputs("set xlabel 'time since the run began (s)'\n", to);
-	fprintf(to, "set xrange [0:%.3f]\nplot -1 notitle", last_second(rows, mode));
+	fprintf(to, "set xrange [0:%.3f]\nplot -1 notitle", last_second(rows));
 	for (uint32_t i = 0; i < rows->count; i++) {
 		const char *shade = shade_of(experts, rows->rows[i].experts);
 		if (rows->rows[i].mode != mode)

@@ -21,7 +21,7 @@ typedef struct replay_capacity {
 typedef struct replay_options {
 	const char *capacity, *policy, *sequences, *cost, *admission, *out;
 	option_list scopes, batches, predict, guesses;
-	uint32_t experts, preset, ring, together, cold, part, format, by_layer;
+	uint32_t experts, preset, ring, together, cold, part, format, wide, by_layer;
 	uint64_t expert_bytes, warmup, steps, seed;
 	double read_gbps; /* 0: not given */
 	uint32_t no_figures;

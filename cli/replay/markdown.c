@@ -30,14 +30,18 @@ static void case_cells(text_table *t, uint32_t at, const json_t *row)
 }
 
 /* Columns that only some runs have come last, in this order. */
-static void hits_table(FILE *to, const json_t *rows, bool timed, bool costs)
+static void hits_table(sheet *to, const json_t *rows, bool timed, bool costs)
 {
 	static const text_column all[] = {
-		{"trace", true},       {"scope", true},     {"batch", false},      {"capacity", false},
-		{"%", false},          {"policy", true},    {"uses", false},       {"hit rate", false},
-		{"bound", true},       {"hit rate", false}, {"of bound", false},   {"LRU", false},
-		{"gap closed", false}, {"to min", false},   {"reads/step", false}, {"limit ms", false},
-		{"cost saved", false},
+		{"trace", true, TEXT_KEY},  {"scope", true, TEXT_KEY},
+		{"batch", false, TEXT_KEY}, {"capacity", false, 4},
+		{"%", false, TEXT_ALWAYS},  {"policy", true, TEXT_ALWAYS},
+		{"uses", false, 8},         {"hit rate", false, TEXT_ALWAYS},
+		{"bound", true, 3},         {"its hit rate", false, 1},
+		{"of bound", false, 6},     {"LRU", false, 5},
+		{"gap closed", false, 2},   {"to min", false, 7},
+		{"reads/step", false, 5},   {"limit ms", false, 5},
+		{"cost saved", false, 2},
 	};
 	text_column columns[sizeof all / sizeof all[0]];
 	text_table t;
@@ -90,18 +94,19 @@ static void layer_rows(text_table *t, uint32_t *at, const json_t *row)
 	}
 }
 
-static void layers_table(FILE *to, const json_t *rows)
+static void layers_table(sheet *to, const json_t *rows)
 {
 	static const text_column columns[] = {
-		{"trace", true},  {"scope", true},       {"batch", false},    {"capacity", false},
-		{"policy", true}, {"layer", false},      {"hit rate", false}, {"bound", false},
-		{"LRU", false},   {"gap closed", false},
+		{"trace", true, TEXT_KEY},        {"scope", true, TEXT_KEY},  {"batch", false, TEXT_KEY},
+		{"capacity", false, TEXT_KEY},    {"policy", true, TEXT_KEY}, {"layer", false, TEXT_ALWAYS},
+		{"hit rate", false, TEXT_ALWAYS}, {"bound", false, 1},        {"LRU", false, 3},
+		{"gap closed", false, 2},
 	};
 	text_table t;
 	uint32_t count = 0, at = 0;
 	for (size_t i = 0; i < json_array_size(rows); i++)
 		count += (uint32_t)json_array_size(json_object_get(json_array_get(rows, i), "per_layer"));
-	fputc('\n', to);
+	sheet_print(to, "\n");
 	if (text_table_open(&t, columns, sizeof columns / sizeof columns[0], count)) {
 		for (size_t i = 0; i < json_array_size(rows); i++)
 			layer_rows(&t, &at, json_array_get(rows, i));
@@ -110,13 +115,14 @@ static void layers_table(FILE *to, const json_t *rows)
 	text_table_close(&t);
 }
 
-static void guesses_table(FILE *to, const json_t *rows)
+static void guesses_table(sheet *to, const json_t *rows)
 {
 	static const text_column columns[] = {
-		{"trace", true},      {"scope", true},   {"batch", false},
-		{"capacity", false},  {"policy", true},  {"predictor", true},
-		{"guesses", false},   {"recall", false}, {"recall of misses", false},
-		{"precision", false},
+		{"trace", true, TEXT_KEY},       {"scope", true, TEXT_KEY},
+		{"batch", false, TEXT_KEY},      {"capacity", false, TEXT_KEY},
+		{"policy", true, TEXT_KEY},      {"predictor", true, TEXT_KEY},
+		{"guesses", false, TEXT_ALWAYS}, {"recall", false, TEXT_ALWAYS},
+		{"recall of misses", false, 1},  {"precision", false, 2},
 	};
 	text_table t;
 	if (text_table_open(&t, columns, sizeof columns / sizeof columns[0],
@@ -136,27 +142,27 @@ static void guesses_table(FILE *to, const json_t *rows)
 	text_table_close(&t);
 }
 
-void replay_markdown(FILE *to, const replay_options *options, const json_t *rows)
+void replay_markdown(sheet *to, const replay_options *options, const json_t *rows)
 {
 	if (options->predict.count) {
 		guesses_table(to, rows);
-		fputs("\nrecall: of a layer's experts, those among as many guesses made before its router "
-		      "spoke. "
-		      "recall of misses: of those that were not resident, those among as many guesses of "
-		      "what was "
-		      "not. precision: of these guesses, those demanded; the others would be copied for "
-		      "nothing.\n",
-		      to);
+		sheet_print(
+			to,
+			"\nrecall: of a layer's experts, those among as many guesses made before its router "
+			"spoke. recall of misses: of those that were not resident, those among as many guesses "
+			"of what was not. precision: of these guesses, those demanded; the others would be "
+			"copied for nothing.\n");
 		return;
 	}
 	hits_table(to, rows, options->read_gbps > 0, options->cost != NULL);
 	if (options->by_layer)
 		layers_table(to, rows);
-	fputs("\nA use is one expert of one layer in one step. capacity: slots of a cache, of a "
-	      "layer's or of the "
-	      "pool. bound: what nobody without the future can pass; min where every miss is admitted, "
-	      "min-bypass where an expert may pass by. gap closed: of the hits between LRU and the "
-	      "bound. "
-	      "reads/step: experts of all layers that must be read a step at least, by min-bypass.\n",
-	      to);
+	sheet_print(to, "\nA use is one expert of one layer in one step. capacity: slots of a cache, "
+	                "of a layer's or of "
+	                "the pool; %%: of all experts. bound: what nobody without the future can pass; "
+	                "min where every miss "
+	                "is admitted, min-bypass where an expert may pass by. gap closed: of the hits "
+	                "between LRU and the "
+	                "bound. reads/step: experts of all layers that must be read a step at least, "
+	                "by min-bypass.\n");
 }

@@ -90,6 +90,7 @@ static const option_spec specs[] = {
 		.help =
 			"Adds the hit rate of every layer to the table for people; the other formats have it."),
 	OPTION_ROW_FORMAT("md", ROWS_CHOICES, " In csv what a layer hit is left out."),
+	OPTION_ROW_WIDE,
 };
 
 const option_table replay_options_table = {

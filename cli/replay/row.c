@@ -34,7 +34,7 @@ static json_t *per_layer(const replay_row *row)
 	json_t *layers = json_array();
 	for (uint32_t i = 0; i < row->config->trace->layers; i++) {
 		json_t *layer = json_object();
-		json_put(layer, "layer", json_integer(i));
+		json_put(layer, "layer", json_integer(trace_layer_number(row->config->trace, i)));
 		add_hits(layer, &row->result->layers[i], &row->bound->layers[i], &row->lru->layers[i],
 		         &row->min->layers[i]);
 		json_add(layers, layer);

@@ -3,6 +3,7 @@
 #include "bank/experts.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,20 +81,37 @@ static const tower *find_beside(const towers *t, uint32_t begin, uint32_t end)
 	return NULL;
 }
 
+/* "3, 5, 8", cut with "…". */
+static void list_layers(const tower *t, char *text, size_t size)
+{
+	size_t used = 0;
+
+	for (uint32_t i = 0; i < t->layers; i++) {
+		if (used + 16 > size) {
+			snprintf(text + used, size - used, ", …");
+			return;
+		}
+		used += (size_t)snprintf(text + used, size - used, "%s%u", used ? ", " : "", t->numbers[i]);
+	}
+}
+
 static ufm_status fail_none(const towers *t, uint32_t begin, uint32_t end)
 {
 	const tower *beside = find_beside(t, begin, end);
-	char taken[100], other[100] = "";
+	char there[96] = "none", last[32] = "", taken[100] = "", other[100] = "";
 
 	if (t->count == 0)
 		return status_fail(UFM_EFORMAT, "holds no routed experts (tensors ….experts.…)");
+	list_layers(&t->items[0], there, sizeof there);
+	if (end > begin + 1)
+		snprintf(last, sizeof last, " … %u", end - 1);
+	if (t->count > 1)
+		tower_text(&t->items[0], taken, sizeof taken);
 	if (beside)
 		tower_text(beside, other, sizeof other);
-	return status_fail(UFM_EFORMAT, "holds no routed layer with a number in %u … %u under %s%s%s%s",
-	                   begin, end > begin ? end - 1 : begin,
-	                   tower_text(&t->items[0], taken, sizeof taken),
-	                   beside ? "; there is one under " : "", other,
-	                   beside ? ", which is left aside unless its prefix is given" : "");
+	return status_fail(UFM_EFORMAT, "holds no routed layer %u%s%s%s, found %s%s%s%s", begin, last,
+	                   *taken ? " under " : "", taken, there, beside ? "; there is one under " : "",
+	                   other, beside ? ", which is left aside unless its prefix is given" : "");
 }
 
 /* A name that is not understood matters where it is one of the layers that are asked for. */

@@ -26,7 +26,7 @@ static ufm_status fail_expert(const extents_store *s, uint32_t key, const bank_e
 
 	ufm_bank_get_info(s->bank, &info);
 	return status_fail(UFM_EEXPERT_IO, "layer %u expert %u: %s at byte %llu: %s",
-	                   key / info.experts, key % info.experts,
+	                   ufm_bank_layer_number(s->bank, key / info.experts), key % info.experts,
 	                   bank_file_path(s->bank, extent->file),
 	                   (unsigned long long)(extent->file_offset_bytes + done), cause);
 }

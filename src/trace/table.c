@@ -227,8 +227,11 @@ ufm_status table_finish(table_builder *b, trace *out)
 	if (status)
 		return status;
 	out->ids = alloc_zeroed(b->tokens * b->layers * b->ranks, sizeof *out->ids);
-	if (!out->ids)
+	out->numbers = alloc_zeroed(b->layers, sizeof *out->numbers);
+	if (!out->ids || !out->numbers)
 		return UFM_ENOMEM;
+	for (uint32_t i = 0; i < b->layers; i++)
+		out->numbers[i] = b->events[i].number;
 	spread(b, out->ids);
 	out->tokens = b->tokens;
 	out->layers = b->layers;

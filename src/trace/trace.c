@@ -94,5 +94,6 @@ void trace_close(trace *t)
 {
 	alloc_free(t->ids);
 	alloc_free(t->starts);
+	alloc_free(t->numbers);
 	memset(t, 0, sizeof *t);
 }

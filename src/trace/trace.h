@@ -22,6 +22,7 @@ typedef struct trace {
 	uint32_t sequences;     /* >= 1 */
 	uint16_t *ids;          /* [tokens, layers, ranks] */
 	uint64_t *starts;       /* [sequences + 1]; each one's first token; the last is `tokens` */
+	uint32_t *numbers;      /* [layers]: as the file calls them, ascending; NULL: from 0 */
 } trace;
 
 typedef struct trace_source {
@@ -37,6 +38,11 @@ typedef struct trace_source {
  * *out is zeroed. */
 ufm_status trace_read(const trace_source *source, trace *out);
 void trace_close(trace *t); /* zeroes *t; a zeroed one is allowed */
+
+static inline uint32_t trace_layer_number(const trace *t, uint32_t layer)
+{
+	return t->numbers ? t->numbers[layer] : layer;
+}
 
 static inline const uint16_t *trace_event(const trace *t, uint64_t token, uint32_t layer)
 {

@@ -18,6 +18,11 @@ SMALL = ["--d-model", "256", "--d-hidden", "1024", "--batch", "2", "--seq", "16"
          "--backend", "cpu"]
 
 
+def unwrapped(text):
+    """What people are told, wherever its lines end."""
+    return " ".join(text.split())
+
+
 class Ufm:
     """One `ufm` in a folder of its own."""
 

@@ -16,7 +16,7 @@ import time
 import numpy
 import pytest
 
-from conftest import SMALL
+from conftest import SMALL, unwrapped
 
 FIELDS = ("mode num_experts layers status error bank_bytes expert_bytes vram_target_bytes "
           "peak_vram_bytes slab_high_water_bytes context_bytes peak_ram_bytes tokens_per_s step_ms "
@@ -117,7 +117,7 @@ def test_formats_say_the_same(ufm):
     assert all(len(row["step_ms"].split()) == 2 for row in table)
     text = ended["md"].stdout
     assert sum(line.startswith("| ") for line in text.splitlines()) == 5
-    assert "Configuration: " in text and "d-model 256 (command line)" in text
+    assert "Configuration: " in text and "d-model 256 (command line)" in unwrapped(text)
     assert not any(os.scandir(ufm.folder))
 
 
@@ -369,7 +369,7 @@ def test_limit_is_the_floor_or_what_must_be_read(ufm):
 
 
 def test_the_table_shows_the_limit(ufm):
-    ended = ufm.bench("--no-out", "--experts", "8", "--modes", "ufm", "--workload",
+    ended = ufm.bench("--no-out", "--experts", "8", "--modes", "ufm", "--wide", "--workload",
                       "sticky:0.5,0.5,0.1")
     header, _, line = [text for text in ended.stdout.splitlines() if text.startswith("|")][:3]
     cells = dict(zip((c.strip() for c in header.split("|")), (c.strip() for c in line.split("|"))))
@@ -377,7 +377,7 @@ def test_the_table_shows_the_limit(ufm):
 
 
 def test_the_table_shows_the_floor(ufm):
-    run = ["--no-out", "--experts", "8", "--modes", "ufm"]
+    run = ["--no-out", "--experts", "8", "--modes", "ufm", "--wide"]
     lines = [[cell.strip() for cell in line.split("|")[1:-1]]
              for line in ufm.bench(*run).stdout.splitlines() if line.startswith("|")]
     row = dict(zip(lines[0], lines[2]))
@@ -395,7 +395,7 @@ def test_uniform_says_what_was_expected(ufm):
     expected = 64 * (1 - (1 - 2 / 64) ** 32)
     assert row["experts_touched_expected"] == pytest.approx(expected)
     assert row["experts_touched"] == pytest.approx(expected, rel=0.25)
-    ended = ufm.bench("--no-out", "--experts", "64", "--modes", "ufm")
+    ended = ufm.bench("--no-out", "--experts", "64", "--modes", "ufm", "--wide")
     assert f"({expected:.1f} expected)" in ended.stdout
 
 
@@ -618,7 +618,7 @@ def test_a_figure_has_a_line_for_each_phase(ufm):
     (["--workload", "sticky:0.5,1"], "sticky:OVERLAP,SKEW,DRIFT", 2),
     (["--workload", "sticky:0.1,1,0", "--experts", "8", "--top-k", "4"],
      "--workload: sticky overlap: found 0.1, expected 0.5", 2),
-    (["-o", "xml"], "--format", 2),
+    (["-o", "xml"], "-o: found", 2),
     (["--backend", "no-such-backend"], "no-such-backend", 3),
     (["--workload", "text:missing.txt"], "missing.txt", 4),
     (["--workload", "text:."], "regular file", 4),

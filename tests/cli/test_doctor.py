@@ -31,7 +31,8 @@ def test_text_has_the_same_parts(ufm):
     lines = ended.stdout.splitlines()
     for part in ("versions", "gpu", "backends", "cpu", "memory", "disk", "programs", "verdict"):
         assert part in lines
-    assert lines[-1].startswith("  - ")
+    assert lines[lines.index("verdict") + 1].startswith("  - ")
+    assert all(line.startswith(("  - ", "    ")) for line in lines[lines.index("verdict") + 1:])
 
 
 def test_affinity_limits_the_cores(ufm):

@@ -9,6 +9,7 @@ import struct
 
 import numpy as np
 import pytest
+from conftest import unwrapped
 from support import checkpoints
 from support.library import load
 
@@ -113,7 +114,7 @@ def test_obstacles_of_the_config(ufm, tmp_path, fields, where, line):
     obstacles = {"experts": found["obstacle"], "router": found["router"]["obstacle"]}
     assert line in obstacles.pop(where)
     assert list(obstacles.values()) == [None]
-    assert line in ufm("info", tmp_path).stdout
+    assert line in unwrapped(ufm("info", tmp_path).stdout)
 
 
 @pytest.mark.parametrize("name, shape, line", [

@@ -130,7 +130,8 @@ def test_gnuplot_has_no_terminal_and_english_messages(ufm):
     """What it warns of is not our output."""
     env = with_gnuplot(ufm.folder, 'echo "$TERM $LC_ALL" >said; echo "a warning" >&2; '
                        f'exec {shutil.which("gnuplot")} "$@"')
-    ended = ufm(*REPLAY, "--out", "x", env={**env, "TERM": "no-such", "LC_ALL": "xx_XX"})
+    hostile = {"TERM": "no-such", "LC_ALL": "xx_XX", "GNUTERM": "no-such", "DISPLAY": ":99"}
+    ended = ufm(*REPLAY, "--out", "x", env={**env, **hostile})
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (ufm.folder / "x" / "said").read_text() == "dumb C.UTF-8\n"
 

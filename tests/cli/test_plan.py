@@ -10,6 +10,7 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
+from conftest import unwrapped
 from support import checkpoints
 
 SHAPE = ["--layers", "3", "--experts", "16", "--top-k", "2", "--d-model", "256", "--d-hidden", "512",
@@ -73,7 +74,7 @@ def test_the_quicker_way_is_the_headline(ufm):
             assert row[f"{phase}_choice"] == ("cpu+link" if takes_cpu else "link")
             assert row[f"{phase}_choice_tokens_per_s"] == (cpu if takes_cpu else alone)
             chosen.add((phase, row[f"{phase}_choice"], cpu is None))
-        text = ufm("plan", *half, "--link-gbps", link, "--dram-gbps", dram).stdout
+        text = unwrapped(ufm("plan", *half, "--link-gbps", link, "--dram-gbps", dram).stdout)
         refused = row["decode_cpu_tokens_per_s"] is not None and row["decode_choice"] == "link"
         assert ("the engine would decode over the link alone" in text) == refused
         assert "link alone" in text and "with CPU" in text
@@ -102,7 +103,7 @@ def test_limit_beside_the_plan(ufm):
             assert row["fraction_of_limit"] == pytest.approx(
                 row["decode_choice_tokens_per_s"] / row["limit_tokens_per_s"])
     ended = ufm("plan", *SHAPE, *MACHINE)
-    assert "limit tok/s" in ended.stdout and "of limit" in ended.stdout
+    assert "limit tok/s" in unwrapped(ended.stdout) and "of limit" in unwrapped(ended.stdout)
 
 
 def test_a_plan_counts_what_our_own_products_do(ufm, tmp_path):
@@ -119,21 +120,21 @@ def test_a_plan_counts_what_our_own_products_do(ufm, tmp_path):
 def test_people_are_told_what_was_assumed(ufm):
     ended = ufm("plan", *SHAPE, *MACHINE, "--disk-gbps", "2", "--batch", "2")
     assert (ended.returncode, ended.stderr) == (0, "")
-    text = ended.stdout
+    text = unwrapped(ended.stdout)
     for words in ("3 layers of 16 experts", "link 50.0 GB/s", "were not measured", "16 cores are assumed",
                   "uniform routing", "2 sequences at once", "from a disk of 2 GB/s", "Policy: ",
                   "everything is resident", "decode is bound by"):
         assert words in text
     assert "arithmetic is taken for free" not in text
-    free = ufm("plan", *SHAPE, "--link-gbps", "50", "--hbm-gbps", "3000").stdout
+    free = unwrapped(ufm("plan", *SHAPE, "--link-gbps", "50", "--hbm-gbps", "3000").stdout)
     assert "arithmetic is taken for free" in free
 
 
 def test_what_a_prefetcher_could_save(ufm):
     told = ["--prefetch-recall", "0.5", "--prefetch-guesses", "2"]
-    text = ufm("plan", *SHAPE, *MACHINE, *told).stdout
+    text = unwrapped(ufm("plan", *SHAPE, *MACHINE, *told).stdout)
     assert "A prefetcher that guesses 50 %" in text
-    assert "prefetcher" not in ufm("plan", *SHAPE, *MACHINE).stdout
+    assert "prefetcher" not in unwrapped(ufm("plan", *SHAPE, *MACHINE).stdout)
 
 
 # ---- models
@@ -163,7 +164,7 @@ def test_a_config_without_weights(ufm, tmp_path, named):
     row = rows(ufm, "--model", path if named else tmp_path, *arguments)[0]
     assert (row["layers"], row["experts"], row["top_k"]) == (4, 8, 2)
     assert row["expert_bytes"] == 3 * 32 * 16 * 2
-    assert "config.json" in ufm("plan", "--model", path, *arguments).stdout
+    assert "config.json" in unwrapped(ufm("plan", "--model", path, *arguments).stdout)
 
 
 @pytest.mark.parametrize("change, words", [
@@ -194,7 +195,7 @@ def planned(ufm, path, config):
         path.parent.mkdir(exist_ok=True)
         path.write_text(config if isinstance(config, str) else json.dumps(config))
     row, = rows(ufm, "--model", path, *MACHINE, *QUICK)
-    text = ufm("plan", "--model", path, *MACHINE, *QUICK).stdout
+    text = unwrapped(ufm("plan", "--model", path, *MACHINE, *QUICK).stdout)
     return tuple(row[name] for name in ("layers", "experts", "top_k", "expert_bytes")), text
 
 
@@ -375,7 +376,7 @@ def test_recorded_routing(ufm, tmp_path):
     assert found["bound_hit_rate"] == 1
     uniform, = rows(ufm, *SHAPE, *MACHINE, "--vram-target", "50%")
     assert uniform["decode_hit_rate"] < 0.8
-    text = ufm("plan", *SHAPE, *MACHINE, "--vram-target", "50%", "--workload", "trace:hot.npy").stdout
+    text = unwrapped(ufm("plan", *SHAPE, *MACHINE, "--vram-target", "50%", "--workload", "trace:hot.npy").stdout)
     assert "recorded in hot.npy, which is short and read more than once" in text
 
 
@@ -405,7 +406,7 @@ def test_made_routing(ufm):
     for workload, words in (("sticky", "as that of gpt-oss-20b does"),
                             ("sticky:qwen3-30b-a3b", "as that of qwen3-30b-a3b does"),
                             ("sticky:0.3,1,0.05", "overlap 0.3, skew 1 and drift 0.05")):
-        assert words in ufm("plan", *half, "--workload", workload).stdout
+        assert words in unwrapped(ufm("plan", *half, "--workload", workload).stdout)
 
 
 @pytest.mark.parametrize("change, words", [
@@ -424,7 +425,7 @@ def test_a_budget_that_is_too_small(ufm):
     assert "--vram-target" in ended.stderr and "must be at least" in ended.stderr
     ended = ufm("plan", *SHAPE, *MACHINE, "--vram-target", "1MiB,1GiB")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "does not run" in ended.stdout and "must be at least" in ended.stdout
+    assert "does not run" in unwrapped(ended.stdout) and "must be at least" in unwrapped(ended.stdout)
     small, large = rows(ufm, *SHAPE, *MACHINE, "--vram-target", "1MiB,1GiB")
     assert "must be at least" in small["refused"] and small["decode_tokens_per_s"] is None
     assert large["refused"] is None and large["slots"] == 48
@@ -441,7 +442,7 @@ def test_a_bank_beyond_host_memory(ufm):
 def test_a_machine_that_lacks_memory_is_no_reason_not_to_plan_another(ufm):
     # This one is probed; nobody has 1.2 TiB to lock.
     ended = ufm("plan", "--preset", "deepseek-v3", "--backend", "cpu", "--vram-target", "24GiB", "--prompt", "1")
-    assert ended.returncode == 0 and "24 GiB: about" in ended.stdout
+    assert ended.returncode == 0 and "24 GiB: about" in unwrapped(ended.stdout)
     assert "warning: deepseek-v3" in ended.stderr and "no disk tier" in ended.stderr
 
 
@@ -456,7 +457,7 @@ def test_a_card_by_name(ufm):
     assert empty == "" and model.startswith("**gpt-oss-20b**")
     for words in ("rtx-4090 by its data sheet (24 GiB, 1008 GB/s, 31.5 GB/s", "link 27.4 GB/s, device memory 937 GB/s",
                   "Without --dram-gbps the CPU's help is not planned", "Without --gflops"):
-        assert words in ended.stdout, words
+        assert words in unwrapped(ended.stdout), words
     sizes = [row["vram_target_bytes"] >> 30 for row in rows(ufm, *CARD, "rtx-4090")]
     assert sizes == [8, 12, 16, 24]
     everything = rows(ufm, *CARD, "h200")
@@ -527,7 +528,7 @@ def test_against_rows_of_bench(ufm, phase, seq):
     assert found[0]["slots"] == found[0]["slots_measured"] < 16
     assert abs(found[0]["hit_rate_error"]) < 0.15
     assert found[0]["tokens_per_s"] > 0 and found[0]["phase"] == phase
-    text = ufm("plan", "--against", "results/latest/runs.jsonl", "results/latest/summary.json").stdout
+    text = unwrapped(ufm("plan", "--against", "results/latest/runs.jsonl", "results/latest/summary.json").stdout)
     assert "2 cases: " in text and "the number of slots exact in 2" in text
 
 
@@ -602,7 +603,7 @@ def test_against_what_was_asked_of_the_cpu(ufm, tmp_path):
     assert fast["cpu_chosen"] and asked["cpu_chosen"] and before["cpu_chosen"]
     assert not auto["cpu_chosen"] and not off["cpu_chosen"]
     assert asked["tokens_per_s"] == before["tokens_per_s"] <= auto["tokens_per_s"] == off["tokens_per_s"]
-    assert "on, not chosen" in ufm("plan", "--against", "some.jsonl").stdout
+    assert "on, not chosen" in unwrapped(ufm("plan", "--against", "some.jsonl").stdout)
 
 
 def test_against_the_same_recorded_routing(ufm, tmp_path):
@@ -622,7 +623,7 @@ def test_against_the_same_recorded_routing(ufm, tmp_path):
     (tmp_path / "some.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"seq": None}) + "\n")
     ended = ufm("plan", "--against", "some.jsonl", "--workload", "trace:elsewhere.npy")
     assert ended.returncode == 4 and "line 2 is left out" in ended.stderr
-    assert "1 cases: " in ended.stdout and "1 rows are left out" in ended.stdout
+    assert "1 cases: " in unwrapped(ended.stdout) and "1 rows are left out" in unwrapped(ended.stdout)
 
 
 @pytest.mark.parametrize("arguments", [["--against"], [*SHAPE, "--machine"]])
@@ -695,7 +696,7 @@ def test_a_run_that_used_nothing_keeps_its_fields(ufm, tmp_path, measured):
     empty, full = rows(ufm, "--against", "some.jsonl")
     assert list(empty) == list(full)
     assert empty["hit_rate_measured"] is None and empty["hit_rate_error"] is None
-    text = ufm("plan", "--against", "some.jsonl").stdout
+    text = unwrapped(ufm("plan", "--against", "some.jsonl").stdout)
     assert " - " in text and "nan" not in text
 
 
@@ -726,7 +727,7 @@ def test_a_machine_from_rows_of_bench(ufm):
     assert ufm("bench", *BENCH, "--phase", "decode").returncode == 0
     ended = ufm("plan", *SHAPE, "--machine", "results/latest/runs.jsonl")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "results/latest/runs.jsonl probed it" in ended.stdout and "(emulated)" in ended.stdout
+    assert "results/latest/runs.jsonl probed it" in unwrapped(ended.stdout) and "(emulated)" in unwrapped(ended.stdout)
     row = rows(ufm, *SHAPE, "--machine", "results/latest/runs.jsonl", "--link-gbps", "7")[0]
     assert row["link_gbps"] == 7 and row["backend"] == "cpu"
 
@@ -734,13 +735,13 @@ def test_a_machine_from_rows_of_bench(ufm):
 def test_this_machine_is_probed(ufm):
     ended = ufm("plan", *SHAPE, "--backend", "cpu", "--link-gbps", "2")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "this machine" in ended.stdout and "(emulated)" in ended.stdout
+    assert "this machine" in unwrapped(ended.stdout) and "(emulated)" in unwrapped(ended.stdout)
 
 
 # ---- files
 
 def test_a_folder_of_everything(ufm, tmp_path):
-    ended = ufm("plan", *SHAPE, *MACHINE, "--out", "plan")
+    ended = ufm("plan", *SHAPE, *MACHINE, "--out", "plan", "--wide")
     assert ended.returncode == 0
     assert (tmp_path / "plan" / "plan.md").read_text() == ended.stdout
     written = [json.loads(line) for line in open(tmp_path / "plan" / "plan.jsonl", encoding="utf-8")]

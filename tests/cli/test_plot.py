@@ -148,6 +148,30 @@ def test_names_of_replayed_rows_are_drawn_and_never_run(ufm, field, shown):
         assert not list(ufm.folder.rglob("pwned")), name
 
 
+def label_heights(svg):
+    """Where each text of a figure stands, from above."""
+    parents = xml.etree.ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}g")
+    return [float(re.search(r",([\d.]+)\)", group.get("transform")).group(1)) for group in parents
+            for _ in group.findall("{http://www.w3.org/2000/svg}text")]
+
+
+@gnuplot
+def test_the_legend_of_hit_rates_lies_beside_the_panels_and_names_each_bound(ufm):
+    folder = ufm.folder / "results"
+    folder.mkdir()
+    rows = [replayed("cycle", bound="min-bypass", bound_hit_rate=0.8, hit_rate=0.78, steps_counted=64),
+            replayed("lru", steps_counted=64), replayed("min", hit_rate=0.75, steps_counted=64)]
+    (folder / "replay.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    assert ufm("plot").returncode == 0
+    shown = labels(folder / "hit_rate.svg")
+    for words in ("cycle, may pass by", "lru", "min (bound: all admitted)", "min-bypass (bound: may pass by)",
+                  "one pool for all layers: t.npy, 1 sequence a step, n = 64 steps"):
+        assert words in shown
+    script = (folder / "hit_rate.gp").read_text()
+    right = float(re.search(r"margins [\d.]+,([\d.]+),", script).group(1))
+    assert right < float(re.search(r"set key left center at screen ([\d.]+),", script).group(1))
+
+
 @gnuplot
 def test_a_name_is_cut_between_characters(ufm):
     folder = ufm.folder / "results"
@@ -184,6 +208,12 @@ def linetype_of(script, mode):
     return int(re.search(rf"linespoints lt (\d+) title \"{mode}\"", script.read_text()).group(1))
 
 
+def marks(script):
+    """Of runs without a value: (experts, height on the screen, line type, point)."""
+    found = re.findall(r"(?m)^set label '' at first (\S+), screen (\S+) point lt (\d+) pt (\d+) ", script.read_text())
+    return [(float(at), float(y), int(look), int(point)) for at, y, look, point in found]
+
+
 @gnuplot
 def test_a_mode_looks_the_same_in_every_figure(ufm):
     modes = ["baseline", "naive_offload", "ufm"]
@@ -200,8 +230,7 @@ def test_a_mode_looks_the_same_in_every_figure(ufm):
         write(ufm.folder / mode, [row(mode, 4), row(mode, 8, status="oom", tokens_per_s=None)])
         assert ufm("plot", mode).returncode == 0
         alone[mode] = linetype_of(ufm.folder / mode / "memory.gp", mode)
-        assert re.search(rf"(?m)^8 \S+ {alone[mode]} 0$",
-                         (ufm.folder / mode / "memory.dat").read_text())
+        assert [(at, look) for at, _, look, _ in marks(ufm.folder / mode / "memory.gp")] == [(8, alone[mode])]
     assert alone == together["memory"]
 
 
@@ -212,12 +241,89 @@ def test_runs_that_failed_are_marked(ufm):
                    for e in (4, 8)])
     assert ufm("plot", "results").returncode == 0
     for name in ("throughput", "memory"):
-        marks = re.search(r"(?ms)^# error:.*?\n\n", (folder / f"{name}.dat").read_text()).group(0)
-        assert len(re.findall(r"(?m)^8 ", marks)) == 3
-        assert len(set(re.findall(r"(?m)^8 \S+ \d+ (\d)$", marks))) == 3, "marks lie on each other"
+        found = marks(folder / f"{name}.gp")
+        assert len({look for _, _, look, _ in found}) == 3
+        assert sorted(abs(at - 8) < 0.2 for at, *_ in found) == [True] * 3
+        assert len({round(at, 2) for at, *_ in found}) == 3, "marks lie on each other"
         svg = (folder / f"{name}.svg").read_text()
         assert ">error<" in svg and "out of memory" not in svg
     assert "ufm; error: 8 experts" in (folder / "timeline.svg").read_text()
+
+
+@gnuplot
+def test_marks_stand_above_the_axes_a_line_for_each_kind(ufm):
+    folder = ufm.folder / "results"
+    write(folder, [row("baseline", 4), row("baseline", 8, status="oom"), row("ufm", 4), row("ufm", 8, status="error")])
+    assert ufm("plot").returncode == 0
+    for name in ("throughput", "memory"):
+        script = (folder / f"{name}.gp").read_text()
+        top = float(re.search(r"set tmargin at screen (\S+)", script).group(1))
+        legend = float(re.search(r"set key at screen 0.5,(\S+)", script).group(1))
+        (oom, y_oom, _, cross), (error, y_error, _, triangle) = marks(folder / f"{name}.gp")
+        assert oom == error == 8 and cross != triangle
+        assert top < y_error < y_oom < legend
+        words = {label: y for label, y in zip(labels(folder / f"{name}.svg"), label_heights(folder / f"{name}.svg"))}
+        assert words["out of memory"] < words["error"]
+
+
+@gnuplot
+def test_panels_of_a_figure_have_one_scale_of_time(ufm):
+    folder = ufm.folder / "results"
+    write(folder, [row("baseline", 4), row("ufm", 4)])
+    for mode, seconds in (("baseline", 2), ("ufm", 9.5)):
+        (folder / f"telemetry_{mode}_4.csv").write_text(
+            f"t,gpu_alloc_gb,gpu_reserved_gb,proc_ram_gb\n0,1,1,2\n{seconds},1,1,2\n")
+    assert ufm("plot").returncode == 0
+    script = (folder / "timeline.gp").read_text()
+    assert re.findall(r"set xrange \[0:(\S+)\]", script) == ["9.500", "9.500"]
+
+
+SUMMARY = {"environment": {"cpu": {"model": "A CPU @ 3 GHz", "usable_cores": 6}}}
+
+
+@gnuplot
+@pytest.mark.parametrize("summary, below", [
+    (json.dumps(SUMMARY), "A CPU @ 3 GHz, 6 cores; backend cpu"),
+    (json.dumps({"environment": {"cpu": {"model": None, "usable_cores": 1}}}), "1 core; backend cpu"),
+    ("{}", "backend cpu"), (None, "backend cpu"),
+], ids=["whole", "no model", "empty", "none"])
+def test_the_machine_is_named_and_the_steps_counted(ufm, summary, below):
+    folder = ufm.folder / "results"
+    write(folder, [row("ufm", 4, device="d", steps_measured=3), row("ufm", 8, device="d", steps_measured=3)])
+    if summary:
+        (folder / "summary.json").write_text(summary)
+    ended = ufm("plot")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    for name in FIGURES:
+        assert below + ", device d; emulated link, 2 GB/s each way; n = 3 steps" in labels(folder / f"{name}.svg")
+
+
+@gnuplot
+def test_rows_of_different_steps(ufm):
+    write(ufm.folder / "results", [row("ufm", 4, steps_measured=1), row("ufm", 8, steps_measured=20),
+                                   row("ufm", 16, status="error", steps_measured=40)])
+    assert ufm("plot").returncode == 0
+    assert "n = 1 to 20 steps" in " ".join(labels(ufm.folder / "results" / "memory.svg"))
+
+
+@gnuplot
+@pytest.mark.parametrize("content", ["not json", "[]", "{"])
+def test_a_summary_that_cannot_be_read(ufm, content):
+    write(ufm.folder / "results", [row("ufm", 4)])
+    (ufm.folder / "results" / "summary.json").write_text(content)
+    ended = ufm("plot")
+    assert ended.returncode == 0 and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("ufm: warning: results/summary.json: expected the summary of ufm bench")
+
+
+@gnuplot
+def test_what_is_below_the_title_never_leaves_the_figure(ufm):
+    folder = ufm.folder / "results"
+    write(folder, [row("ufm", 4, device="a device " * 13, backend="b" * 60)])
+    (folder / "summary.json").write_text(json.dumps({"environment": {"cpu": {"model": "word " * 40}}}))
+    assert ufm("plot").returncode == 0
+    lines = [line for line in labels(folder / "memory.svg") if len(line) > 50]
+    assert len(lines) == 2 and max(map(len, lines)) <= 106 and lines[1].endswith(" …")
 
 
 @gnuplot

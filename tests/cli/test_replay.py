@@ -253,8 +253,19 @@ def test_formats_say_the_same(ufm):
     assert "per_layer" not in table[0]
 
 
+def test_layers_are_called_as_the_file_calls_them(ufm):
+    (ufm.folder / "t.jsonl").write_text("".join(
+        json.dumps({"token": token, "layer": layer, "experts": [layer]}) + "\n" for token in (0, 1) for layer in (7, 3)))
+    found, = rows(ufm, "t.jsonl", "--capacity", 1, "--policy", "lru")
+    assert [layer["layer"] for layer in found["per_layer"]] == [3, 7]
+    shown = ufm("replay", "t.jsonl", "--capacity", 1, "--policy", "lru", "--by-layer").stdout
+    table = [line.split("|") for line in shown.splitlines() if line.startswith("|")][3:]
+    at = [cell.strip() for cell in table[0]].index("layer")
+    assert [line[at].strip() for line in table[2:]] == ["3", "7"]
+
+
 def test_by_layer_lists_every_layer(ufm):
-    shown = ufm("replay", CUT, "--capacity", 8, "--policy", "lru", "--by-layer").stdout
+    shown = ufm("replay", CUT, "--capacity", 8, "--policy", "lru", "--by-layer", "--wide").stdout
     assert sum(line.startswith("| gpt-oss-20b-cut.npy") for line in shown.splitlines()) == 25
 
 

@@ -115,7 +115,7 @@ run_small_batch() { decode "$1" "$small_half" off 4 "${small[@]}" "${small_route
 against() { # against FORMAT
 	local rows=("$results"/*/rows*/runs.jsonl) told=()
 	[ -z "$trace" ] || told=(--workload "trace:$trace")
-	"$ufm" plan --against "${told[@]}" -o "$1" "${rows[@]}"
+	"$ufm" plan --against "${told[@]}" -o "$1" --wide "${rows[@]}"
 }
 stages_end() {
 	ls "$results"/*/rows*/runs.jsonl >/dev/null 2>&1 || return 0

@@ -215,7 +215,11 @@ static void test_layers_are_chosen(void **state)
 	config.layer_begin = 0;
 	config.layer_end = 1;
 	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EFORMAT,
-	             "holds no routed layer with a number in 0 … 0");
+	             "holds no routed layer 0, found 1, 3, 5");
+	config.layer_begin = 6;
+	config.layer_end = 9;
+	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EFORMAT,
+	             "holds no routed layer 6 … 8, found 1, 3, 5");
 	config.layer_begin = config.layer_end = 4;
 	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EINVAL,
 	             "layers [4, 4) are none");
@@ -286,7 +290,7 @@ static void test_reads_fail_by_name(void **state)
 	assert_int_equal(open_bank(UFM_F32, &bank), UFM_OK);
 	snprintf(path, sizeof path, "%s/model.safetensors", case_folder);
 	assert_int_equal(truncate(path, (off_t)model.tensors[0].offset_bytes), 0);
-	assert_error(ufm_bank_read(bank, 0, 1, block), UFM_EEXPERT_IO, "layer 0 expert 1: ");
+	assert_error(ufm_bank_read(bank, 0, 1, block), UFM_EEXPERT_IO, "layer 1 expert 1: ");
 	assert_error(ufm_bank_read(bank, 0, 1, block), UFM_EEXPERT_IO, "the file ends here");
 	ufm_bank_close(bank);
 }

@@ -28,9 +28,13 @@ static char *printed(json_t *row)
 	json_t *summary = json_pack("{s[o]s{}}", "rows", row, "config");
 	assert_non_null(to);
 	assert_non_null(summary);
-	report_markdown(to, summary);
+	sheet wide = sheet_open(to, true);
+	report_markdown(&wide, summary);
 	fclose(to);
 	json_decref(summary);
+	/* Lines that continue a note. */
+	for (char *at; (at = strstr(text, "\n  "));)
+		memmove(at, at + 2, strlen(at + 2) + 1);
 	return text;
 }
 
