@@ -74,7 +74,7 @@ static void print_scalar(sheet *to, const char *name, const json_t *value)
 /* "gpu" and "_bytes" are for programs: people read "link speed max" and "free". */
 static void print_name(sheet *to, int indent, const char *name, bool padded)
 {
-	char words[VALUE_COLUMN];
+	char words[64];
 	int length = (int)strlen(name) - (text_ends_with(name, "_bytes") ? 6 : 0);
 	snprintf(words, sizeof words, "%.*s", length, name);
 	for (char *at = words; *at; at++)

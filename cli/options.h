@@ -97,6 +97,6 @@ char *option_choice_name(const char *choices, uint32_t index, char *buffer, size
 #define OPTION_TEXT_MAX 768
 char *option_describe(const option_spec *spec, char *text, size_t size);
 
-void options_help(FILE *to, const option_table *table);
+void options_help(FILE *stream, const option_table *table);
 
 #endif

@@ -26,14 +26,19 @@ sheet sheet_of_text(FILE *to)
 	return s;
 }
 
+static uint32_t continued_at(const sheet *s)
+{
+	return s->hang ? s->hang : s->indent;
+}
+
 static void break_line(sheet *s)
 {
-	s->spaces = s->hang ? s->hang : s->indent;
+	s->spaces = continued_at(s);
 	s->used = 0;
 	fputc('\n', s->to);
 }
 
-/* The word so far; the line is broken before it, not within. */
+/* The word so far; the line is broken before it where that makes room, not within. */
 static void put_word(sheet *s)
 {
 	uint32_t columns = columns_of(s->word);
@@ -41,7 +46,8 @@ static void put_word(sheet *s)
 		return;
 	if (s->used == 0 && strcmp(s->word, "-") == 0)
 		s->hang = s->spaces + 2;
-	if (!s->begun && s->used && s->used + s->spaces + columns > s->columns)
+	uint32_t at = s->used + s->spaces;
+	if (!s->begun && s->used && at > continued_at(s) && at + columns > s->columns)
 		break_line(s);
 	fprintf(s->to, "%*s%s", (int)s->spaces, "", s->word);
 	s->used += s->spaces + columns;

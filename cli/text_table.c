@@ -137,14 +137,15 @@ static void print_spaces(FILE *to, uint32_t count)
 
 static void print_cell(FILE *to, const char *text, uint32_t width, bool left)
 {
-	char shown[TEXT_CELL_BYTES + 4];
+	char shown[TEXT_CELL_BYTES];
+	bool cut = columns_of(text) > width;
 	snprintf(shown, sizeof shown, "%s", text);
-	if (columns_of(shown) > width)
-		strcat(columns_fit(shown, width - 1), "…");
-	uint32_t space = width - columns_of(shown);
+	if (cut)
+		columns_fit(shown, width - 1);
+	uint32_t space = width - columns_of(shown) - cut;
 	fputs("| ", to);
 	print_spaces(to, left ? 0 : space);
-	fputs(shown, to);
+	fprintf(to, "%s%s", shown, cut ? "…" : "");
 	print_spaces(to, (left ? space : 0) + 1);
 }
 

@@ -65,10 +65,18 @@ static bool near(const json_t *row, const char *name, double most)
 }
 
 static const text_column columns[] = {
-	{"case", true, TEXT_ALWAYS},   {"phase", true, TEXT_KEY},    {"experts", false, TEXT_KEY},
-	{"tokens", false, TEXT_KEY},   {"CPU", true, TEXT_KEY},      {"slots", false, TEXT_KEY},
-	{"tok/s", false, TEXT_ALWAYS}, {"predicted", false, 2},      {"error %", false, TEXT_ALWAYS},
-	{"hit rate", false, 3},        {"its prediction", false, 4}, {"its error", false, 1},
+	{"case", true, TEXT_ALWAYS},
+	{"phase", true, TEXT_KEY},
+	{"experts", false, TEXT_KEY},
+	{"tokens", false, TEXT_KEY},
+	{"CPU", true, TEXT_KEY},
+	{"slots", false, TEXT_KEY},
+	{"tok/s", false, TEXT_ALWAYS},
+	{"predicted", false, 2},
+	{"error %", false, TEXT_ALWAYS},
+	{"hit rate", false, 3},
+	{"predicted hit rate", false, 4},
+	{"hit rate error", false, 1},
 	{"bound by", true, 5},
 };
 #define COLUMNS (sizeof columns / sizeof columns[0])

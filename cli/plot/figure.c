@@ -196,7 +196,8 @@ static void experts_ticks(FILE *to, const plot_rows *rows, const uint32_t *exper
 
 static double key_height(uint32_t entries)
 {
-	return KEY_LINE * ((entries + KEY_COLUMNS - 1) / KEY_COLUMNS);
+	uint32_t lines = (entries + KEY_COLUMNS - 1) / KEY_COLUMNS;
+	return KEY_LINE * lines;
 }
 
 static double below_key(uint32_t entries)

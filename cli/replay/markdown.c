@@ -37,7 +37,7 @@ static void hits_table(sheet *to, const json_t *rows, bool timed, bool costs)
 		{"batch", false, TEXT_KEY}, {"capacity", false, 4},
 		{"%", false, TEXT_ALWAYS},  {"policy", true, TEXT_ALWAYS},
 		{"uses", false, 8},         {"hit rate", false, TEXT_ALWAYS},
-		{"bound", true, 3},         {"its hit rate", false, 1},
+		{"bound", true, 3},         {"bound hit rate", false, 1},
 		{"of bound", false, 6},     {"LRU", false, 5},
 		{"gap closed", false, 2},   {"to min", false, 7},
 		{"reads/step", false, 5},   {"limit ms", false, 5},

@@ -46,6 +46,8 @@ static void lines_are_broken_at_spaces(void **state)
 		{"one a-word-longer-than-a-line two\n", "one\na-word-longer-than-a-line\ntwo\n", 0},
 		{"- one two three\n- four\n", "- one two\n  three\n- four\n", 0},
 		{"  - one two three\n", "  - one\n    two\n    three\n", 0},
+		{"ab a-word-longer-than-a-line\n", "ab a-word-longer-than-a-line\n",
+	     3}, /* nothing is won by a line of its own */
 		{"größe größe a\n", "größe\ngröße a\n", 0},
 		{"größe größ\n", "größe größ\n", 0},
 		{"a\n\n\nb \n", "a\n\n\nb\n", 0},
