@@ -94,14 +94,14 @@ static void print_files(sheet *to, json_t *files)
 static void print_runs(sheet *to, const char *name, json_t *numbers, const char *behind)
 {
 	size_t count = json_array_size(numbers), end;
-	char text[1024];
+	char text[2048];
 	int used = snprintf(text, sizeof text, "%zu:", count);
 	for (size_t i = 0; i < count; i = end) {
 		json_int_t first = json_integer_value(json_array_get(numbers, i)), last = first;
 		for (end = i + 1; end < count; end++, last++)
 			if (json_integer_value(json_array_get(numbers, end)) != last + 1)
 				break;
-		if (used > (int)sizeof text - 3 * NUMBER_BYTES) {
+		if (used > (int)sizeof text / 2) {
 			sheet_pair(to, name, text);
 			name = "";
 			used = 0;
@@ -129,11 +129,11 @@ static void print_left_aside(sheet *to, json_t *towers)
 	json_t *tower;
 	json_array_foreach(towers, i, tower)
 	{
-		char behind[NUMBER_BYTES] = " (no prefix)";
+		char behind[512] = " (no prefix before their numbers)";
 		const char *prefix = json_string_value(json_object_get(tower, "prefix"));
-		print_runs(to, "left aside", json_object_get(tower, "layer_numbers"), prefix ? "" : behind);
 		if (prefix)
-			sheet_pair(to, "  by --prefix", prefix);
+			snprintf(behind, sizeof behind, " (--prefix %.400s)", prefix);
+		print_runs(to, "left aside", json_object_get(tower, "layer_numbers"), behind);
 	}
 }
 

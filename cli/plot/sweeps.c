@@ -175,7 +175,9 @@ static void throughput_range(FILE *to, const plot_rows *rows)
 
 static void throughput_label(FILE *to, const plot_rows *rows)
 {
-	bool bars = rows->steps_max > 1;
+	bool bars = false;
+	for (uint32_t i = 0; i < rows->count; i++)
+		bars |= rows->rows[i].ok && rows->rows[i].steps > 1;
 	fprintf(to, "set ylabel 'tokens/s (log scale%s)'\nset logscale y\n",
 	        bars ? "; bars: quartiles of the steps" : "");
 }

@@ -155,7 +155,7 @@ def test_folder(ufm):
 
 def test_a_folder_by_the_time(ufm):
     """Each bench has its own, also of two that begin together; the link is the last one's."""
-    run = ["--experts", "4", "--modes", "ufm", "--no-figures"]
+    run = ["--experts", "4", "--modes", "ufm", "--no-figures", "--wide"]
     both = [subprocess.Popen(ufm.command("bench", *SMALL, *run), cwd=ufm.folder, stdout=subprocess.PIPE,
                              text=True) for _ in range(2)]
     tables = [child.communicate(timeout=60)[0] for child in both]
@@ -221,10 +221,10 @@ def test_a_cold_row_says_so(ufm):
     row = json.loads(ended.stdout)[0]
     assert (row["warmup"], row["first_step"], row["slots_filled"]) == (1, 1, False)
     assert 0 < row["slots_held"] < row["slots"]
-    text = run_warm(ufm, "--modes", "ufm", "--warmup", "1").stdout
+    text = unwrapped(run_warm(ufm, "--wide", "--modes", "ufm", "--warmup", "1").stdout)
     assert "| ok, cold |" in text
-    assert (f"\n- ufm decode, 64 experts: cold: {row['slots_held']} of {row['slots']} slots held an expert when "
-            "measuring began, after 1 steps of warm-up\n") in text
+    assert (f"- ufm decode, 64 experts: cold: {row['slots_held']} of {row['slots']} slots held an expert when "
+            "measuring began, after 1 steps of warm-up") in text
     assert "cold" not in run_warm(ufm, "--modes", "ufm").stdout.replace("--cold", "")
 
 
@@ -240,7 +240,7 @@ def test_steps_have_a_median_and_quartiles(ufm):
     row = ufm.rows("--experts", "8", "--modes", "ufm", "--steps", "9")[0]
     quartiles = [row["step_ms_q1"], row["step_ms_median"], row["step_ms_q3"]]
     assert quartiles == pytest.approx(numpy.quantile(row["step_ms"], [0.25, 0.5, 0.75]))
-    text = ufm.bench("--no-out", "--experts", "8", "--modes", "ufm", "--steps", "9").stdout
+    text = ufm.bench("--no-out", "--experts", "8", "--modes", "ufm", "--steps", "9", "--wide").stdout
     assert re.search(r"\| +[\d.]+ \([\d.]+-[\d.]+\) \|.*\| +9 \|\n", text)
 
 
