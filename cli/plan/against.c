@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "base/text.h"
 #include "cli/command.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
@@ -81,14 +82,24 @@ static const text_column columns[] = {
 };
 #define COLUMNS (sizeof columns / sizeof columns[0])
 
-/* The two folders above the file say which case it was. */
-static const char *short_name(const char *path)
+/* The file's name says which case it was, or the folder's where all have that name. */
+static void short_name(text_table *t, uint32_t line, const char *path)
 {
-	const char *at = strrchr(path, '/');
-	for (int up = 0; at && at > path && up < 2; up++)
-		for (at--; at > path && *at != '/'; at--)
+	static const char *const silent[] = {"runs.jsonl", "rows"};
+	size_t end = strlen(path), begin = end;
+	for (uint32_t i = 0; i <= sizeof silent / sizeof silent[0]; i++) {
+		for (begin = end; begin > 0 && path[begin - 1] != '/'; begin--)
 			;
-	return at && *at == '/' ? at + 1 : path;
+		bool says = i == sizeof silent / sizeof silent[0] || end - begin != strlen(silent[i]) ||
+		            strncmp(path + begin, silent[i], end - begin) != 0;
+		if (says || begin == 0)
+			break;
+		end = begin - 1;
+	}
+	if (end - begin > 6 && text_ends_with(path, ".jsonl") && path[end] == '\0' &&
+	    strcmp(path + begin, silent[0]) != 0)
+		end -= 6;
+	text_cell(t, line, 0, "%.*s", (int)(end - begin), path + begin);
 }
 
 static const char *cpu_word(const json_t *row)
@@ -103,8 +114,7 @@ static void fill_line(text_table *t, uint32_t line, const json_t *row)
 	double measured = field_number(row, "tokens_per_s_measured");
 	int digits = measured < 100 ? 2 : 0;
 	bool known = field_known(row, "hit_rate_measured"); /* something was used */
-	const char *file = short_name(field_string(row, "file"));
-	text_cell(t, line, 0, "%.*s", (int)strcspn(file, "/"), file);
+	short_name(t, line, field_string(row, "file"));
 	text_cell(t, line, 1, "%s", field_string(row, "phase"));
 	text_cell(t, line, 2, "%" PRIu64 " x %" PRIu64, field_whole(row, "layers"),
 	          field_whole(row, "experts"));

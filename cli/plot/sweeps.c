@@ -179,7 +179,7 @@ static void throughput_label(FILE *to, const plot_rows *rows)
 	for (uint32_t i = 0; i < rows->count; i++)
 		bars |= rows->rows[i].ok && rows->rows[i].steps > 1;
 	fprintf(to, "set ylabel 'tokens/s (log scale%s)'\nset logscale y\n",
-	        bars ? "; bars: quartiles of the steps" : "");
+	        bars ? "; bars: quartiles" : "");
 }
 
 static void throughput_script(FILE *to, const plot_rows *rows)
