@@ -17,6 +17,8 @@ void report_row(FILE *to, rows_format format, const json_t *row)
 
 void report_end(sheet *to, rows_format format, const json_t *summary)
 {
+	if (json_memory_check())
+		return;
 	if (format == ROWS_MD)
 		report_markdown(to, summary);
 	else if (format != ROWS_JSONL)
