@@ -438,6 +438,14 @@ static void keep_so_far(sweep *s)
 	json_decref(json);
 }
 
+/* With the guard: no row is being added. */
+static ufm_status close_timeline(sweep *s)
+{
+	timeline_file *closed = s->timeline;
+	s->timeline = NULL;
+	return mode_timeline_close(closed);
+}
+
 /* On the thread that ends the process. Whoever is writing to standard output may wait there for
  * ever. */
 static void keep_all(void *ctx)
@@ -448,6 +456,8 @@ static void keep_all(void *ctx)
 		return;
 	}
 	keep_so_far(s);
+	if (close_timeline(s) != UFM_OK)
+		message_error("bench", "%s", ufm_last_error());
 	if (write_summary(s) != UFM_OK)
 		message_error("bench", "%s", ufm_last_error());
 	results_close(s->results);
@@ -462,8 +472,10 @@ static void keep_all(void *ctx)
 /* After the last row: the file may have been on a disk that is full. */
 static void finish_timeline(sweep *s)
 {
-	output_lost(s, mode_timeline_close(s->timeline));
-	s->timeline = NULL;
+	interrupt_guard();
+	ufm_status status = close_timeline(s);
+	interrupt_unguard();
+	output_lost(s, status);
 }
 
 static int bench_run(int argc, char *argv[])

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/doctor_parts.h"
 #include "cli/exit.h"
+#include "cli/json_memory.h"
 #include "cli/json_print.h"
 #include "cli/json_put.h"
 #include "cli/machine.h"
@@ -152,7 +153,7 @@ static int doctor_run(int argc, char *argv[])
 	found = examine(&config);
 	if (config.format == DOCTOR_JSON) {
 		(void)json_print(stdout, found, JSON_INDENT(2));
-	} else {
+	} else if (!json_memory_check()) {
 		sheet to = sheet_open(stdout, false);
 		to.indent = VALUE_COLUMN;
 		print_text(&to, found);

@@ -11,6 +11,7 @@
 #include "cli/forward/output.h"
 #include "cli/forward/report.h"
 #include "cli/interrupt.h"
+#include "cli/json_memory.h"
 #include "cli/json_print.h"
 #include "cli/message.h"
 
@@ -68,7 +69,7 @@ static void report(const task *t)
 	json_t *run = forward_json(&t->config, &t->state, &t->input, &t->result);
 	if (t->config.format == FORWARD_JSON) {
 		(void)json_print(stdout, run, JSON_PRINT_PAGE);
-	} else {
+	} else if (!json_memory_check()) {
 		sheet to = sheet_open(stdout, t->config.wide);
 		forward_markdown(&to, run);
 	}

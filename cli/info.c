@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "cli/command.h"
 #include "cli/exit.h"
+#include "cli/json_memory.h"
 #include "cli/json_print.h"
 #include "cli/message.h"
 #include "cli/option_rows.h"
@@ -233,7 +234,7 @@ static int info_run(int argc, char *argv[])
 		return exit_code;
 	if (config.format == INFO_JSON) {
 		(void)json_print(stdout, facts, JSON_INDENT(2));
-	} else {
+	} else if (!json_memory_check()) {
 		sheet to = sheet_open(stdout, config.wide);
 		print_markdown(&to, facts);
 	}

@@ -133,19 +133,33 @@ static void set_files(json_t *facts, const checkpoint *c)
 	set_whole(facts, "tensors", checkpoint_tensor_count(c));
 }
 
+/* A lack of memory, or a file that cannot be read, says nothing of the experts. */
+static bool is_of_file(ufm_status status)
+{
+	return status != UFM_ENOMEM && status != UFM_EFILE && status != UFM_EEXPERT_IO;
+}
+
+/* The failure becomes a fact where it is one. */
+static ufm_status set_obstacle(json_t *facts, ufm_status status)
+{
+	if (!status || !is_of_file(status))
+		return status;
+	set_text(facts, "obstacle", ufm_last_error());
+	return UFM_OK;
+}
+
 /* How many layers have a router; what is wrong with one goes to `obstacle`. */
-static uint32_t count_routers(const checkpoint *c, const expert_set *found, json_t *router)
+static ufm_status count_routers(const checkpoint *c, const expert_set *found, json_t *router)
 {
 	uint32_t count = 0;
-	for (uint32_t i = 0; i < found->layers; i++) {
+	ufm_status status = UFM_OK;
+	for (uint32_t i = 0; i < found->layers && !status; i++) {
 		const checkpoint_tensor *t;
-		if (experts_router(found, c, i, &t) != UFM_OK) {
-			set_text(router, "obstacle", ufm_last_error());
-			return count;
-		}
-		count += t != NULL;
+		status = experts_router(found, c, i, &t);
+		count += !status && t != NULL;
 	}
-	return count;
+	set_whole(router, "layers", count);
+	return set_obstacle(router, status);
 }
 
 static const char *router_obstacle(const model_config *model, char *line, size_t size)
@@ -157,7 +171,8 @@ static const char *router_obstacle(const model_config *model, char *line, size_t
 	return line;
 }
 
-static json_t *router_facts(const checkpoint *c, const expert_set *found, const model_config *model)
+static ufm_status set_router(json_t *facts, const checkpoint *c, const expert_set *found,
+                             const model_config *model)
 {
 	char line[2 * MODEL_TEXT_BYTES];
 	json_t *router = json_object();
@@ -170,18 +185,18 @@ static json_t *router_facts(const checkpoint *c, const expert_set *found, const 
 	json_put(router, "norm_topk",
 	         model->norm_topk ? json_boolean(model->norm_topk == MODEL_YES) : json_null());
 	set_text(router, "obstacle", router_obstacle(model, line, sizeof line));
-	set_whole(router, "layers", count_routers(c, found, router));
-	return router;
+	json_put(facts, "router", router);
+	return count_routers(c, found, router);
 }
 
-static void set_experts(json_t *facts, const checkpoint *c, const expert_set *found,
-                        const model_config *model)
+static ufm_status set_experts(json_t *facts, const checkpoint *c, const expert_set *found,
+                              const model_config *model)
 {
 	set_counts(facts, found->layers, found->experts, found->d_model, found->d_hidden);
 	set_text(facts, "kind", kind_name(found->kind));
 	set_text(facts, "layout", found->fused ? "fused" : "single");
 	set_text(facts, "file_dtype", checkpoint_dtype_name(found->dtype));
-	json_put(facts, "router", router_facts(c, found, model));
+	return set_router(facts, c, found, model);
 }
 
 static void set_tower(json_t *out, const tower *t)
@@ -207,37 +222,48 @@ static void set_towers(json_t *facts, const towers *t)
 }
 
 /* What the bank would be, or why there is none. */
-static void set_outcome(json_t *facts, const char *path, const char *prefix, ufm_dtype f16_as)
+static ufm_status set_outcome(json_t *facts, const char *path, const char *prefix, ufm_dtype f16_as)
 {
 	const ufm_bank_checkpoint_config config = {
 		.struct_size = sizeof config, .f16_as = f16_as, .prefix = prefix};
 	ufm_bank_info info;
 	ufm_bank *bank;
-	if (ufm_bank_checkpoint(path, &config, &bank) != UFM_OK) {
-		set_text(facts, "obstacle", ufm_last_error());
-		return;
-	}
+	ufm_status status = ufm_bank_checkpoint(path, &config, &bank);
+	if (status)
+		return set_obstacle(facts, status);
 	ufm_bank_get_info(bank, &info);
 	set_bank(facts, &info);
 	ufm_bank_close(bank);
+	return UFM_OK;
 }
 
-static json_t *describe(const checkpoint *c, const towers *t, const char *path, const char *prefix,
-                        ufm_dtype f16_as)
+static ufm_status add_experts(json_t *facts, const checkpoint *c, const towers *t, const char *path,
+                              const char *prefix, ufm_dtype f16_as)
 {
 	expert_set found;
+	ufm_status status = experts_find(c, t, 0, 0, &found);
+	if (status)
+		return set_obstacle(facts, status);
+	status = set_experts(facts, c, &found, &t->model);
+	if (!status)
+		status = set_outcome(facts, path, prefix, f16_as);
+	experts_free(&found);
+	return status;
+}
+
+static ufm_status describe(const checkpoint *c, const towers *t, const char *path,
+                           const char *prefix, ufm_dtype f16_as, json_t **out)
+{
 	json_t *facts = empty_facts(path, "safetensors");
 	set_files(facts, c);
 	set_text(facts, "model_type", t->model.model_type);
 	set_towers(facts, t);
-	if (experts_find(c, t, 0, 0, &found) != UFM_OK) {
-		set_text(facts, "obstacle", ufm_last_error());
-		return facts;
-	}
-	set_experts(facts, c, &found, &t->model);
-	set_outcome(facts, path, prefix, f16_as);
-	experts_free(&found);
-	return facts;
+	ufm_status status = add_experts(facts, c, t, path, prefix, f16_as);
+	if (status)
+		json_decref(facts);
+	else
+		*out = facts;
+	return status;
 }
 
 static ufm_status checkpoint_facts(const char *path, const char *prefix, ufm_dtype f16_as,
@@ -253,10 +279,10 @@ static ufm_status checkpoint_facts(const char *path, const char *prefix, ufm_dty
 		checkpoint_close(c);
 		return status;
 	}
-	*out = describe(c, &t, path, prefix, f16_as);
+	status = describe(c, &t, path, prefix, f16_as, out);
 	towers_free(&t);
 	checkpoint_close(c);
-	return UFM_OK;
+	return status;
 }
 
 /* A packed bank is one stack of layers, and has no names. */

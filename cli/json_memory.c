@@ -35,5 +35,5 @@ ufm_status json_memory_check(void)
 	if (!atomic_load(&lost))
 		return UFM_OK;
 	return status_fail(UFM_ENOMEM,
-	                   "no memory was left for JSON: what was made of it lacks members");
+	                   "no memory was left: what would be printed and written lacks parts");
 }

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
+#include "cli/json_memory.h"
 #include "cli/message.h"
 #include "cli/nearest.h"
 #include "cli/plot.h"
@@ -140,6 +141,8 @@ typedef struct so_far {
 
 static void print_rows(const replay_options *o, json_t *rows)
 {
+	if (json_memory_check())
+		return;
 	sheet to = sheet_open(stdout, o->wide);
 	if (o->format == ROWS_MD)
 		replay_markdown(&to, o, rows);

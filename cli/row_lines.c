@@ -38,8 +38,11 @@ static ufm_status take_line(reader *r)
 	if (r->lines.length == strspn(r->lines.line, " \t\r\n"))
 		return UFM_OK;
 	json_t *row = json_loadb(r->lines.line, r->lines.length, 0, &error);
-	if (!row && json_memory_check())
+	/* Also of what was read: jansson takes some losses for none. */
+	if (json_memory_check()) {
+		json_decref(row);
 		return UFM_ENOMEM;
+	}
 	if (!row && !r->lines.whole) {
 		log_warn("%s: line %u: cut short, left out", r->lines.path, r->lines.number);
 		return UFM_OK;

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "cli/columns.h"
+#include "cli/json_memory.h"
 
 #define CUT_COLUMNS_MIN 8u
 
@@ -18,6 +19,8 @@ bool text_table_open(text_table *t, const text_column *columns, uint32_t column_
 	*t = (text_table){.columns = columns, .column_count = column_count, .row_count = row_count};
 	if (row_count)
 		t->cells = alloc_zeroed((size_t)row_count * column_count, sizeof *t->cells);
+	if (!t->cells && row_count)
+		json_memory_lose();
 	return t->cells || row_count == 0;
 }
 

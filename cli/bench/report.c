@@ -17,6 +17,8 @@ void report_row(FILE *to, rows_format format, const json_t *row)
 
 void report_end(sheet *to, rows_format format, const json_t *summary)
 {
+	if (json_memory_check())
+		return;
 	if (format == ROWS_MD)
 		report_markdown(to, summary);
 	else if (format != ROWS_JSONL)
@@ -46,7 +48,8 @@ static ufm_status put_table(results *r, const json_t *summary)
 		report_markdown(&wide, summary);
 	}
 	bool whole = to && !ferror(to);
-	if (!to || fclose(to) != 0 || !whole) {
+	/* Where memory lacks at the end, closing succeeds and leaves no text. */
+	if (!to || fclose(to) != 0 || !whole || !text) {
 		free(text);
 		return status_fail(UFM_ENOMEM, "--out: table.md: no memory for it");
 	}

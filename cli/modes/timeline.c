@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/status.h"
+#include "cli/interrupt.h"
 #include "cli/message.h"
 #include "pager/pager.h"
 
@@ -15,7 +16,10 @@ ufm_status mode_timeline_open(const char *path, timeline_file **out)
 	if (!path)
 		return UFM_OK;
 	ufm_status status = timeline_file_open(path, out);
-	return status ? status_prefix(status, "--timeline") : UFM_OK;
+	if (status)
+		return status_prefix(status, "--timeline");
+	interrupt_unfinished(timeline_file_unfinished(*out));
+	return UFM_OK;
 }
 
 ufm_status mode_timeline_add(timeline_file *f, ufm_engine *engine, const char *name)

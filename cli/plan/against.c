@@ -13,6 +13,7 @@
 #include "cli/exit.h"
 #include "cli/interrupt.h"
 #include "cli/json_field.h"
+#include "cli/json_memory.h"
 #include "cli/json_put.h"
 #include "cli/json_text.h"
 #include "cli/message.h"
@@ -228,6 +229,8 @@ int against_run(const plan_config *c, const char *const *files, uint32_t count)
 	message_progress_clear();
 	if (!status && json_array_size(rows) == 0)
 		status = status_fail(UFM_EFORMAT, "no row of mode ufm could be predicted");
+	if (!status)
+		status = json_memory_check();
 	sheet to = sheet_open(stdout, c->wide);
 	if (!status && c->format == ROWS_MD)
 		print_table(&to, rows, left_out);

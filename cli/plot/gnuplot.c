@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "cli/child.h"
+#include "cli/interrupt.h"
+#include "cli/json_memory.h"
 
 #define LINE_BYTES 256
 #define TAIL_BYTES 64
@@ -19,23 +21,46 @@ static ufm_status cannot_write(const char *path, int error)
 	                   error ? strerror(error) : "an earlier write failed");
 }
 
+/* A file that cannot be written is no bad input. */
+static ufm_status of_output(ufm_status status)
+{
+	return status == UFM_EFILE ? UFM_EBUSY : status;
+}
+
 ufm_status gnuplot_open(gnuplot_file *o, const char *folder, const char *name, const char *ending)
 {
 	snprintf(o->path, sizeof o->path, "%.3900s/%s.%s", folder, name, ending);
+	ufm_status status = replacement_open(o->path, &o->replaced);
+	if (status)
+		return of_output(status);
+	interrupt_unfinished(o->replaced.temporary);
 	errno = 0;
-	o->file = fopen(o->path, "we");
-	return o->file ? UFM_OK : cannot_write(o->path, errno);
+	o->file = replacement_stream(&o->replaced);
+	if (o->file)
+		return UFM_OK;
+	status = cannot_write(o->path, errno);
+	replacement_abandon(&o->replaced);
+	return status;
 }
 
 /* A write that failed since the file was opened has left its error. */
-ufm_status gnuplot_close(gnuplot_file *o)
+static ufm_status close_stream(gnuplot_file *o)
 {
 	int error = ferror(o->file) ? errno : 0;
 	bool lost = ferror(o->file) != 0;
 	errno = 0;
 	if (fclose(o->file) != 0 || lost)
 		return cannot_write(o->path, error ? error : errno);
-	return UFM_OK;
+	return json_memory_check();
+}
+
+ufm_status gnuplot_close(gnuplot_file *o)
+{
+	ufm_status status = close_stream(o);
+	if (!status)
+		return of_output(replacement_commit(&o->replaced));
+	replacement_abandon(&o->replaced);
+	return status;
 }
 
 /* Starts `gnuplot NAME.gp` in the folder, with no settings of anybody's but the script's (-d); a missing program is told
@@ -49,17 +74,40 @@ static int start_gnuplot(const char *folder, char *script, child *c)
 
 /* ---- what gnuplot wrote: it does not say when a disk was full */
 
-static bool ends_with(const char *path, const char *end, size_t length)
+static ufm_status cannot_check(const char *path)
 {
-	char tail[TAIL_BYTES] = "";
-	size_t count = 0;
+	return status_fail(UFM_EBUSY, "%s: cannot be read after gnuplot: %s", path, strerror(errno));
+}
+
+/* 0 bytes: it is missing, or shorter than any figure. */
+static ufm_status read_tail(const char *path, char tail[TAIL_BYTES], size_t *length)
+{
+	ufm_status status = UFM_OK;
 	FILE *file = fopen(path, "re");
+	*length = 0;
 	if (!file)
-		return false;
+		return errno == ENOENT ? UFM_OK : cannot_check(path);
 	if (fseek(file, -TAIL_BYTES, SEEK_END) == 0)
-		count = fread(tail, 1, sizeof tail, file);
+		*length = fread(tail, 1, TAIL_BYTES, file);
+	else if (errno != EINVAL)
+		status = cannot_check(path);
+	if (ferror(file))
+		status = cannot_check(path);
 	fclose(file);
-	return memmem(tail, count, end, length) != NULL;
+	return status;
+}
+
+static ufm_status check_end(const char *path, const char *end)
+{
+	char tail[TAIL_BYTES];
+	size_t length;
+	ufm_status status = read_tail(path, tail, &length);
+	if (!status && !memmem(tail, length, end, strlen(end)))
+		status = status_fail(UFM_EBUSY,
+		                     "%s: found it cut off or missing after gnuplot, expected a whole "
+		                     "figure: is the disk full?",
+		                     path);
+	return status;
 }
 
 static ufm_status check_whole(const char *folder, const char *name)
@@ -67,16 +115,13 @@ static ufm_status check_whole(const char *folder, const char *name)
 	static const struct {
 		const char *ending, *last;
 	} formats[] = {{"png", "IEND\xae\x42\x60\x82"}, {"svg", "</svg>"}};
-	for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
-		char path[4096];
+	ufm_status status = UFM_OK;
+	for (size_t i = 0; i < sizeof formats / sizeof formats[0] && !status; i++) {
+		char path[PATH_MAX];
 		snprintf(path, sizeof path, "%.3900s/%s.%s", folder, name, formats[i].ending);
-		if (!ends_with(path, formats[i].last, strlen(formats[i].last)))
-			return status_fail(UFM_EBUSY,
-			                   "%s: found it cut off or missing after gnuplot, expected a whole "
-			                   "figure: is the disk full?",
-			                   path);
+		status = check_end(path, formats[i].last);
 	}
-	return UFM_OK;
+	return status;
 }
 
 /* What it says is about the figure, and ours to pass on. */

@@ -7,12 +7,16 @@
 #include <stdio.h>
 #include <ufm/ufm.h>
 
+#include "base/replace.h"
+
 typedef struct gnuplot_file {
 	char path[PATH_MAX];
 	FILE *file;
+	replacement replaced;
 } gnuplot_file;
 
-/* FOLDER/NAME.ENDING for writing. UFM_EBUSY names the path; closing says whether anything was lost. */
+/* FOLDER/NAME.ENDING for writing, which stays as it was until the file is closed. UFM_EBUSY names the path: it cannot be
+ * written. Closing it after anything was lost, of its text or of JSON, leaves it as it was: UFM_EBUSY, UFM_ENOMEM. */
 ufm_status gnuplot_open(gnuplot_file *o, const char *folder, const char *name, const char *ending);
 ufm_status gnuplot_close(gnuplot_file *o);
 

@@ -21,8 +21,10 @@ bool bank_is_checkpoint(const char *path)
 {
 	struct stat st;
 
-	return text_ends_with(path, ENDING) || text_ends_with(path, ".json") ||
-	       (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
+	if (text_ends_with(path, ENDING) || text_ends_with(path, ".json"))
+		return true;
+	/* What cannot be examined has its cause said by whoever looks into it. */
+	return stat(path, &st) == 0 ? S_ISDIR(st.st_mode) : errno != ENOENT && errno != ENOTDIR;
 }
 
 static bool exists(const char *folder, const char *name, ufm_status *status)
@@ -142,7 +144,7 @@ ufm_status checkpoint_locate(const char *path, checkpoint_place *out)
 
 	if (stat(path, &st) != 0)
 		return status_fail(UFM_EFILE, "%s: cannot be opened: %s", path, strerror(errno));
-	place.folder = path_folder(path);
+	place.folder = S_ISDIR(st.st_mode) ? alloc_string(path) : path_folder(path);
 	if (!place.folder)
 		return UFM_ENOMEM;
 	status = S_ISDIR(st.st_mode) ? take_from_folder(&place) : take_path(&place, alloc_string(path));

@@ -56,11 +56,12 @@ static ufm_status create(replacement *r)
 		if (errno != EEXIST)
 			break;
 	}
-	return cannot(r->path, "created", errno);
+	return cannot(r->asked, "created", errno);
 }
 
 static void forget(replacement *r)
 {
+	alloc_free(r->asked);
 	alloc_free(r->path);
 	alloc_free(r->temporary);
 	*r = (replacement){.fd = -1};
@@ -68,8 +69,8 @@ static void forget(replacement *r)
 
 ufm_status replacement_open(const char *path, replacement *out)
 {
-	replacement r = {.fd = -1};
-	ufm_status status = resolve(path, &r.path);
+	replacement r = {.fd = -1, .asked = alloc_string(path)};
+	ufm_status status = r.asked ? resolve(path, &r.path) : UFM_ENOMEM;
 	if (!status)
 		status = create(&r);
 	if (status)
@@ -79,6 +80,15 @@ ufm_status replacement_open(const char *path, replacement *out)
 	return status;
 }
 
+FILE *replacement_stream(const replacement *r)
+{
+	int own = fcntl(r->fd, F_DUPFD_CLOEXEC, 0);
+	FILE *file = own < 0 ? NULL : fdopen(own, "w");
+	if (!file && own >= 0)
+		close(own);
+	return file;
+}
+
 /* Some file systems tell of a full disk only when the file is flushed or closed. */
 static ufm_status flush_and_close(replacement *r)
 {
@@ -86,7 +96,7 @@ static ufm_status flush_and_close(replacement *r)
 	if (close(r->fd) != 0 && !error)
 		error = errno;
 	r->fd = -1;
-	return error ? cannot(r->path, "written", error) : UFM_OK;
+	return error ? cannot(r->asked, "written", error) : UFM_OK;
 }
 
 /* A rename is on disk when its folder is. Some file systems flush no folder: the file is whole anyway. Cuts the
@@ -107,7 +117,7 @@ ufm_status replacement_commit(replacement *r)
 {
 	ufm_status status = flush_and_close(r);
 	if (!status && rename(r->temporary, r->path) != 0)
-		status = cannot(r->path, "replaced", errno);
+		status = cannot(r->asked, "replaced", errno);
 	if (status)
 		unlink(r->temporary);
 	else

@@ -2,6 +2,7 @@
 /* Shapes from numbers, and from whatever lies at a path. */
 #include "plan/shape.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,12 +74,20 @@ void shape_note(plan_shape *s, const char *format, ...)
 
 #define PATH_BYTES 4200
 
+static bool none_there(void)
+{
+	return errno == ENOENT || errno == ENOTDIR;
+}
+
+/* What cannot be examined is there: whoever reads it says why it cannot be. */
 static bool exists(const char *folder, const char *name)
 {
 	char path[PATH_BYTES];
 	struct stat st;
 	int length = snprintf(path, sizeof path, "%s/%s", folder, name);
-	return length > 0 && (size_t)length < sizeof path && stat(path, &st) == 0;
+	if (length <= 0 || (size_t)length >= sizeof path)
+		return false;
+	return stat(path, &st) == 0 || !none_there();
 }
 
 /* A folder from which weights are still missing: a config.json, and neither an index nor a file of weights. */
@@ -108,7 +117,7 @@ static ufm_status from_weights(const char *path, const char *folder, const char 
 {
 	char why[256], config[PATH_BYTES];
 	ufm_status status = shape_of_weights(path, prefix, out);
-	if (!status || prefix || !exists(folder, "config.json"))
+	if (!status || status == UFM_ENOMEM || prefix || !exists(folder, "config.json"))
 		return status;
 	snprintf(why, sizeof why, "%s", ufm_last_error());
 	snprintf(config, sizeof config, "%s/config.json", folder);
@@ -145,7 +154,8 @@ ufm_status shape_of_path(const char *path, const char *prefix, plan_shape *out)
 	plan_shape s;
 	ufm_status status;
 	if (stat(path, &st) != 0)
-		return status_fail(UFM_EFILE, "%s: there is no such file or folder", path);
+		return status_fail(UFM_EFILE, "%s: %s", path,
+		                   none_there() ? "there is no such file or folder" : strerror(errno));
 	status = S_ISDIR(st.st_mode) ? from_folder(path, prefix, &s) : from_file(path, prefix, &s);
 	if (status)
 		return status;

@@ -110,7 +110,9 @@ static ufm_status from_checkpoint(const checkpoint *c, const char *prefix, plan_
 		return status;
 	status = from_tower(c, &t, !prefix, out);
 	towers_free(&t);
-	return status ? status_prefix(UFM_EFORMAT, "%s", checkpoint_path(c)) : UFM_OK;
+	if (!status)
+		return UFM_OK;
+	return status_prefix(status == UFM_ENOMEM ? UFM_ENOMEM : UFM_EFORMAT, "%s", checkpoint_path(c));
 }
 
 ufm_status shape_of_weights(const char *path, const char *prefix, plan_shape *out)

@@ -24,8 +24,9 @@
 #define ROW_BYTES ((6 + COUNTER_COUNT) * 24)
 
 struct sampler {
-	char *csv_path; /* NULL: peaks only */
-	int csv_file;   /* -1: none */
+	char *csv_path;  /* NULL: peaks only */
+	int csv_file;    /* -1: none */
+	off_t csv_bytes; /* of whole rows */
 	uint64_t period_ns, opened_ns;
 	pthread_t thread;
 	lock lock; /* guards what follows, and is held while a sample is taken and written */
@@ -38,21 +39,29 @@ struct sampler {
 	char row[ROW_BYTES];
 };
 
-static void write_row(sampler *s, size_t row_bytes)
+/* 0, or why not all of it was written. */
+static int write_all(int file, const char *at, size_t size_bytes)
 {
-	const char *at = s->row;
-
-	while (row_bytes && !s->write_errno) {
-		ssize_t written = write(s->csv_file, at, row_bytes);
+	while (size_bytes) {
+		ssize_t written = write(file, at, size_bytes);
 		if (written < 0 && errno == EINTR)
 			continue;
-		if (written <= 0) {
-			s->write_errno = written ? errno : ENOSPC;
-			return;
-		}
+		if (written <= 0)
+			return written ? errno : ENOSPC;
 		at += written;
-		row_bytes -= (size_t)written;
+		size_bytes -= (size_t)written;
 	}
+	return 0;
+}
+
+/* A part of a row would read as one. What keeps its length is no file, and nothing lies in it. */
+static void write_row(sampler *s, size_t row_bytes)
+{
+	s->write_errno = write_all(s->csv_file, s->row, row_bytes);
+	if (!s->write_errno)
+		s->csv_bytes += (off_t)row_bytes;
+	else if (ftruncate(s->csv_file, s->csv_bytes) != 0)
+		return;
 }
 
 static void write_header(sampler *s)

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/replace.h"
 #include "base/status.h"
 
 #define LANES_MAX 64u /* rows of one track */
@@ -19,7 +19,8 @@
 
 struct timeline_file {
 	FILE *to;
-	char *path;
+	replacement replaced;
+	bool lost; /* a timeline, or a part of one */
 	long tail; /* where the next event goes; what follows closes the trace */
 	uint32_t processes;
 	uint64_t zero_ns, dropped;
@@ -33,10 +34,10 @@ typedef struct lane {
 
 static ufm_status fail(const timeline_file *f, const char *what)
 {
-	return status_fail(UFM_EFILE, "%s: cannot be %s: %s", f->path, what, strerror(errno));
+	return status_fail(UFM_EFILE, "%s: cannot be %s: %s", f->replaced.asked, what, strerror(errno));
 }
 
-/* Leaves the file whole, and remembers where to go on. */
+/* Ends the trace, and remembers where to go on. */
 static ufm_status write_tail(timeline_file *f)
 {
 	f->tail = ftell(f->to);
@@ -49,34 +50,43 @@ static ufm_status write_tail(timeline_file *f)
 
 static ufm_status start(timeline_file *f)
 {
-	struct stat found;
-	f->to = fopen(f->path, "we");
+	f->to = replacement_stream(&f->replaced);
 	if (!f->to)
 		return fail(f, "created");
-	if (fstat(fileno(f->to), &found) != 0 || !S_ISREG(found.st_mode))
-		return status_fail(UFM_EFILE, "%s: is no regular file", f->path);
 	fputs("{\"traceEvents\":[", f->to);
 	return write_tail(f);
+}
+
+/* As if it had never been opened. */
+static void abandon(timeline_file *f)
+{
+	if (f->to)
+		fclose(f->to);
+	replacement_abandon(&f->replaced);
+	alloc_free(f);
 }
 
 ufm_status timeline_file_open(const char *path, timeline_file **out)
 {
 	timeline_file *f = alloc_zeroed(1, sizeof *f);
-	ufm_status status = UFM_ENOMEM;
 	if (!f)
 		return UFM_ENOMEM;
-	f->path = alloc_string(path);
-	if (f->path)
-		status = start(f);
-	if (status != UFM_OK) {
-		if (f->to)
-			fclose(f->to);
-		alloc_free(f->path);
+	ufm_status status = replacement_open(path, &f->replaced);
+	if (status) {
 		alloc_free(f);
 		return status;
 	}
-	*out = f;
-	return UFM_OK;
+	status = start(f);
+	if (status)
+		abandon(f);
+	else
+		*out = f;
+	return status;
+}
+
+const char *timeline_file_unfinished(const timeline_file *f)
+{
+	return f->replaced.temporary;
 }
 
 /* ---- rows */
@@ -244,6 +254,7 @@ free_spans:
 	alloc_free(spans);
 free_lanes:
 	alloc_free(lanes);
+	f->lost = f->lost || status != UFM_OK;
 	return status;
 }
 
@@ -252,9 +263,13 @@ ufm_status timeline_file_close(timeline_file *f)
 	ufm_status status = UFM_OK;
 	if (!f)
 		return UFM_OK;
-	if (fclose(f->to) != 0)
+	bool closed = fclose(f->to) == 0;
+	if (!closed && !f->lost)
 		status = fail(f, "written");
-	alloc_free(f->path);
+	if (closed && !f->lost)
+		status = replacement_commit(&f->replaced);
+	else
+		replacement_abandon(&f->replaced);
 	alloc_free(f);
 	return status;
 }

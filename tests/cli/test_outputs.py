@@ -58,7 +58,7 @@ def limited(size_bytes):
 
 @pytest.mark.parametrize("command, size_bytes, name", [
     ([*RUN, "--out", "x", "--no-figures"], 100, "x/telemetry_ufm_8.csv"),
-    ([*RUN, "--out", "x", "--no-figures"], 2000, "x/runs.jsonl"),
+    ([*RUN, "--out", "x", "--no-figures", "--probe", "off"], 2000, "x/runs.jsonl"),
     ([*RUN, "--out", "x", "--no-figures"], 4000, "x/summary.json"),
     ([*RUN, "--no-out", "--timeline", "t.json"], 0, "--timeline: t.json"),
     ([*RUN, "--no-out", "--timeline", "t.json"], 2000, "--timeline: t.json"),
@@ -77,10 +77,20 @@ def test_a_full_disk(ufm, command, size_bytes, name):
                                            (REPLAY, "hit_rate.dat"), (REPLAY, "hit_rate.gp"),
                                            (PLAN, "plan.dat"), (PLAN, "plan.gp")],
                          ids=lambda value: value if isinstance(value, str) else None)
-def test_a_file_without_space(ufm, command, name):
+def test_a_file_that_is_a_device(ufm, command, name):
+    """Results take the place of files alone."""
     (ufm.folder / "x").mkdir()
     (ufm.folder / "x" / name).symlink_to("/dev/full")
-    lost(ufm(*command, "--out", "x"), f"x/{name}", "No space left on device")
+    lost(ufm(*command, "--out", "x"), f"x/{name}", "not a regular file")
+    assert (ufm.folder / "x" / name).is_symlink()
+
+
+@pytest.mark.parametrize("command", [REPLAY, PLAN], ids=["replay", "plan"])
+def test_an_earlier_file_stays_where_there_is_no_space(ufm, command):
+    assert ufm(*command, "--out", "x", "--no-figures").returncode == 0
+    before = {path.name: path.read_bytes() for path in (ufm.folder / "x").iterdir()}
+    lost(ufm(*command, "--out", "x", "--no-figures", preexec_fn=limited(100)), "File too large")
+    assert {path.name: path.read_bytes() for path in (ufm.folder / "x").iterdir()} == before
 
 
 @pytest.mark.parametrize("command", [RUN, REPLAY, PLAN], ids=["bench", "replay", "plan"])

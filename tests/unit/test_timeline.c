@@ -155,9 +155,10 @@ static drawing open_drawing(void)
 static json_t *read_drawing(const drawing *d)
 {
 	json_error_t error;
-	json_t *json = json_load_file(d->path, JSON_REJECT_DUPLICATES, &error);
+	const char *path = d->file ? timeline_file_unfinished(d->file) : d->path;
+	json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
 	if (!json)
-		fail_msg("%s: line %d: %s", d->path, error.line, error.text);
+		fail_msg("%s: line %d: %s", path, error.line, error.text);
 	return json;
 }
 
@@ -165,6 +166,16 @@ static void close_drawing(drawing *d)
 {
 	assert_int_equal(timeline_file_close(d->file), UFM_OK);
 	unlink(d->path);
+}
+
+static void assert_older(const drawing *d, bool older)
+{
+	char text[32] = "";
+	FILE *file = fopen(d->path, "r");
+	assert_non_null(file);
+	assert_true(fread(text, 1, 21, file) == 21);
+	fclose(file);
+	assert_int_equal(strcmp(text, "an older, longer file") == 0, older);
 }
 
 static int64_t integer_of(const json_t *object, const char *key)
@@ -230,6 +241,39 @@ static void an_empty_file_is_a_trace(void **state)
 	json_decref(trace);
 	timeline_close(t);
 	close_drawing(&d);
+}
+
+static void an_earlier_file_stays_until_the_end(void **state)
+{
+	(void)state;
+	drawing d = open_drawing();
+	timeline *t = open_ring(1);
+	assert_int_equal(timeline_file_add(d.file, t, "row"), UFM_OK);
+	assert_older(&d, true);
+	assert_int_equal(timeline_file_close(d.file), UFM_OK);
+	assert_older(&d, false);
+	unlink(d.path);
+	timeline_close(t);
+}
+
+static void an_earlier_file_stays_where_a_timeline_is_lost(void **state)
+{
+	(void)state;
+	uint32_t allowed = 0;
+	drawing d = open_drawing();
+	timeline *t = open_ring(1);
+	alloc_set_hook(refuse, &allowed);
+	ufm_status status = timeline_file_add(d.file, t, "row");
+	alloc_set_hook(NULL, NULL);
+	assert_int_equal(status, UFM_ENOMEM);
+	assert_int_equal(timeline_file_add(d.file, t, "row"), UFM_OK);
+	char unfinished[128];
+	snprintf(unfinished, sizeof unfinished, "%s", timeline_file_unfinished(d.file));
+	assert_int_equal(timeline_file_close(d.file), UFM_OK);
+	assert_older(&d, true);
+	assert_int_equal(access(unfinished, F_OK), -1);
+	unlink(d.path);
+	timeline_close(t);
 }
 
 static void a_span_says_what_is_known(void **state)
@@ -342,7 +386,7 @@ static void paths_that_cannot_be_written(void **state)
 	assert_says("/nowhere/t.json");
 	assert_int_equal(timeline_file_open("/tmp", &file), UFM_EFILE);
 	assert_int_equal(timeline_file_open("/dev/null", &file), UFM_EFILE);
-	assert_says("no regular file");
+	assert_says("not a regular file");
 	assert_null(file);
 }
 
@@ -483,6 +527,8 @@ int main(void)
 		cmocka_unit_test(many_threads_add),
 		cmocka_unit_test(a_ring_that_finds_no_memory),
 		cmocka_unit_test(an_empty_file_is_a_trace),
+		cmocka_unit_test(an_earlier_file_stays_until_the_end),
+		cmocka_unit_test(an_earlier_file_stays_where_a_timeline_is_lost),
 		cmocka_unit_test(a_span_says_what_is_known),
 		cmocka_unit_test(every_timeline_is_a_process),
 		cmocka_unit_test(overlapping_spans_get_rows_of_their_own),
