@@ -7,7 +7,7 @@
  *
  * The engine's own division of the budget, policy, cache, order of launches and share of the CPU are driven by routing
  * that was recorded or is made, and each call is given the time that rates of a machine and measured costs of the
- * engine make of it (docs/plan.md says how well that does). Only the routed layers are counted: attention, other
+ * engine make of it (docs/plan-model.md says how well that does). Only the routed layers are counted: attention, other
  * weights and the KV cache are not.
  *
  *     ufm_plan_read_model("config.json", NULL, &model);          or fill one in

@@ -8,7 +8,7 @@
 
 #include "pager/owed.h"
 
-/* The only place of fitted figures; docs/plan.md tells which rows each is from and which rows it was tested on. */
+/* The only place of fitted figures; docs/plan-model.md tells which rows each is from and which rows it was tested on. */
 static const timing_costs table[] = {
 	{.backend = "cuda",
      /* h100-speed/resident: 47.9 us a layer, of which 24.6 are 75.5 MB at the probed rate;
@@ -54,7 +54,7 @@ static const timing_costs table[] = {
      /* The lowest tenth of what link and host memory keep of their own rates, in all rows of h100-speed. */
      .sum_link = 0.79,
      .sum_cpu = 0.80},
-	/* Two cores, by hand, from runs that are in no table (docs/plan.md): where all was hit 270 to 390 us a layer more
+	/* Two cores, by hand, from runs that are in no table (docs/plan-model.md): where all was hit 270 to 390 us a layer more
 	 * than reading took, wholly resident 60 to 80; copies hide nothing of the layer before, and who sleeps for an
 	 * emulated one wakes 130 to 230 us late. */
 	{.backend = "cpu",

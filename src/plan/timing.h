@@ -7,7 +7,7 @@
  * has done those before; the device computes residents at once and each miss when it has come. Where the device makes
  * the ids, the host waits for them in every layer; where the caller brings them it runs ahead, as many calls as there
  * are buffers for. A layer whose every expert is in a slot is computed without the host. Rates are decimal GB/s, which
- * are bytes a nanosecond. docs/plan.md says how well this does and which rows the costs are from.
+ * are bytes a nanosecond. docs/plan-model.md says how well this does and which rows the costs are from.
  *
  * What the CPU computed and the policy keeps is owed a copy. The link begins one while the CPU computes for a later
  * layer and the link is idle; the copies of a later layer's misses wait for that, and the layers under it are slower.
