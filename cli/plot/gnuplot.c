@@ -9,8 +9,8 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "cli/child.h"
-#include "cli/interrupt.h"
 #include "cli/json_memory.h"
+#include "cli/output.h"
 
 #define LINE_BYTES 256
 #define TAIL_BYTES 64
@@ -30,10 +30,9 @@ static ufm_status of_output(ufm_status status)
 ufm_status gnuplot_open(gnuplot_file *o, const char *folder, const char *name, const char *ending)
 {
 	snprintf(o->path, sizeof o->path, "%.3900s/%s.%s", folder, name, ending);
-	ufm_status status = replacement_open(o->path, &o->replaced);
+	ufm_status status = output_open(o->path, &o->replaced);
 	if (status)
 		return of_output(status);
-	interrupt_unfinished(o->replaced.temporary);
 	errno = 0;
 	o->file = replacement_stream(&o->replaced);
 	if (o->file)

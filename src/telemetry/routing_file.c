@@ -3,12 +3,10 @@
 #include "telemetry/routing_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/npy.h"
 #include "base/replace.h"
@@ -64,21 +62,16 @@ static void put_event(FILE *to, const routing_table *t, uint64_t token, uint32_t
 
 static ufm_status write_jsonl(const replacement *file, const routing_table *t)
 {
-	int fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
-	FILE *to = fd >= 0 ? fdopen(fd, "w") : NULL;
-	if (!to) {
-		ufm_status status = fail(file->path, "opened");
-		if (fd >= 0)
-			close(fd);
-		return status;
-	}
+	FILE *to = replacement_stream(file);
+	if (!to)
+		return fail(file->asked, "opened");
 	for (uint64_t token = 0; token < t->info.tokens && !ferror(to); token++)
 		for (uint32_t layer = 0; layer < t->layers; layer++)
 			put_event(to, t, token, layer);
 	bool lost = fflush(to) != 0 || ferror(to);
-	ufm_status status = lost ? fail(file->path, "written") : UFM_OK;
+	ufm_status status = lost ? fail(file->asked, "written") : UFM_OK;
 	if (fclose(to) != 0 && status == UFM_OK)
-		status = fail(file->path, "written");
+		status = fail(file->asked, "written");
 	return status;
 }
 
@@ -119,11 +112,11 @@ static npy_type pack(routing_table *t, uint32_t ranks)
 static ufm_status write_npy(const replacement *file, routing_table *t)
 {
 	uint32_t ranks = 0;
-	ufm_status status = check_shape(t, file->path, &ranks);
+	ufm_status status = check_shape(t, file->asked, &ranks);
 	if (status != UFM_OK)
 		return status;
 	uint64_t shape[] = {t->info.tokens, t->layers, ranks};
-	return npy_write_to(file->fd, file->path, pack(t, ranks), 3, shape, t->ids);
+	return npy_write_to(file->fd, file->asked, pack(t, ranks), 3, shape, t->ids);
 }
 
 /* ---- both */
