@@ -10,7 +10,7 @@
  * engine make of it (docs/plan-model.md says how well that does). Only the routed layers are counted: attention, other
  * weights and the KV cache are not.
  *
- *     ufm_plan_read_model("config.json", NULL, &model);          or fill one in
+ *     ufm_plan_read_model("config.json", NULL, &model);    or fill one in
  *     ufm_plan_probe_machine(&model, "auto", &machine);    or fill one in: no device is needed
  *     points[0].vram_target_bytes = 24ull << 30;
  *     ufm_plan(&config, points, 1);
@@ -38,8 +38,8 @@ typedef struct ufm_plan_model {
 
 /* From a checkpoint (a file, an index or a folder with weights), a config.json of any name, or a folder with one: what
  * is not downloaded yet can be planned. prefix: of several stacks of layers the one whose tensors' names begin so
- * (mtp.layers, talker), NULL: the one of most routed layers. Payload is not read. UFM_EFILE, UFM_EFORMAT: the file, the key or tensor, and
- * what was expected; UFM_EINVAL: struct_size is not ufm_plan_model's. */
+ * (mtp.layers, talker), NULL: the one of most routed layers. Payload is not read. UFM_EFILE, UFM_EFORMAT: the file, the
+ * key or tensor, and what was expected; UFM_EINVAL: struct_size is not ufm_plan_model's. */
 UFM_API ufm_status ufm_plan_read_model(const char *path, const char *prefix, ufm_plan_model *model);
 
 typedef struct ufm_plan_machine {

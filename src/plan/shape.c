@@ -156,6 +156,8 @@ ufm_status shape_of_path(const char *path, const char *prefix, plan_shape *out)
 	if (stat(path, &st) != 0)
 		return status_fail(UFM_EFILE, "%s: %s", path,
 		                   none_there() ? "there is no such file or folder" : strerror(errno));
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return status_fail(UFM_EFILE, "%s: is not a regular file", path);
 	status = S_ISDIR(st.st_mode) ? from_folder(path, prefix, &s) : from_file(path, prefix, &s);
 	if (status)
 		return status;

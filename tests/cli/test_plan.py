@@ -710,6 +710,15 @@ def test_a_number_that_no_machine_has(ufm, tmp_path, measured):
     assert ended.returncode == 4 and "some.json: row 2 is left out: batch: found -3" in ended.stderr
 
 
+def test_a_pipe_is_no_model(ufm):
+    """Also where a config.json beside it could be planned."""
+    os.mkfifo(ufm.folder / "pipe")
+    (ufm.folder / "config.json").write_text(json.dumps({"model_type": "mixtral", "num_hidden_layers": 2,
+        "num_local_experts": 4, "num_experts_per_tok": 2, "hidden_size": 64, "intermediate_size": 32}))
+    ended = ufm("plan", "--model", "pipe", timeout=10)
+    assert ended.returncode == 4 and "pipe: is not a regular file" in ended.stderr
+
+
 def test_what_would_take_minutes_is_refused_at_once(ufm, tmp_path):
     many = CONFIG | {"num_hidden_layers": 4000, "n_routed_experts": 4096, "first_k_dense_replace": 0}
     (tmp_path / "config.json").write_text(json.dumps(many))
