@@ -21,8 +21,7 @@ ufm_status mode_check_policy(const char *text)
 	                   nearest_name(text, POLICY_NAMES).text);
 }
 
-/* The number that text is, or more than most. */
-static uint32_t number(const char *text, uint32_t most)
+uint32_t mode_number(const char *text, uint32_t most)
 {
 	char *end;
 	unsigned long value = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : most + 1ul;
@@ -48,7 +47,7 @@ ufm_status mode_parse_sticky(const char *text, sticky_config *out)
 
 ufm_status mode_check_cpu_assist(const char *text)
 {
-	uint32_t threads = number(text, MODE_CPU_THREADS_MAX);
+	uint32_t threads = mode_number(text, MODE_CPU_THREADS_MAX);
 	if (strcmp(text, "auto") == 0 || strcmp(text, "off") == 0 ||
 	    (threads >= 1 && threads <= MODE_CPU_THREADS_MAX))
 		return UFM_OK;
@@ -58,7 +57,7 @@ ufm_status mode_check_cpu_assist(const char *text)
 
 ufm_status mode_check_cpu_share(const char *text)
 {
-	if (strcmp(text, "auto") == 0 || number(text, 100) <= 100)
+	if (strcmp(text, "auto") == 0 || mode_number(text, 100) <= 100)
 		return UFM_OK;
 	return status_fail(UFM_EINVAL, "found '%.60s', expected auto, or 0 to 100%s", text,
 	                   nearest_name(text, "auto").text);
@@ -66,7 +65,7 @@ ufm_status mode_check_cpu_share(const char *text)
 
 ufm_status mode_check_cpu(const char *assist, const char *share)
 {
-	if (strcmp(assist, "off") != 0 || strcmp(share, "auto") == 0 || number(share, 100) == 0)
+	if (strcmp(assist, "off") != 0 || strcmp(share, "auto") == 0 || mode_number(share, 100) == 0)
 		return UFM_OK;
 	return status_fail(UFM_EINVAL,
 	                   "--cpu-share: found %s, expected auto or 0 with --cpu-assist off", share);
@@ -75,16 +74,16 @@ ufm_status mode_check_cpu(const char *assist, const char *share)
 void mode_ask_cpu(placement_mode mode, const char *assist, const char *share,
                   ufm_engine_config *engine)
 {
-	bool none = strcmp(share, "auto") != 0 && number(share, 100) == 0;
+	bool none = strcmp(share, "auto") != 0 && mode_number(share, 100) == 0;
 	if (mode != MODE_UFM || none || strcmp(assist, "off") == 0) {
 		engine->cpu_assist = UFM_CPU_OFF;
 		return;
 	}
 	engine->cpu_assist = strcmp(assist, "auto") == 0 ? UFM_CPU_AUTO : UFM_CPU_ON;
 	if (engine->cpu_assist == UFM_CPU_ON)
-		engine->cpu_threads = number(assist, MODE_CPU_THREADS_MAX);
+		engine->cpu_threads = mode_number(assist, MODE_CPU_THREADS_MAX);
 	if (strcmp(share, "auto") != 0)
-		engine->cpu_share_percent = number(share, 100);
+		engine->cpu_share_percent = mode_number(share, 100);
 }
 
 bool mode_deterministic(const ufm_engine_info *engine)

@@ -11,6 +11,9 @@
 /* UFM_EINVAL unless it is the name of a policy that needs no future. */
 ufm_status mode_check_policy(const char *text);
 
+/* The number that text is, or more than most: of an option that takes words, too. */
+uint32_t mode_number(const char *text, uint32_t most);
+
 /* UFM_EINVAL unless it is auto, off, or a number of threads; auto, or a percentage. */
 ufm_status mode_check_cpu_assist(const char *text);
 ufm_status mode_check_cpu_share(const char *text);
