@@ -8,17 +8,17 @@
 /* 32 tokens and more. */
 #define LONG_FROM 5u
 
-/* Looks at each way before one is preferred, and where one costs FAR times the other; how many in a row at first, with
- * the CPU before without, because two of those can spare all others (a long call's time is known some calls later);
- * looks when the dearer way is looked at again; looks until that happens, more each time; and what older looks keep of
- * their weight with each new one. First looks are at unknown costs, so the first time comes soon. A look at short calls
- * is some steps. Of long calls it is a layer of a step, and layers differ much in what they compute beside their misses:
- * a few say nothing. */
+/* Looks at each way before one is preferred, in a row, those with the CPU first, because two of them can spare all
+ * others (a long call's time is known some calls later); the same where one costs FAR times the other; looks when the
+ * dearer way is looked at again; looks until that happens, more each time; and what older looks keep of their weight
+ * with each new one. First looks are at unknown costs, so the first time comes soon. A look at short calls is some
+ * steps. Of long calls it is a layer of a step, and layers differ much in what they compute beside their misses: a few
+ * say nothing. */
 typedef struct habits {
-	uint32_t tries, tries_far, row, again, patience_min, patience_max;
+	uint32_t tries, tries_far, again, patience_min, patience_max;
 	double keeps;
 } habits;
-static const habits of_short = {2, 1, 2, 1, 16, 1024, 0.8}, of_long = {5, 5, 5, 5, 48, 6144, 0.95};
+static const habits of_short = {2, 1, 1, 16, 1024, 0.8}, of_long = {5, 5, 5, 48, 6144, 0.95};
 
 #define FAR 2.0
 #define DEAR_MISSES 8.0
@@ -89,7 +89,7 @@ static bool is_enough(const choice_size *s, const habits *h, double call_ns)
 
 static bool first_tries(choice_size *s, const habits *h)
 {
-	return s->asked++ / h->row % 2 == 0;
+	return s->asked++ / h->tries % 2 == 0;
 }
 
 /* Without what calls take in any case, which is not known here: so the costs differ by more than this says. */
