@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "base/text.h"
 #include "cli/command.h"
 #include "cli/exit.h"
 #include "cli/interrupt.h"
@@ -83,23 +82,24 @@ static const text_column columns[] = {
 };
 #define COLUMNS (sizeof columns / sizeof columns[0])
 
-/* The file's name says which case it was, or the folder's where all have that name. */
-static void short_name(text_table *t, uint32_t line, const char *path)
+/* Bytes of `path` before an ending, of which something must be left; all of them if it does not end so. */
+static size_t bytes_before(const char *path, size_t bytes, const char *ending)
 {
-	static const char *const silent[] = {"runs.jsonl", "rows"};
-	size_t end = strlen(path), begin = end;
-	for (uint32_t i = 0; i <= sizeof silent / sizeof silent[0]; i++) {
-		for (begin = end; begin > 0 && path[begin - 1] != '/'; begin--)
-			;
-		bool says = i == sizeof silent / sizeof silent[0] || end - begin != strlen(silent[i]) ||
-		            strncmp(path + begin, silent[i], end - begin) != 0;
-		if (says || begin == 0)
-			break;
-		end = begin - 1;
-	}
-	if (end - begin > 6 && text_ends_with(path, ".jsonl") && path[end] == '\0' &&
-	    strcmp(path + begin, silent[0]) != 0)
-		end -= 6;
+	size_t length = strlen(ending);
+	bool ends = bytes > length && strncmp(path + bytes - length, ending, length) == 0;
+	return ends ? bytes - length : bytes;
+}
+
+/* The file's name says which case it was, or the folder's where all have that name. */
+static void name_case(text_table *t, uint32_t line, const char *path)
+{
+	size_t whole = strlen(path), end = bytes_before(path, whole, "/runs.jsonl"), begin;
+	if (end < whole)
+		end = bytes_before(path, end, "/rows");
+	else if (strcmp(path, "runs.jsonl") != 0)
+		end = bytes_before(path, end, ".jsonl");
+	for (begin = end; begin > 0 && path[begin - 1] != '/'; begin--)
+		;
 	text_cell(t, line, 0, "%.*s", (int)(end - begin), path + begin);
 }
 
@@ -115,7 +115,7 @@ static void fill_line(text_table *t, uint32_t line, const json_t *row)
 	double measured = field_number(row, "tokens_per_s_measured");
 	int digits = measured < 100 ? 2 : 0;
 	bool known = field_known(row, "hit_rate_measured"); /* something was used */
-	short_name(t, line, field_string(row, "file"));
+	name_case(t, line, field_string(row, "file"));
 	text_cell(t, line, 1, "%s", field_string(row, "phase"));
 	text_cell(t, line, 2, "%" PRIu64 " x %" PRIu64, field_whole(row, "layers"),
 	          field_whole(row, "experts"));
