@@ -670,6 +670,7 @@ def measured(ufm_path, tmp_path_factory):
     ({"uses": -1}, "uses: found -1"), ({"uses": 0}, "resident_uses: found"),
     ({"tokens_per_s": 0}, "tokens_per_s: found 0, expected a number"),
     ({"tokens_per_s": 1e300}, "tokens_per_s: found 1"), ({"slots": -1}, "slots: found -1"),
+    ({"link_gbps_emulated": 100001}, "link_gbps_emulated: found 100001, expected a number from 0 to 100000"),
     ({"probe_link_gbps": -1}, "probe_link_gbps: found -1"), ({"probe_hbm_gbps": "x"}, "probe_hbm_gbps: found"),
     ({"probe_sum_cpu_gbps": 1e30}, "probe_sum_cpu_gbps: found"), ({"probe_threads": 2**40}, "probe_threads"),
     ({"probe_hbm_gbps": None}, "probe_link_gbps, probe_hbm_gbps: found nothing"),
