@@ -362,10 +362,11 @@ static void say_kept(sweep *s)
 static void draw(sweep *s)
 {
 	ufm_status status;
+	bool drawing;
 	if (s->config.no_figures || !s->results || json_array_size(s->rows) == 0 || interrupt_seen())
 		return;
 	message_progress("drawing");
-	status = plot_folder(s->config.out);
+	status = plot_folder(s->config.out, &drawing);
 	message_progress_clear();
 	if (status == UFM_EUNSUPPORTED)
 		message_note("bench", "no figures: %s", ufm_last_error());
