@@ -248,7 +248,8 @@ static ufm_status give_back(loads *l, ufm_status status, const placed *p)
 	}
 	slots_publish(l->slab);
 	return status_prefix(status, "copying expert %u of layer %u%s to the device",
-	                     p->items[0].key % l->experts, p->items[0].key / l->experts,
+	                     p->items[0].key % l->experts,
+	                     host_layer_number(l->host, p->items[0].key / l->experts),
 	                     p->count > 1 ? " and others" : "");
 }
 
