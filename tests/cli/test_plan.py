@@ -47,6 +47,21 @@ def test_a_ladder_from_the_smallest_to_all(ufm):
         assert row["decode_hit_rate"] <= row["bound_hit_rate"] + 1e-9
 
 
+TINY = ["--layers", "2", "--experts", "64", "--top-k", "2", "--d-model", "64", "--d-hidden", "64", "--workload", "uniform"]
+
+
+def test_budgets_of_a_tiny_model_look_different(ufm):
+    """Beside a headroom of 1 GiB they differ by less than a hundredth of one."""
+    found = [r["vram_target_bytes"] for r in rows(ufm, *TINY, *MACHINE)]
+    said = ufm("plan", *TINY, *MACHINE).stdout
+    told = re.findall(r"^\| +(\d+\.\d\d) MiB \|", said, re.MULTILINE)
+    assert [float(size) for size in told] == [round(size / 2**20, 2) for size in found] and len(told) == len(set(told)) > 1
+    assert "GiB |" not in said and re.search(r"^10\d\d\.\d\d MiB: about", said)
+    assert f"At {told[-1]} MiB everything is resident" in unwrapped(said)
+    far = ufm("plan", *SHAPE, *MACHINE, "--headroom", "1GiB", "--vram-target", "2GiB,4GiB").stdout
+    assert "| 2.00 GiB |" in far and "| 4.00 GiB |" in far
+
+
 def test_equal_seeds_plan_alike(ufm):
     ended = [ufm("plan", *SHAPE, *MACHINE, "--seed", seed, "-o", "csv").stdout for seed in (1, 1, 2)]
     assert ended[0] == ended[1] != ended[2]
