@@ -297,14 +297,13 @@ static ufm_status measure(run *r)
 static ufm_status probe_rates_of(run *r)
 {
 	probe_rates rates;
-	probe_config config = {.engine = r->engine,
-	                       .math = mode_math(r->config->math),
-	                       .block = r->naive ? naive_block(r->naive) : 0,
-	                       .budget_ns = r->config->quick ? PROBE_QUICK_NS : PROBE_NS};
+	pager_probe_config config = {.block = r->naive ? naive_block(r->naive) : 0,
+	                             .math = mode_math(r->config->math),
+	                             .budget_ns = r->config->quick ? PROBE_QUICK_NS : PROBE_NS};
 	if (!bench_probes(r->config) || stop_asked(r))
 		return UFM_OK;
 	progress(r, "probing");
-	ufm_status status = probe_all(&config, &rates);
+	ufm_status status = pager_probe_all(r->engine, &config, &rates);
 	if (status)
 		return status;
 	probe_keep_better(&r->row->rates, &rates);

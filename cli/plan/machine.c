@@ -18,7 +18,7 @@
 #include "cli/plan/row_file.h"
 #include "cli/row_field.h"
 #include "device/registry.h"
-#include "probe/machine.h"
+#include "plan/probed.h"
 
 /* Of rows, as of the options. */
 #define RATE_MAX 1e9

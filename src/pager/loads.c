@@ -148,7 +148,8 @@ static ufm_status next_record(loads *l, load **out)
 	return UFM_OK;
 }
 
-ufm_status loads_copy(const loads *l, const ufm_devptr *to, const ufm_devptr *from, uint32_t n)
+static ufm_status copy_blocks(const loads *l, const ufm_devptr *to, const ufm_devptr *from,
+                              uint32_t n)
 {
 	if (n == 1)
 		return l->b->copy(l->copy, UFM_COPY_H2D, to[0], from[0], l->expert_bytes);
@@ -164,7 +165,7 @@ static ufm_status copy_items(const loads *l, const load *r)
 		to[i] = slot_address(l->slab, r->items[i].slot);
 		from[i] = (ufm_devptr)(uintptr_t)host_block(l->host, r->items[i].key);
 	}
-	return loads_copy(l, to, from, r->count);
+	return copy_blocks(l, to, from, r->count);
 }
 
 /* The copy comes after the last use of every slot: in stream order, without a wait of the host. */

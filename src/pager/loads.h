@@ -60,8 +60,6 @@ ufm_event *loads_awaited(loads *l);
 ufm_status loads_drain(loads *l);
 /* Whether the bytes of a copy have arrived. */
 ufm_status loads_has_ended(loads *l, uint64_t number, bool *out);
-/* Enqueues the copy of n blocks alone: no slot changes hands. */
-ufm_status loads_copy(const loads *l, const ufm_devptr *to, const ufm_devptr *from, uint32_t n);
 /* Enqueues the copy of `key` into the slot of a placement. On failure the slot is free again. */
 ufm_status loads_start(loads *l, uint32_t key, const cache_placement *place);
 /* Starts one copy into n slots (n <= BUDGET_TOGETHER) whose tenants wait for theirs. On failure these slots are

@@ -11,6 +11,7 @@
 #include "assist/choice.h"
 #include "assist/cost.h"
 #include "budget/workspace.h"
+#include "probe/probe.h"
 #include "schedule/admit.h"
 #include "schedule/schedule.h"
 #include "telemetry/counters.h"
@@ -192,8 +193,9 @@ typedef struct pager_rates {
 	double link_gbps, cpu_gbps, sum_gbps; /* both at once */
 	uint64_t copy_ns, expert_ns;          /* of one expert, both at once */
 } pager_rates;
-/* Takes a few copies' time. UFM_EUNSUPPORTED where the path is off. Copies go into empty slots, or put
- * the same bytes again where an expert lies; no layer call or lease may run meanwhile. */
+/* Takes a few copies' time. UFM_EUNSUPPORTED where the path is off. Copies put the same bytes again where an expert
+ * lies, or go into empty slots; no layer call or lease may run meanwhile. No slot's content, no residency and no counter
+ * of uses or bytes changes. */
 ufm_status pager_probe(ufm_engine *e, pager_rates *out);
 /* What was measured when the engine opened; zeros if nothing was. */
 void engine_rates(const ufm_engine *e, pager_rates *out);
@@ -212,12 +214,20 @@ ufm_status pager_resident_begin(ufm_engine *e, uint32_t layer, ufm_stream *strea
 ufm_status pager_resident_end(ufm_engine *e, uint32_t layer, ufm_stream *stream, pager_call *call,
                               uint64_t assignments, ufm_status outcome);
 
+/* The same of all that the machine gives, whoever the pager would have work: what floors count with. Overwrites the
+ * workspace, too. */
+typedef struct pager_probe_config {
+	ufm_devptr block; /* a block of device memory that holds nothing; 0: the pager's slots serve */
+	ufm_math math;    /* of the products; 0: UFM_MATH_FP32 */
+	uint64_t budget_ns; /* of each probe, about; at least one measurement is made */
+} pager_probe_config;
+ufm_status pager_probe_all(ufm_engine *e, const pager_probe_config *config, probe_rates *out);
+
 /*
- * At rest, for probes: between engine_enter and engine_leave, and no lease is held.
+ * At rest: between engine_enter and engine_leave, and no lease is held.
  * rest: waits until nothing is in flight on the engine's streams. Gives two events for the caller's use
  * until engine_leave.
- * slot: where a slot lies and, in *key, whose bytes it holds, or UFM_KEY_NONE. Copying that key's host
- * block there again changes nothing.
+ * slots, slot: for tests: how many there are; where one lies and, in *key, whose bytes it holds, or UFM_KEY_NONE.
  */
 typedef struct pager_events {
 	ufm_event *begin, *end;

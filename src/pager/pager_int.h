@@ -8,7 +8,7 @@
  *   engine                                  opening and closing
  *   parts                                   what each part stands on
  *   cpu_path                                whether the CPU path is on
- *   probe                                   link and CPU, measured
+ *   rates                                   link and CPU, measured
  *   view turns layer lease record           the interface: these take the engine's locks
  *     engine_info streams
  *   choose                                  whether the CPU has a part in a call

@@ -1,110 +1,143 @@
 /* SPDX-License-Identifier: MIT */
-/* Measures the link alone, and link and CPU together, with what the engine will use. A probe of either
- * on its own would promise what they do not give when they share the host's memory. */
+/* What src/probe measures, of this engine: the link with the engine's own slots, blocks and events, and beside it either
+ * its pool, to decide whether the CPU pays, or all that the CPU can do, for floors. A probe of link or CPU on its own
+ * would promise what they do not give when they share the host's memory. */
 #include <sched.h>
 
-#include "base/clock.h"
 #include "base/status.h"
 #include "pager/pager_int.h"
 
-#define AHEAD 2u              /* copies in flight */
-#define EVENTS (AHEAD + 1)    /* theirs, and that of the copy before them */
-#define ENDED_MIN 4u          /* of each, for a rate; the first of each is not counted */
-#define WINDOW_NS 6000000u    /* and at least so long */
-#define GIVE_UP_NS 250000000u /* and no longer, if there is a rate by then */
-#define SLOTS_MAX (AHEAD * BUDGET_TOGETHER)
+/* ---- where copies go */
 
-typedef struct side {
-	uint32_t issued, ended;
-	uint64_t first_ns, last_ns; /* when the first and the last ended; the link's from 0 */
-} side;
-
-typedef struct probe {
+/* The slots that hold an expert, which get its bytes again; where none does, a few empty ones. */
+typedef struct targets {
 	ufm_engine *e;
-	ufm_event *events[EVENTS];
-	uint32_t slots[SLOTS_MAX], keys[SLOTS_MAX]; /* key: of the tenant; UFM_KEY_NONE: free */
-	uint32_t slot_count;
-	uint32_t together, copied; /* experts of a copy; slots written so far */
-	uint32_t next_key, next_cpu_key;
-	side link, cpu;
-} probe;
+	ufm_devptr block; /* instead of a slot; 0: none */
+	uint32_t slots;   /* of the engine */
+	uint32_t held;    /* of them hold an expert that may be put there again */
+	uint32_t empties; /* that are written, from slot 0 on; 0 where there are held ones */
+	uint32_t together;
+	uint32_t next_slot, next_key;
+} targets;
 
-/* Slots at rest: free, or with bytes that may be put there again. */
-static void choose_slots(probe *p)
+#define EMPTIES_MOST (2 * BUDGET_TOGETHER)
+
+/* At rest nothing is on its way; what a lease pins is left alone. */
+static bool slot_is_free(ufm_engine *e, uint32_t slot, uint32_t *key)
 {
-	ufm_engine *e = p->e;
-	lock_take(&e->lock);
-	for (uint32_t i = e->plan.slots; i-- > 0 && p->slot_count < SLOTS_MAX;) {
+	cache_slot view;
+	cache_get_slot(e->cache, slot, &view);
+	*key = view.state == SLOT_READY ? view.key : UFM_KEY_NONE;
+	return view.state != SLOT_LOADING && !view.pins;
+}
+
+static ufm_status find_targets(targets *t)
+{
+	uint32_t key;
+	lock_take(&t->e->lock);
+	t->slots = t->e->plan.slots;
+	for (uint32_t slot = 0; slot < t->slots; slot++)
+		t->held += slot_is_free(t->e, slot, &key) && key != UFM_KEY_NONE;
+	while (!t->held && t->empties < t->slots && t->empties < EMPTIES_MOST &&
+	       slot_is_free(t->e, t->empties, &key))
+		t->empties++;
+	lock_drop(&t->e->lock);
+	uint32_t most = t->held ? t->held : t->empties;
+	if (most == 0 && !t->block)
+		return status_fail(UFM_EBUSY, "probe of the link: every slot is in use");
+	most = t->block ? 1 : most;
+	t->together = t->e->plan.together < most ? t->e->plan.together : most;
+	return UFM_OK;
+}
+
+static uint32_t next_key(targets *t)
+{
+	return t->next_key++ % (t->e->layers * t->e->experts);
+}
+
+static uint32_t next_held(targets *t, uint32_t *key)
+{
+	uint32_t slot;
+	lock_take(&t->e->lock);
+	do {
+		slot = t->next_slot;
+		t->next_slot = (t->next_slot + 1) % t->slots;
+	} while (!slot_is_free(t->e, slot, key) || *key == UFM_KEY_NONE);
+	lock_drop(&t->e->lock);
+	return slot;
+}
+
+static probe_copy next_copy(void *ctx)
+{
+	targets *t = ctx;
+	uint32_t key;
+	ufm_devptr to = t->block;
+	if (!to && t->held) {
+		to = slot_address(&t->e->slab, next_held(t, &key));
+	} else {
+		key = next_key(t);
+		if (!to)
+			to = slot_address(&t->e->slab, t->next_slot++ % t->empties);
+	}
+	return (probe_copy){to, host_block(t->e->host, key)};
+}
+
+/* The longest run of slots that hold an expert: empty ones may have no memory of their own yet. */
+static void find_range(const targets *t, probe_subject *s)
+{
+	uint64_t block_bytes = t->e->desc.block_bytes;
+	uint32_t run = 0, best = 0;
+	s->range = t->block ? t->block : slot_address(&t->e->slab, 0);
+	s->range_bytes = t->e->desc.expert_bytes;
+	lock_take(&t->e->lock);
+	for (uint32_t slot = 0; !t->block && slot < t->slots; slot++) {
 		cache_slot view;
-		cache_get_slot(e->cache, i, &view);
-		if (view.state == SLOT_LOADING || view.pins)
+		cache_get_slot(t->e->cache, slot, &view);
+		run = view.state == SLOT_READY ? run + 1 : 0;
+		if (run <= best)
 			continue;
-		p->keys[p->slot_count] = view.state == SLOT_READY ? view.key : UFM_KEY_NONE;
-		p->slots[p->slot_count++] = i;
+		best = run;
+		s->range = slot_address(&t->e->slab, slot - (run - 1));
+		s->range_bytes = run * block_bytes;
 	}
-	lock_drop(&e->lock);
-	uint32_t most = p->slot_count / AHEAD;
-	p->together = e->plan.together < most ? e->plan.together : most ? most : 1;
+	lock_drop(&t->e->lock);
 }
 
-/* As loads do: small blocks several at once. */
-static ufm_status copy_experts(probe *p)
+/* The engine is entered and at rest until close_link. */
+static ufm_status open_link(ufm_engine *e, ufm_stream *stream, targets *t, probe_link *out)
 {
-	ufm_engine *e = p->e;
-	ufm_devptr to[BUDGET_TOGETHER], from[BUDGET_TOGETHER];
-	for (uint32_t i = 0; i < p->together; i++) {
-		uint32_t at = p->copied++ % p->slot_count, keys = e->layers * e->experts;
-		uint32_t key = p->keys[at] != UFM_KEY_NONE ? p->keys[at] : p->next_key++ % keys;
-		to[i] = slot_address(&e->slab, p->slots[at]);
-		from[i] = (ufm_devptr)(uintptr_t)host_block(e->host, key);
-	}
-	return loads_copy(&e->loads, to, from, p->together);
-}
-
-static ufm_status copy_next(probe *p)
-{
-	ufm_status status = copy_experts(p);
-	if (status == UFM_OK)
-		status = p->e->b->event_record(p->events[p->link.issued % EVENTS], p->e->copy);
-	p->link.issued += status == UFM_OK;
+	pager_events events;
+	ufm_status status = pager_rest(e, &events);
+	if (!status)
+		status = find_targets(t);
+	if (!status)
+		*out = (probe_link){.timed = {e->b, stream, events.begin, events.end},
+		                    .together = t->together,
+		                    .expert_bytes = e->desc.expert_bytes,
+		                    .next = next_copy,
+		                    .ctx = t};
 	return status;
 }
 
-/* Of experts that overlap, a later one may have ended first. */
-static void note_end(side *s, uint64_t end_ns)
+/* Whatever failed, nothing is in flight afterwards, and empty slots are what they were. */
+static ufm_status close_link(const targets *t, ufm_stream *stream, ufm_status outcome)
 {
-	s->ended++;
-	s->last_ns = end_ns > s->last_ns ? end_ns : s->last_ns;
-	if (s->ended == 1)
-		s->first_ns = end_ns;
+	ufm_status status = t->e->b->stream_sync(stream);
+	if (!status && t->empties)
+		status = slots_poison(&t->e->slab, 0, t->empties);
+	return outcome ? outcome : status;
 }
 
-/* The device's own times: this thread may see an end late, and the next one soon after. */
-static ufm_status note_copy(probe *p)
-{
-	uint32_t index = p->link.ended;
-	uint64_t took_ns = 0;
-	ufm_status status = UFM_OK;
-	if (index > 0)
-		status = p->e->b->event_elapsed(p->events[(index - 1) % EVENTS], p->events[index % EVENTS],
-		                                &took_ns);
-	if (status == UFM_OK)
-		note_end(&p->link, p->link.last_ns + took_ns);
-	return status;
-}
+/* ---- the engine's own pool, for auto */
 
-static ufm_status step_link(probe *p)
-{
-	int done = 0;
-	ufm_status status = UFM_OK;
-	if (p->link.ended < p->link.issued)
-		status = p->e->b->event_query(p->events[p->link.ended % EVENTS], &done);
-	if (status == UFM_OK && done)
-		status = note_copy(p);
-	while (status == UFM_OK && p->link.issued - p->link.ended < AHEAD)
-		status = copy_next(p);
-	return status;
-}
+#define AUTO_NS 6000000u
+#define AUTO_PARTS 3u
+#define ENDED_MIN 4u /* experts, for a rate; the first is not counted */
+
+typedef struct pooled {
+	ufm_engine *e;
+	uint32_t next_key;
+} pooled;
 
 /* Neighbours overlap, so each with the pool writes a row of its own. */
 static uint32_t experts_ahead(const ufm_engine *e)
@@ -113,110 +146,123 @@ static uint32_t experts_ahead(const ufm_engine *e)
 	return e->cpu.table && rows < ASSIST_AHEAD ? (uint32_t)rows : ASSIST_AHEAD;
 }
 
-static void step_cpu(probe *p)
+/* From the end of the bank: copies begin with its first experts. */
+static void add_experts(pooled *p, uint32_t done)
 {
 	ufm_engine *e = p->e;
 	assist *pool = e->cpu.pool;
-	uint32_t keys = e->layers * e->experts, done = assist_done(pool), ahead = experts_ahead(e);
-	for (; p->cpu.ended < done;)
-		note_end(&p->cpu, assist_span_of(pool, p->cpu.ended).end_ns);
+	uint32_t keys = e->layers * e->experts, ahead = experts_ahead(e);
 	while (assist_added(pool) - done < ahead && assist_added(pool) < e->experts) {
-		uint32_t key = keys - 1 - p->next_cpu_key++ % keys;
+		uint32_t key = keys - 1 - p->next_key++ % keys;
 		float *y = e->cpu.table ? e->cpu.table : e->cpu.y;
 		y += assist_added(pool) % ahead * e->desc.d_model;
 		assist_add(pool, host_block(e->host, key), e->cpu.x, 1, y);
 	}
 }
 
-static bool enough(const probe *p, bool with_cpu, uint64_t spent_ns)
+/* Of experts that overlap, a later one may have ended first. */
+static double ended_gbps(const ufm_engine *e, uint32_t ended)
 {
-	bool counted = p->link.ended >= ENDED_MIN;
-	if (with_cpu)
-		counted = counted && (p->cpu.ended >= ENDED_MIN || p->cpu.ended == p->e->experts);
-	if (spent_ns >= GIVE_UP_NS)
-		return p->link.ended >= 2;
-	return counted && spent_ns >= WINDOW_NS;
+	uint64_t first_ns = 0, last_ns = 0;
+	if (ended < ENDED_MIN && ended < e->experts)
+		return 0;
+	for (uint32_t i = 0; i < ended; i++) {
+		uint64_t end_ns = assist_span_of(e->cpu.pool, i).end_ns;
+		first_ns = i ? first_ns : end_ns;
+		last_ns = end_ns > last_ns ? end_ns : last_ns;
+	}
+	double bytes = (double)e->desc.expert_bytes * (ended - 1.0);
+	return last_ns > first_ns ? bytes / (double)(last_ns - first_ns) : 0;
 }
 
-static ufm_status run_window(probe *p, bool with_cpu)
+static double pool_works(void *ctx, probe_more more, void *more_ctx)
 {
-	uint64_t begin_ns = clock_now_ns();
-	ufm_status status = UFM_OK;
-	p->link = p->cpu = (side){0};
-	if (with_cpu)
-		assist_begin(p->e->cpu.pool);
-	while (status == UFM_OK && !enough(p, with_cpu, clock_now_ns() - begin_ns)) {
-		status = step_link(p);
-		if (with_cpu)
-			step_cpu(p);
+	pooled *p = ctx;
+	assist *pool = p->e->cpu.pool;
+	uint32_t done = 0;
+	assist_begin(pool);
+	while (more(more_ctx)) {
+		done = assist_done(pool);
+		add_experts(p, done);
 		sched_yield();
 	}
-	if (with_cpu)
-		(void)assist_end(p->e->cpu.pool);
-	ufm_status synced = p->e->b->stream_sync(p->e->copy);
-	return status == UFM_OK ? synced : status;
+	double gbps = ended_gbps(p->e, done);
+	(void)assist_end(pool);
+	return gbps;
 }
 
-/* Of an expert, of which each that ended is `experts`. */
-static double each_ns(const side *s, uint32_t experts)
+static uint64_t ns_at(double gbps, uint64_t bytes)
 {
-	return s->ended >= 2 ? (double)(s->last_ns - s->first_ns) / (s->ended - 1) / experts : 0;
+	return gbps > 0 ? (uint64_t)((double)bytes / gbps) : 0;
 }
 
-static double gbps(const probe *p, double ns)
+static ufm_status measure_pool(ufm_engine *e, probe_link *link, pager_rates *out)
 {
-	return ns > 0 ? (double)p->e->desc.expert_bytes / ns : 0;
-}
-
-static ufm_status measure(probe *p, pager_rates *out)
-{
-	pager_rates f = {0};
-	ufm_status status = run_window(p, false);
-	f.link_alone_gbps = gbps(p, each_ns(&p->link, p->together));
-	if (status == UFM_OK)
-		status = run_window(p, true);
-	if (status != UFM_OK)
+	pooled p = {.e = e};
+	probe_cpu cpu = {.work = pool_works, .ctx = &p};
+	probe_both both;
+	pager_rates r = {0};
+	ufm_status status = probe_link_alone(link, AUTO_NS, &r.link_alone_gbps);
+	if (!status)
+		status = probe_link_beside(link, &cpu, AUTO_NS, AUTO_PARTS, r.link_alone_gbps, &both);
+	if (status)
 		return status;
-	double copy_ns = each_ns(&p->link, p->together), expert_ns = each_ns(&p->cpu, 1);
-	f.link_gbps = gbps(p, copy_ns);
-	f.cpu_gbps = gbps(p, expert_ns);
-	f.sum_gbps = f.link_gbps + f.cpu_gbps;
-	f.copy_ns = (uint64_t)copy_ns;
-	f.expert_ns = (uint64_t)expert_ns;
-	*out = f;
+	r.link_gbps = both.link_gbps;
+	r.cpu_gbps = both.cpu_gbps;
+	r.sum_gbps = both.link_gbps + both.cpu_gbps;
+	r.copy_ns = ns_at(both.link_gbps, e->desc.expert_bytes);
+	r.expert_ns = ns_at(both.cpu_gbps, e->desc.expert_bytes);
+	*out = r;
 	return UFM_OK;
-}
-
-static ufm_status restore_free_slots(probe *p)
-{
-	ufm_status status = UFM_OK;
-	for (uint32_t i = 0; i < p->slot_count && status == UFM_OK; i++) {
-		if (p->keys[i] == UFM_KEY_NONE)
-			status = slots_poison(&p->e->slab, p->slots[i], 1);
-	}
-	return status;
 }
 
 ufm_status pager_probe(ufm_engine *e, pager_rates *out)
 {
-	probe p = {.e = e};
+	targets t = {.e = e};
+	probe_link link;
 	if (!e->cpu.pool)
 		return status_fail(UFM_EUNSUPPORTED, "probe of link and CPU: the CPU path is off");
 	engine_enter(e);
-	choose_slots(&p);
-	ufm_status status = e->b->stream_sync(e->compute); /* it may still read the row table */
-	if (status == UFM_OK && p.slot_count == 0)
-		status = status_fail(UFM_EBUSY, "probe of link and CPU: every slot is in use");
-	for (uint32_t i = 0; i < EVENTS && status == UFM_OK; i++)
-		status = e->b->event_open(e->device, &p.events[i]);
-	if (status == UFM_OK)
-		status = measure(&p, out);
-	if (status == UFM_OK)
-		status = restore_free_slots(&p);
-	for (uint32_t i = 0; i < EVENTS; i++) {
-		if (p.events[i])
-			e->b->event_close(p.events[i]);
-	}
+	ufm_status status = open_link(e, e->copy, &t, &link);
+	if (!status)
+		status = measure_pool(e, &link, out);
+	status = close_link(&t, e->copy, status);
+	engine_leave(e);
+	return status;
+}
+
+/* ---- all that the machine gives, for floors */
+
+static const void *block_of(const void *host, uint32_t key)
+{
+	return host_block(host, key);
+}
+
+static ufm_status measure_all(ufm_engine *e, const pager_probe_config *config, targets *t,
+                              probe_rates *out)
+{
+	pager_call *call = NULL;
+	probe_subject s = {.blocks = {&e->desc, e->layers * e->experts, block_of, e->host},
+	                   .ws = &e->ws,
+	                   .math = config->math,
+	                   .budget_ns = config->budget_ns};
+	ufm_status status = open_link(e, e->compute, t, &s.link);
+	if (!status)
+		status = pager_call_next(e, &call);
+	if (status)
+		return status;
+	find_range(t, &s);
+	s.entries = call->entries;
+	s.entries_max = call->entries_max;
+	return probe_all(&s, out);
+}
+
+ufm_status pager_probe_all(ufm_engine *e, const pager_probe_config *config, probe_rates *out)
+{
+	targets t = {.e = e, .block = config->block};
+	engine_enter(e);
+	ufm_status status = measure_all(e, config, &t, out);
+	status = close_link(&t, e->compute, status);
 	engine_leave(e);
 	return status;
 }

@@ -14,7 +14,7 @@
 #include "plan/planner.h"
 #include "plan/routing.h"
 #include "policy/registry.h"
-#include "probe/machine.h"
+#include "plan/probed.h"
 
 #define BATCH_MAX 4096u
 #define PROMPT_MAX 65536u

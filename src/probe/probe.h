@@ -1,17 +1,33 @@
 /* SPDX-License-Identifier: MIT */
-/* The rates of this machine, probed once a run, on the run's own engine, with its own blocks, streams and
- * memory: what the floors of a row come from. */
+/* The rates of this machine, as floors count with them: of its link, its memories and its arithmetic, probed with the
+ * blocks, buffers, streams and memory of whoever is to be measured by them. */
 #ifndef UFM_PROBE_PROBE_H
 #define UFM_PROBE_PROBE_H
 
-#include <ufm/ufm.h>
+#include "budget/workspace.h"
+#include "probe/link.h"
 
-typedef struct probe_config {
-	ufm_engine *engine; /* at rest: no call, no lease */
-	ufm_devptr block; /* a block of device memory that holds nothing; 0: the pager's slots serve */
-	ufm_math math;    /* of the run's products; 0: UFM_MATH_FP32 */
+/* Host memory that the CPU reads: blocks by their keys, 0 … keys-1. */
+typedef struct probe_blocks {
+	const ufm_expert_desc *desc;
+	uint32_t keys;
+	const void *(*block)(const void *of, uint32_t key);
+	const void *of;
+} probe_blocks;
+
+/* What is probed. All is at rest and stays the owner's. */
+typedef struct probe_subject {
+	probe_link link;
+	probe_blocks blocks;
+	/* device memory that may be read, and holds something: memory that was never written may not be there */
+	ufm_devptr range;
+	uint64_t range_bytes;
+	const workspace *ws;      /* overwritten */
+	ufm_expert_rows *entries; /* [entries_max], that the backend's experts may read */
+	uint32_t entries_max;
+	ufm_math math;      /* of the products; 0: UFM_MATH_FP32 */
 	uint64_t budget_ns; /* of each probe, about; at least one measurement is made */
-} probe_config;
+} probe_subject;
 
 /* Decimal GB/s. */
 typedef struct probe_rates {
@@ -24,8 +40,7 @@ typedef struct probe_rates {
 	uint32_t threads; /* of the CPU */
 } probe_rates;
 
-/* No slot's content, no residency and no counter of uses or bytes changes. Overwrites the workspace. */
-ufm_status probe_all(const probe_config *config, probe_rates *out);
+ufm_status probe_all(probe_subject *subject, probe_rates *out);
 
 /* Of what was probed twice the better counts, each rate for itself: what disturbs a probe makes it slower. Link and CPU
  * together are one. */

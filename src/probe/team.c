@@ -4,13 +4,11 @@
 
 #include <stdatomic.h>
 
-#include "bank/bank.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/pool.h"
 #include "kernels/kernels.h"
-#include "pager/host.h"
 
 /* Small enough to end together, large enough that taking one costs nothing. */
 #define PIECE_BYTES (512u * 1024)
@@ -23,10 +21,10 @@
 typedef uint64_t wide __attribute__((vector_size(64), aligned(16), may_alias));
 
 struct probe_team {
-	const ufm_host *host;
+	probe_blocks blocks;
 	const ufm_expert_desc *desc;
 	const kernel_table *kernels;
-	uint32_t keys, pieces; /* pieces: of a block */
+	uint32_t pieces; /* of a block */
 	pool *pool;
 	float *token;   /* [d_model]; read */
 	float *hidden;  /* [d_hidden]; read */
@@ -95,8 +93,8 @@ static void multiply(probe_team *t, const uint8_t *block, uint32_t piece, uint32
 static uint64_t take_piece(probe_team *t, uint32_t worker)
 {
 	uint64_t at = atomic_fetch_add_explicit(&t->next, 1, memory_order_relaxed);
-	uint32_t piece = (uint32_t)(at % t->pieces), key = (uint32_t)(at / t->pieces % t->keys);
-	const uint8_t *block = host_block(t->host, key);
+	uint32_t piece = (uint32_t)(at % t->pieces), key = (uint32_t)(at / t->pieces % t->blocks.keys);
+	const uint8_t *block = t->blocks.block(t->blocks.of, key);
 	if (t->work == PROBE_READ)
 		read_lines(t, block, piece);
 	else
@@ -147,14 +145,13 @@ static ufm_status open_parts(probe_team *t, uint32_t threads)
 	return pool_open(threads, &t->pool);
 }
 
-ufm_status probe_team_open(const ufm_host *host, uint32_t threads, probe_team **out)
+ufm_status probe_team_open(const probe_blocks *blocks, uint32_t threads, probe_team **out)
 {
 	probe_team *t = alloc_zeroed(1, sizeof *t);
 	if (!t)
 		return UFM_ENOMEM;
-	t->host = host;
-	t->desc = bank_desc(host_bank(host));
-	t->keys = bank_key_count(host_bank(host));
+	t->blocks = *blocks;
+	t->desc = blocks->desc;
 	t->kernels = kernels_best_few();
 	t->pieces = (uint32_t)(t->desc->expert_bytes / PIECE_BYTES + 1);
 	ufm_status status = open_parts(t, threads);

@@ -3,16 +3,15 @@
 #ifndef UFM_PROBE_TEAM_H
 #define UFM_PROBE_TEAM_H
 
-#include <stdbool.h>
-#include <ufm/ufm.h>
+#include "probe/probe.h"
 
 typedef struct probe_team probe_team;
 
 /* The cores that this process may use less one, which is the driver's; at least one. */
 uint32_t probe_team_threads(void);
 
-/* `threads` counts the caller of probe_team_run. */
-ufm_status probe_team_open(const ufm_host *host, uint32_t threads, probe_team **out);
+/* `threads` counts the caller of probe_team_run; the blocks outlive the team. */
+ufm_status probe_team_open(const probe_blocks *blocks, uint32_t threads, probe_team **out);
 void probe_team_close(probe_team *team); /* NULL is allowed */
 
 typedef enum probe_work {
@@ -22,7 +21,6 @@ typedef enum probe_work {
 
 /* Goes on through the bank's blocks, where the last run ended, until `more` says no: the caller's thread
  * asks after each of its pieces. Gives decimal GB/s. */
-typedef bool (*probe_more)(void *ctx);
 double probe_team_run(probe_team *team, probe_work work, probe_more more, void *ctx);
 
 #endif

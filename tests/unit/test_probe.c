@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <ufm/policy.h>
 
+#include "bank/bank.h"
 #include "base/alloc.h"
 #include "device/registry.h"
 #include "pager/host.h"
@@ -31,10 +32,10 @@ static fixture open_model(const fixture_config *config)
 
 static probe_rates probe_now(fixture *f)
 {
-	probe_config config = {.engine = f->engine, .budget_ns = BUDGET_NS};
+	pager_probe_config config = {.budget_ns = BUDGET_NS};
 	probe_rates rates;
 	memset(&rates, 0xff, sizeof rates);
-	if (probe_all(&config, &rates) != UFM_OK)
+	if (pager_probe_all(f->engine, &config, &rates) != UFM_OK)
 		fail_msg("probe: %s", ufm_last_error());
 	return rates;
 }
@@ -165,22 +166,131 @@ static void one_small_expert(void **state)
 	fixture_close(&f);
 }
 
+static const void *host_block_of(const void *host, uint32_t key)
+{
+	return host_block(host, key);
+}
+
+static bool a_few_times(void *ctx)
+{
+	uint32_t *left = ctx;
+	return (*left)-- > 1;
+}
+
 /* Blocks of several pieces, and rows that do not divide by them. */
 static void teams_of_any_size(void **state)
 {
 	(void)state;
 	fixture f = open_model(
 		&(fixture_config){.experts = 3, .d_model = 3, .d_hidden = 70001, .top_k = 1, .tokens = 1});
+	const ufm_host *host = engine_host(f.engine);
+	const probe_blocks blocks = {bank_desc(host_bank(host)), 3, host_block_of, host};
 	for (uint32_t threads = 1; threads <= 5; threads += 2) {
 		probe_rates rates = probe_now(&f);
 		check_rates(&rates);
 		probe_team *team;
-		assert_int_equal(probe_team_open(engine_host(f.engine), threads, &team), UFM_OK);
+		assert_int_equal(probe_team_open(&blocks, threads, &team), UFM_OK);
+		for (uint32_t work = PROBE_READ; work <= PROBE_PRODUCT; work++) {
+			uint32_t left = 9; /* past the last block */
+			assert_true(probe_team_run(team, (probe_work)work, a_few_times, &left) > 0);
+			assert_int_equal(left, 0);
+		}
 		probe_team_close(team);
 	}
 	probe_team_close(NULL);
 	assert_true(probe_team_threads() >= 1);
 	fixture_close(&f);
+}
+
+/* ---- the link beside whoever works on the CPU */
+
+#define BLOCK_BYTES 4096u
+
+typedef struct line {
+	fixture f;
+	pager_events events;
+	unsigned char from[BLOCK_BYTES], to[2][BLOCK_BYTES];
+	uint32_t copies, runs, asked; /* blocks; runs of the CPU; times that it asked */
+	double answer;                /* GB/s of the CPU */
+	uint32_t answer_from;         /* the run that first gives it; those before give 0 */
+} line;
+
+static probe_copy next_block(void *ctx)
+{
+	line *l = ctx;
+	return (probe_copy){(ufm_devptr)(uintptr_t)l->to[l->copies++ % 2], l->from};
+}
+
+static double answers(void *ctx, probe_more more, void *more_ctx)
+{
+	line *l = ctx;
+	while (more(more_ctx))
+		l->asked++;
+	return l->runs++ < l->answer_from ? 0 : l->answer;
+}
+
+/* The cpu backend copies to any memory. */
+static probe_link open_line(line *l, const ufm_backend *b)
+{
+	l->f = open_model(&(fixture_config){.experts = 2, .slots_max = 2, .backend = &cpu_backend});
+	engine_enter(l->f.engine);
+	assert_int_equal(pager_rest(l->f.engine, &l->events), UFM_OK);
+	return (probe_link){.timed = {b, engine_stream(l->f.engine), l->events.begin, l->events.end},
+	                    .together = 2,
+	                    .expert_bytes = BLOCK_BYTES,
+	                    .next = next_block,
+	                    .ctx = l};
+}
+
+static void close_line(line *l)
+{
+	assert_int_equal(cpu_backend.stream_sync(engine_stream(l->f.engine)), UFM_OK);
+	engine_leave(l->f.engine);
+	fixture_close(&l->f);
+}
+
+static void link_and_cpu_at_once(void **state)
+{
+	(void)state;
+	line l = {.answer = 7};
+	memset(l.from, 0x5a, sizeof l.from);
+	probe_link link = open_line(&l, &cpu_backend);
+	const probe_cpu cpu = {answers, &l};
+	double alone = 0;
+	probe_both both = {0};
+	assert_int_equal(probe_link_alone(&link, BUDGET_NS, &alone), UFM_OK);
+	assert_true(alone > 0 && l.runs == 0);
+	assert_memory_equal(l.to[0], l.from, BLOCK_BYTES);
+	assert_memory_equal(l.to[1], l.from, BLOCK_BYTES);
+	for (uint32_t parts = 1; parts <= PROBE_PARTS_MAX; parts += 2) {
+		l.runs = 0;
+		assert_int_equal(probe_link_beside(&link, &cpu, BUDGET_NS, parts, alone, &both), UFM_OK);
+		assert_int_equal(l.runs, parts);
+		assert_true(both.link_gbps > 0 && both.cpu_gbps == 7);
+	}
+	close_line(&l);
+}
+
+/* More copies until the CPU has a rate; no more parts when it never has. */
+static void a_slow_cpu_gets_longer(void **state)
+{
+	(void)state;
+	line l = {.answer = 7, .answer_from = 3};
+	probe_link link = open_line(&l, &cpu_backend);
+	const probe_cpu cpu = {answers, &l};
+	probe_both both = {0};
+	l.copies = 0;
+	assert_int_equal(probe_link_beside(&link, &cpu, 0, 1, 1, &both), UFM_OK);
+	assert_int_equal(l.runs, 4);
+	assert_int_equal(l.copies, 2 * (2 + 4 + 8 + 16));
+	assert_true(both.cpu_gbps == 7);
+	l.runs = l.copies = 0;
+	l.answer_from = UINT32_MAX;
+	assert_int_equal(probe_link_beside(&link, &cpu, 0, 5, 1, &both), UFM_OK);
+	assert_true(both.cpu_gbps == 0 && both.link_gbps > 0);
+	assert_int_equal(l.runs, 7);
+	assert_int_equal(l.copies, 2 * (2 + 4 + 8 + 16 + 32 + 64 + 128));
+	close_line(&l);
 }
 
 /* ---- failures */
@@ -222,10 +332,10 @@ static void a_failure_is_told_and_harms_nothing(void **state)
 			f = open_model(&(fixture_config){.tokens = 700, .slots_max = 4, .backend = &b});
 			assert_int_equal(fixture_run(&f, 0), UFM_OK);
 			/* long enough for three calls of either on a busy machine */
-			probe_config config = {.engine = f.engine, .budget_ns = 20 * BUDGET_NS};
+			pager_probe_config config = {.budget_ns = 20 * BUDGET_NS};
 			probe_rates rates = {.threads = 77};
 			fail_after = at;
-			assert_int_equal(probe_all(&config, &rates), UFM_EDEVICE);
+			assert_int_equal(pager_probe_all(f.engine, &config, &rates), UFM_EDEVICE);
 			assert_int_equal(rates.threads, 77);
 			fail_after = UINT32_MAX;
 			check_contents(&f);
@@ -233,6 +343,34 @@ static void a_failure_is_told_and_harms_nothing(void **state)
 			assert_int_equal(fixture_identities(&f), 0);
 			fixture_close(&f);
 		}
+}
+
+static ufm_status failing_copies(ufm_stream *s, const ufm_copies_args *args)
+{
+	ufm_status status = failing();
+	return status ? status : cpu_backend.copies(s, args);
+}
+
+static void a_failed_copy_ends_the_probe(void **state)
+{
+	(void)state;
+	ufm_backend b = cpu_backend;
+	b.copies = failing_copies;
+	line l = {.answer = 7};
+	probe_link link = open_line(&l, &b);
+	const probe_cpu cpu = {answers, &l};
+	for (fail_after = 0; fail_after <= 2;) {
+		uint32_t at = fail_after;
+		double alone = 77;
+		probe_both both = {77, 77};
+		assert_int_equal(probe_link_alone(&link, BUDGET_NS, &alone), UFM_EDEVICE);
+		fail_after = at;
+		assert_int_equal(probe_link_beside(&link, &cpu, BUDGET_NS, 3, 1, &both), UFM_EDEVICE);
+		assert_true(alone == 77 && both.link_gbps == 77 && both.cpu_gbps == 77);
+		assert_int_equal(l.runs, 0);
+		fail_after = at + 1;
+	}
+	close_line(&l);
 }
 
 int main(void)
@@ -243,6 +381,9 @@ int main(void)
 		cmocka_unit_test(short_calls_say_nothing_of_arithmetic),
 		cmocka_unit_test(one_small_expert),
 		cmocka_unit_test(teams_of_any_size),
+		cmocka_unit_test(link_and_cpu_at_once),
+		cmocka_unit_test(a_slow_cpu_gets_longer),
+		cmocka_unit_test(a_failed_copy_ends_the_probe),
 		cmocka_unit_test(a_failure_is_told_and_harms_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* This machine, probed on an engine of a few experts of one shape, for whoever has no engine yet. */
-#ifndef UFM_PROBE_MACHINE_H
-#define UFM_PROBE_MACHINE_H
+#ifndef UFM_PLAN_PROBED_H
+#define UFM_PLAN_PROBED_H
 
 #include "probe/probe.h"
 

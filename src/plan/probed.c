@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Made experts, a host tier and an engine for as long as the probes take. */
-#include "probe/machine.h"
+#include "plan/probed.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -67,9 +67,9 @@ static ufm_status open_engine(prober *p)
 
 static ufm_status probe_engine(prober *p, probe_rates *out)
 {
-	probe_config config = {.engine = p->engine, .budget_ns = PROBE_NS};
+	pager_probe_config config = {.budget_ns = PROBE_NS};
 	ufm_status status = pager_load_all(p->engine, p->config->stop, p->config->stop_ctx);
-	return status ? status : probe_all(&config, out);
+	return status ? status : pager_probe_all(p->engine, &config, out);
 }
 
 static void describe(const prober *p, probe_machine_found *out)
