@@ -356,6 +356,25 @@ def test_towers_beside(ufm, tmp_path):
     assert ufm("plan", *SHAPE, "--prefix", "mtp", *MACHINE).returncode == 2
 
 
+def test_weights_of_any_name_beside_a_config(ufm, tmp_path):
+    """A single file is a checkpoint whatever its name; of several without an index none is meant."""
+    random = np.random.default_rng(5)
+    tensors = write_weights(tmp_path, num_experts_per_tok=2)
+    tensors |= checkpoints.layer(random, "fused", "mtp.layers.0.mlp", 4, 16, 4)[0]
+    (tmp_path / "model.safetensors").unlink()
+    checkpoints.write(tmp_path / "all-of-it.safetensors", tensors, "BF16")
+    found, text = planned(ufm, tmp_path, None)
+    assert found == (2, 4, 2, 3 * 16 * 8 * 2) and "Left aside: 1 routed layer under mtp.layers" in text
+    row, = rows(ufm, "--model", tmp_path, "--prefix", "mtp", *MACHINE, "--vram-target", "100%")
+    assert (row["layers"], row["expert_bytes"]) == (1, 3 * 16 * 4 * 2)
+    checkpoints.write_config(tmp_path, **EXPERTS)
+    found, text = planned(ufm, tmp_path, None)
+    assert found == (6, 8, 2, GATED) and "The weights beside it were left aside" in text
+    checkpoints.write(tmp_path / "another.safetensors", tensors, "BF16")
+    found, text = planned(ufm, tmp_path, None)
+    assert found == (6, 8, 2, GATED) and "left aside" not in text
+
+
 def test_a_part_of_a_config_by_prefix(ufm, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"thinker_config": EXPERTS, "talker_config": EXPERTS | {"num_hidden_layers": 3}}))
