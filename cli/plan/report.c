@@ -52,10 +52,20 @@ static void print_workload(sheet *to, const plan_report *r)
 	sheet_print(to, " %s. Policy: %s.\n", r->workload, r->policy);
 }
 
+/* The last that runs: of a budget that is refused nothing is known. */
+static budget divided(const plan_ladder *l)
+{
+	budget found = {0};
+	for (uint32_t i = 0; i < l->count; i++)
+		if (!l->points[i].refused)
+			found = l->points[i].budget;
+	return found;
+}
+
 static void print_memory(sheet *to, const plan_report *r)
 {
 	char host[32], ram[32], fixed[32], headroom[32];
-	const plan_point *p = &r->ladder->points[r->ladder->count - 1];
+	const budget b = divided(r->ladder);
 	sheet_print(to, "All experts stay in host memory, page-locked: %s", gib(r->host_bytes, host));
 	if (r->machine->ram_bytes)
 		sheet_print(to, " of %s that there are for it", gib(r->machine->ram_bytes, ram));
@@ -66,7 +76,7 @@ static void print_memory(sheet *to, const plan_report *r)
 	sheet_print(to,
 	            ". A budget is slots for experts, %s for the layers and their workspace, and %s of "
 	            "headroom. ",
-	            gib(p->budget.workspace_bytes + p->budget.arena_bytes, fixed),
+	            gib(b.workspace_bytes + b.arena_bytes, fixed),
 	            gib(r->config->headroom_bytes, headroom));
 	sheet_print(to, "Attention, other weights and the KV cache are not counted.\n");
 }
