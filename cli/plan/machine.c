@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/limits.h"
 #include "base/median.h"
 #include "base/status.h"
 #include "cli/interrupt.h"
@@ -292,15 +291,13 @@ static ufm_status probe_here(const ufm_expert_desc *desc, uint32_t top_k,
 	return status;
 }
 
-static void name_here(const char *device, told_machine *m)
+static void name_here(const probe_machine_found *found, told_machine *m)
 {
 	char model[128];
-	limits here;
-	limits_read(&here);
 	bool named = machine_read_key("/proc/cpuinfo", "model name", model, sizeof model);
 	snprintf(m->words, sizeof m->words,
 	         "this machine (%s%s%u cores), %s, probed now with blocks of that size",
-	         named ? model : "", named ? ", " : "", here.cores, device);
+	         named ? model : "", named ? ", " : "", found->cores, found->device);
 }
 
 ufm_status machine_of_here(const ufm_expert_desc *desc, uint32_t top_k, const machine_given *given,
@@ -319,7 +316,7 @@ ufm_status machine_of_here(const ufm_expert_desc *desc, uint32_t top_k, const ma
 	m.emulated_gbps = found.emulated_gbps;
 	m.ram_bytes = found.lockable_bytes;
 	snprintf(m.plan.backend, sizeof m.plan.backend, "%s", found.backend);
-	name_here(found.device, &m);
+	name_here(&found, &m);
 	if (b == &cpu_backend)
 		said.link_gbps = 0; /* a link that was emulated was probed as such */
 	describe(&said, &m);

@@ -280,13 +280,15 @@ static void write_script(FILE *to, const panels *all)
 	figure_end(to);
 }
 
-ufm_status plot_replay(const char *folder)
+ufm_status plot_replay(const char *folder, bool *drawing)
 {
 	panels *all = alloc_zeroed(1, sizeof *all);
 	gnuplot_file o;
+	*drawing = false;
 	if (!all)
 		return UFM_ENOMEM;
 	ufm_status status = read_panels(folder, all);
+	*drawing = !status;
 	if (!status)
 		status = gnuplot_open(&o, folder, NAME, "dat");
 	if (!status) {
