@@ -109,7 +109,7 @@ static void run(const adopt_data *d, uint32_t id_bytes, ufm_dtype gate_dtype, bo
 	else
 		download(found, args.ids_out, 4 * d->count);
 	for (uint64_t i = 0; i < d->count; i++) {
-		bool same = memcmp(&gates[i], &d->want_gates[i], 4) == 0;
+		bool same = gates[i] == d->want_gates[i];
 		if (found[i] != d->want[i] || (d->want[i] >= 0 && !same))
 			fail_msg("%u tokens, top %u of %u from %u, ids of %u bytes, assignment %llu: id %d by "
 			         "%g, expected %d by %g, seed %llu",
