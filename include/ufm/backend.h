@@ -263,6 +263,10 @@ typedef struct ufm_backend {
 	 * device memory of its own, which is given back before it returns. UFM_EUNSUPPORTED: not known; UFM_EFILE: a
 	 * library that the user named cannot be used. */
 	ufm_status (*peak)(ufm_stream *stream, ufm_dtype dtype, ufm_math math, ufm_peak *out);
+
+	/* Optional, too. on 1: until it is turned off, work enqueued on the stream while nothing is before it may be done by the
+	 * thread that enqueues it: that thread wants to wait for it anyway. */
+	void (*stream_inline)(ufm_stream *stream, int on);
 } ufm_backend;
 
 typedef const ufm_backend *(*ufm_backend_entry_fn)(const ufm_backend_core *core);

@@ -364,6 +364,25 @@ UFM_API void ufm_engine_close(ufm_engine *engine);
  */
 UFM_API ufm_status ufm_engine_resize(ufm_engine *engine, uint64_t vram_target_bytes);
 
+/* Between which budgets an engine can be resized, in bytes of vram_target_bytes. */
+typedef struct ufm_engine_bounds {
+	size_t struct_size;
+	uint64_t least_bytes; /* of the smallest working set */
+	uint64_t now_bytes;   /* that what it holds now needs */
+	uint64_t
+		most_bytes; /* more are of no use: every expert has a slot, or all that were reserved are there */
+} ufm_engine_bounds;
+/* UFM_EINVAL also for another struct_size. Any thread. */
+UFM_API ufm_status ufm_engine_get_bounds(ufm_engine *engine, ufm_engine_bounds *bounds);
+/*
+ * Gives at least so many bytes of device memory back, rounded up to what the device maps at once: ufm_engine_resize to as
+ * little less as that takes. So a runtime whose own allocator ran out can try the allocation again. *freed_bytes (may be
+ * NULL): how many it was. UFM_EBUDGET, and nothing changes: the smallest working set would not be left, and how many bytes
+ * could be given back; else as ufm_engine_resize.
+ */
+UFM_API ufm_status ufm_engine_make_room(ufm_engine *engine, uint64_t size_bytes,
+                                        uint64_t *freed_bytes);
+
 /* The configuration in effect, every default resolved. Strings live as long as the engine, but cpu_assist, whose
  * text stays until this thread asks again. */
 typedef struct ufm_engine_info {
@@ -416,6 +435,12 @@ UFM_API ufm_status ufm_engine_alloc(ufm_engine *engine, uint64_t size_bytes, ufm
  * for a new one. */
 UFM_API ufm_status ufm_stream_open(ufm_engine *engine, void *native, ufm_stream **out);
 UFM_API void ufm_stream_close(ufm_engine *engine, ufm_stream *stream);
+/* The stream with that handle of the backend's API, for callers whose streams are another library's: it is wrapped the
+ * first time, kept, and closed with the engine, not by the caller. NULL is the device's default stream, as in CUDA's API
+ * and PyTorch's `cuda_stream` 0. Any thread; as cheap as a look in a short list. UFM_EUNSUPPORTED: the backend has no
+ * streams of its own (`cpu`); UFM_EBUSY: the engine knows UFM_STREAMS_MAX already. */
+#define UFM_STREAMS_MAX 64
+UFM_API ufm_status ufm_stream_of(ufm_engine *engine, void *native, ufm_stream **out);
 /* Blocks until all work enqueued on the stream so far is done. */
 UFM_API ufm_status ufm_stream_sync(ufm_engine *engine, ufm_stream *stream);
 /* Enqueue copies; stream NULL: the engine's own, and then no layer call may run on another thread. The
@@ -483,6 +508,10 @@ UFM_API uint32_t ufm_engine_lease_max(const ufm_engine *engine);
  */
 UFM_API ufm_status ufm_acquire_begin(ufm_engine *engine, uint32_t layer, const uint32_t *experts,
                                      uint32_t n, ufm_lease **out);
+/* The same, but where leases hold what it needs it waits until they are released: UFM_ETIMEDOUT when wait_ns has passed. Not
+ * on a thread that would have to release them. */
+UFM_API ufm_status ufm_acquire_wait(ufm_engine *engine, uint32_t layer, const uint32_t *experts,
+                                    uint32_t n, uint64_t wait_ns, ufm_lease **out);
 /* Orders `stream` after the arrival of the lease's bytes. Blocks the host at most wait_ns, and only
  * for hops that a stream cannot wait for (a disk). */
 UFM_API ufm_status ufm_acquire_ready(ufm_lease *lease, ufm_stream *stream, uint64_t wait_ns);
@@ -568,6 +597,9 @@ typedef struct ufm_moe_call {
 	ufm_devptr device_ids, device_gates;
 	uint32_t id_bytes;
 	ufm_dtype gate_dtype;
+	/* 1: returns when all is done, as ufm_ticket_wait would. On the cpu backend the caller's thread then does the work
+	 * itself where nothing is before it, which for small layers saves most of the time. */
+	uint32_t wait;
 } ufm_moe_call;
 
 typedef struct ufm_ticket {

@@ -2,6 +2,7 @@
 /* One call of a routed layer, from tokens to tokens. */
 #include "base/clock.h"
 #include "base/status.h"
+#include "device/registry.h"
 #include "moe/moe_int.h"
 
 /* With a residual, combine reads x where it writes y when both lie in one place: in host memory they
@@ -217,6 +218,19 @@ static ufm_status run(forward *f)
 	return status;
 }
 
+/* This thread waits for the call anyway. */
+static ufm_status run_in_caller(forward *f)
+{
+	ufm_stream *caller = f->call->stream ? f->call->stream : f->stream;
+	registry_inline(f->b, f->stream, 1);
+	registry_inline(f->b, caller, 1);
+	ufm_stream *own = f->stream;
+	ufm_status status = run(f);
+	registry_inline(f->b, own, 0);
+	registry_inline(f->b, caller, 0);
+	return status;
+}
+
 ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticket *ticket)
 {
 	ufm_moe_call call;
@@ -239,11 +253,13 @@ ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticke
 		             .ws = pager_get_workspace(e)};
 		engine_enter(e);
 		uint64_t begin_ns = engine_timeline(e) ? clock_now_ns() : 0;
-		status = run(&f);
+		status = call.wait ? run_in_caller(&f) : run(&f);
 		span_host(&f, TIMELINE_CALL, begin_ns);
 		mark = status == UFM_OK ? f.buffers->mark : 0;
 		engine_leave(e);
 	}
+	if (status == UFM_OK && call.wait && mark)
+		status = pager_wait_mark(layer->engine, mark, UFM_WAIT_FOREVER);
 	if (status == UFM_OK && ticket)
 		ticket->id = mark;
 	return status;

@@ -186,6 +186,7 @@ ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config, ufm_
 /* Streams are closed first: that waits for everything in flight. */
 static void close_streams(ufm_engine *e)
 {
+	streams_close(e);
 	if (e->compute)
 		e->b->stream_close(e->compute);
 	if (e->copy)
