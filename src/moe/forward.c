@@ -218,6 +218,17 @@ static ufm_status run(forward *f)
 	return status;
 }
 
+/* The engine's, with the row table and the tokens' buffer of a call of this length. */
+static workspace workspace_for(const ufm_layer *layer, uint32_t tokens)
+{
+	workspace ws = *pager_get_workspace(layer->engine);
+	if ((uint64_t)tokens * layer->config.top_k > ws.table_rows)
+		ws.table = ws.long_table;
+	if (tokens > ws.token_rows)
+		ws.tokens = ws.long_tokens;
+	return ws;
+}
+
 /* This thread waits for the call anyway. */
 static ufm_status run_in_caller(forward *f)
 {
@@ -245,12 +256,13 @@ ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticke
 	uint64_t mark = 0;
 	if (call.tokens) {
 		ufm_engine *e = layer->engine;
+		workspace ws = workspace_for(layer, call.tokens);
 		forward f = {.layer = layer,
 		             .call = &call,
 		             .b = engine_backend(e),
 		             .stream = engine_stream(e),
 		             .counters = engine_counters(e),
-		             .ws = pager_get_workspace(e)};
+		             .ws = &ws};
 		engine_enter(e);
 		uint64_t begin_ns = engine_timeline(e) ? clock_now_ns() : 0;
 		status = call.wait ? run_in_caller(&f) : run(&f);
