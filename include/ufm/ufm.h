@@ -117,7 +117,8 @@ UFM_API void ufm_set_log(ufm_log_fn fn, void *ctx);
 
 /* ------------------------------------------------------------------ experts */
 
-typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2 } ufm_dtype;
+/* UFM_F16 is a format of files alone: nothing is computed in it. */
+typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2, UFM_F16 = 3 } ufm_dtype;
 /* Bytes of one element; 0 for an unknown dtype. */
 UFM_API size_t ufm_dtype_bytes(ufm_dtype dtype);
 

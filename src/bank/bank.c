@@ -166,11 +166,21 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 		extent.file_offset_bytes =
 			BANK_PACKED_HEADER_BYTES + (uint64_t)key * bank->info.desc.block_bytes;
 		break;
-	case EXTENT_ZERO: /* the kind of no bank */
+	case EXTENT_STRIDED:
+	case EXTENT_ZERO: /* the kinds of no bank */
 		break;
 	}
 	out[0] = extent;
 	return 1;
+}
+
+uint64_t bank_extent_file_bytes(const bank_extent *extent)
+{
+	if (extent->kind != EXTENT_FILE && extent->kind != EXTENT_STRIDED)
+		return 0;
+	if (extent->from == extent->to)
+		return extent->size_bytes;
+	return extent->size_bytes / ufm_dtype_bytes(extent->to) * ufm_dtype_bytes(extent->from);
 }
 
 uint32_t bank_file_count(const ufm_bank *bank)
