@@ -18,6 +18,8 @@
 #define BANK_BLOCK_ALIGN 4096u
 #define BANK_PART_ALIGN 64u
 
+typedef struct bank_files bank_files;
+
 struct ufm_bank {
 	atomic_uint refs;
 	ufm_bank_info info;
@@ -30,6 +32,7 @@ struct ufm_bank {
 	towers towers;
 	expert_set found;
 	ufm_dtype in_file; /* the type of the experts there */
+	bank_files *files; /* from the caller's extents; NULL for every other bank */
 };
 
 ufm_status bank_packed_open(const char *path, ufm_bank **out);

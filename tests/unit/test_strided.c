@@ -77,7 +77,7 @@ static void check(rng *r, const plain_strided *m, uint64_t buffer_bytes, memory_
 	plain_strided_read(m, bytes, expected);
 	assert_int_equal(strided_read(&extent, read_memory, &source, buffer, buffer_bytes, found),
 	                 UFM_OK);
-	if (memcmp(found, expected, extent.size_bytes))
+	if (memcmp(found, expected, extent.size_bytes) != 0)
 		fail_msg("[%llu, %llu] strides %llu, %llu from %d to %d, buffer %llu: other bytes",
 		         (unsigned long long)m->rows, (unsigned long long)m->cols,
 		         (unsigned long long)m->row_stride, (unsigned long long)m->col_stride, m->from,
