@@ -235,6 +235,7 @@ typedef struct ufm_bank_checkpoint_config {
  * would be computed wrongly; UFM_EINVAL when nothing says the activation. config may be NULL. */
 UFM_API ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_config *config,
                                        ufm_bank **out);
+
 /* Where one part of one expert lies in a file: element (row, col) at offset_bytes + (row * row_stride +
  * col * col_stride) * bytes of an element. So a part may be a slice of a larger tensor (row_stride its
  * width), every second row (twice its width), every second column (col_stride 2), transposed (row_stride
@@ -261,15 +262,15 @@ typedef struct ufm_bank_files_config {
 	const uint32_t *layer_numbers;
 } ufm_bank_files_config;
 
-/* Experts whose bytes lie where the caller says: for who knows a checkpoint better than
- * ufm_bank_checkpoint. All that config points to is copied. The files must stay: they are opened here for
- * their sizes and again when experts are read. From F32, BF16 and F16 to F32 (exact) or BF16 (nearest,
+/* Experts whose bytes lie where the caller says: for a caller that knows a checkpoint better than
+ * ufm_bank_checkpoint does. All that config points to is copied. The files must stay: they are opened here
+ * for their sizes, and again when experts are read. From F32, BF16 and F16 to F32 (exact) or BF16 (nearest,
  * ties to even). UFM_EFILE for what is no regular file that can be opened; UFM_EFORMAT, with file, layer,
  * expert and part, for an extent that ends beyond its file; UFM_EINVAL for all else that is wrong. */
 UFM_API ufm_status ufm_bank_files(const ufm_bank_files_config *config, ufm_bank **out);
 
 /* The model's own number of a bank's layer (0 … layers-1): banks count routed layers only. `layer`
- * itself for banks that are neither a checkpoint nor were told numbers. */
+ * itself for banks that are no checkpoint and were told no numbers. */
 UFM_API uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer);
 
 /* Writes any bank as a packed file: to a new file beside it (`path`.PROCESS.N.tmp), which is renamed when it is on

@@ -4,6 +4,7 @@
 #include "store/strided_int.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "store/convert_int.h"
