@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/status.h"
 #include "cli/interrupt.h"
 
 #define POLL_NS 5000000l
@@ -71,7 +70,6 @@ int child_start(child *c, const char *folder, char *const argv[])
 {
 	char **environment = make_environment();
 	int error = ENOMEM;
-	c->name = argv[0];
 	c->said = -1;
 	if (!environment)
 		return error;
@@ -84,7 +82,7 @@ int child_start(child *c, const char *folder, char *const argv[])
 }
 
 /* A terminal has sent its signal to the child, too; anybody else may not have. */
-ufm_status child_wait(const child *c, int *exit_code)
+int child_wait(const child *c, int *exit_code)
 {
 	const struct timespec pause = {.tv_nsec = POLL_NS};
 	bool told = false;
@@ -92,7 +90,7 @@ ufm_status child_wait(const child *c, int *exit_code)
 	for (;;) {
 		pid_t ended = waitpid(c->pid, &how, WNOHANG);
 		if (ended < 0 && errno != EINTR)
-			return status_fail(UFM_EBUSY, "%s: cannot wait for it: %s", c->name, strerror(errno));
+			return errno;
 		if (ended == c->pid)
 			break;
 		if (interrupt_seen() && !told)
@@ -100,7 +98,7 @@ ufm_status child_wait(const child *c, int *exit_code)
 		nanosleep(&pause, NULL);
 	}
 	*exit_code = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
-	return interrupt_check();
+	return 0;
 }
 
 char *child_said(const child *c, char *line, size_t size)

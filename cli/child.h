@@ -6,10 +6,8 @@
 
 #include <stddef.h>
 #include <sys/types.h>
-#include <ufm/ufm.h>
 
 typedef struct child {
-	const char *name;
 	pid_t pid;
 	int said; /* a file in memory */
 } child;
@@ -18,9 +16,9 @@ typedef struct child {
  * program. */
 int child_start(child *c, const char *folder, char *const argv[]);
 
-/* Waits for it and gives its exit code, or 128 and the number of the signal that ended it.
- * UFM_ECANCELED after a signal to this process, which the child is then told. */
-ufm_status child_wait(const child *c, int *exit_code);
+/* Waits for it and gives its exit code, or 128 and the number of the signal that ended it. A signal to this process is
+ * told to the child. An error number, or 0. */
+int child_wait(const child *c, int *exit_code);
 
 /* The last line that it said on standard error, "" for none. */
 char *child_said(const child *c, char *line, size_t size);

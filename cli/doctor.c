@@ -41,12 +41,14 @@ static const option_table doctor_options = {
 
 static json_t *examine(const doctor_config *config)
 {
+	limits here;
 	json_t *found = json_object();
+	limits_read(&here);
 	json_put(found, "versions", machine_versions());
 	json_put(found, "gpu", doctor_gpus());
 	json_put(found, "backends", doctor_backends());
-	json_put(found, "cpu", machine_cpu());
-	json_put(found, "memory", machine_memory());
+	json_put(found, "cpu", machine_cpu(&here));
+	json_put(found, "memory", machine_memory(&here));
 	json_put(found, "disk", doctor_disk(config->out));
 	json_put(found, "programs", doctor_programs());
 	json_put(found, "verdict", doctor_verdict(found));

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "base/limits.h"
 #include "cli/json_put.h"
 #include "cli/version.h"
 #include "kernels/kernels.h"
@@ -90,17 +89,15 @@ static json_t *kernel_tables(void)
 	return tables;
 }
 
-json_t *machine_cpu(void)
+json_t *machine_cpu(const limits *here)
 {
-	limits here;
 	json_t *cpu = json_object();
-	limits_read(&here);
 	json_put(cpu, "model", key_text("/proc/cpuinfo", "model name"));
-	json_put(cpu, "machine_cores", json_integer(here.machine_cores));
-	json_put(cpu, "affinity_cores", json_integer(here.affinity_cores));
+	json_put(cpu, "machine_cores", json_integer(here->machine_cores));
+	json_put(cpu, "affinity_cores", json_integer(here->affinity_cores));
 	json_put(cpu, "cgroup_cores",
-	         here.cgroup_cores > 0 ? json_real(here.cgroup_cores) : json_null());
-	json_put(cpu, "usable_cores", json_integer(here.cores));
+	         here->cgroup_cores > 0 ? json_real(here->cgroup_cores) : json_null());
+	json_put(cpu, "usable_cores", json_integer(here->cores));
 	json_put(cpu, "kernels", json_string(kernels_best()->isa));
 	json_put(cpu, "kernel_tables", kernel_tables());
 	return cpu;
@@ -117,19 +114,17 @@ static json_t *huge_pages(void)
 	return huge;
 }
 
-json_t *machine_memory(void)
+json_t *machine_memory(const limits *here)
 {
-	limits here;
 	json_t *memory = json_object();
-	limits_read(&here);
-	json_put(memory, "machine_bytes", bytes_or_null(here.machine_ram_bytes));
-	json_put(memory, "available_bytes", bytes_or_null(here.available_ram_bytes));
-	json_put(memory, "cgroup_limit_bytes", bytes_or_null(here.cgroup_ram_bytes));
-	json_put(memory, "cgroup_used_bytes", bytes_or_null(here.cgroup_ram_used_bytes));
-	json_put(memory, "usable_bytes", bytes_or_null(here.ram_bytes));
-	json_put(memory, "usable_free_bytes", bytes_or_null(here.ram_free_bytes));
-	json_put(memory, "lockable_bytes", bytes_or_null(limits_lockable_bytes(&here)));
-	json_put(memory, "memlock_limit_bytes", bytes_or_null(here.memlock_bytes));
+	json_put(memory, "machine_bytes", bytes_or_null(here->machine_ram_bytes));
+	json_put(memory, "available_bytes", bytes_or_null(here->available_ram_bytes));
+	json_put(memory, "cgroup_limit_bytes", bytes_or_null(here->cgroup_ram_bytes));
+	json_put(memory, "cgroup_used_bytes", bytes_or_null(here->cgroup_ram_used_bytes));
+	json_put(memory, "usable_bytes", bytes_or_null(here->ram_bytes));
+	json_put(memory, "usable_free_bytes", bytes_or_null(here->ram_free_bytes));
+	json_put(memory, "lockable_bytes", bytes_or_null(limits_lockable_bytes(here)));
+	json_put(memory, "memlock_limit_bytes", bytes_or_null(here->memlock_bytes));
 	json_put(memory, "huge_pages", huge_pages());
 	return memory;
 }
@@ -153,9 +148,11 @@ json_t *machine_versions(void)
 
 json_t *machine_json(void)
 {
+	limits here;
 	json_t *machine = json_object();
-	json_put(machine, "cpu", machine_cpu());
-	json_put(machine, "memory", machine_memory());
+	limits_read(&here);
+	json_put(machine, "cpu", machine_cpu(&here));
+	json_put(machine, "memory", machine_memory(&here));
 	json_put(machine, "versions", machine_versions());
 	return machine;
 }

@@ -7,12 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/limits.h"
+
 /* cpu, cores, memory, limits, kernel, vector extensions, versions. */
 json_t *machine_json(void);
 
 /* The parts. */
-json_t *machine_cpu(void);
-json_t *machine_memory(void);
+json_t *machine_cpu(const limits *here);
+json_t *machine_memory(const limits *here);
 json_t *machine_versions(void);
 
 /* First line of a file without its newline, or "" . Returns buffer. */

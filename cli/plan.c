@@ -161,6 +161,7 @@ static int check_ram(const plan *p)
 	char need[32], have[32], bank[32];
 	if (!p->machine.ram_bytes || p->host_bytes <= p->machine.ram_bytes)
 		return CLI_OK;
+	size_format_apart(p->host_bytes, p->machine.ram_bytes, need, have);
 	message_error(
 		"plan",
 		"%s%s: %s of experts need %s of page-locked host memory, found %s%s: the engine has no "
@@ -168,9 +169,7 @@ static int check_ram(const plan *p)
 		"tier yet; "
 		"what would run: a machine with more memory, a smaller model, or narrower weights",
 		p->machine.ram_given ? "" : "warning: ", p->shape.name,
-		size_format(p->shape.bank.bank_bytes, bank, sizeof bank),
-		size_format(p->host_bytes, need, sizeof need),
-		size_format(p->machine.ram_bytes, have, sizeof have),
+		size_format(p->shape.bank.bank_bytes, bank, sizeof bank), need, have,
 		p->machine.ram_given ? " (--ram)" : " that may be locked here (80 % of what is free)");
 	return p->machine.ram_given ? CLI_USAGE : CLI_OK;
 }
@@ -318,7 +317,8 @@ static int report(plan *p)
 	                 .planner = &p->planner,
 	                 .ladder = p->ladder,
 	                 .policy = policy_find(p->config.policy)->name,
-	                 .host_bytes = p->host_bytes};
+	                 .host_bytes = p->host_bytes,
+	                 .budget_shift = report_budget_shift(p->ladder)};
 	const plan_routing_config routing = {.spec = p->config.workload, .shape = &p->shape};
 	plan_routing_words(&routing, r.workload, sizeof r.workload);
 	if (p->planner.repeats)

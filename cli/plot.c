@@ -39,10 +39,11 @@ static ufm_status write_figure(const figure *f, const plot_rows *rows, const cha
 }
 
 /* The figures of ufm bench. */
-static ufm_status plot_runs(const char *folder)
+static ufm_status plot_runs(const char *folder, bool *drawing)
 {
 	plot_rows rows;
 	ufm_status status = plot_rows_read(folder, &rows);
+	*drawing = !status;
 	if (status)
 		return status;
 	for (size_t i = 0; !status && i < FIGURE_COUNT; i++)
@@ -56,7 +57,7 @@ static ufm_status plot_runs(const char *folder)
 /* What may lie in a results folder. */
 static const struct {
 	const char *rows, *figures[FIGURE_COUNT];
-	ufm_status (*draw)(const char *folder);
+	ufm_status (*draw)(const char *folder, bool *drawing);
 } kinds[] = {
 	{"runs.jsonl", {"throughput", "memory", "timeline"}, plot_runs},
 	{"replay.jsonl", {"hit_rate"}, plot_replay},
@@ -85,14 +86,15 @@ static ufm_status fail_without_rows(const char *folder)
 	                   folder, strerror(error), hint);
 }
 
-ufm_status plot_folder(const char *folder)
+ufm_status plot_folder(const char *folder, bool *drawing)
 {
 	ufm_status status = UFM_OK;
 	bool any = false;
+	*drawing = false;
 	for (size_t i = 0; i < KIND_COUNT && !status; i++) {
 		if (!has_rows(folder, i))
 			continue;
-		status = kinds[i].draw(folder);
+		status = kinds[i].draw(folder, drawing);
 		any = true;
 	}
 	return any ? status : fail_without_rows(folder);
@@ -126,14 +128,16 @@ static int plot_run(int argc, char *argv[])
 	int exit_code;
 	const char *folder;
 	ufm_status status;
+	bool drawing;
 	if (!command_read(&plot_options, argc, argv, SIZE_MAX, &nothing, &state, &exit_code))
 		return exit_code;
 	message_log(isatty(STDERR_FILENO) == 1);
 	folder = state.operand ? state.operand : "results/latest";
 	interrupt_set_keep(say_interrupted, &folder);
-	status = plot_folder(folder);
+	status = plot_folder(folder, &drawing);
+	exit_code = status ? message_status("plot", status) : CLI_OK;
 	if (status)
-		return message_status("plot", status);
+		return drawing && status == UFM_EFILE ? CLI_FAILED : exit_code;
 	print_figures(folder);
 	return command_finish(&plot_options, CLI_OK);
 }

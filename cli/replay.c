@@ -97,7 +97,7 @@ static ufm_status run_trace(const replay_options *o, const char *path, json_t *r
 
 static ufm_status cannot(const char *path)
 {
-	return status_fail(UFM_EBUSY, "--out: cannot write %s: %s", path, strerror(errno));
+	return status_fail(UFM_EFILE, "--out: cannot write %s: %s", path, strerror(errno));
 }
 
 static ufm_status write_rows(const char *folder, const json_t *rows)
@@ -116,11 +116,12 @@ static ufm_status write_rows(const char *folder, const json_t *rows)
 /* The rows are what counts: without gnuplot the command has done its work. */
 static int keep_rows(const replay_options *o, const json_t *rows)
 {
+	bool drawing;
 	interrupt_guard();
 	ufm_status status = write_rows(o->out, rows);
 	interrupt_unguard();
 	if (!status && !o->no_figures && !o->predict.count)
-		status = plot_folder(o->out);
+		status = plot_folder(o->out, &drawing);
 	if (status == UFM_EUNSUPPORTED)
 		message_note("replay", "no figure: %s", ufm_last_error());
 	else if (status == UFM_ECANCELED)

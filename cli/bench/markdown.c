@@ -23,9 +23,10 @@ static double gb(const json_t *row, const char *name)
 /* As a row's label. */
 static const char *label(const json_t *row, char *text, size_t size)
 {
-	const char *phase = field_string(row, "phase");
+	const char *phase = field_string(row, ROW_NAME(phase));
 	bool plain = strcmp(phase, "steps") == 0;
-	snprintf(text, size, "%s%s%s", field_string(row, "mode"), plain ? "" : " ", plain ? "" : phase);
+	snprintf(text, size, "%s%s%s", field_string(row, ROW_NAME(mode)), plain ? "" : " ",
+	         plain ? "" : phase);
 	return text;
 }
 
@@ -72,52 +73,53 @@ static const text_column all_columns[COLUMN_COUNT] = {
 /* The median and the quartiles around it, each with three digits. */
 static void step_cell(text_table *t, uint32_t at, const json_t *row)
 {
-	double median_ms = field_number(row, "step_ms_median");
+	double median_ms = field_number(row, ROW_NAME(step_ms_median));
 	int places = median_ms < 10 ? 2 : median_ms < 100 ? 1 : 0;
 	text_cell(t, at, 5, "%.*f (%.*f-%.*f)", places, median_ms, places,
-	          field_number(row, "step_ms_q1"), places, field_number(row, "step_ms_q3"));
+	          field_number(row, ROW_NAME(step_ms_q1)), places,
+	          field_number(row, ROW_NAME(step_ms_q3)));
 }
 
 static bool is_cold(const json_t *row)
 {
-	return json_is_false(json_object_get(row, "slots_filled"));
+	return json_is_false(json_object_get(row, ROW_NAME(slots_filled)));
 }
 
 static void measured_cells(text_table *t, uint32_t at, const json_t *row)
 {
-	double tokens_per_s = field_number(row, "tokens_per_s");
+	double tokens_per_s = field_number(row, ROW_NAME(tokens_per_s));
 	text_cell(t, at, TOKENS_COLUMN, "%.*f", tokens_per_s < 100 ? 2 : 0, tokens_per_s);
 	step_cell(t, at, row);
-	text_cell(t, at, 18, "%" PRIu64, field_whole(row, "steps_measured"));
-	if (field_known(row, "fraction_of_floor")) {
-		text_cell(t, at, 6, "%.3f", field_number(row, "fraction_of_floor"));
-		text_cell(t, at, 7, "%s", field_string(row, "bound_by"));
+	text_cell(t, at, 18, "%" PRIu64, field_whole(row, ROW_NAME(steps_measured)));
+	if (field_known(row, ROW_NAME(fraction_of_floor))) {
+		text_cell(t, at, 6, "%.3f", field_number(row, ROW_NAME(fraction_of_floor)));
+		text_cell(t, at, 7, "%s", field_string(row, ROW_NAME(bound_by)));
 	}
-	if (field_known(row, "fraction_of_limit"))
-		text_cell(t, at, 8, "%.3f", field_number(row, "fraction_of_limit"));
-	text_cell(t, at, 9, "%.3f", gib(row, "peak_vram_bytes"));
-	text_cell(t, at, 10, "%" PRIu64, field_whole(row, "slots"));
-	if (field_known(row, "experts_touched_expected"))
-		text_cell(t, at, 11, "%.1f (%.1f expected)", field_number(row, "experts_touched"),
-		          field_number(row, "experts_touched_expected"));
+	if (field_known(row, ROW_NAME(fraction_of_limit)))
+		text_cell(t, at, 8, "%.3f", field_number(row, ROW_NAME(fraction_of_limit)));
+	text_cell(t, at, 9, "%.3f", gib(row, ROW_NAME(peak_vram_bytes)));
+	text_cell(t, at, 10, "%" PRIu64, field_whole(row, ROW_NAME(slots)));
+	if (field_known(row, ROW_NAME(experts_touched_expected)))
+		text_cell(t, at, 11, "%.1f (%.1f expected)", field_number(row, ROW_NAME(experts_touched)),
+		          field_number(row, ROW_NAME(experts_touched_expected)));
 	else
-		text_cell(t, at, 11, "%.1f", field_number(row, "experts_touched"));
-	text_cell(t, at, 12, "%" PRIu64, field_whole(row, "resident_uses"));
-	text_cell(t, at, 13, "%" PRIu64, field_whole(row, "streamed_uses"));
-	text_cell(t, at, 14, "%.2f", gb(row, "h2d_weight_bytes"));
-	text_cell(t, at, 15, "%.2f", gb(row, "d2h_weight_bytes"));
-	text_cell(t, at, 16, "%.0f", field_number(row, "stall_ms"));
-	text_cell(t, at, 17, "%.8s", field_string(row, "output_hash"));
+		text_cell(t, at, 11, "%.1f", field_number(row, ROW_NAME(experts_touched)));
+	text_cell(t, at, 12, "%" PRIu64, field_whole(row, ROW_NAME(resident_uses)));
+	text_cell(t, at, 13, "%" PRIu64, field_whole(row, ROW_NAME(streamed_uses)));
+	text_cell(t, at, 14, "%.2f", gb(row, ROW_NAME(h2d_weight_bytes)));
+	text_cell(t, at, 15, "%.2f", gb(row, ROW_NAME(d2h_weight_bytes)));
+	text_cell(t, at, 16, "%.0f", field_number(row, ROW_NAME(stall_ms)));
+	text_cell(t, at, 17, "%.8s", field_string(row, ROW_NAME(output_hash)));
 }
 
 static void row_cells(text_table *t, uint32_t at, const json_t *row)
 {
 	char text[TEXT_CELL_BYTES];
 	text_cell(t, at, 0, "%s", label(row, text, sizeof text));
-	text_cell(t, at, 1, "%" PRIu64, field_whole(row, "num_experts"));
-	text_cell(t, at, 2, "%.2f", gib(row, "bank_bytes"));
-	text_cell(t, at, 3, "%s%s", field_string(row, "status"), is_cold(row) ? ", cold" : "");
-	if (field_known(row, "tokens_per_s"))
+	text_cell(t, at, 1, "%" PRIu64, field_whole(row, ROW_NAME(num_experts)));
+	text_cell(t, at, 2, "%.2f", gib(row, ROW_NAME(bank_bytes)));
+	text_cell(t, at, 3, "%s%s", field_string(row, ROW_NAME(status)), is_cold(row) ? ", cold" : "");
+	if (field_known(row, ROW_NAME(tokens_per_s)))
 		measured_cells(t, at, row);
 }
 
@@ -142,15 +144,15 @@ static void begin_note(sheet *to, const json_t *row, bool *first)
 {
 	char text[TEXT_CELL_BYTES];
 	sheet_print(to, "%s- %s, %" PRIu64 " experts: ", *first ? "\n" : "",
-	            label(row, text, sizeof text), field_whole(row, "num_experts"));
+	            label(row, text, sizeof text), field_whole(row, ROW_NAME(num_experts)));
 	*first = false;
 }
 
 /* The machine that was probed was not the one that ran the steps. */
 static void note_floor(sheet *to, const json_t *row, bool *first)
 {
-	double fraction = field_number(row, "fraction_of_floor");
-	if (fraction <= FLOOR_BEATEN || strcmp(field_string(row, "status"), "ok") != 0)
+	double fraction = field_number(row, ROW_NAME(fraction_of_floor));
+	if (fraction <= FLOOR_BEATEN || strcmp(field_string(row, ROW_NAME(status)), "ok") != 0)
 		return;
 	begin_note(to, row, first);
 	sheet_print(to,
@@ -167,8 +169,8 @@ static void note_cold(sheet *to, const json_t *row, bool *first)
 	sheet_print(to,
 	            "cold: %" PRIu64 " of %" PRIu64 " slots held an expert when measuring began, after "
 	            "%" PRIu64 " steps of warm-up\n",
-	            field_whole(row, "slots_held"), field_whole(row, "slots"),
-	            field_whole(row, "warmup"));
+	            field_whole(row, ROW_NAME(slots_held)), field_whole(row, ROW_NAME(slots)),
+	            field_whole(row, ROW_NAME(warmup)));
 }
 
 static void notes(sheet *to, const json_t *rows)
@@ -178,9 +180,10 @@ static void notes(sheet *to, const json_t *rows)
 	bool first = true;
 	json_array_foreach(rows, i, row)
 	{
-		if (field_known(row, "error")) {
+		if (field_known(row, ROW_NAME(error))) {
 			begin_note(to, row, &first);
-			sheet_print(to, "%s: %s\n", field_string(row, "status"), field_string(row, "error"));
+			sheet_print(to, "%s: %s\n", field_string(row, ROW_NAME(status)),
+			            field_string(row, ROW_NAME(error)));
 		}
 		note_cold(to, row, &first);
 		note_floor(to, row, &first);
@@ -190,20 +193,20 @@ static void notes(sheet *to, const json_t *rows)
 static void where(sheet *to, const json_t *rows)
 {
 	/* A row that ran out of memory may not know its device. */
-	const json_t *row = row_with(rows, "device");
+	const json_t *row = row_with(rows, ROW_NAME(device));
 	if (!row)
-		row = row_with(rows, "backend");
+		row = row_with(rows, ROW_NAME(backend));
 	if (!row)
 		return;
 	char target[32], headroom[32], limit[32];
-	sheet_print(to, "\nBackend %s, device %s.", field_string(row, "backend"),
-	            field_string(row, "device"));
+	sheet_print(to, "\nBackend %s, device %s.", field_string(row, ROW_NAME(backend)),
+	            field_string(row, ROW_NAME(device)));
 	sheet_print(to, " Bounds: ufm %s less %s of headroom;",
-	            size_format(field_whole(row, "vram_target_bytes"), target, sizeof target),
-	            size_format(field_whole(row, "headroom_bytes"), headroom, sizeof headroom));
-	if (field_known(row, "vram_limit_bytes"))
+	            size_format(field_whole(row, ROW_NAME(vram_target_bytes)), target, sizeof target),
+	            size_format(field_whole(row, ROW_NAME(headroom_bytes)), headroom, sizeof headroom));
+	if (field_known(row, ROW_NAME(vram_limit_bytes)))
 		sheet_print(to, " the card, in all modes, %s.",
-		            size_format(field_whole(row, "vram_limit_bytes"), limit, sizeof limit));
+		            size_format(field_whole(row, ROW_NAME(vram_limit_bytes)), limit, sizeof limit));
 	else
 		sheet_print(to, " the card has its own memory.");
 	sheet_print(
@@ -211,17 +214,17 @@ static void where(sheet *to, const json_t *rows)
 		" Uses, GB and stall are sums over %" PRIu64
 		" measured steps, tokens/s is all of their tokens over all of their time, step ms the "
 		"median step and the quartiles of the steps.\n",
-		field_whole(row, "steps"));
+		field_whole(row, ROW_NAME(steps)));
 }
 
 void report_markdown(sheet *to, const json_t *summary)
 {
 	const json_t *rows = json_object_get(summary, "rows");
-	const json_t *link = row_with(rows, "link_gbps_emulated");
+	const json_t *link = row_with(rows, ROW_NAME(link_gbps_emulated));
 	if (link)
 		sheet_print(to,
 		            "Emulated link: %g GB/s each way; no figure below is that of a real link.\n\n",
-		            field_number(link, "link_gbps_emulated"));
+		            field_number(link, ROW_NAME(link_gbps_emulated)));
 	table(to, rows, link != NULL);
 	notes(to, rows);
 	where(to, rows);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The result of one run, and its JSON: the one place that knows the fields of a row. */
+/* The result of one run, and its JSON. */
 #ifndef CLI_BENCH_ROW_H
 #define CLI_BENCH_ROW_H
 
@@ -8,6 +8,7 @@
 #include "cli/bench/config.h"
 #include "cli/bench/floor.h"
 #include "cli/bench/workload.h"
+#include "cli/row_fields.h"
 #include "probe/peak.h"
 #include "probe/probe.h"
 #include "schedule/admit.h"
@@ -104,12 +105,12 @@ ufm_status row_find_limit(bench_row *row, const bench_config *config, const work
 /* false: the row has no limit, or was not probed. */
 bool row_limit_ms(const bench_row *row, const bench_config *config, double *ms);
 /* Its fields, null where they are not known. */
-void row_put_limit(json_t *out, const bench_row *row, const bench_config *config);
+void row_put_limit(row_values *out, const bench_row *row, const bench_config *config);
 
 /* What the CPU path has chosen and admission goes by, which changes while it runs. */
 void row_note_cpu(bench_row *row, ufm_engine *engine);
 /* Its fields. With a share of 0 and in other modes the path is off. */
-void row_put_cpu(json_t *out, const bench_row *row, const bench_config *config);
+void row_put_cpu(row_values *out, const bench_row *row, const bench_config *config);
 
 /* Turns an ok row whose figures do not add up into an error: uses, bytes, nothing written back,
  * budget kept. */

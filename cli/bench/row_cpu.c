@@ -22,11 +22,6 @@ void row_note_cpu(bench_row *row, ufm_engine *engine)
 
 /* ------------------------------------------------------------------ fields */
 
-static void put_counter(json_t *out, const char *name, const bench_row *row, counter_id id)
-{
-	json_put(out, name, row->measured ? json_integer((json_int_t)row->counters[id]) : NULL);
-}
-
 /* Not known before the first look. */
 static json_t *us_or_null(double value_ns, uint32_t looks)
 {
@@ -45,14 +40,14 @@ static json_t *choice_json(const ufm_cpu_choice *c)
 	return out;
 }
 
-static void put_choices(json_t *out, const bench_row *row)
+static void put_choices(row_values *out, const bench_row *row)
 {
 	json_t *all = json_array();
 	uint64_t changes = row->cpu_choice_count ? row->cpu_choices[0].changes : 0;
 	for (uint32_t i = 0; i < row->cpu_choice_count; i++)
 		json_add(all, choice_json(&row->cpu_choices[i]));
-	json_put(out, "cpu_choices", all);
-	json_put(out, "cpu_choice_changes", row->opened ? json_integer((json_int_t)changes) : NULL);
+	row_put(out, ROW_cpu_choices, all);
+	row_put(out, ROW_cpu_choice_changes, row->opened ? json_whole(changes) : NULL);
 }
 
 static json_t *admission_json(const bench_row *row)
@@ -69,20 +64,14 @@ static json_t *admission_json(const bench_row *row)
 	return out;
 }
 
-void row_put_cpu(json_t *out, const bench_row *row, const bench_config *config)
+void row_put_cpu(row_values *out, const bench_row *row, const bench_config *config)
 {
 	bool on = row->opened && row->engine.cpu_threads;
 	uint32_t share = on ? row->engine.cpu_share_percent : 0;
-	json_put(out, "cpu_assist", json_text(row->cpu_assist));
-	json_put(out, "cpu_assist_asked", json_string(config->cpu_assist));
-	json_put(out, "cpu_threads", row->opened ? json_integer(row->engine.cpu_threads) : NULL);
-	json_put(out, "cpu_share_percent", share ? json_integer(share) : NULL);
-	put_counter(out, "cpu_rows", row, COUNTER_cpu_rows);
-	put_counter(out, "cpu_weight_bytes", row, COUNTER_cpu_weight_bytes);
-	json_put(out, "cpu_ms",
-	         row->measured ? json_real((double)row->counters[COUNTER_cpu_ns] / 1e6) : NULL);
-	put_counter(out, "late_uses", row, COUNTER_late_uses);
-	put_counter(out, "admitted_loads", row, COUNTER_admitted_loads);
+	row_put(out, ROW_cpu_assist, json_text(row->cpu_assist));
+	row_put(out, ROW_cpu_assist_asked, json_string(config->cpu_assist));
+	row_put(out, ROW_cpu_threads, row->opened ? json_integer(row->engine.cpu_threads) : NULL);
+	row_put(out, ROW_cpu_share_percent, share ? json_integer(share) : NULL);
 	put_choices(out, row);
-	json_put(out, "admission", admission_json(row));
+	row_put(out, ROW_admission, admission_json(row));
 }

@@ -49,12 +49,12 @@ bool row_limit_ms(const bench_row *row, const bench_config *c, double *ms)
 	return true;
 }
 
-void row_put_limit(json_t *out, const bench_row *row, const bench_config *c)
+void row_put_limit(row_values *out, const bench_row *row, const bench_config *c)
 {
 	double ms = 0, mean_ms = row_step_ms_mean(row);
 	bool known = row_limit_ms(row, c, &ms);
-	json_put(out, "limit_ms", known ? json_real(ms) : NULL);
-	json_put(out, "fraction_of_limit", known && mean_ms > 0 ? json_real(ms / mean_ms) : NULL);
-	json_put(out, "limit_reads", row->limit_known ? json_real(row->limit_reads) : NULL);
-	json_put(out, "limit_gbps", known ? json_real(rate_of(row)) : NULL);
+	row_put(out, ROW_limit_ms, json_known(known, ms));
+	row_put(out, ROW_fraction_of_limit, json_known(known && mean_ms > 0, ms / mean_ms));
+	row_put(out, ROW_limit_reads, json_known(row->limit_known, row->limit_reads));
+	row_put(out, ROW_limit_gbps, json_known(known, rate_of(row)));
 }

@@ -15,13 +15,14 @@ static ufm_status check_event(const trace *t, const char *path, const workload_c
 			return status_fail(UFM_EFORMAT,
 			                   "%s: found %" PRIu32 " experts at token %" PRIu64 ", layer %" PRIu32
 			                   ", expected %" PRIu32 " (--top-k)",
-			                   path, rank, token, layer, t->ranks);
+			                   path, rank, token, trace_layer_number(t, layer), t->ranks);
 		if (ids[rank] >= c->experts_min)
 			return status_fail(UFM_EFORMAT,
 			                   "%s: found expert id %" PRIu16 " at token %" PRIu64
 			                   ", layer %" PRIu32 ", expected 0 to %" PRIu32 " (--experts %" PRIu32
 			                   ")",
-			                   path, ids[rank], token, layer, c->experts_min - 1, c->experts_min);
+			                   path, ids[rank], token, trace_layer_number(t, layer),
+			                   c->experts_min - 1, c->experts_min);
 	}
 	return UFM_OK;
 }

@@ -95,15 +95,17 @@ bool mode_deterministic(const ufm_engine_info *engine)
 ufm_status mode_check_sizes(uint64_t target_bytes, uint64_t headroom_bytes, uint64_t limit_bytes)
 {
 	char target[32], other[32];
-	if (limit_bytes && target_bytes > limit_bytes)
+	if (limit_bytes && target_bytes > limit_bytes) {
+		size_format_apart(target_bytes, limit_bytes, target, other);
 		return status_fail(UFM_EINVAL,
-		                   "--vram-target: found %s, expected at most --vram-limit (%s)",
-		                   size_format(target_bytes, target, sizeof target),
-		                   size_format(limit_bytes, other, sizeof other));
-	if (target_bytes && headroom_bytes >= target_bytes)
+		                   "--vram-target: found %s, expected at most --vram-limit (%s)", target,
+		                   other);
+	}
+	if (target_bytes && headroom_bytes >= target_bytes) {
+		size_format_apart(headroom_bytes, target_bytes, other, target);
 		return status_fail(UFM_EINVAL,
-		                   "--headroom: found %s, expected less than --vram-target (%s)",
-		                   size_format(headroom_bytes, other, sizeof other),
-		                   size_format(target_bytes, target, sizeof target));
+		                   "--headroom: found %s, expected less than --vram-target (%s)", other,
+		                   target);
+	}
 	return UFM_OK;
 }

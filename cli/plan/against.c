@@ -18,6 +18,7 @@
 #include "cli/message.h"
 #include "cli/plan/row_case.h"
 #include "cli/plan/row_file.h"
+#include "cli/row_fields.h"
 #include "cli/rows.h"
 #include "cli/text_table.h"
 
@@ -33,10 +34,10 @@ static json_t *compare(const char *file, const row_case *k, const row_outcome *o
 	double measured = k->tokens_per_s;
 	double hits = k->uses ? (double)k->resident_uses / (double)k->uses : NAN;
 	json_put(out, "file", json_text(file));
-	json_put(out, "device", json_string(field_string(row, "device")));
-	json_put(out, "preset", json_string(field_string(row, "preset")));
-	json_put(out, "phase", json_string(field_string(row, "phase")));
-	json_put(out, "workload", json_string(field_string(row, "workload")));
+	json_put(out, "device", json_string(field_string(row, ROW_NAME(device))));
+	json_put(out, "preset", json_string(field_string(row, ROW_NAME(preset))));
+	json_put(out, "phase", json_string(field_string(row, ROW_NAME(phase))));
+	json_put(out, "workload", json_string(field_string(row, ROW_NAME(workload))));
 	json_put(out, "layers", json_integer(k->shape.bank.layers));
 	json_put(out, "experts", json_integer(k->shape.bank.experts));
 	json_put(out, "expert_bytes", json_whole(k->shape.bank.desc.expert_bytes));
@@ -173,8 +174,8 @@ static void print_table(sheet *to, json_t *rows, uint32_t left_out)
 
 static bool is_case(const json_t *row)
 {
-	return strcmp(field_string(row, "mode"), "ufm") == 0 &&
-	       strcmp(field_string(row, "status"), "ok") == 0;
+	return strcmp(field_string(row, ROW_NAME(mode)), "ufm") == 0 &&
+	       strcmp(field_string(row, ROW_NAME(status)), "ok") == 0;
 }
 
 /* A row that cannot be predicted is said and counted; the machine's lack of memory is not the row's fault. */

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/limits.h"
 #include "base/median.h"
 #include "base/status.h"
 #include "cli/interrupt.h"
@@ -16,13 +15,9 @@
 #include "cli/modes/filling.h"
 #include "cli/modes/options.h"
 #include "cli/plan/row_file.h"
-#include "cli/row_field.h"
+#include "cli/row_fields.h"
 #include "device/registry.h"
 #include "plan/probed.h"
-
-/* Of rows, as of the options. */
-#define RATE_MAX 1e9
-#define THREADS_MAX 4096u
 
 static void say(told_machine *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void say(told_machine *m, const char *format, ...)
@@ -148,19 +143,18 @@ ufm_status machine_of_given(const machine_given *g, told_machine *out)
 /* ---- rows of earlier runs */
 
 typedef struct rate_field {
-	const char *name;
+	row_field_id field;
 	size_t offset;
 } rate_field;
 
 #define RATE(field, member) \
 	{ \
-		field, offsetof(timing_rates, member) \
+		ROW_##field, offsetof(timing_rates, member) \
 	}
-#define OWN_GFLOPS "probe_kernel_gflops"
 static const rate_field fields[] = {
-	RATE("probe_link_gbps", link_gbps),       RATE("probe_hbm_gbps", hbm_gbps),
-	RATE("probe_dram_gbps", dram_gbps),       RATE("probe_sum_link_gbps", sum_link_gbps),
-	RATE("probe_sum_cpu_gbps", sum_cpu_gbps), RATE(OWN_GFLOPS, peak_gflops),
+	RATE(probe_link_gbps, link_gbps),       RATE(probe_hbm_gbps, hbm_gbps),
+	RATE(probe_dram_gbps, dram_gbps),       RATE(probe_sum_link_gbps, sum_link_gbps),
+	RATE(probe_sum_cpu_gbps, sum_cpu_gbps), RATE(probe_kernel_gflops, peak_gflops),
 };
 #define LINK_FIELD 0u
 #define FIELDS (sizeof fields / sizeof fields[0])
@@ -173,19 +167,19 @@ static double *rate_at(timing_rates *rates, size_t field)
 /* A plan counts what our own products do. Rows of before the vendor's were asked have it under that name. */
 static ufm_status rate_of(const json_t *row, size_t field, double *out)
 {
-	const char *name = fields[field].name;
-	if (strcmp(name, OWN_GFLOPS) == 0 && !json_object_get(row, name))
-		name = "probe_gflops";
-	return row_number(row, name, 0, RATE_MAX, out);
+	row_field_id id = fields[field].field;
+	if (id == ROW_probe_kernel_gflops && !json_object_get(row, ROW_NAME(probe_kernel_gflops)))
+		id = ROW_probe_gflops;
+	return row_number(row, &row_fields[id], out);
 }
 
 static ufm_status read_rates(const json_t *row, told_machine *m)
 {
-	ufm_status status = row_number(row, "link_gbps_emulated", 0, RATE_MAX, &m->emulated_gbps);
+	ufm_status status = row_number(row, &row_fields[ROW_link_gbps_emulated], &m->emulated_gbps);
 	for (size_t i = 0; i < FIELDS && !status; i++)
 		status = rate_of(row, i, rate_at(&m->plan.rates, i));
 	return status ? status
-	              : row_u32(row, "probe_threads", 0, THREADS_MAX, &m->plan.rates.cpu_threads);
+	              : row_u32(row, &row_fields[ROW_probe_threads], &m->plan.rates.cpu_threads);
 }
 
 ufm_status machine_of_row(const json_t *row, bool *known, told_machine *out)
@@ -197,11 +191,11 @@ ufm_status machine_of_row(const json_t *row, bool *known, told_machine *out)
 	/* An emulated link is what it was told to be; beside other work a probe of it measures how late it was woken. */
 	if (m.emulated_gbps > 0)
 		m.plan.rates.link_gbps = m.emulated_gbps;
-	snprintf(m.plan.backend, sizeof m.plan.backend, "%s", field_string(row, "backend"));
+	snprintf(m.plan.backend, sizeof m.plan.backend, "%s", field_string(row, ROW_NAME(backend)));
 	*known = m.plan.rates.link_gbps > 0 && m.plan.rates.hbm_gbps > 0;
 	if (!*known)
 		return UFM_OK;
-	say(&m, "%s", field_string(row, "device"));
+	say(&m, "%s", field_string(row, ROW_NAME(device)));
 	*out = m;
 	return UFM_OK;
 }
@@ -297,15 +291,13 @@ static ufm_status probe_here(const ufm_expert_desc *desc, uint32_t top_k,
 	return status;
 }
 
-static void name_here(const char *device, told_machine *m)
+static void name_here(const probe_machine_found *found, told_machine *m)
 {
 	char model[128];
-	limits here;
-	limits_read(&here);
 	bool named = machine_read_key("/proc/cpuinfo", "model name", model, sizeof model);
 	snprintf(m->words, sizeof m->words,
 	         "this machine (%s%s%u cores), %s, probed now with blocks of that size",
-	         named ? model : "", named ? ", " : "", here.cores, device);
+	         named ? model : "", named ? ", " : "", found->cores, found->device);
 }
 
 ufm_status machine_of_here(const ufm_expert_desc *desc, uint32_t top_k, const machine_given *given,
@@ -324,7 +316,7 @@ ufm_status machine_of_here(const ufm_expert_desc *desc, uint32_t top_k, const ma
 	m.emulated_gbps = found.emulated_gbps;
 	m.ram_bytes = found.lockable_bytes;
 	snprintf(m.plan.backend, sizeof m.plan.backend, "%s", found.backend);
-	name_here(found.device, &m);
+	name_here(&found, &m);
 	if (b == &cpu_backend)
 		said.link_gbps = 0; /* a link that was emulated was probed as such */
 	describe(&said, &m);

@@ -13,6 +13,20 @@ static const char *gib(uint64_t bytes, char text[32])
 	return size_format(bytes, text, 32);
 }
 
+/* Of a tiny model budgets differ by less than a hundredth of the headroom. */
+static const char *budget_words(const plan_report *r, uint64_t bytes, char text[32])
+{
+	return size_format_in(bytes, r->budget_shift, text, 32);
+}
+
+uint32_t report_budget_shift(const plan_ladder *l)
+{
+	uint64_t sizes_bytes[LADDER_POINTS_MAX];
+	for (uint32_t i = 0; i < l->count; i++)
+		sizes_bytes[i] = l->points[i].target_bytes;
+	return size_shift_apart(sizes_bytes, l->count);
+}
+
 /* ------------------------------------------------------------------ what was assumed */
 
 static void print_model(sheet *to, const plan_report *r)
@@ -38,10 +52,20 @@ static void print_workload(sheet *to, const plan_report *r)
 	sheet_print(to, " %s. Policy: %s.\n", r->workload, r->policy);
 }
 
+/* The last that runs: of a budget that is refused nothing is known. */
+static budget divided(const plan_ladder *l)
+{
+	budget found = {0};
+	for (uint32_t i = 0; i < l->count; i++)
+		if (!l->points[i].refused)
+			found = l->points[i].budget;
+	return found;
+}
+
 static void print_memory(sheet *to, const plan_report *r)
 {
 	char host[32], ram[32], fixed[32], headroom[32];
-	const plan_point *p = &r->ladder->points[r->ladder->count - 1];
+	const budget b = divided(r->ladder);
 	sheet_print(to, "All experts stay in host memory, page-locked: %s", gib(r->host_bytes, host));
 	if (r->machine->ram_bytes)
 		sheet_print(to, " of %s that there are for it", gib(r->machine->ram_bytes, ram));
@@ -52,7 +76,7 @@ static void print_memory(sheet *to, const plan_report *r)
 	sheet_print(to,
 	            ". A budget is slots for experts, %s for the layers and their workspace, and %s of "
 	            "headroom. ",
-	            gib(p->budget.workspace_bytes + p->budget.arena_bytes, fixed),
+	            gib(b.workspace_bytes + b.arena_bytes, fixed),
 	            gib(r->config->headroom_bytes, headroom));
 	sheet_print(to, "Attention, other weights and the KV cache are not counted.\n");
 }
@@ -113,7 +137,7 @@ static void point_line(text_table *t, uint32_t line, const plan_report *r, const
 	char size[32];
 	const point_way *decode = point_decode(p);
 	double keys = (double)r->shape->bank.layers * r->shape->bank.experts;
-	text_cell(t, line, 0, "%s", gib(p->target_bytes, size));
+	text_cell(t, line, 0, "%s", budget_words(r, p->target_bytes, size));
 	if (p->refused) {
 		text_cell(t, line, BOUND_COLUMN, "does not run");
 		return;
@@ -174,11 +198,12 @@ static void print_binding(sheet *to, const plan_report *r)
 		return;
 	timing_bound bound = point_decode(first)->bound;
 	sheet_print(to, "- From %s on decode is bound by %s; what would help: %s.\n",
-	            gib(first->target_bytes, text), timing_bound_name(bound), advice(bound));
+	            budget_words(r, first->target_bytes, text), timing_bound_name(bound),
+	            advice(bound));
 	for (uint32_t i = 0; i < l->change_count; i++)
 		sheet_print(to, "- From about %s on it is bound by %s; what would help: %s.\n",
-		            gib(l->changes[i].target_bytes, text), timing_bound_name(l->changes[i].bound),
-		            advice(l->changes[i].bound));
+		            budget_words(r, l->changes[i].target_bytes, text),
+		            timing_bound_name(l->changes[i].bound), advice(l->changes[i].bound));
 }
 
 static void print_whole(sheet *to, const plan_report *r)
@@ -187,7 +212,7 @@ static void print_whole(sheet *to, const plan_report *r)
 	uint32_t keys = r->shape->bank.layers * r->shape->bank.experts;
 	sheet_print(
 		to, "- At %s everything is resident: no expert moves, and more memory brings nothing.\n",
-		gib(division_target(&r->planner->division, keys), text));
+		budget_words(r, division_target(&r->planner->division, keys), text));
 }
 
 /* Where a step of the largest budget with misses goes. */
@@ -203,7 +228,7 @@ static void print_step(sheet *to, const plan_report *r)
 	if (!p)
 		return;
 	const point_way *way = point_decode(p);
-	sheet_print(to, "- A decode step at %s takes %.2f ms:", gib(p->target_bytes, text),
+	sheet_print(to, "- A decode step at %s takes %.2f ms:", budget_words(r, p->target_bytes, text),
 	            way->step_ns / 1e6);
 	const char *comma = "";
 	for (uint32_t i = 0; i < TIMING_BOUNDS; i++) {
@@ -218,8 +243,8 @@ static void print_step(sheet *to, const plan_report *r)
 }
 
 /* false: nothing is chosen against the CPU there. */
-static bool say_choice(sheet *to, const plan_point *p, const char *phase, const point_way *chosen,
-                       const point_way *cpu)
+static bool say_choice(sheet *to, const plan_report *r, const plan_point *p, const char *phase,
+                       const point_way *chosen, const point_way *cpu)
 {
 	char text[32];
 	if (p->refused || !cpu->known || chosen == cpu)
@@ -227,7 +252,8 @@ static bool say_choice(sheet *to, const plan_point *p, const char *phase, const 
 	int digits = chosen->tokens_per_s < 10 ? 2 : 0;
 	sheet_print(
 		to, "- At %s the engine would %s over the link alone: %.*f tok/s, and %.*f with the CPU.\n",
-		gib(p->target_bytes, text), phase, digits, chosen->tokens_per_s, digits, cpu->tokens_per_s);
+		budget_words(r, p->target_bytes, text), phase, digits, chosen->tokens_per_s, digits,
+		cpu->tokens_per_s);
 	return true;
 }
 
@@ -238,9 +264,9 @@ static void print_choices(sheet *to, const plan_report *r)
 	for (uint32_t i = 0; i < r->ladder->count; i++) {
 		const plan_point *p = &r->ladder->points[i];
 		if (!decode)
-			decode = say_choice(to, p, "decode", point_decode(p), &p->decode_cpu);
+			decode = say_choice(to, r, p, "decode", point_decode(p), &p->decode_cpu);
 		if (!prefill)
-			prefill = say_choice(to, p, "prefill", point_prefill(p), &p->prefill_cpu);
+			prefill = say_choice(to, r, p, "prefill", point_prefill(p), &p->prefill_cpu);
 	}
 }
 
@@ -283,7 +309,7 @@ static void print_prefetch(sheet *to, const plan_report *r)
 		"time in which the "
 		"link idles.\n",
 		100 * c->prefetch_recall, c->prefetch_guesses, best_ns / 1e6, best->decode.step_ns / 1e6,
-		100 * best_share, gib(best->target_bytes, text),
+		100 * best_share, budget_words(r, best->target_bytes, text),
 		r->ladder->count > 1 ? ", and less at the other budgets" : "");
 }
 
@@ -303,13 +329,13 @@ static const plan_point *headline_point(const plan_report *r)
 	return found;
 }
 
-static void print_gib(sheet *to, uint64_t bytes)
+static void print_gib(sheet *to, const plan_report *r, uint64_t bytes)
 {
 	char text[32];
 	if (bytes % (1ull << 30) == 0)
 		sheet_print(to, "%llu GiB", (unsigned long long)(bytes >> 30));
 	else
-		sheet_text(to, gib(bytes, text));
+		sheet_text(to, budget_words(r, bytes, text));
 }
 
 static void print_headline(sheet *to, const plan_report *r)
@@ -321,7 +347,7 @@ static void print_headline(sheet *to, const plan_report *r)
 	if (!p)
 		return;
 	const point_way *way = point_decode(p);
-	print_gib(to, p->target_bytes);
+	print_gib(to, r, p->target_bytes);
 	sheet_print(to, ": about %.*f tok/s in the routed layers, %.0f %% resident, bound by %s.\n\n",
 	            way->tokens_per_s < 10 ? 1 : 0, way->tokens_per_s, 100 * p->budget.slots / keys,
 	            by[way->bound]);

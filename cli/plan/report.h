@@ -20,7 +20,11 @@ typedef struct plan_report {
 	const char *policy;
 	char workload[512]; /* for people */
 	uint64_t host_bytes;
+	uint32_t budget_shift; /* report_budget_shift of the ladder */
 } plan_report;
+
+/* For size_format_in: so that different budgets look different. */
+uint32_t report_budget_shift(const plan_ladder *l);
 
 /* One flat object a budget. */
 json_t *report_rows(const plan_report *r);

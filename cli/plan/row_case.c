@@ -10,7 +10,7 @@
 #include "base/median.h"
 #include "base/status.h"
 #include "cli/json_field.h"
-#include "cli/row_field.h"
+#include "cli/row_fields.h"
 #include "plan/routing.h"
 #include "policy/registry.h"
 
@@ -19,7 +19,6 @@
 #define DRAWN_USES 10000u
 #define DRAWS_MAX 16u
 
-#define STEPS_MAX 100000u /* of a run of ufm bench, warm-up and counted each */
 #define TOKENS_MAX (1u << 20)
 
 /* Where the row's very ids are not known, others are as likely. */
@@ -35,17 +34,16 @@ static uint32_t draws_of(const row_case *k)
 
 /* ------------------------------------------------------------------ from a row */
 
-/* Whole numbers of a row, each with the range that the options of ufm bench have. */
 typedef struct whole_field {
-	const char *name;
-	uint32_t least, most, *to;
+	row_field_id field;
+	uint32_t *to;
 } whole_field;
 
 static ufm_status read_whole(const json_t *row, const whole_field *fields, size_t count)
 {
 	ufm_status status = UFM_OK;
 	for (size_t i = 0; i < count && !status; i++)
-		status = row_u32(row, fields[i].name, fields[i].least, fields[i].most, fields[i].to);
+		status = row_u32(row, &row_fields[fields[i].field], fields[i].to);
 	return status;
 }
 #define READ_WHOLE(row, fields) read_whole(row, fields, sizeof(fields) / sizeof *(fields))
@@ -54,19 +52,19 @@ static ufm_status read_shape(const json_t *row, plan_shape *out)
 {
 	static const char *const kinds[] = {"mlp", "mlp-bias", "gated"};
 	static const ufm_expert_kind values[] = {UFM_EXPERT_MLP, UFM_EXPERT_MLP_BIAS, UFM_EXPERT_GATED};
-	shape_given given = {.dtype =
-	                         strcmp(field_string(row, "dtype"), "f32") == 0 ? UFM_F32 : UFM_BF16};
-	const whole_field fields[] = {{"layers", 1, 4096, &given.layers},
-	                              {"num_experts", 1, 65536, &given.experts},
-	                              {"top_k", 1, 1024, &given.top_k},
-	                              {"d_model", 1, 1u << 20, &given.d_model},
-	                              {"d_hidden", 1, 1u << 20, &given.d_hidden}};
+	shape_given given = {
+		.dtype = strcmp(field_string(row, ROW_NAME(dtype)), "f32") == 0 ? UFM_F32 : UFM_BF16};
+	const whole_field fields[] = {{ROW_layers, &given.layers},
+	                              {ROW_num_experts, &given.experts},
+	                              {ROW_top_k, &given.top_k},
+	                              {ROW_d_model, &given.d_model},
+	                              {ROW_d_hidden, &given.d_hidden}};
 	for (uint32_t i = 0; i < 3; i++)
-		if (strcmp(kinds[i], field_string(row, "kind")) == 0)
+		if (strcmp(kinds[i], field_string(row, ROW_NAME(kind))) == 0)
 			given.kind = values[i];
 	if (!given.kind)
 		return status_fail(UFM_EFORMAT, "kind: found '%.40s', expected mlp, mlp-bias or gated",
-		                   field_string(row, "kind"));
+		                   field_string(row, ROW_NAME(kind)));
 	ufm_status status = READ_WHOLE(row, fields);
 	return status ? status : shape_of_given(&given, out);
 }
@@ -74,11 +72,12 @@ static ufm_status read_shape(const json_t *row, plan_shape *out)
 /* A trace may lie elsewhere than it did for the run. */
 static ufm_status read_workload(const plan_config *c, const json_t *row, row_case *out)
 {
-	const char *text = field_string(row, "workload");
+	const char *text = field_string(row, ROW_NAME(workload));
 	out->known = plan_routing_is_known(text);
 	/* Rows without the field had ids ahead wherever they were known. */
-	out->given =
-		field_known(row, "ids") ? strcmp(field_string(row, "ids"), "ahead") == 0 : out->known;
+	out->given = field_known(row, ROW_NAME(ids))
+	                 ? strcmp(field_string(row, ROW_NAME(ids)), "ahead") == 0
+	                 : out->known;
 	if (strncmp(text, "trace:", 6) == 0 && strncmp(c->workload, "trace:", 6) == 0)
 		text = c->workload;
 	if (strlen(text) >= sizeof out->workload)
@@ -92,13 +91,13 @@ static ufm_status read_workload(const plan_config *c, const json_t *row, row_cas
 static ufm_status read_cpu(const json_t *row, row_case *out)
 {
 	uint32_t threads;
-	ufm_status status = row_u32(row, "cpu_threads", 0, 4096, &threads);
+	ufm_status status = row_u32(row, &row_fields[ROW_cpu_threads], &threads);
 	out->cpu = !status && threads > 0;
 	if (!out->cpu)
 		return status;
 	out->machine.rates.cpu_threads = threads;
-	out->chooses = strcmp(field_string(row, "cpu_assist_asked"), "auto") == 0 &&
-	               !field_known(row, "cpu_share_percent");
+	out->chooses = strcmp(field_string(row, ROW_NAME(cpu_assist_asked)), "auto") == 0 &&
+	               !field_known(row, ROW_NAME(cpu_share_percent));
 	return UFM_OK;
 }
 
@@ -123,10 +122,8 @@ static ufm_status check_steps(const row_case *k)
 static ufm_status read_steps(const json_t *row, row_case *out)
 {
 	uint32_t batch, seq;
-	const whole_field fields[] = {{"batch", 1, 65536, &batch},
-	                              {"seq", 1, 1u << 20, &seq},
-	                              {"warmup", 0, STEPS_MAX, &out->warmup}};
-	size_t steps = json_array_size(json_object_get(row, "step_ms"));
+	const whole_field fields[] = {{ROW_batch, &batch}, {ROW_seq, &seq}, {ROW_warmup, &out->warmup}};
+	size_t steps = json_array_size(json_object_get(row, ROW_NAME(step_ms)));
 	ufm_status status = READ_WHOLE(row, fields);
 	if (status)
 		return status;
@@ -134,9 +131,10 @@ static ufm_status read_steps(const json_t *row, row_case *out)
 		return status_fail(UFM_EFORMAT,
 		                   "batch and seq: found %u x %u tokens, expected at most %u in a step",
 		                   batch, seq, TOKENS_MAX);
-	if (steps < 1 || steps > STEPS_MAX)
-		return status_fail(UFM_EFORMAT, "step_ms: found %zu steps, expected a list of 1 to %u",
-		                   steps, STEPS_MAX);
+	if (steps < 1 || steps > row_fields[ROW_step_ms].most)
+		return status_fail(UFM_EFORMAT,
+		                   "step_ms: found %zu steps, expected a list of 1 to %" PRIu64, steps,
+		                   row_fields[ROW_step_ms].most);
 	out->batch = batch;
 	out->seq = seq;
 	out->tokens = batch * seq;
@@ -147,27 +145,31 @@ static ufm_status read_steps(const json_t *row, row_case *out)
 /* What the plan is held against. */
 static ufm_status read_measured(const json_t *row, row_case *out)
 {
-	ufm_status status = row_number(row, "tokens_per_s", 1e-9, 1e15, &out->tokens_per_s);
+	row_field resident_uses = row_fields[ROW_resident_uses];
+	ufm_status status = row_number(row, &row_fields[ROW_tokens_per_s], &out->tokens_per_s);
 	if (!status)
-		status = row_whole(row, "slots", 0, UINT32_MAX, &out->slots);
+		status = row_whole(row, &row_fields[ROW_slots], &out->slots);
 	if (!status)
-		status = row_whole(row, "uses", 0, INT64_MAX, &out->uses);
-	return status ? status : row_whole(row, "resident_uses", 0, out->uses, &out->resident_uses);
+		status = row_whole(row, &row_fields[ROW_uses], &out->uses);
+	if (status)
+		return status;
+	resident_uses.most = out->uses;
+	return row_whole(row, &resident_uses, &out->resident_uses);
 }
 
 static ufm_status read_budget(const json_t *row, row_case *out)
 {
 	uint64_t headroom_bytes, seed;
 	uint32_t max_tokens;
-	ufm_status status = row_whole(row, "vram_target_bytes", 0, INT64_MAX, &out->target_bytes);
+	ufm_status status = row_whole(row, &row_fields[ROW_vram_target_bytes], &out->target_bytes);
 	if (!status)
-		status = row_whole(row, "headroom_bytes", 0, INT64_MAX, &headroom_bytes);
+		status = row_whole(row, &row_fields[ROW_headroom_bytes], &headroom_bytes);
 	if (!status)
-		status = row_whole(row, "seed", 0, INT64_MAX, &seed);
+		status = row_whole(row, &row_fields[ROW_seed], &seed);
 	if (!status)
-		status = row_u32(row, "max_tokens", 0, 1u << 24, &max_tokens);
+		status = row_u32(row, &row_fields[ROW_max_tokens], &max_tokens);
 	if (!status)
-		status = row_u32(row, "ring_slots", 0, 1u << 24, &out->ring);
+		status = row_u32(row, &row_fields[ROW_ring_slots], &out->ring);
 	if (status)
 		return status;
 	out->seed = seed;
@@ -199,11 +201,11 @@ ufm_status row_case_read(const plan_config *c, const json_t *row, row_case *out)
 {
 	memset(out, 0, sizeof *out);
 	out->row = row;
-	out->decode = strcmp(field_string(row, "phase"), "decode") == 0;
-	out->policy = policy_find(field_string(row, "policy"));
+	out->decode = strcmp(field_string(row, ROW_NAME(phase)), "decode") == 0;
+	out->policy = policy_find(field_string(row, ROW_NAME(policy)));
 	if (!out->policy)
 		return status_fail(UFM_EFORMAT, "policy: found '%.40s', expected one of ours",
-		                   field_string(row, "policy"));
+		                   field_string(row, ROW_NAME(policy)));
 	ufm_status status = read_shape(row, &out->shape);
 	if (!status)
 		status = read_machine(row, out);
@@ -222,7 +224,7 @@ ufm_status row_case_read(const plan_config *c, const json_t *row, row_case *out)
 static double speed_of(const row_case *k, double *step_ns, uint32_t steps)
 {
 	double sum_ns = 0;
-	if (!field_known(k->row, "tokens_per_s_median"))
+	if (!field_known(k->row, ROW_NAME(tokens_per_s_median)))
 		return k->tokens * 1e9 / median_of(step_ns, steps);
 	for (uint32_t i = 0; i < steps; i++)
 		sum_ns += step_ns[i];

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "cli/child.h"
+#include "cli/interrupt.h"
 #include "cli/json_memory.h"
 #include "cli/output.h"
 
@@ -17,14 +18,8 @@
 
 static ufm_status cannot_write(const char *path, int error)
 {
-	return status_fail(UFM_EBUSY, "%s: cannot write: %s", path,
+	return status_fail(UFM_EFILE, "%s: cannot write: %s", path,
 	                   error ? strerror(error) : "an earlier write failed");
-}
-
-/* A file that cannot be written is no bad input. */
-static ufm_status of_output(ufm_status status)
-{
-	return status == UFM_EFILE ? UFM_EBUSY : status;
 }
 
 ufm_status gnuplot_open(gnuplot_file *o, const char *folder, const char *name, const char *ending)
@@ -32,7 +27,7 @@ ufm_status gnuplot_open(gnuplot_file *o, const char *folder, const char *name, c
 	snprintf(o->path, sizeof o->path, "%.3900s/%s.%s", folder, name, ending);
 	ufm_status status = output_open(o->path, &o->replaced);
 	if (status)
-		return of_output(status);
+		return status;
 	errno = 0;
 	o->file = replacement_stream(&o->replaced);
 	if (o->file)
@@ -57,7 +52,7 @@ ufm_status gnuplot_close(gnuplot_file *o)
 {
 	ufm_status status = close_stream(o);
 	if (!status)
-		return of_output(replacement_commit(&o->replaced));
+		return replacement_commit(&o->replaced);
 	replacement_abandon(&o->replaced);
 	return status;
 }
@@ -75,7 +70,7 @@ static int start_gnuplot(const char *folder, char *script, child *c)
 
 static ufm_status cannot_check(const char *path)
 {
-	return status_fail(UFM_EBUSY, "%s: cannot be read after gnuplot: %s", path, strerror(errno));
+	return status_fail(UFM_EFILE, "%s: cannot be read after gnuplot: %s", path, strerror(errno));
 }
 
 /* 0 bytes: it is missing, or shorter than any figure. */
@@ -102,7 +97,7 @@ static ufm_status check_end(const char *path, const char *end)
 	size_t length;
 	ufm_status status = read_tail(path, tail, &length);
 	if (!status && !memmem(tail, length, end, strlen(end)))
-		status = status_fail(UFM_EBUSY,
+		status = status_fail(UFM_EFILE,
 		                     "%s: found it cut off or missing after gnuplot, expected a whole "
 		                     "figure: is the disk full?",
 		                     path);
@@ -128,16 +123,33 @@ static ufm_status finish_drawing(const child *c, const char *folder, const char 
 {
 	char line[LINE_BYTES];
 	int exit_code;
-	ufm_status status = child_wait(c, &exit_code);
+	int error = child_wait(c, &exit_code);
+	if (error)
+		return status_fail(UFM_EFILE, "%s/%s.gp: gnuplot cannot be waited for: %s", folder, name,
+		                   strerror(error));
+	ufm_status status = interrupt_check();
 	if (status)
 		return status;
 	child_said(c, line, sizeof line);
 	if (exit_code)
-		return status_fail(UFM_EBUSY, "%s/%s.gp: gnuplot failed on it: %s", folder, name,
+		return status_fail(UFM_EFILE, "%s/%s.gp: gnuplot failed on it: %s", folder, name,
 		                   *line ? line : "without saying why");
 	if (*line)
 		log_info("%s/%s.gp: gnuplot: %s", folder, name, line);
 	return check_whole(folder, name);
+}
+
+/* Whoever has no gnuplot is told EACCES where a folder of PATH is closed to him. Else the machine lacks what a process
+ * needs, as for a thread. */
+static ufm_status cannot_start(const char *folder, int error)
+{
+	if (error != ENOENT && error != EACCES)
+		return status_fail(UFM_ENOMEM, "gnuplot: cannot start: %s", strerror(error));
+	return status_fail(UFM_EUNSUPPORTED,
+	                   "gnuplot %s; scripts and data are kept in %s: install gnuplot "
+	                   "(package gnuplot-nox), then run: ufm plot %s",
+	                   error == ENOENT ? "is missing" : "cannot be run: Permission denied", folder,
+	                   folder);
 }
 
 ufm_status gnuplot_draw(const char *folder, const char *name)
@@ -146,13 +158,8 @@ ufm_status gnuplot_draw(const char *folder, const char *name)
 	child c;
 	snprintf(script, sizeof script, "%s.gp", name);
 	int error = start_gnuplot(folder, script, &c);
-	if (error == ENOENT)
-		return status_fail(UFM_EUNSUPPORTED,
-		                   "gnuplot is missing; scripts and data are kept in %s: install gnuplot "
-		                   "(package gnuplot-nox), then run: ufm plot %s",
-		                   folder, folder);
 	if (error)
-		return status_fail(UFM_EBUSY, "gnuplot: cannot start: %s", strerror(error));
+		return cannot_start(folder, error);
 	ufm_status status = finish_drawing(&c, folder, name);
 	child_close(&c);
 	return status;

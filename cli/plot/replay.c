@@ -13,7 +13,7 @@
 #include "cli/json_field.h"
 #include "cli/plot/figures.h"
 #include "cli/plot/gnuplot.h"
-#include "cli/row_field.h"
+#include "cli/row_fields.h"
 #include "cli/row_lines.h"
 
 #define NAME "hit_rate"
@@ -117,15 +117,19 @@ typedef struct figures {
 
 static ufm_status read_figures(const json_t *row, figures *out)
 {
-	ufm_status status =
-		row_number(row, "capacity_percent", 0, CAPACITY_MAX, &out->capacity_percent);
+	static const row_field capacity = {"capacity_percent", FIELD_NUMBER, .high = CAPACITY_MAX};
+	static const row_field rate = {"hit_rate", FIELD_NUMBER, .high = 1};
+	static const row_field bound = {"bound_hit_rate", FIELD_NUMBER, .high = 1};
+	static const row_field steps = {"steps_counted", FIELD_WHOLE, .most = INT64_MAX};
+	static const row_field batch = {"batch", FIELD_WHOLE, .most = UINT32_MAX};
+	ufm_status status = row_number(row, &capacity, &out->capacity_percent);
 	if (!status)
-		status = row_number(row, "hit_rate", 0, 1, &out->hit_rate);
+		status = row_number(row, &rate, &out->hit_rate);
 	if (!status)
-		status = row_number(row, "bound_hit_rate", 0, 1, &out->bound_hit_rate);
+		status = row_number(row, &bound, &out->bound_hit_rate);
 	if (!status)
-		status = row_whole(row, "steps_counted", 0, INT64_MAX, &out->steps);
-	return status ? status : row_u32(row, "batch", 0, UINT32_MAX, &out->batch);
+		status = row_whole(row, &steps, &out->steps);
+	return status ? status : row_u32(row, &batch, &out->batch);
 }
 
 /* false: there are too many. */
@@ -276,13 +280,15 @@ static void write_script(FILE *to, const panels *all)
 	figure_end(to);
 }
 
-ufm_status plot_replay(const char *folder)
+ufm_status plot_replay(const char *folder, bool *drawing)
 {
 	panels *all = alloc_zeroed(1, sizeof *all);
 	gnuplot_file o;
+	*drawing = false;
 	if (!all)
 		return UFM_ENOMEM;
 	ufm_status status = read_panels(folder, all);
+	*drawing = !status;
 	if (!status)
 		status = gnuplot_open(&o, folder, NAME, "dat");
 	if (!status) {

@@ -3,10 +3,11 @@
 #ifndef CLI_PLOT_REPLAY_H
 #define CLI_PLOT_REPLAY_H
 
+#include <stdbool.h>
 #include <ufm/ufm.h>
 
-/* Reads FOLDER/replay.jsonl, draws FOLDER/hit_rate: a panel for each trace, scope and batch. Errors as of
- * plot_folder. */
-ufm_status plot_replay(const char *folder);
+/* Reads FOLDER/replay.jsonl, draws FOLDER/hit_rate: a panel for each trace, scope and batch. Errors and
+ * *drawing as of plot_folder. */
+ufm_status plot_replay(const char *folder, bool *drawing);
 
 #endif

@@ -2,6 +2,7 @@
 /* Reads runs.jsonl line by line. */
 #include "cli/plot/rows.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -11,15 +12,9 @@
 #include "base/alloc.h"
 #include "base/median.h"
 #include "base/status.h"
-#include "cli/row_field.h"
+#include "cli/json_field.h"
+#include "cli/row_fields.h"
 #include "cli/row_lines.h"
-
-/* As the options of ufm bench have them; tokens a second are far from what is ever measured. */
-#define EXPERTS_MAX 65536u
-#define GBPS_MAX 100000.0
-#define STEPS_MAX 100000u
-#define SPEED_MIN 1e-9
-#define SPEED_MAX 1e15
 
 typedef struct reader {
 	const char *folder;
@@ -49,26 +44,20 @@ static ufm_status find_mode(const reader *r, const char *name, uint32_t *index)
 	return UFM_OK;
 }
 
-static const char *string(const json_t *row, const char *name)
-{
-	const char *text = json_string_value(json_object_get(row, name));
-	return text ? text : "";
-}
-
 static ufm_status note_where(plot_rows *out, const json_t *row)
 {
 	double link_gbps;
 	uint64_t target_bytes, limit_bytes;
-	ufm_status status = row_number(row, "link_gbps_emulated", 0, GBPS_MAX, &link_gbps);
+	ufm_status status = row_number(row, &row_fields[ROW_link_gbps_emulated], &link_gbps);
 	if (!status)
-		status = row_whole(row, "vram_target_bytes", 0, INT64_MAX, &target_bytes);
+		status = row_whole(row, &row_fields[ROW_vram_target_bytes], &target_bytes);
 	if (!status)
-		status = row_whole(row, "vram_limit_bytes", 0, INT64_MAX, &limit_bytes);
+		status = row_whole(row, &row_fields[ROW_vram_limit_bytes], &limit_bytes);
 	if (status)
 		return status;
 	if (!*out->backend) {
-		snprintf(out->backend, sizeof out->backend, "%s", string(row, "backend"));
-		snprintf(out->device, sizeof out->device, "%s", string(row, "device"));
+		snprintf(out->backend, sizeof out->backend, "%s", field_string(row, ROW_NAME(backend)));
+		snprintf(out->device, sizeof out->device, "%s", field_string(row, ROW_NAME(device)));
 	}
 	if (!(out->link_gbps > 0))
 		out->link_gbps = link_gbps;
@@ -82,9 +71,10 @@ static ufm_status note_where(plot_rows *out, const json_t *row)
 /* Rows of one mode in two phases are two lines of a figure. */
 static void line_name(const json_t *json, char *name, size_t size)
 {
-	const char *phase = string(json, "phase");
+	const char *phase = field_string(json, ROW_NAME(phase));
 	bool plain = !*phase || strcmp(phase, "steps") == 0;
-	snprintf(name, size, "%s%s%s", string(json, "mode"), plain ? "" : "_", plain ? "" : phase);
+	snprintf(name, size, "%s%s%s", field_string(json, ROW_NAME(mode)), plain ? "" : "_",
+	         plain ? "" : phase);
 }
 
 static ufm_status read_telemetry(const reader *r, plot_row *row)
@@ -98,12 +88,10 @@ static ufm_status read_telemetry(const reader *r, plot_row *row)
 /* Speeds far from any that is measured would be nothing but ticks of an axis. */
 static ufm_status read_speed(const json_t *json, plot_row *row)
 {
-	double least = json_number_value(json_object_get(json, "tokens_per_s")) != 0 ? SPEED_MIN : 0;
-	return row->ok ? row_number(json, "tokens_per_s", least, SPEED_MAX, &row->tokens_per_s)
-	               : UFM_OK;
+	bool told = row->ok && field_known(json, ROW_NAME(tokens_per_s));
+	return told ? row_number(json, &row_fields[ROW_tokens_per_s], &row->tokens_per_s) : UFM_OK;
 }
 
-#define STEPS_MAX 100000u
 #define STEP_MS_MAX 1e12
 
 static ufm_status read_steps(const json_t *list, double *step_ms)
@@ -128,7 +116,7 @@ static void note_spread(const json_t *json, double *step_ms, plot_row *row)
 	double base_ms = 0;
 	for (uint32_t i = 0; i < n; i++)
 		base_ms += step_ms[i] / n;
-	if (!json_is_number(json_object_get(json, "tokens_per_s_median")))
+	if (!json_is_number(json_object_get(json, ROW_NAME(tokens_per_s_median))))
 		base_ms = median_of(step_ms, n);
 	row->slow_tokens_per_s = row->tokens_per_s * base_ms / quantile_of(step_ms, n, 0.75);
 	row->fast_tokens_per_s = row->tokens_per_s * base_ms / quantile_of(step_ms, n, 0.25);
@@ -136,14 +124,14 @@ static void note_spread(const json_t *json, double *step_ms, plot_row *row)
 
 static ufm_status read_spread(const json_t *json, plot_row *row)
 {
-	const json_t *list = json_object_get(json, "step_ms");
+	const json_t *list = json_object_get(json, ROW_NAME(step_ms));
 	size_t count = json_array_size(list);
 	row->slow_tokens_per_s = row->fast_tokens_per_s = row->tokens_per_s;
 	if (!row->ok || count == 0)
 		return UFM_OK;
-	if (count > STEPS_MAX)
-		return status_fail(UFM_EFORMAT, "step_ms: found %zu steps, expected at most %u", count,
-		                   STEPS_MAX);
+	if (count > row_fields[ROW_step_ms].most)
+		return status_fail(UFM_EFORMAT, "step_ms: found %zu steps, expected at most %" PRIu64,
+		                   count, row_fields[ROW_step_ms].most);
 	double *step_ms = alloc_zeroed(count, sizeof *step_ms);
 	if (!step_ms)
 		return UFM_ENOMEM;
@@ -158,7 +146,7 @@ static ufm_status read_spread(const json_t *json, plot_row *row)
 static ufm_status note_steps(plot_rows *out, const json_t *json, const plot_row *row)
 {
 	uint32_t steps;
-	ufm_status status = row_u32(json, "steps_measured", 0, STEPS_MAX, &steps);
+	ufm_status status = row_u32(json, &row_fields[ROW_steps_measured], &steps);
 	if (status || !row->ok || steps == 0)
 		return status;
 	if (out->steps_min == 0 || steps < out->steps_min)
@@ -170,15 +158,15 @@ static ufm_status note_steps(plot_rows *out, const json_t *json, const plot_row 
 
 static ufm_status read_figures(plot_rows *out, const json_t *json, plot_row *row)
 {
-	ufm_status status = row_u32(json, "num_experts", 1, EXPERTS_MAX, &row->experts);
+	ufm_status status = row_u32(json, &row_fields[ROW_num_experts], &row->experts);
 	if (!status)
 		status = read_speed(json, row);
 	if (!status)
 		status = read_spread(json, row);
 	if (!status)
-		status = row_whole(json, "bank_bytes", 0, INT64_MAX, &row->bank_bytes);
+		status = row_whole(json, &row_fields[ROW_bank_bytes], &row->bank_bytes);
 	if (!status)
-		status = row_whole(json, "peak_vram_bytes", 0, INT64_MAX, &row->peak_vram_bytes);
+		status = row_whole(json, &row_fields[ROW_peak_vram_bytes], &row->peak_vram_bytes);
 	if (!status)
 		status = note_steps(out, json, row);
 	return status ? status : note_where(out, json);
@@ -190,7 +178,7 @@ static ufm_status add_row(void *ctx, unsigned line, json_t *json)
 	plot_rows *out = r->out;
 	(void)line;
 	char mode[64];
-	const char *status = string(json, "status");
+	const char *status = field_string(json, ROW_NAME(status));
 	line_name(json, mode, sizeof mode);
 	plot_row row = {.ok = strcmp(status, "ok") == 0, .oom = strcmp(status, "oom") == 0};
 	ufm_status found;

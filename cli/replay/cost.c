@@ -34,9 +34,10 @@ static ufm_status copy_costs(const char *path, const npy_array *a, const trace *
 		each[i] = (float)value_at(a, i);
 		if (!(each[i] > 0) || isinf(each[i]))
 			return status_fail(UFM_EFORMAT,
-			                   "%s: found %g for layer %" PRIu64 ", expert %" PRIu64
+			                   "%s: found %g for layer %" PRIu32 ", expert %" PRIu64
 			                   ", expected a finite number above 0",
-			                   path, value_at(a, i), i / t->experts, i % t->experts);
+			                   path, value_at(a, i),
+			                   trace_layer_number(t, (uint32_t)(i / t->experts)), i % t->experts);
 	}
 	return UFM_OK;
 }

@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define UFM_BACKEND_ABI 4u
+#define UFM_BACKEND_ABI 5u
 #define UFM_BACKEND_HEADER(backend_name) \
 	.abi_version = UFM_BACKEND_ABI, .struct_size = sizeof(ufm_backend), .name = (backend_name)
 
@@ -108,6 +108,21 @@ typedef struct ufm_router_args {
 	ufm_devptr gates;  /* out, f32 [tokens, top_k] */
 	ufm_devptr logits; /* workspace, f32 [tokens, experts] */
 } ufm_router_args;
+
+/* Routing that a caller made, as group and combine want it: ids_out[t, j] = ids[t, j] - first_id where that is
+ * 0 … experts-1, else -1; gates_out[t, j] is the gate, exactly. Where a token names an expert again its gate is added to
+ * that of the first time, in order, each sum rounded to f32, and the id becomes -1: so no expert has more rows than there
+ * are tokens. */
+typedef struct ufm_adopt_args {
+	ufm_devptr ids;    /* i32 or i64 [tokens, top_k] */
+	uint32_t id_bytes; /* 4 or 8 */
+	ufm_devptr gates;  /* [tokens, top_k] */
+	ufm_dtype gate_dtype;
+	uint32_t tokens, top_k, experts;
+	uint32_t first_id;
+	ufm_devptr ids_out;   /* i32 [tokens, top_k]; may be page-locked host memory */
+	ufm_devptr gates_out; /* f32 [tokens, top_k] */
+} ufm_adopt_args;
 
 typedef struct ufm_expert_rows {
 	ufm_devptr block;   /* the expert's bytes on the device */
@@ -239,6 +254,8 @@ typedef struct ufm_backend {
 
 	/* As that many calls of copy, but for blocks that are too small to fill the link one by one. */
 	ufm_status (*copies)(ufm_stream *stream, const ufm_copies_args *args);
+
+	ufm_status (*adopt)(ufm_stream *stream, const ufm_adopt_args *args);
 
 	/* Optional: NULL, or beyond the end of an older table. The rate of large products of `dtype` weights whose results
 	 * are as exact as `math` (0: UFM_MATH_FP32) promises, by what is not this backend's own: the vendor's library, or

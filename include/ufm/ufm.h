@@ -557,6 +557,10 @@ typedef struct ufm_layer_config {
 	const float *norm_weight;   /* [d_model] of an RMS norm before router and experts, or NULL */
 	float norm_eps;             /* default 1e-6 */
 	ufm_scoring scoring;        /* default UFM_SCORE_SOFTMAX */
+	/* The id that calls give the bank's first expert, where the bank has a slice of the layer's experts (expert
+	 * parallelism): the others' ids contribute exactly 0. UFM_EINVAL with router_weight; without one top_k may
+	 * exceed the bank's experts. */
+	uint32_t expert_begin;
 } ufm_layer_config;
 
 /* Device bytes that a layer takes from the arena. */
@@ -583,8 +587,9 @@ typedef struct ufm_moe_call {
 	uint32_t tokens; /* T; 0 is allowed and does nothing */
 	ufm_tokens x;    /* [T, d_model] */
 	ufm_tokens y;    /* [T, d_model]; may be x itself */
-	/* Routing by the caller, host memory, [T, top_k] each; both NULL: the layer's router decides.
-	 * An id outside 0 … experts-1 contributes 0. Read before the call returns. */
+	/* Routing by the caller, host memory, [T, top_k] each; NULL: device_ids and device_gates, or else the layer's router.
+	 * An id outside the bank's experts contributes 0; of one that a token names again the gates are added, in order.
+	 * Read before the call returns. */
 	const int32_t *ids;
 	const float *gates;
 	/* Routing by the layer, reported: host memory, [T, top_k] each, or NULL. Valid on return (ids)
@@ -592,6 +597,12 @@ typedef struct ufm_moe_call {
 	int32_t *ids_out;
 	float *gates_out;
 	ufm_stream *stream; /* x is ready and y may be used in this order; NULL: the engine's own */
+	/* The same routing in device memory, ready in the stream's order and read in it: signed ids of id_bytes each (4,
+	 * the default, or 8), gates of gate_dtype (UFM_F32, the default, or UFM_BF16). A layer whose every expert has a slot
+	 * needs no host then. */
+	ufm_devptr device_ids, device_gates;
+	uint32_t id_bytes;
+	ufm_dtype gate_dtype;
 } ufm_moe_call;
 
 typedef struct ufm_ticket {

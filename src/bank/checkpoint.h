@@ -62,6 +62,9 @@ char *checkpoint_shape_text(uint32_t rank, const uint64_t *shape, char *text, si
 
 typedef struct checkpoint checkpoint;
 
+/* Whether a folder holds exactly one .safetensors file, or cannot be listed, which whoever opens it says. */
+bool checkpoint_holds_single(const char *folder);
+
 /* `path`: a .safetensors file, an index (a name that ends with .json), or a folder that holds
  * model.safetensors, model.safetensors.index.json or exactly one .safetensors file.
  * UFM_EFILE, UFM_EFORMAT: one line with the file and the rule. */

@@ -41,25 +41,41 @@ static bool exists(const char *folder, const char *name, ufm_status *status)
 	return there;
 }
 
-/* The one name in the folder that ends with .safetensors. */
-static ufm_status find_single(const char *folder, char **name)
+/* How many names in the folder end with .safetensors, and the first of them (NULL: not asked for). */
+static ufm_status find_endings(const char *folder, uint32_t *count, char **name)
 {
 	DIR *open_folder = opendir(folder);
 	struct dirent *entry;
-	uint32_t count = 0;
 	ufm_status status = UFM_OK;
 
 	if (!open_folder)
 		return status_fail(UFM_EFILE, "cannot be opened: %s", strerror(errno));
-	*name = NULL;
+	*count = 0;
 	while (!status && (entry = readdir(open_folder))) {
-		if (!text_ends_with(entry->d_name, ENDING) || count++)
+		if (!text_ends_with(entry->d_name, ENDING) || (*count)++ || !name)
 			continue;
 		*name = alloc_string(entry->d_name);
 		if (!*name)
 			status = UFM_ENOMEM;
 	}
 	closedir(open_folder);
+	return status;
+}
+
+bool checkpoint_holds_single(const char *folder)
+{
+	uint32_t count;
+
+	return find_endings(folder, &count, NULL) || count == 1;
+}
+
+/* The one name in the folder that ends with .safetensors. */
+static ufm_status find_single(const char *folder, char **name)
+{
+	uint32_t count = 0;
+	*name = NULL;
+	ufm_status status = find_endings(folder, &count, name);
+
 	if (!status && count != 1)
 		status = status_fail(UFM_EFILE,
 		                     "holds %u " ENDING " files, expected model" ENDING ", model" ENDING

@@ -133,13 +133,14 @@ static uint64_t hundredths_of(uint64_t size_bytes, uint32_t shift)
 	return (uint64_t)(((unsigned __int128)size_bytes * 100 + half) >> shift);
 }
 
-char *size_format(uint64_t size_bytes, char *buffer, size_t buffer_size)
+char *size_format_in(uint64_t size_bytes, uint32_t shift, char *buffer, size_t buffer_size)
 {
 	size_t unit = 0;
 
 	assert(buffer && buffer_size);
 	/* 1023.999 MiB would print as 1024.00 MiB: the unit is chosen after rounding. */
-	while (unit + 1 < UNIT_COUNT && hundredths_of(size_bytes, units[unit].shift) >= 102400)
+	while (unit + 1 < UNIT_COUNT && units[unit + 1].shift <= shift &&
+	       hundredths_of(size_bytes, units[unit].shift) >= 102400)
 		unit++;
 	uint64_t hundredths = hundredths_of(size_bytes, units[unit].shift);
 	if (unit == 0)
@@ -148,4 +149,41 @@ char *size_format(uint64_t size_bytes, char *buffer, size_t buffer_size)
 		snprintf(buffer, buffer_size, "%llu.%02u %s", (unsigned long long)(hundredths / 100),
 		         (unsigned)(hundredths % 100), units[unit].suffix);
 	return buffer;
+}
+
+char *size_format(uint64_t size_bytes, char *buffer, size_t buffer_size)
+{
+	return size_format_in(size_bytes, units[UNIT_COUNT - 1].shift, buffer, buffer_size);
+}
+
+static bool look_alike(uint64_t a, uint64_t b, uint32_t shift)
+{
+	char one[32], other[32];
+	return strcmp(size_format_in(a, shift, one, sizeof one),
+	              size_format_in(b, shift, other, sizeof other)) == 0;
+}
+
+static bool any_alike(const uint64_t *sizes_bytes, uint32_t count, uint32_t shift)
+{
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t j = 0; j < i; j++)
+			if (sizes_bytes[i] != sizes_bytes[j] &&
+			    look_alike(sizes_bytes[i], sizes_bytes[j], shift))
+				return true;
+	return false;
+}
+
+uint32_t size_shift_apart(const uint64_t *sizes_bytes, uint32_t count)
+{
+	size_t unit = UNIT_COUNT - 1;
+	while (unit > 0 && any_alike(sizes_bytes, count, units[unit].shift))
+		unit--;
+	return units[unit].shift;
+}
+
+void size_format_apart(uint64_t a_bytes, uint64_t b_bytes, char a[32], char b[32])
+{
+	uint32_t shift = size_shift_apart((const uint64_t[]){a_bytes, b_bytes}, 2);
+	size_format_in(a_bytes, shift, a, 32);
+	size_format_in(b_bytes, shift, b, 32);
 }

@@ -23,4 +23,12 @@ ufm_status size_parse(const char *text, uint64_t *size_bytes);
  * Returns buffer. */
 char *size_format(uint64_t size_bytes, char *buffer, size_t buffer_size);
 
+/* The same in no larger a unit than 2^shift bytes. */
+char *size_format_in(uint64_t size_bytes, uint32_t shift, char *buffer, size_t buffer_size);
+
+/* For sizes that are read beside each other: the largest shift with which different ones look different; 0: bytes. */
+uint32_t size_shift_apart(const uint64_t *sizes_bytes, uint32_t count);
+/* Two that are compared. */
+void size_format_apart(uint64_t a_bytes, uint64_t b_bytes, char a[32], char b[32]);
+
 #endif

@@ -62,6 +62,7 @@ static const struct {
 	REQUIRED(group),
 	REQUIRED(read),
 	REQUIRED(copies),
+	REQUIRED(adopt),
 };
 
 /* What comes after is optional: a plugin of before does without it. */

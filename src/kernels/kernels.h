@@ -67,6 +67,10 @@ const char *kernels_name(uint32_t index);
 uint64_t kernels_peak(const kernel_table *table, ufm_dtype dtype, uint32_t rounds,
                       const char **loop);
 
+/* One token's routing by a caller: an id that stands there again becomes -1, and its gate is added to that of the first
+ * time, in order. */
+void kernels_fold(int32_t *ids, float *gates, uint32_t top_k);
+
 /* Scores (a softmax over all experts with the maximum subtracted, or each logit's sigmoid), then the
  * top_k largest, ties to the lower id, rank 0 the largest; norm_topk divides the chosen by
  * their sum plus UFM_NORM_TOPK_ADDEND. logits is overwritten. A NaN logit is never chosen before a

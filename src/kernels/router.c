@@ -96,3 +96,16 @@ void kernels_top_k(float *logits, uint32_t experts, ufm_scoring scoring, uint32_
 	if (norm_topk)
 		normalise(gates, top_k);
 }
+
+void kernels_fold(int32_t *ids, float *gates, uint32_t top_k)
+{
+	for (uint32_t j = 1; j < top_k; j++) {
+		uint32_t first = 0;
+		while (first < j && ids[first] != ids[j])
+			first++;
+		if (first == j || ids[j] < 0)
+			continue;
+		gates[first] += gates[j];
+		ids[j] = -1;
+	}
+}

@@ -25,20 +25,37 @@ static ufm_status check_sharing(const ufm_layer *layer, const ufm_moe_call *call
 	return UFM_OK;
 }
 
+static ufm_status check_routing(const ufm_layer *layer, const ufm_moe_call *call)
+{
+	if (!call->ids != !call->gates)
+		return status_fail(UFM_EINVAL, "ids and gates: one is NULL, expected both or neither");
+	if (!call->device_ids != !call->device_gates)
+		return status_fail(UFM_EINVAL,
+		                   "device_ids and device_gates: one is 0, expected both or neither");
+	if (call->ids && call->device_ids)
+		return status_fail(UFM_EINVAL,
+		                   "ids and device_ids: both are given, expected routing from one place");
+	if (!call->ids && !call->device_ids && !layer->router)
+		return status_fail(UFM_EINVAL, "ids and device_ids: NULL and 0, expected the caller's "
+		                               "routing: the layer has no router");
+	if (call->id_bytes != 0 && call->id_bytes != 4 && call->id_bytes != 8)
+		return status_fail(UFM_EINVAL, "id_bytes: %u, expected 4 or 8", call->id_bytes);
+	if (call->gate_dtype != 0 && call->gate_dtype != UFM_F32 && call->gate_dtype != UFM_BF16)
+		return status_fail(UFM_EINVAL, "gate_dtype: %d, expected UFM_F32 or UFM_BF16",
+		                   (int)call->gate_dtype);
+	return UFM_OK;
+}
+
 static ufm_status check_call(const ufm_layer *layer, const ufm_moe_call *call)
 {
 	uint32_t most = engine_call_tokens_max(layer->engine);
 	if (call->tokens > most)
 		return status_fail(UFM_EINVAL, "tokens: %u, expected at most call_tokens_max (%u)",
 		                   call->tokens, most);
-	if (!call->ids != !call->gates)
-		return status_fail(UFM_EINVAL, "ids and gates: one is NULL, expected both or neither");
-	if (!call->ids && !layer->router)
-		return status_fail(UFM_EINVAL,
-		                   "ids: NULL, expected the caller's routing: the layer has no router");
-	if (call->tokens == 0)
-		return UFM_OK;
-	ufm_status status = stage_check(layer, &call->x, call->tokens, "x");
+	ufm_status status = check_routing(layer, call);
+	if (status != UFM_OK || call->tokens == 0)
+		return status;
+	status = stage_check(layer, &call->x, call->tokens, "x");
 	if (status == UFM_OK)
 		status = stage_check(layer, &call->y, call->tokens, "y");
 	return status == UFM_OK ? check_sharing(layer, call) : status;

@@ -93,7 +93,8 @@ ufm_status launch_run(forward *f, launches *at, const launch_step *step)
 ufm_status launch_stuck(const forward *f, const launches *at)
 {
 	return status_fail(UFM_EBUSY, "expert %u of layer %u: leases hold every slot",
-	                   f->buffers->demands[at->started].expert, f->layer->config.layer);
+	                   f->buffers->demands[at->started].expert,
+	                   host_layer_number(engine_host(f->layer->engine), f->layer->config.layer));
 }
 
 ufm_status launch_all(forward *f)

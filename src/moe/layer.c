@@ -24,9 +24,16 @@ static ufm_status check_config(const ufm_layer_config *c, const ufm_bank_info *b
 		                   "layer level");
 	if (c->layer >= bank->layers)
 		return status_fail(UFM_EINVAL, "layer: %u, expected less than %u", c->layer, bank->layers);
-	if (c->top_k == 0 || c->top_k > bank->experts)
+	/* Without a router the experts may be a slice of those that the ids are about. */
+	if (c->top_k == 0 || (c->router_weight && c->top_k > bank->experts))
 		return status_fail(UFM_EINVAL, "top_k: %u, expected 1 to %u experts", c->top_k,
 		                   bank->experts);
+	if (c->expert_begin && c->router_weight)
+		return status_fail(UFM_EINVAL, "expert_begin: %u, expected 0 for a layer with a router",
+		                   c->expert_begin);
+	if (c->expert_begin > INT32_MAX - bank->experts)
+		return status_fail(UFM_EINVAL, "expert_begin: %u, expected ids that fit 31 bits",
+		                   c->expert_begin);
 	if (c->scoring != UFM_SCORE_SOFTMAX && c->scoring != UFM_SCORE_SIGMOID)
 		return status_fail(UFM_EINVAL,
 		                   "scoring: %d, expected UFM_SCORE_SOFTMAX or UFM_SCORE_SIGMOID",

@@ -27,7 +27,7 @@ static ufm_status group(forward *f, ufm_devptr blocks)
 	return f->b->group(f->stream, &args);
 }
 
-/* A router's ids are distinct within a token, so no expert has more rows than there are tokens. */
+/* Ids are distinct within a token, a router's as those that were adopted, so no expert has more rows than there are tokens. */
 static ufm_status compute(forward *f)
 {
 	uint32_t rows = f->call->tokens * f->layer->config.top_k, experts = f->layer->experts;

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "kernels/kernels.h"
 #include "moe/moe_int.h"
 
 static uint64_t assignment_bytes(const forward *f)
@@ -16,10 +17,25 @@ static ufm_devptr address(const void *host)
 	return (ufm_devptr)(uintptr_t)host;
 }
 
+/* In host memory, as adopt does it in the device's. */
+static void adopt_given(forward *f)
+{
+	const ufm_moe_call *call = f->call;
+	uint32_t top_k = f->layer->config.top_k, first = f->layer->config.expert_begin;
+	int32_t *ids = f->buffers->ids;
+	float *gates = f->buffers->gates;
+	memcpy(gates, call->gates, assignment_bytes(f));
+	for (uint64_t i = 0; i < (uint64_t)call->tokens * top_k; i++) {
+		int64_t id = (int64_t)call->ids[i] - first;
+		ids[i] = id >= 0 && id < f->layer->experts ? (int32_t)id : -1;
+	}
+	for (uint64_t t = 0; t < call->tokens; t++)
+		kernels_fold(ids + t * top_k, gates + t * top_k, top_k);
+}
+
 static ufm_status given(forward *f)
 {
-	memcpy(f->buffers->ids, f->call->ids, assignment_bytes(f));
-	memcpy(f->buffers->gates, f->call->gates, assignment_bytes(f));
+	adopt_given(f);
 	return stage_copy(f, UFM_COPY_H2D, f->ws->gates, address(f->buffers->gates),
 	                  assignment_bytes(f));
 }
@@ -60,9 +76,8 @@ static ufm_status await_ids(forward *f)
 	return status;
 }
 
-ufm_status route_on_device(forward *f, ufm_devptr ids)
+static ufm_status route_by_router(forward *f, ufm_devptr ids)
 {
-	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_ROUTE);
 	ufm_status status = UFM_OK;
 	uint32_t left = f->call->tokens;
 	for (uint32_t first = 0; left && status == UFM_OK;) {
@@ -71,6 +86,29 @@ ufm_status route_on_device(forward *f, ufm_devptr ids)
 		first += tokens;
 		left -= tokens;
 	}
+	return status;
+}
+
+static ufm_status adopt(forward *f, ufm_devptr ids)
+{
+	const ufm_moe_call *call = f->call;
+	ufm_adopt_args args = {.ids = call->device_ids,
+	                       .id_bytes = call->id_bytes ? call->id_bytes : 4,
+	                       .gates = call->device_gates,
+	                       .gate_dtype = call->gate_dtype ? call->gate_dtype : UFM_F32,
+	                       .tokens = call->tokens,
+	                       .top_k = f->layer->config.top_k,
+	                       .experts = f->layer->experts,
+	                       .first_id = f->layer->config.expert_begin,
+	                       .ids_out = ids,
+	                       .gates_out = f->ws->gates};
+	return f->b->adopt(f->stream, &args);
+}
+
+ufm_status route_on_device(forward *f, ufm_devptr ids)
+{
+	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_ROUTE);
+	ufm_status status = f->call->device_ids ? adopt(f, ids) : route_by_router(f, ids);
 	span_end(f, work, 0, f->call->tokens);
 	return status;
 }

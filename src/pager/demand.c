@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "pager/key.h"
+#include "schedule/judge.h"
 
 ufm_status demand_open(demand *d)
 {
@@ -96,39 +97,16 @@ static ufm_status pin_residents(demand *d, uint32_t layer, schedule_demand *want
 	return status;
 }
 
-/* What the link brings should be what will stay; and with the CPU path on not everything may. */
-static void judge_misses(demand *d, uint32_t layer, schedule_demand *wanted, uint32_t n,
-                         uint32_t misses)
+/* With the CPU path on. */
+static void judge(demand *d, uint32_t layer, schedule_demand *wanted, uint32_t n, uint32_t misses)
 {
-	if (!d->choosy)
-		return;
-	if (!d->shares_always)
-		d->fills = cache_fills(d->cache, misses);
-	if (!d->broad)
-		d->turn = admit_call(&d->admit, misses, d->fills);
-	for (uint32_t i = 0; i < n && misses <= SCHEDULE_APPEAL_MISSES; i++) {
-		uint32_t key = key_of(d->experts, layer, wanted[i].expert);
-		if (cache_find(d->cache, key) == SLOT_NONE)
-			wanted[i].appeal = (uint8_t)cache_appeal(d->cache, key);
-	}
-}
-
-/* When every slot is pinned, some by leases, the first launch must free one for the first miss: one
- * that this call alone has pinned. There is one, because leases leave as many slots as the ring
- * has. */
-static void free_one_early(demand *d, schedule_demand *wanted, uint32_t n)
-{
-	cache_stats stats;
-	cache_get_stats(d->cache, &stats);
-	for (uint32_t i = 0; i < n && stats.pinned == stats.slots; i++) {
-		cache_slot view = {0};
-		if (wanted[i].resident)
-			cache_get_slot(d->cache, d->held[wanted[i].expert], &view);
-		if (view.pins == 1) {
-			wanted[i].refilled_next = true;
-			return;
-		}
-	}
+	const judge_call call = {.cache = d->cache,
+	                         .admit = &d->admit,
+	                         .shares_always = d->shares_always,
+	                         .broad = d->broad,
+	                         .first = key_of(d->experts, layer, 0),
+	                         .misses = misses};
+	d->turn = judge_misses(&call, wanted, n, &d->fills);
 }
 
 ufm_status demand_begin(demand *d, uint32_t layer, schedule_demand *wanted, uint32_t n,
@@ -143,8 +121,10 @@ ufm_status demand_begin(demand *d, uint32_t layer, schedule_demand *wanted, uint
 	uint32_t misses = 0;
 	if (status == UFM_OK)
 		status = pin_residents(d, layer, wanted, n, &misses);
-	judge_misses(d, layer, wanted, n, misses);
-	free_one_early(d, wanted, n);
+	if (d->choosy)
+		judge(d, layer, wanted, n, misses);
+	/* leases leave as many slots as the ring has, so there is one */
+	judge_free_one_early(d->cache, wanted, n, d->held);
 	return status;
 }
 

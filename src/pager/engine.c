@@ -6,6 +6,8 @@
 #include "pager/pager_int.h"
 #include "policy/registry.h"
 
+#define TOP_K_MOST 256u /* of a token, whatever the bank has */
+
 static ufm_status check_tokens(const ufm_engine_config *c, uint32_t experts)
 {
 	if (c->max_tokens == 0 && c->call_tokens_max != 0)
@@ -13,9 +15,10 @@ static ufm_status check_tokens(const ufm_engine_config *c, uint32_t experts)
 		                   c->call_tokens_max);
 	if (c->max_tokens == 0)
 		return UFM_OK;
-	if (c->top_k_max == 0 || c->top_k_max > experts)
-		return status_fail(UFM_EINVAL, "top_k_max: %u, expected 1 to %u experts", c->top_k_max,
-		                   experts);
+	/* The bank may be a slice of the experts that tokens choose from (ufm_layer_config.expert_begin). */
+	if (c->top_k_max == 0 || c->top_k_max > (experts > TOP_K_MOST ? experts : TOP_K_MOST))
+		return status_fail(UFM_EINVAL, "top_k_max: %u, expected 1 to %u", c->top_k_max,
+		                   experts > TOP_K_MOST ? experts : TOP_K_MOST);
 	if (c->call_tokens_max < c->max_tokens)
 		return status_fail(UFM_EINVAL, "call_tokens_max: %u, expected at least max_tokens (%u)",
 		                   c->call_tokens_max, c->max_tokens);

@@ -274,6 +274,11 @@ const ufm_bank *host_bank(const ufm_host *host)
 	return host->bank;
 }
 
+uint32_t host_layer_number(const ufm_host *host, uint32_t layer)
+{
+	return ufm_bank_layer_number(host->bank, layer);
+}
+
 const ufm_backend *host_backend(const ufm_host *host)
 {
 	return host->b;

@@ -17,6 +17,8 @@ ufm_status host_check_process(const ufm_host *host);
 
 ufm_host *host_ref(ufm_host *host);
 const ufm_bank *host_bank(const ufm_host *host);
+/* What the model calls a layer: for messages. */
+uint32_t host_layer_number(const ufm_host *host, uint32_t layer);
 const ufm_backend *host_backend(const ufm_host *host);
 /* A block's expert_bytes, page-locked unless the host was opened pageable. Lives as long as the
  * host. */

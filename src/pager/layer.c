@@ -54,7 +54,7 @@ ufm_status pager_layer_take(ufm_engine *e, uint32_t layer, const schedule_demand
 	uint32_t slot = e->demand.held[wanted->expert];
 	if (slot == SLOT_NONE)
 		return status_fail(UFM_EINVAL, "expert %u of layer %u is not pinned", wanted->expert,
-		                   layer);
+		                   host_layer_number(e->host, layer));
 	if (!wanted->resident) {
 		lock_take(&e->lock);
 		status = loads_order(&e->loads, slot, e->compute, true);

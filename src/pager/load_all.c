@@ -28,8 +28,9 @@ static ufm_status check_stop(const loading *l, uint32_t layer)
 {
 	if (!l->stop || !l->stop(l->stop_ctx))
 		return UFM_OK;
-	return status_fail(UFM_ECANCELED, "stop: loading every expert was ended in layer %u of %u",
-	                   layer, l->bank.layers);
+	return status_fail(UFM_ECANCELED,
+	                   "stop: loading every expert was ended in layer %u, after %u of %u layers",
+	                   host_layer_number(engine_host(l->engine), layer), layer, l->bank.layers);
 }
 
 static ufm_status load_layer(const loading *l, uint32_t layer)

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "schedule/judge.h"
 
 static load *load_at(loads *l, uint64_t number)
 {
@@ -249,7 +250,8 @@ static ufm_status give_back(loads *l, ufm_status status, const placed *p)
 	}
 	slots_publish(l->slab);
 	return status_prefix(status, "copying expert %u of layer %u%s to the device",
-	                     p->items[0].key % l->experts, p->items[0].key / l->experts,
+	                     p->items[0].key % l->experts,
+	                     host_layer_number(l->host, p->items[0].key / l->experts),
 	                     p->count > 1 ? " and others" : "");
 }
 
@@ -281,16 +283,11 @@ ufm_status loads_fill(loads *l, const uint32_t *slots, uint32_t n)
 	return status == UFM_OK ? UFM_OK : give_back(l, status, &p);
 }
 
-/* As choosy as it is that key's turn to be. */
 static ufm_status place_in_turn(loads *l, admit_turn *turn, uint32_t key, cache_placement *place)
 {
-	cache_set_bar(l->cache, admit_bar(turn));
-	ufm_status status = cache_place(l->cache, key, place);
-	if (status != UFM_OK)
-		return status;
-	assert(place->slot != SLOT_NONE);
-	admit_placed(turn, place->kept);
-	return UFM_OK;
+	ufm_status status = judge_place(l->cache, turn, key, place);
+	assert(status != UFM_OK || place->slot != SLOT_NONE);
+	return status;
 }
 
 ufm_status loads_label(loads *l, admit_turn *turn, uint32_t key, cache_placement *place)

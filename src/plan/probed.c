@@ -78,6 +78,7 @@ static void describe(const prober *p, probe_machine_found *out)
 	ufm_engine_get_info(p->engine, &info);
 	out->emulated_gbps = info.link_gbps;
 	out->lockable_bytes = limits_lockable_bytes(&p->here);
+	out->cores = p->here.cores;
 	snprintf(out->backend, sizeof out->backend, "%s", info.backend);
 	snprintf(out->device, sizeof out->device, "%s", info.device);
 }

@@ -21,6 +21,7 @@ typedef struct probe_machine_found {
 	probe_rates rates;
 	double emulated_gbps;    /* of the link; 0: a real one */
 	uint64_t lockable_bytes; /* of host memory, that a bank may take here */
+	uint32_t cores;          /* that this process may use */
 	char backend[64], device[256];
 } probe_machine_found;
 

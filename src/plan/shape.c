@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "bank/checkpoint.h"
 #include "base/alloc.h"
 #include "base/path.h"
 #include "base/status.h"
@@ -90,11 +91,11 @@ static bool exists(const char *folder, const char *name)
 	return stat(path, &st) == 0 || !none_there();
 }
 
-/* A folder from which weights are still missing: a config.json, and neither an index nor a file of weights. */
+/* A folder from which weights are still missing: a config.json, and no checkpoint. */
 static bool is_config_only(const char *folder)
 {
 	return exists(folder, "config.json") && !exists(folder, "model.safetensors") &&
-	       !exists(folder, "model.safetensors.index.json");
+	       !exists(folder, "model.safetensors.index.json") && !checkpoint_holds_single(folder);
 }
 
 /* Any .json file but an index is a model's config, whatever its name. */

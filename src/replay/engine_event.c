@@ -2,6 +2,7 @@
 /* An event as an engine runs it: who is pinned when decides which ring slot is refilled. */
 #include "base/status.h"
 #include "replay/event.h"
+#include "schedule/judge.h"
 
 typedef struct layer_run {
 	cache *c;
@@ -41,32 +42,17 @@ static uint32_t find_residents(layer_run *r, const cache_member *members)
 	return hits;
 }
 
-/* When every slot is pinned, the first launch must free one for the first miss. */
-static void free_one_early(layer_run *r)
+/* With the CPU path on. */
+static void judge(layer_run *r, uint32_t hits)
 {
-	cache_stats stats;
+	const judge_call call = {.cache = r->c,
+	                         .admit = r->engine->admit,
+	                         .shares_always = r->engine->shares_always,
+	                         .broad = r->broad,
+	                         .first = r->first,
+	                         .misses = r->n - hits};
 
-	cache_get_stats(r->c, &stats);
-	for (uint32_t i = 0; i < r->n && stats.pinned == stats.slots; i++) {
-		if (r->demands[i].resident) {
-			r->demands[i].refilled_next = true;
-			return;
-		}
-	}
-}
-
-/* An engine whose CPU path is on is choosy, and has the link bring what will stay. */
-static void judge_misses(layer_run *r, uint32_t hits)
-{
-	if (!r->engine->admit)
-		return;
-	r->fills = cache_fills(r->c, r->n - hits);
-	if (!r->broad)
-		r->turn = admit_call(r->engine->admit, r->n - hits, r->fills);
-	for (uint32_t i = 0; i < r->n && r->n - hits <= SCHEDULE_APPEAL_MISSES; i++) {
-		if (!r->demands[i].resident)
-			r->demands[i].appeal = (uint8_t)cache_appeal(r->c, r->first + r->demands[i].expert);
-	}
+	r->turn = judge_misses(&call, r->demands, r->n, &r->fills);
 }
 
 /* ------------------------------------------------------------------ steps of the cursor */
@@ -74,15 +60,11 @@ static void judge_misses(layer_run *r, uint32_t hits)
 static ufm_status place(layer_run *r, uint32_t expert, uint32_t *slot)
 {
 	cache_placement placed;
-	ufm_status status;
-
-	cache_set_bar(r->c, admit_bar(&r->turn));
-	status = cache_place(r->c, r->first + expert, &placed);
+	ufm_status status = judge_place(r->c, &r->turn, r->first + expert, &placed);
 
 	if (status != UFM_OK)
 		return status;
 	cache_loaded(r->c, placed.slot, placed.generation);
-	admit_placed(&r->turn, placed.kept);
 	*slot = placed.slot;
 	return UFM_OK;
 }
@@ -164,8 +146,9 @@ ufm_status event_run_as_engine(cache *c, uint32_t layer, uint32_t first, const e
 
 	cache_event_begin(c, layer, members, n);
 	*hits = find_residents(&r, members);
-	judge_misses(&r, *hits);
-	free_one_early(&r);
+	if (engine->admit)
+		judge(&r, *hits);
+	judge_free_one_early(c, r.demands, n, r.slots);
 	plan = schedule_layer(r.demands, n, engine->together);
 	at = launches_of(r.demands, plan, engine->together);
 	give_cpu(&r, *hits, &at);

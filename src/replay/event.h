@@ -32,6 +32,7 @@ typedef struct event_cpu {
 typedef struct event_engine {
 	uint32_t together;    /* misses of a copy */
 	admit *admit;         /* its CPU path is on; NULL: off */
+	bool shares_always;   /* the CPU's share is fixed */
 	const event_cpu *cpu; /* NULL: nobody asks who computes what */
 } event_engine;
 

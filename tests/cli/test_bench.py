@@ -683,6 +683,17 @@ def test_bad_traces_of_objects(ufm, events, named):
     assert ended.stderr.count("\n") == 1 and "bad.jsonl" in ended.stderr and named in ended.stderr
 
 
+@pytest.mark.parametrize("events, named", [
+    ([[0, 1], [1, 2], [2, 3], [3]], "found 1 experts at token 1, layer 9,"),
+    ([[0, 1], [1, 8]], "expert id 8 at token 0, layer 9,"),
+])
+def test_a_layer_of_a_bad_trace_is_named_as_the_trace_does(ufm, events, named):
+    text = objects(events).replace('"layer": 1', '"layer": 9').replace('"layer": 0', '"layer": 4')
+    (ufm.folder / "bad.jsonl").write_text(text)
+    ended = ufm.bench("--workload", "trace:bad.jsonl", "--experts", "8", "--layers", "2", "--top-k", "2")
+    assert ended.returncode == 4 and named in ended.stderr
+
+
 def test_a_trace_of_objects_routes_as_an_array_does(ufm):
     ids = numpy.array([[[0, 1], [2, 3]], [[4, 1], [5, 6]], [[7, 0], [1, 2]]], numpy.uint8)
     numpy.save(ufm.folder / "t.npy", ids)

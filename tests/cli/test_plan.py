@@ -47,6 +47,21 @@ def test_a_ladder_from_the_smallest_to_all(ufm):
         assert row["decode_hit_rate"] <= row["bound_hit_rate"] + 1e-9
 
 
+TINY = ["--layers", "2", "--experts", "64", "--top-k", "2", "--d-model", "64", "--d-hidden", "64", "--workload", "uniform"]
+
+
+def test_budgets_of_a_tiny_model_look_different(ufm):
+    """Beside a headroom of 1 GiB they differ by less than a hundredth of one."""
+    found = [r["vram_target_bytes"] for r in rows(ufm, *TINY, *MACHINE)]
+    said = ufm("plan", *TINY, *MACHINE).stdout
+    told = re.findall(r"^\| +(\d+\.\d\d) MiB \|", said, re.MULTILINE)
+    assert [float(size) for size in told] == [round(size / 2**20, 2) for size in found] and len(told) == len(set(told)) > 1
+    assert "GiB |" not in said and re.search(r"^10\d\d\.\d\d MiB: about", said)
+    assert f"At {told[-1]} MiB everything is resident" in unwrapped(said)
+    far = ufm("plan", *SHAPE, *MACHINE, "--headroom", "1GiB", "--vram-target", "2GiB,4GiB").stdout
+    assert "| 2.00 GiB |" in far and "| 4.00 GiB |" in far
+
+
 def test_equal_seeds_plan_alike(ufm):
     ended = [ufm("plan", *SHAPE, *MACHINE, "--seed", seed, "-o", "csv").stdout for seed in (1, 1, 2)]
     assert ended[0] == ended[1] != ended[2]
@@ -341,6 +356,25 @@ def test_towers_beside(ufm, tmp_path):
     assert ufm("plan", *SHAPE, "--prefix", "mtp", *MACHINE).returncode == 2
 
 
+def test_weights_of_any_name_beside_a_config(ufm, tmp_path):
+    """A single file is a checkpoint whatever its name; of several without an index none is meant."""
+    random = np.random.default_rng(5)
+    tensors = write_weights(tmp_path, num_experts_per_tok=2)
+    tensors |= checkpoints.layer(random, "fused", "mtp.layers.0.mlp", 4, 16, 4)[0]
+    (tmp_path / "model.safetensors").unlink()
+    checkpoints.write(tmp_path / "all-of-it.safetensors", tensors, "BF16")
+    found, text = planned(ufm, tmp_path, None)
+    assert found == (2, 4, 2, 3 * 16 * 8 * 2) and "Left aside: 1 routed layer under mtp.layers" in text
+    row, = rows(ufm, "--model", tmp_path, "--prefix", "mtp", *MACHINE, "--vram-target", "100%")
+    assert (row["layers"], row["expert_bytes"]) == (1, 3 * 16 * 4 * 2)
+    checkpoints.write_config(tmp_path, **EXPERTS)
+    found, text = planned(ufm, tmp_path, None)
+    assert found == (6, 8, 2, GATED) and "The weights beside it were left aside" in text
+    checkpoints.write(tmp_path / "another.safetensors", tensors, "BF16")
+    found, text = planned(ufm, tmp_path, None)
+    assert found == (6, 8, 2, GATED) and "left aside" not in text
+
+
 def test_a_part_of_a_config_by_prefix(ufm, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"thinker_config": EXPERTS, "talker_config": EXPERTS | {"num_hidden_layers": 3}}))
@@ -426,6 +460,9 @@ def test_a_budget_that_is_too_small(ufm):
     ended = ufm("plan", *SHAPE, *MACHINE, "--vram-target", "1MiB,1GiB")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "does not run" in unwrapped(ended.stdout) and "must be at least" in unwrapped(ended.stdout)
+    turned = ufm("plan", *SHAPE, *MACHINE, "--vram-target", "1GiB,1MiB").stdout
+    fixed, = {re.search("slots for experts, (.*) for the layers", unwrapped(text))[1] for text in (ended.stdout, turned)}
+    assert fixed == "375.00 KiB"
     small, large = rows(ufm, *SHAPE, *MACHINE, "--vram-target", "1MiB,1GiB")
     assert "must be at least" in small["refused"] and small["decode_tokens_per_s"] is None
     assert large["refused"] is None and large["slots"] == 48
@@ -670,6 +707,7 @@ def measured(ufm_path, tmp_path_factory):
     ({"uses": -1}, "uses: found -1"), ({"uses": 0}, "resident_uses: found"),
     ({"tokens_per_s": 0}, "tokens_per_s: found 0, expected a number"),
     ({"tokens_per_s": 1e300}, "tokens_per_s: found 1"), ({"slots": -1}, "slots: found -1"),
+    ({"link_gbps_emulated": 100001}, "link_gbps_emulated: found 100001, expected a number from 0 to 100000"),
     ({"probe_link_gbps": -1}, "probe_link_gbps: found -1"), ({"probe_hbm_gbps": "x"}, "probe_hbm_gbps: found"),
     ({"probe_sum_cpu_gbps": 1e30}, "probe_sum_cpu_gbps: found"), ({"probe_threads": 2**40}, "probe_threads"),
     ({"probe_hbm_gbps": None}, "probe_link_gbps, probe_hbm_gbps: found nothing"),

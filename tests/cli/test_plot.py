@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import struct
 import xml.etree.ElementTree
 
@@ -393,10 +394,12 @@ def test_what_is_no_regular_file_is_refused_at_once(ufm, name, make):
     ("runs", {"num_experts": 4.5}, "num_experts: found 4.5"), ("runs", {"num_experts": None}, "num_experts"),
     ("runs", {"tokens_per_s": 1e308}, "tokens_per_s: found 1"),
     ("runs", {"tokens_per_s": 1e-320}, "tokens_per_s: found"),
+    ("runs", {"tokens_per_s": 0}, "tokens_per_s: found 0, expected a number from 1e-09 to 1e+15"),
     ("runs", {"tokens_per_s": -1}, "tokens_per_s: found -1"), ("runs", {"tokens_per_s": "fast"}, "tokens_per_s"),
     ("runs", {"bank_bytes": -1}, "bank_bytes: found -1"), ("runs", {"peak_vram_bytes": 0.5}, "peak_vram_bytes"),
     ("runs", {"vram_limit_bytes": -1}, "vram_limit_bytes"), ("runs", {"vram_target_bytes": []}, "vram_target_"),
     ("runs", {"link_gbps_emulated": 1e300}, "link_gbps_emulated: found"),
+    ("runs", {"steps_measured": 100001}, "steps_measured: found 100001, expected a whole number from 0 to 100000"),
     ("replay", {"capacity_percent": -1}, "capacity_percent: found -1"),
     ("replay", {"capacity_percent": 1e300}, "capacity_percent: found"),
     ("replay", {"hit_rate": 1.5}, "hit_rate: found 1.5, expected a number from 0 to 1"),
@@ -477,6 +480,39 @@ def test_without_gnuplot_the_scripts_are_kept(ufm):
     assert ended.stderr.count("\n") == 1 and "gnuplot is missing" in ended.stderr
     for name in FIGURES:
         assert (ufm.folder / "results" / f"{name}.gp").stat().st_size > 0
+
+
+def fake_gnuplot(folder, lines, mode):
+    folder.mkdir()
+    (folder / "gnuplot").write_text(f"#!/bin/sh\n{lines}\n")
+    (folder / "gnuplot").chmod(mode)
+    return {"PATH": str(folder)}
+
+
+def test_a_gnuplot_that_may_not_be_run_is_as_a_missing_one(ufm):
+    write(ufm.folder / "results", [row("ufm", 4)])
+    path = fake_gnuplot(ufm.folder / "bin", "exit 0", 0o644)
+    ended = ufm("plot", "results", env=path)
+    assert ended.returncode == 3
+    assert ended.stderr.count("\n") == 1 and "gnuplot cannot be run: Permission denied" in ended.stderr
+    ended = ufm.bench("--experts", "4", "--modes", "ufm", env=path)
+    assert ended.returncode == 0 and "no figures: gnuplot cannot be run" in ended.stderr
+
+
+def test_a_gnuplot_that_fails_is_no_bad_input(ufm):
+    write(ufm.folder / "results", [row("ufm", 4)])
+    ended = ufm("plot", "results", env=fake_gnuplot(ufm.folder / "bin", "echo it broke >&2\nexit 1", 0o755))
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1 and "gnuplot failed on it: it broke" in ended.stderr
+
+
+def test_a_gnuplot_that_cannot_be_waited_for_is_no_bad_input(ufm):
+    """Whoever starts ufm with SIGCHLD ignored takes its children's ends from it."""
+    write(ufm.folder / "results", [row("ufm", 4)])
+    ended = ufm("plot", "results", env=fake_gnuplot(ufm.folder / "bin", "exit 0", 0o755),
+                preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1 and "gnuplot cannot be waited for: No child" in ended.stderr
 
 
 def test_bench_without_gnuplot_keeps_rows_and_succeeds(ufm):

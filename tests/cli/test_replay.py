@@ -234,6 +234,14 @@ def test_bad_costs_are_bad_data(ufm, tmp_path, costs, words):
     assert ended.returncode == 4 and "costs.npy" in ended.stderr and words in ended.stderr
 
 
+def test_a_bad_cost_is_of_a_layer_as_the_trace_names_it(ufm, tmp_path):
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"layer": n, "token": 0, "experts": [0, 1]}) + "\n"
+                                              for n in (4, 9)))
+    np.save(tmp_path / "costs.npy", np.array([[1, 1], [1, -1]], "f4"))
+    ended = ufm("replay", "t.jsonl", "--cost", "costs.npy")
+    assert ended.returncode == 4 and "costs.npy: found -1 for layer 9, expert 1" in ended.stderr
+
+
 def test_several_traces_have_rows_each(ufm, tmp_path):
     a, b = write(tmp_path, [[[0]]], "a.npy"), write(tmp_path, [[[1]], [[1]]], "b.npy")
     found = rows(ufm, a, b, "--policy", "lru", "--capacity", 1)

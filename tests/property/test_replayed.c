@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* An engine's hits against a replay of its routing, use for use: with the CPU path off, and with it on, where it
- * depends on timing who computes a miss but not who is admitted. */
+ * depends on timing who computes a miss but not who is admitted, or on a fixed share. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -59,7 +59,8 @@ static bool mirror_step(mirror *m, fixture *f, uint32_t layer, const int32_t *id
 	cache_stats before;
 	schedule_demand demands[EXPERTS_MAX];
 	event_engine engine = {.together = pager_copies_together(f->engine),
-	                       .admit = f->c.cpu_assist == UFM_CPU_ON ? &m->admit : NULL};
+	                       .admit = f->c.cpu_assist == UFM_CPU_ON ? &m->admit : NULL,
+	                       .shares_always = f->c.cpu_share_percent != 0};
 	uint32_t n =
 		schedule_demands(ids, (uint64_t)f->c.tokens * f->c.top_k, f->c.experts, counts, demands);
 	for (uint32_t i = 0; i < n; i++)
@@ -110,7 +111,7 @@ static void choose_ids(const fixture_config *c, rng *r, int32_t *ids)
 	}
 }
 
-static fixture_config random_case(uint64_t seed, bool cpu)
+static fixture_config random_case(uint64_t seed, bool cpu, uint32_t share_percent)
 {
 	static const char *const policies[] = {"cycle", "lru", "freq", "s3fifo"};
 	fixture_config c = {.seed = seed, .no_residual = 1};
@@ -132,6 +133,7 @@ static fixture_config random_case(uint64_t seed, bool cpu)
 	c.slots_max = least >= most ? most : least + rng_below(&r, most - least);
 	c.cpu_assist = cpu ? UFM_CPU_ON : UFM_CPU_OFF;
 	c.cpu_threads = cpu ? 2 : 0;
+	c.cpu_share_percent = share_percent;
 	/* a link so slow that the CPU has much to do */
 	if (strcmp(fixture_backend()->name, "cpu") == 0)
 		c.link_gbps = 0.02;
@@ -142,10 +144,10 @@ typedef struct tally {
 	uint64_t late, on_cpu, admitted;
 } tally;
 
-static void run_case(uint64_t seed, bool cpu, tally *sum)
+static void run_case(uint64_t seed, bool cpu, uint32_t share_percent, tally *sum)
 {
 	static int32_t ids[FIXTURE_LAYERS_MAX][TOKENS_MAX * TOP_K_MAX];
-	fixture_config c = random_case(seed, cpu);
+	fixture_config c = random_case(seed, cpu, share_percent);
 	admit_terms terms = {.copy_ns = 200, .cpu_ns = 100, .call_ns = 10 + 40 * (seed % 5)};
 	fixture f;
 	mirror m;
@@ -164,14 +166,16 @@ static void run_case(uint64_t seed, bool cpu, tally *sum)
 			engine_step(&f, layer, ids[layer]);
 			bool fills = mirror_step(&m, &f, layer, ids[layer]);
 			uint64_t on_cpu = fixture_counter(&f, "cpu_uses");
-			assert_true(!fills || on_cpu == before);
+			assert_true(!fills || share_percent || on_cpu == before);
 			before = on_cpu;
 			uint64_t late = fixture_counter(&f, "late_uses");
 			uint64_t hits = fixture_counter(&f, "resident_uses") + late;
 			if (hits != m.hits)
-				fail_msg("seed %llu, cpu %d, step %u, layer %u: %llu hits, the replay has %llu",
-				         (unsigned long long)seed, cpu, step, layer, (unsigned long long)hits,
-				         (unsigned long long)m.hits);
+				fail_msg(
+					"seed %llu, cpu %d, share %u, step %u, layer %u: %llu hits, the replay has "
+					"%llu",
+					(unsigned long long)seed, cpu, share_percent, step, layer,
+					(unsigned long long)hits, (unsigned long long)m.hits);
 		}
 	}
 	assert_int_equal(fixture_identities(&f), 0);
@@ -187,7 +191,7 @@ static void hits_are_the_replays_with_the_path_off(void **state)
 	tally sum = {0};
 	(void)state;
 	for (uint64_t seed = 0; seed < CASES; seed++)
-		run_case(seed, false, &sum);
+		run_case(seed, false, 0, &sum);
 	assert_int_equal(sum.late + sum.on_cpu + sum.admitted, 0);
 }
 
@@ -196,10 +200,20 @@ static void hits_are_the_replays_with_the_path_on(void **state)
 	tally sum = {0};
 	(void)state;
 	for (uint64_t seed = 0; seed < CASES; seed++)
-		run_case(seed, true, &sum);
+		run_case(seed, true, 0, &sum);
 	print_message("%llu by the CPU, %llu of them copied later, %llu late uses\n",
 	              (unsigned long long)sum.on_cpu, (unsigned long long)sum.admitted,
 	              (unsigned long long)sum.late);
+	assert_true(sum.on_cpu > CASES && sum.admitted > CASES);
+}
+
+/* The CPU's share is its own even where places are free, so that the link brings other experts then. */
+static void hits_are_the_replays_with_a_fixed_share(void **state)
+{
+	tally sum = {0};
+	(void)state;
+	for (uint64_t seed = 0; seed < CASES; seed++)
+		run_case(seed, true, 1 + (uint32_t)(seed * 37 % 100), &sum);
 	assert_true(sum.on_cpu > CASES && sum.admitted > CASES);
 }
 
@@ -208,6 +222,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hits_are_the_replays_with_the_path_off),
 		cmocka_unit_test(hits_are_the_replays_with_the_path_on),
+		cmocka_unit_test(hits_are_the_replays_with_a_fixed_share),
 	};
 	return cmocka_run_group_tests_name("replayed", tests, NULL, NULL);
 }

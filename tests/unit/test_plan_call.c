@@ -12,7 +12,9 @@
 #include <ufm/plan.h>
 
 #include "base/alloc.h"
+#include "base/limits.h"
 #include "budget/workspace.h"
+#include "plan/probed.h"
 #include "support/assert_error.h"
 #include "support/checkpoint_file.h"
 
@@ -338,14 +340,35 @@ static void this_machine_is_probed(void **state)
 	assert_int_equal(ufm_plan_probe_machine(&c.model, "cpu", &c.machine), UFM_EINVAL);
 }
 
+/* Whoever tells people of it need not look again. */
+static void what_was_probed_says_what_may_be_used(void **state)
+{
+	(void)state;
+	call c;
+	limits here;
+	probe_machine_found found;
+	begin(&c);
+	limits_read(&here);
+	const probe_machine_config config = {.desc = &c.model.desc, .top_k = TOP_K, .backend = "cpu"};
+	must(probe_machine(&config, &found));
+	assert_int_equal(found.cores, here.cores);
+	assert_true(found.lockable_bytes > 0);
+	assert_string_equal(found.backend, "cpu");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(points_are_planned),         cmocka_unit_test(slots_are_the_engines),
-		cmocka_unit_test(one_expert_and_one_token),   cmocka_unit_test(fields_are_named),
-		cmocka_unit_test(a_caller_watches_and_stops), cmocka_unit_test(an_older_config_is_read),
-		cmocka_unit_test(memory_runs_out_anywhere),   cmocka_unit_test(a_config_is_read),
+		cmocka_unit_test(points_are_planned),
+		cmocka_unit_test(slots_are_the_engines),
+		cmocka_unit_test(one_expert_and_one_token),
+		cmocka_unit_test(fields_are_named),
+		cmocka_unit_test(a_caller_watches_and_stops),
+		cmocka_unit_test(an_older_config_is_read),
+		cmocka_unit_test(memory_runs_out_anywhere),
+		cmocka_unit_test(a_config_is_read),
 		cmocka_unit_test(this_machine_is_probed),
+		cmocka_unit_test(what_was_probed_says_what_may_be_used),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

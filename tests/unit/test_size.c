@@ -139,6 +139,53 @@ static void test_format(void **state)
 	}
 }
 
+static void test_format_in_no_larger_a_unit(void **state)
+{
+	static const struct {
+		uint64_t size_bytes;
+		uint32_t shift;
+		const char *text;
+	} cases[] = {
+		{17179869184u, 40, "16.00 GiB"},
+		{17179869184u, 30, "16.00 GiB"},
+		{17179869184u, 29, "16384.00 MiB"},
+		{17179869184u, 20, "16384.00 MiB"},
+		{17179869184u, 10, "16777216.00 KiB"},
+		{17179869184u, 0, "17179869184 B"},
+		{1536, 20, "1.50 KiB"},
+		{1073741823, 20, "1024.00 MiB"},
+		{0, 0, "0 B"},
+	};
+	char buffer[32];
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		assert_string_equal(
+			size_format_in(cases[i].size_bytes, cases[i].shift, buffer, sizeof buffer),
+			cases[i].text);
+}
+
+static void test_sizes_apart(void **state)
+{
+	const uint64_t gib = UINT64_C(1) << 30;
+	const uint64_t far[] = {8 * gib, 24 * gib, gib / 2, 8 * gib},
+				   mib[] = {gib, 24 * gib, gib + (1 << 16)}, kib[] = {gib + 1024, gib, gib},
+				   bytes[] = {gib, gib + 1};
+	char a[32], b[32];
+	(void)state;
+	assert_int_equal(size_shift_apart(far, 4), 40);
+	assert_int_equal(size_shift_apart(mib, 3), 20);
+	assert_int_equal(size_shift_apart(kib, 3), 10);
+	assert_int_equal(size_shift_apart(bytes, 2), 0);
+	assert_int_equal(size_shift_apart(bytes, 1), 40);
+	assert_int_equal(size_shift_apart(NULL, 0), 40);
+	size_format_apart(gib, gib + (1 << 20), a, b);
+	assert_string_equal(a, "1024.00 MiB");
+	assert_string_equal(b, "1025.00 MiB");
+	size_format_apart(gib, gib, a, b);
+	assert_string_equal(a, "1.00 GiB");
+	assert_string_equal(b, "1.00 GiB");
+}
+
 static void test_format_terminates_short_buffers(void **state)
 {
 	char buffer[8];
@@ -199,6 +246,8 @@ int main(void)
 		cmocka_unit_test(test_refused_by_name),
 		cmocka_unit_test(test_long_text_is_quoted_short),
 		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_format_in_no_larger_a_unit),
+		cmocka_unit_test(test_sizes_apart),
 		cmocka_unit_test(test_format_terminates_short_buffers),
 		cmocka_unit_test(test_round_trips),
 	};

@@ -72,6 +72,7 @@ typedef enum cpu_op {
 	CPU_OP_COMBINE,
 	CPU_OP_GROUP,
 	CPU_OP_READ,
+	CPU_OP_ADOPT,
 } cpu_op;
 
 typedef struct cpu_command {
@@ -99,6 +100,7 @@ typedef struct cpu_command {
 		ufm_experts_args experts;
 		ufm_combine_args combine;
 		ufm_group_args group;
+		ufm_adopt_args adopt;
 		struct {
 			ufm_devptr at, out;
 			uint64_t size_bytes;
@@ -164,6 +166,10 @@ void cpu_run_fill(const cpu_command *command);
 ufm_status cpu_group(ufm_stream *stream, const ufm_group_args *args);
 /* On the stream's thread; takes the compute lock. */
 void cpu_run_group(ufm_device *device, const ufm_group_args *args);
+
+/* adopt.c */
+ufm_status cpu_adopt(ufm_stream *stream, const ufm_adopt_args *args);
+void cpu_run_adopt(const ufm_adopt_args *args); /* on the stream's thread */
 
 /* kernels_ops.c */
 ufm_status cpu_gather(ufm_stream *stream, const ufm_gather_args *args);

@@ -183,6 +183,7 @@ const ufm_backend cpu_backend = {
 	.combine = cpu_combine,
 	.hidden_bytes = cpu_hidden_bytes,
 	.group = cpu_group,
+	.adopt = cpu_adopt,
 	.read = cpu_read,
 	.copies = cpu_copies,
 	.peak = cpu_peak,

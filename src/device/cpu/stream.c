@@ -37,6 +37,9 @@ static void run(ufm_stream *stream, const cpu_command *command)
 	case CPU_OP_GROUP:
 		cpu_run_group(stream->device, &command->group);
 		break;
+	case CPU_OP_ADOPT:
+		cpu_run_adopt(&command->adopt);
+		break;
 	case CPU_OP_READ:
 		cpu_run_read(stream->device, command);
 		break;

@@ -49,6 +49,7 @@ cudaError_t kernels_product(const product_args *args, bool chained, cudaStream_t
 cudaError_t kernels_combine(const ufm_combine_args *args, bool chained, cudaStream_t stream);
 
 cudaError_t kernels_group(const ufm_group_args *args, bool chained, cudaStream_t stream);
+cudaError_t kernels_adopt(const ufm_adopt_args *args, bool chained, cudaStream_t stream);
 /* size_bytes is a multiple of 16. `units`: the device's multiprocessors. */
 typedef struct read_args {
 	ufm_devptr at, out;
@@ -66,6 +67,7 @@ cudaError_t kernels_load_combine(void);
 /* experts_max: how many experts' rows can be counted in a block's shared memory. */
 cudaError_t kernels_load_group(uint32_t *experts_max);
 cudaError_t kernels_load_read(void);
+cudaError_t kernels_load_adopt(void);
 
 #ifdef __cplusplus
 }

@@ -32,6 +32,7 @@ DEFINE_LAUNCH(route, ufm_router_args)
 DEFINE_LAUNCH(product, product_args)
 DEFINE_LAUNCH(combine, ufm_combine_args)
 DEFINE_LAUNCH(group, ufm_group_args)
+DEFINE_LAUNCH(adopt, ufm_adopt_args)
 DEFINE_LAUNCH(read, read_args)
 
 ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
@@ -210,6 +211,28 @@ ufm_status cuda_group(ufm_stream *stream, const ufm_group_args *args)
 	return status;
 }
 
+/* ------------------------------------------------------------------ adopt */
+
+ufm_status cuda_adopt(ufm_stream *stream, const ufm_adopt_args *args)
+{
+	uint64_t assignments = (uint64_t)args->tokens * args->top_k;
+
+	if (args->id_bytes != 4 && args->id_bytes != 8)
+		return cuda_fail(UFM_EINVAL, "adopt: ids of %u bytes, expected 4 or 8", args->id_bytes);
+	if (!is_dtype(args->gate_dtype))
+		return cuda_fail(UFM_EINVAL, "adopt: gates of dtype %d, expected UFM_F32 or UFM_BF16",
+		                 (int)args->gate_dtype);
+	if (assignments > UFM_GROUP_MAX)
+		return cuda_fail(UFM_EINVAL,
+		                 "adopt: %u tokens, top_k %u, expected a product of at most 2^30",
+		                 args->tokens, args->top_k);
+	if (assignments == 0)
+		return UFM_OK;
+	if (!args->ids || !args->gates || !args->ids_out || !args->gates_out)
+		return cuda_fail(UFM_EINVAL, "adopt of %u tokens: an address is 0", args->tokens);
+	return launch_adopt(stream, args);
+}
+
 /* ------------------------------------------------------------------ read */
 
 ufm_status cuda_read(ufm_stream *stream, ufm_devptr at, uint64_t size_bytes, ufm_devptr out)
@@ -249,6 +272,8 @@ ufm_status cuda_load_kernels(ufm_device *device)
 		                    "loading the kernels of group");
 	if (status == UFM_OK)
 		status = cuda_check(device, kernels_load_read(), "loading the kernels of read");
+	if (status == UFM_OK)
+		status = cuda_check(device, kernels_load_adopt(), "loading the kernels of adopt");
 	cuda_leave(&scope);
 	return status;
 }

@@ -36,6 +36,7 @@ static const ufm_backend table = {
 	.group = cuda_group,
 	.read = cuda_read,
 	.copies = cuda_copies,
+	.adopt = cuda_adopt,
 	.peak = cuda_peak,
 };
 

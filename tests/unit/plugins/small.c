@@ -6,7 +6,7 @@
 
 static const ufm_backend table = {
 	.abi_version = UFM_BACKEND_ABI,
-	.struct_size = offsetof(ufm_backend, copies),
+	.struct_size = offsetof(ufm_backend, adopt),
 	.name = "small",
 	STUB_FUNCTIONS_BUT_COMBINE,
 	.combine = stub_combine,

@@ -63,6 +63,7 @@ STUB(combine, ufm_stream *stream, const ufm_combine_args *args)
 STUB(group, ufm_stream *stream, const ufm_group_args *args)
 STUB(read, ufm_stream *stream, ufm_devptr at, uint64_t size_bytes, ufm_devptr out)
 STUB(copies, ufm_stream *stream, const ufm_copies_args *args)
+STUB(adopt, ufm_stream *stream, const ufm_adopt_args *args)
 static inline uint64_t stub_hidden_bytes(const ufm_expert_desc *desc, uint32_t rows)
 {
 	return 0;
@@ -84,6 +85,6 @@ static inline uint64_t stub_hidden_bytes(const ufm_expert_desc *desc, uint32_t r
 	.event_sync = stub_event_sync, .event_elapsed = stub_event_elapsed, .copy = stub_copy, \
 	.fill = stub_fill, .gather = stub_gather, .route = stub_route, .experts = stub_experts, \
 	.hidden_bytes = stub_hidden_bytes, .group = stub_group, .read = stub_read, \
-	.copies = stub_copies
+	.copies = stub_copies, .adopt = stub_adopt
 
 #endif
