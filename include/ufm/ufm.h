@@ -117,7 +117,8 @@ UFM_API void ufm_set_log(ufm_log_fn fn, void *ctx);
 
 /* ------------------------------------------------------------------ experts */
 
-typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2 } ufm_dtype;
+/* UFM_F16 is a format of files alone (ufm_extent): nothing is computed in it. */
+typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2, UFM_F16 = 3 } ufm_dtype;
 /* Bytes of one element; 0 for an unknown dtype. */
 UFM_API size_t ufm_dtype_bytes(ufm_dtype dtype);
 
@@ -234,8 +235,42 @@ typedef struct ufm_bank_checkpoint_config {
  * would be computed wrongly; UFM_EINVAL when nothing says the activation. config may be NULL. */
 UFM_API ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_config *config,
                                        ufm_bank **out);
+
+/* Where one part of one expert lies in a file: element (row, col) at offset_bytes + (row * row_stride +
+ * col * col_stride) * bytes of an element. So a part may be a slice of a larger tensor (row_stride its
+ * width), every second row (twice its width), every second column (col_stride 2), transposed (row_stride
+ * 1, col_stride the width), or several of these. */
+typedef struct ufm_extent {
+	uint32_t file;         /* index into paths */
+	ufm_dtype dtype;       /* as it lies there; converted to the part's */
+	uint64_t offset_bytes; /* of element (0, 0); any alignment */
+	/* elements; both 0: rows one after the other. Else above 0, but along an axis of one element, where
+	 * it counts for nothing. */
+	uint64_t row_stride, col_stride;
+} ufm_extent;
+
+typedef struct ufm_bank_files_config {
+	size_t struct_size;
+	uint32_t layers; /* default 1 */
+	uint32_t experts;
+	ufm_expert_desc desc; /* what a block becomes; gaps between its parts become zero */
+	const char *const *paths;
+	uint32_t path_count;       /* at most 4096 */
+	const ufm_extent *extents; /* [layers][experts][desc.part_count], in the order of desc.parts */
+	size_t extent_bytes;       /* sizeof(ufm_extent) */
+	/* [layers]: the model's own numbers, for messages and ufm_bank_layer_number; NULL: 0 … layers-1 */
+	const uint32_t *layer_numbers;
+} ufm_bank_files_config;
+
+/* Experts whose bytes lie where the caller says: for a caller that knows a checkpoint better than
+ * ufm_bank_checkpoint does. All that config points to is copied. The files must stay: they are opened here
+ * for their sizes, and again when experts are read. From F32, BF16 and F16 to F32 (exact) or BF16 (nearest,
+ * ties to even). UFM_EFILE for what is no regular file that can be opened; UFM_EFORMAT, with file, layer,
+ * expert and part, for an extent that ends beyond its file; UFM_EINVAL for all else that is wrong. */
+UFM_API ufm_status ufm_bank_files(const ufm_bank_files_config *config, ufm_bank **out);
+
 /* The model's own number of a bank's layer (0 … layers-1): banks count routed layers only. `layer`
- * itself for banks that are no checkpoint. */
+ * itself for banks that are no checkpoint and were told no numbers. */
 UFM_API uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer);
 
 /* Writes any bank as a packed file: to a new file beside it (`path`.PROCESS.N.tmp), which is renamed when it is on

@@ -3,11 +3,12 @@
 #include <stdbool.h>
 
 #include "bank/bank_int.h"
+#include "base/dtype.h"
 #include "base/status.h"
 
 #define ROLE_COUNT (UFM_ROLE_DOWN_BIAS + 1)
 
-static const char *role_name(ufm_role role)
+const char *bank_role_name(ufm_role role)
 {
 	static const char *const names[ROLE_COUNT] = {
 		[UFM_ROLE_UP] = "up",     [UFM_ROLE_UP_BIAS] = "up bias",
@@ -30,7 +31,7 @@ static void role_shape(const ufm_expert_desc *desc, ufm_role role, uint32_t *row
 
 static uint64_t part_end(const ufm_part *part)
 {
-	return part->offset_bytes + (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
+	return part->offset_bytes + bank_part_bytes(part);
 }
 
 static void append_part(ufm_expert_desc *desc, ufm_role role, ufm_dtype dtype)
@@ -71,7 +72,7 @@ ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uin
 	status = check_dimensions(&made);
 	if (status)
 		return status;
-	if (!ufm_dtype_bytes(dtype))
+	if (!dtype_is_computed(dtype))
 		return status_fail(UFM_EINVAL, "dtype is %d, expected UFM_F32 or UFM_BF16", (int)dtype);
 	if (kind != UFM_EXPERT_MLP && kind != UFM_EXPERT_MLP_BIAS && kind != UFM_EXPERT_GATED)
 		return status_fail(UFM_EINVAL, "expert kind is %d, expected 1 … 3", (int)kind);
@@ -110,21 +111,23 @@ static ufm_status check_part(const ufm_expert_desc *desc, uint32_t index)
 		return status_fail(UFM_EINVAL, "part %u: role is %u, expected 1 … %d", index,
 		                   (unsigned)part->role, ROLE_COUNT - 1);
 	if (ufm_expert_part(desc, part->role) != part)
-		return status_fail(UFM_EINVAL, "part %u: a second %s part", index, role_name(part->role));
-	if (!ufm_dtype_bytes(part->dtype) || part->dtype != desc->parts[0].dtype)
-		return status_fail(UFM_EINVAL, "part %u: dtype is %u, expected one known dtype for all",
-		                   index, (unsigned)part->dtype);
+		return status_fail(UFM_EINVAL, "part %u: a second %s part", index,
+		                   bank_role_name(part->role));
+	if (!dtype_is_computed(part->dtype) || part->dtype != desc->parts[0].dtype)
+		return status_fail(UFM_EINVAL,
+		                   "part %u: dtype is %u, expected UFM_F32 or UFM_BF16, one for all", index,
+		                   (unsigned)part->dtype);
 	role_shape(desc, part->role, &rows, &cols);
 	if (part->rows != rows || part->cols != cols)
 		return status_fail(UFM_EINVAL, "part %u (%s): shape is [%u, %u], expected [%u, %u]", index,
-		                   role_name(part->role), part->rows, part->cols, rows, cols);
+		                   bank_role_name(part->role), part->rows, part->cols, rows, cols);
 	if (part->offset_bytes % BANK_PART_ALIGN)
 		return status_fail(UFM_EINVAL, "part %u (%s): offset is %llu, expected a multiple of %u",
-		                   index, role_name(part->role), (unsigned long long)part->offset_bytes,
-		                   BANK_PART_ALIGN);
+		                   index, bank_role_name(part->role),
+		                   (unsigned long long)part->offset_bytes, BANK_PART_ALIGN);
 	if (part->offset_bytes >= desc->expert_bytes || part_end(part) > desc->expert_bytes)
 		return status_fail(UFM_EINVAL, "part %u (%s) leaves the payload of %llu bytes", index,
-		                   role_name(part->role), (unsigned long long)desc->expert_bytes);
+		                   bank_role_name(part->role), (unsigned long long)desc->expert_bytes);
 	return UFM_OK;
 }
 
@@ -135,8 +138,8 @@ static ufm_status check_overlap(const ufm_expert_desc *desc)
 			const ufm_part *a = &desc->parts[i], *b = &desc->parts[j];
 
 			if (a->offset_bytes < part_end(b) && b->offset_bytes < part_end(a))
-				return status_fail(UFM_EINVAL, "parts %s and %s overlap", role_name(a->role),
-				                   role_name(b->role));
+				return status_fail(UFM_EINVAL, "parts %s and %s overlap", bank_role_name(a->role),
+				                   bank_role_name(b->role));
 		}
 	}
 	return UFM_OK;

@@ -71,6 +71,8 @@ static void test_wrong_dimensions_are_named(void **state)
 	             "d_hidden is 0");
 	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, (1u << 20) + 1, 8, UFM_F32),
 	             UFM_EINVAL, "d_model is 1048577");
+	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 8, UFM_F16), UFM_EINVAL,
+	             "dtype is 3, expected UFM_F32 or UFM_BF16");
 	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 8, (ufm_dtype)9), UFM_EINVAL,
 	             "dtype is 9");
 	assert_error(ufm_expert_desc_init(&desc, (ufm_expert_kind)0, 8, 8, UFM_F32), UFM_EINVAL,
@@ -96,7 +98,8 @@ static void test_broken_descriptions_are_refused(void **state)
 		{AT(part_count), 2, "up and a down"},
 		{AT(parts[0].role), 77, "role is 77"},
 		{AT(parts[2].role), UFM_ROLE_UP, "second up"},
-		{AT(parts[1].dtype), UFM_BF16, "one known dtype"},
+		{AT(parts[1].dtype), UFM_BF16, "expected UFM_F32 or UFM_BF16, one for all"},
+		{AT(parts[1].dtype), UFM_F16, "part 1: dtype is 3, expected UFM_F32 or UFM_BF16"},
 		{AT(parts[0].rows), 8, "shape is [8, 5]"},
 		{AT(parts[1].cols), 2, "shape is [7, 2]"},
 		{AT(parts[1].offset_bytes), 196, "multiple of 64"},

@@ -358,6 +358,11 @@ static void wrong_calls_leave_the_engine_usable(void **state)
 	bad = good;
 	bad.x.dtype = (ufm_dtype)9;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
+	bad.x.dtype = UFM_F16; /* a format of files alone */
+	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
+	bad = good;
+	bad.y.dtype = UFM_F16;
+	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
 	bad = good;
 	bad.tokens = 0;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_OK);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "base/dtype.h"
 #include "base/status.h"
 #include "device/cpu/cpu_int.h"
 
@@ -85,7 +86,7 @@ ufm_status cpu_gather(ufm_stream *stream, const ufm_gather_args *args)
 {
 	cpu_command command = {.op = CPU_OP_GATHER, .gather = *args};
 
-	if (!ufm_dtype_bytes(args->x_dtype))
+	if (!dtype_is_computed(args->x_dtype))
 		return status_fail(UFM_EINVAL, "gather: dtype is %d, expected UFM_F32 or UFM_BF16",
 		                   (int)args->x_dtype);
 	if (args->rows == 0)
@@ -295,8 +296,8 @@ ufm_status cpu_combine(ufm_stream *stream, const ufm_combine_args *args)
 {
 	cpu_command command = {.op = CPU_OP_COMBINE, .combine = *args};
 
-	if (!ufm_dtype_bytes(args->y_dtype) ||
-	    (args->residual && !ufm_dtype_bytes(args->residual_dtype)))
+	if (!dtype_is_computed(args->y_dtype) ||
+	    (args->residual && !dtype_is_computed(args->residual_dtype)))
 		return status_fail(UFM_EINVAL,
 		                   "combine: dtypes are %d and %d, expected UFM_F32 or UFM_BF16",
 		                   (int)args->residual_dtype, (int)args->y_dtype);
