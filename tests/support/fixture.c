@@ -64,6 +64,8 @@ static ufm_status open_host(fixture *f)
 	host.store_filter = f->c.store_filter;
 	ufm_status status =
 		ufm_expert_desc_init(&bank.desc, f->c.kind, f->c.d_model, f->c.d_hidden, f->c.dtype);
+	if (f->c.arithmetic)
+		bank.desc = arithmetic_desc(f->c.arithmetic, true, f->c.dtype, f->c.d_model, f->c.d_hidden);
 	if (status == UFM_OK)
 		status = ufm_bank_synthetic(&bank, &f->bank);
 	return status == UFM_OK ? host_open_on(f->c.backend, f->bank, &host, &f->host) : status;
