@@ -219,7 +219,7 @@ static ufm_status check_parameters(const ufm_expert_desc *desc)
 			return status_fail(UFM_EINVAL, "%s is %g, expected 0 without a gate", name, value);
 	}
 	if (desc->act_alpha > 0.0f && desc->activation != UFM_ACT_SILU)
-		return status_fail(UFM_EINVAL, "act_alpha is %g, expected 0 for activation %u, not SiLU",
+		return status_fail(UFM_EINVAL, "act_alpha is %g, expected 0: activation %u is not SiLU",
 		                   (double)desc->act_alpha, (unsigned)desc->activation);
 	return UFM_OK;
 }

@@ -41,6 +41,8 @@ typedef struct product {
 template <uint32_t N> struct entry_list {
 	ufm_expert_rows entries[N];
 };
+static_assert(sizeof(product) + sizeof(entry_list<ENTRIES_MAX>) <= 4096,
+              "older GPUs and drivers take 4 KiB of parameters");
 
 /* By the rows of an entry. */
 typedef enum product_tile { PRODUCT_FEW, PRODUCT_16, PRODUCT_24, PRODUCT_32 } product_tile;
