@@ -147,8 +147,9 @@ typedef struct ufm_group_args {
 	ufm_devptr ids_out;   /* out, a copy of ids; may be page-locked host memory; 0: none */
 } ufm_group_args;
 
-/* y[r] = expert(x[r]) for the rows of every entry. The result of a row depends on the expert's bytes
- * and the row alone: not on other entries, nor on how an expert's rows are cut into entries. */
+/* y[r] = expert(x[r]) for the rows of every entry; UFM_EUNSUPPORTED for an unknown activation. The
+ * result of a row depends on the expert's bytes and the row alone: not on other entries, nor on how an
+ * expert's rows are cut into entries. */
 typedef struct ufm_experts_args {
 	const ufm_expert_desc *desc;    /* host; must outlive the work */
 	const ufm_expert_rows *entries; /* page-locked host memory */

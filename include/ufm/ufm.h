@@ -138,8 +138,10 @@ typedef enum ufm_role {
 
 /* Applied to `up` without a gate, to `gate` with one (then multiplied by `up`). */
 typedef enum ufm_activation {
-	UFM_ACT_GELU = 1, /* x * Phi(x), the exact (erf) form */
-	UFM_ACT_SILU = 2, /* x * sigmoid(x) */
+	UFM_ACT_GELU = 1,      /* x * Phi(x), the exact (erf) form */
+	UFM_ACT_SILU = 2,      /* x * sigmoid(x); with act_alpha x * sigmoid(act_alpha * x) */
+	UFM_ACT_GELU_TANH = 3, /* x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 * x^3))) */
+	UFM_ACT_RELU2 = 4,     /* max(x, 0)^2 */
 } ufm_activation;
 
 typedef struct ufm_part {
@@ -151,8 +153,17 @@ typedef struct ufm_part {
 
 #define UFM_PARTS_MAX 8
 
-/* What an expert is, as data. Without a UFM_ROLE_GATE part: y = down(act(up(x))); with one:
- * y = down(act(gate(x)) * up(x)). Every expert of a bank has the same description. */
+/*
+ * What an expert is, as data. Without a UFM_ROLE_GATE part: y = down(act(up(x))); with one:
+ * y = down(g * u), where
+ *
+ *     g = min(act(min(gate(x), gate_limit)), activated_limit)
+ *     u = clamp(up(x), -up_limit, up_limit) + up_offset
+ *
+ * and every product has its bias added first. A parameter of that which is 0 changes nothing; all are 0 without
+ * a gate. Limits and act_alpha are finite and not below 0, up_offset is finite; a NaN passes the limits and stays
+ * one. Every expert of a bank has the same description.
+ */
 typedef struct ufm_expert_desc {
 	size_t struct_size;
 	uint32_t d_model, d_hidden;
@@ -161,6 +172,12 @@ typedef struct ufm_expert_desc {
 	ufm_part parts[UFM_PARTS_MAX];
 	uint64_t expert_bytes; /* payload: end of the last part */
 	uint64_t block_bytes;  /* stride: expert_bytes rounded up to 4096 */
+	/* of a gated expert */
+	float act_alpha;       /* UFM_ACT_SILU only: sigmoid(act_alpha * gate); 0: 1 */
+	float gate_limit;      /* of the gate before its activation, from above; 0: none */
+	float activated_limit; /* of the gate after its activation, from above; 0: none */
+	float up_limit;        /* of up, from both sides; 0: none */
+	float up_offset;       /* added to up after its limit */
 } ufm_expert_desc;
 
 typedef enum ufm_expert_kind {
@@ -219,8 +236,8 @@ UFM_API ufm_status ufm_bank_open(const char *path, ufm_bank **out);
 typedef struct ufm_bank_checkpoint_config {
 	size_t struct_size;
 	ufm_dtype f16_as; /* what F16 weights become: UFM_F32 (default) or UFM_BF16 */
-	/* default: what the config.json beside the weights says; one that it says and that is none of these
-	 * is refused whatever stands here */
+	/* UFM_ACT_GELU or UFM_ACT_SILU; default: what the config.json beside the weights says; one that it says and
+	 * that is none of these is refused whatever stands here */
 	ufm_activation activation;
 	/* only routed layers whose number in the model is in [begin, end); both 0: all */
 	uint32_t layer_begin, layer_end;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* An expert's description: the standard layouts, and what makes a description computable. */
+#include <math.h>
 #include <stdbool.h>
 
 #include "bank/bank_int.h"
@@ -183,15 +184,46 @@ static ufm_status check_head(const ufm_expert_desc *desc)
 	status = check_dimensions(desc);
 	if (status)
 		return status;
-	if (desc->activation != UFM_ACT_GELU && desc->activation != UFM_ACT_SILU)
-		return status_fail(UFM_EINVAL, "activation is %u, expected 1 or 2",
-		                   (unsigned)desc->activation);
+	if ((unsigned)desc->activation < UFM_ACT_GELU || (unsigned)desc->activation > UFM_ACT_RELU2)
+		return status_fail(UFM_EINVAL, "activation is %u, expected %d … %d",
+		                   (unsigned)desc->activation, UFM_ACT_GELU, UFM_ACT_RELU2);
 	if (desc->part_count < 1 || desc->part_count > UFM_PARTS_MAX)
 		return status_fail(UFM_EINVAL, "part_count is %u, expected 1 … %d", desc->part_count,
 		                   UFM_PARTS_MAX);
 	if (desc->expert_bytes > INT64_MAX)
 		return status_fail(UFM_EINVAL, "expert_bytes is %llu, expected less than 2^63",
 		                   (unsigned long long)desc->expert_bytes);
+	return UFM_OK;
+}
+
+/* The parameters of a gated expert; 0 changes nothing. */
+static ufm_status check_parameters(const ufm_expert_desc *desc)
+{
+	bool gated = ufm_expert_part(desc, UFM_ROLE_GATE) != NULL;
+	const struct {
+		const char *name;
+		float value;
+		bool is_signed;
+	} parameters[] = {
+		{"act_alpha", desc->act_alpha, false},
+		{"gate_limit", desc->gate_limit, false},
+		{"activated_limit", desc->activated_limit, false},
+		{"up_limit", desc->up_limit, false},
+		{"up_offset", desc->up_offset, true},
+	};
+
+	for (size_t i = 0; i < sizeof parameters / sizeof parameters[0]; i++) {
+		const char *name = parameters[i].name;
+		double value = (double)parameters[i].value;
+		if (!isfinite(value) || (value < 0.0 && !parameters[i].is_signed))
+			return status_fail(UFM_EINVAL, "%s is %g, expected a finite number%s", name, value,
+			                   parameters[i].is_signed ? "" : ", 0 or above");
+		if (value != 0.0 && !gated)
+			return status_fail(UFM_EINVAL, "%s is %g, expected 0 without a gate", name, value);
+	}
+	if (desc->act_alpha > 0.0f && desc->activation != UFM_ACT_SILU)
+		return status_fail(UFM_EINVAL, "act_alpha is %g, expected 0: activation %u is not SiLU",
+		                   (double)desc->act_alpha, (unsigned)desc->activation);
 	return UFM_OK;
 }
 
@@ -205,6 +237,8 @@ static ufm_status check_desc(const ufm_expert_desc *desc)
 		status = check_overlap(desc);
 	if (!status)
 		status = check_roles(desc);
+	if (!status)
+		status = check_parameters(desc);
 	if (!status)
 		status = check_sizes(desc);
 	return status;

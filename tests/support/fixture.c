@@ -65,6 +65,8 @@ static ufm_status open_bank(fixture *f)
 	}
 	ufm_status status =
 		ufm_expert_desc_init(&bank.desc, f->c.kind, f->c.d_model, f->c.d_hidden, f->c.dtype);
+	if (f->c.arithmetic)
+		bank.desc = arithmetic_desc(f->c.arithmetic, true, f->c.dtype, f->c.d_model, f->c.d_hidden);
 	return status == UFM_OK ? ufm_bank_synthetic(&bank, &f->bank) : status;
 }
 

@@ -232,6 +232,10 @@ ufm_status cpu_experts(ufm_stream *stream, const ufm_experts_args *args)
 	if (!args->desc || !command.experts.entries || !args->x || !args->hidden || !args->y)
 		return status_fail(UFM_EINVAL, "experts, %u entries: desc or an address is 0",
 		                   args->entry_count);
+	if ((unsigned)args->desc->activation < UFM_ACT_GELU ||
+	    (unsigned)args->desc->activation > UFM_ACT_RELU2)
+		return status_fail(UFM_EUNSUPPORTED, "experts: activation is %u, expected %d … %d",
+		                   (unsigned)args->desc->activation, UFM_ACT_GELU, UFM_ACT_RELU2);
 	if (args->math && args->math != UFM_MATH_FP32)
 		return status_fail(UFM_EUNSUPPORTED, "experts: math is %d, expected UFM_MATH_FP32",
 		                   (int)args->math);
