@@ -144,10 +144,7 @@ static void count_fill_bytes(bench *b)
 	for (uint32_t key = 0; key < bank_key_count(b->bank); key++) {
 		uint32_t count = bank_extents(b->bank, key, extents);
 		for (uint32_t i = 0; i < count; i++)
-			if (extents[i].kind == EXTENT_FILE)
-				b->fill_bytes += extents[i].conversion == CONVERT_F16_TO_F32
-				                     ? extents[i].size_bytes / 2
-				                     : extents[i].size_bytes;
+			b->fill_bytes += bank_extent_file_bytes(&extents[i]);
 	}
 }
 

@@ -29,6 +29,15 @@ static const char *kind_name(ufm_expert_kind kind)
 	return names[kind];
 }
 
+static const char *activation_name(ufm_activation activation)
+{
+	static const char *const names[] = {[UFM_ACT_GELU] = "gelu",
+	                                    [UFM_ACT_SILU] = "silu",
+	                                    [UFM_ACT_GELU_TANH] = "gelu-tanh",
+	                                    [UFM_ACT_RELU2] = "relu2"};
+	return names[activation];
+}
+
 /* NULL for a layout that is none of the standard ones. */
 static const char *desc_kind(const ufm_expert_desc *desc)
 {
@@ -49,7 +58,7 @@ static void set_bank(json_t *facts, const ufm_bank_info *info)
 {
 	const ufm_expert_desc *desc = &info->desc;
 	set_text(facts, "dtype", desc->parts[0].dtype == UFM_F32 ? "f32" : "bf16");
-	set_text(facts, "activation", desc->activation == UFM_ACT_SILU ? "silu" : "gelu");
+	set_text(facts, "activation", activation_name(desc->activation));
 	set_whole(facts, "expert_bytes", desc->expert_bytes);
 	set_whole(facts, "layer_bytes", info->experts * desc->expert_bytes);
 	set_whole(facts, "bank_bytes", info->bank_bytes);

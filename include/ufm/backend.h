@@ -147,8 +147,9 @@ typedef struct ufm_group_args {
 	ufm_devptr ids_out;   /* out, a copy of ids; may be page-locked host memory; 0: none */
 } ufm_group_args;
 
-/* y[r] = expert(x[r]) for the rows of every entry. The result of a row depends on the expert's bytes
- * and the row alone: not on other entries, nor on how an expert's rows are cut into entries. */
+/* y[r] = expert(x[r]) for the rows of every entry; UFM_EUNSUPPORTED for an unknown activation. The
+ * result of a row depends on the expert's bytes and the row alone: not on other entries, nor on how an
+ * expert's rows are cut into entries. */
 typedef struct ufm_experts_args {
 	const ufm_expert_desc *desc;    /* host; must outlive the work */
 	const ufm_expert_rows *entries; /* page-locked host memory */
@@ -263,6 +264,10 @@ typedef struct ufm_backend {
 	 * device memory of its own, which is given back before it returns. UFM_EUNSUPPORTED: not known; UFM_EFILE: a
 	 * library that the user named cannot be used. */
 	ufm_status (*peak)(ufm_stream *stream, ufm_dtype dtype, ufm_math math, ufm_peak *out);
+
+	/* Optional, too. on 1: until it is turned off, work enqueued on the stream while nothing is before it may be done by the
+	 * thread that enqueues it: that thread wants to wait for it anyway. */
+	void (*stream_inline)(ufm_stream *stream, int on);
 } ufm_backend;
 
 typedef const ufm_backend *(*ufm_backend_entry_fn)(const ufm_backend_core *core);

@@ -117,7 +117,8 @@ UFM_API void ufm_set_log(ufm_log_fn fn, void *ctx);
 
 /* ------------------------------------------------------------------ experts */
 
-typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2 } ufm_dtype;
+/* UFM_F16 is a format of files alone (ufm_extent): nothing is computed in it. */
+typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2, UFM_F16 = 3 } ufm_dtype;
 /* Bytes of one element; 0 for an unknown dtype. */
 UFM_API size_t ufm_dtype_bytes(ufm_dtype dtype);
 
@@ -137,8 +138,10 @@ typedef enum ufm_role {
 
 /* Applied to `up` without a gate, to `gate` with one (then multiplied by `up`). */
 typedef enum ufm_activation {
-	UFM_ACT_GELU = 1, /* x * Phi(x), the exact (erf) form */
-	UFM_ACT_SILU = 2, /* x * sigmoid(x) */
+	UFM_ACT_GELU = 1,      /* x * Phi(x), the exact (erf) form */
+	UFM_ACT_SILU = 2,      /* x * sigmoid(x); with act_alpha x * sigmoid(act_alpha * x) */
+	UFM_ACT_GELU_TANH = 3, /* x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 * x^3))) */
+	UFM_ACT_RELU2 = 4,     /* max(x, 0)^2 */
 } ufm_activation;
 
 typedef struct ufm_part {
@@ -150,8 +153,17 @@ typedef struct ufm_part {
 
 #define UFM_PARTS_MAX 8
 
-/* What an expert is, as data. Without a UFM_ROLE_GATE part: y = down(act(up(x))); with one:
- * y = down(act(gate(x)) * up(x)). Every expert of a bank has the same description. */
+/*
+ * What an expert is, as data. Without a UFM_ROLE_GATE part: y = down(act(up(x))); with one:
+ * y = down(g * u), where
+ *
+ *     g = min(act(min(gate(x), gate_limit)), activated_limit)
+ *     u = clamp(up(x), -up_limit, up_limit) + up_offset
+ *
+ * and every product has its bias added first. A parameter of that which is 0 changes nothing; all are 0 without
+ * a gate. Limits and act_alpha are finite and not below 0, up_offset is finite; a NaN passes the limits and stays
+ * one. Every expert of a bank has the same description.
+ */
 typedef struct ufm_expert_desc {
 	size_t struct_size;
 	uint32_t d_model, d_hidden;
@@ -160,6 +172,12 @@ typedef struct ufm_expert_desc {
 	ufm_part parts[UFM_PARTS_MAX];
 	uint64_t expert_bytes; /* payload: end of the last part */
 	uint64_t block_bytes;  /* stride: expert_bytes rounded up to 4096 */
+	/* of a gated expert */
+	float act_alpha;       /* UFM_ACT_SILU only: sigmoid(act_alpha * gate); 0: 1 */
+	float gate_limit;      /* of the gate before its activation, from above; 0: none */
+	float activated_limit; /* of the gate after its activation, from above; 0: none */
+	float up_limit;        /* of up, from both sides; 0: none */
+	float up_offset;       /* added to up after its limit */
 } ufm_expert_desc;
 
 typedef enum ufm_expert_kind {
@@ -218,8 +236,8 @@ UFM_API ufm_status ufm_bank_open(const char *path, ufm_bank **out);
 typedef struct ufm_bank_checkpoint_config {
 	size_t struct_size;
 	ufm_dtype f16_as; /* what F16 weights become: UFM_F32 (default) or UFM_BF16 */
-	/* default: what the config.json beside the weights says; one that it says and that is none of these
-	 * is refused whatever stands here */
+	/* UFM_ACT_GELU or UFM_ACT_SILU; default: what the config.json beside the weights says; one that it says and
+	 * that is none of these is refused whatever stands here */
 	ufm_activation activation;
 	/* only routed layers whose number in the model is in [begin, end); both 0: all */
 	uint32_t layer_begin, layer_end;
@@ -234,8 +252,42 @@ typedef struct ufm_bank_checkpoint_config {
  * would be computed wrongly; UFM_EINVAL when nothing says the activation. config may be NULL. */
 UFM_API ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_config *config,
                                        ufm_bank **out);
+
+/* Where one part of one expert lies in a file: element (row, col) at offset_bytes + (row * row_stride +
+ * col * col_stride) * bytes of an element. So a part may be a slice of a larger tensor (row_stride its
+ * width), every second row (twice its width), every second column (col_stride 2), transposed (row_stride
+ * 1, col_stride the width), or several of these. */
+typedef struct ufm_extent {
+	uint32_t file;         /* index into paths */
+	ufm_dtype dtype;       /* as it lies there; converted to the part's */
+	uint64_t offset_bytes; /* of element (0, 0); any alignment */
+	/* elements; both 0: rows one after the other. Else above 0, but along an axis of one element, where
+	 * it counts for nothing. */
+	uint64_t row_stride, col_stride;
+} ufm_extent;
+
+typedef struct ufm_bank_files_config {
+	size_t struct_size;
+	uint32_t layers; /* default 1 */
+	uint32_t experts;
+	ufm_expert_desc desc; /* what a block becomes; gaps between its parts become zero */
+	const char *const *paths;
+	uint32_t path_count;       /* at most 4096 */
+	const ufm_extent *extents; /* [layers][experts][desc.part_count], in the order of desc.parts */
+	size_t extent_bytes;       /* sizeof(ufm_extent) */
+	/* [layers]: the model's own numbers, for messages and ufm_bank_layer_number; NULL: 0 … layers-1 */
+	const uint32_t *layer_numbers;
+} ufm_bank_files_config;
+
+/* Experts whose bytes lie where the caller says: for a caller that knows a checkpoint better than
+ * ufm_bank_checkpoint does. All that config points to is copied. The files must stay: they are opened here
+ * for their sizes, and again when experts are read. From F32, BF16 and F16 to F32 (exact) or BF16 (nearest,
+ * ties to even). UFM_EFILE for what is no regular file that can be opened; UFM_EFORMAT, with file, layer,
+ * expert and part, for an extent that ends beyond its file; UFM_EINVAL for all else that is wrong. */
+UFM_API ufm_status ufm_bank_files(const ufm_bank_files_config *config, ufm_bank **out);
+
 /* The model's own number of a bank's layer (0 … layers-1): banks count routed layers only. `layer`
- * itself for banks that are no checkpoint. */
+ * itself for banks that are no checkpoint and were told no numbers. */
 UFM_API uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer);
 
 /* Writes any bank as a packed file: to a new file beside it (`path`.PROCESS.N.tmp), which is renamed when it is on
@@ -364,6 +416,25 @@ UFM_API void ufm_engine_close(ufm_engine *engine);
  */
 UFM_API ufm_status ufm_engine_resize(ufm_engine *engine, uint64_t vram_target_bytes);
 
+/* Between which budgets an engine can be resized, in bytes of vram_target_bytes. */
+typedef struct ufm_engine_bounds {
+	size_t struct_size;
+	uint64_t least_bytes; /* of the smallest working set */
+	uint64_t now_bytes;   /* that what it holds now needs */
+	uint64_t
+		most_bytes; /* more are of no use: every expert has a slot, or all that were reserved are there */
+} ufm_engine_bounds;
+/* UFM_EINVAL also for another struct_size. Any thread. */
+UFM_API ufm_status ufm_engine_get_bounds(ufm_engine *engine, ufm_engine_bounds *bounds);
+/*
+ * Gives at least so many bytes of device memory back, rounded up to what the device maps at once: ufm_engine_resize to as
+ * little less as that takes. So a runtime whose own allocator ran out can try the allocation again. *freed_bytes (may be
+ * NULL): how many it was. UFM_EBUDGET, and nothing changes: the smallest working set would not be left, and how many bytes
+ * could be given back; else as ufm_engine_resize.
+ */
+UFM_API ufm_status ufm_engine_make_room(ufm_engine *engine, uint64_t size_bytes,
+                                        uint64_t *freed_bytes);
+
 /* The configuration in effect, every default resolved. Strings live as long as the engine, but cpu_assist, whose
  * text stays until this thread asks again. */
 typedef struct ufm_engine_info {
@@ -416,6 +487,12 @@ UFM_API ufm_status ufm_engine_alloc(ufm_engine *engine, uint64_t size_bytes, ufm
  * for a new one. */
 UFM_API ufm_status ufm_stream_open(ufm_engine *engine, void *native, ufm_stream **out);
 UFM_API void ufm_stream_close(ufm_engine *engine, ufm_stream *stream);
+/* The stream with that handle of the backend's API, for callers whose streams are another library's: it is wrapped the
+ * first time, kept, and closed with the engine, not by the caller. NULL is the device's default stream, as in CUDA's API
+ * and PyTorch's `cuda_stream` 0. Any thread; as cheap as a look in a short list. UFM_EUNSUPPORTED: the backend has no
+ * streams of its own (`cpu`); UFM_EBUSY: the engine knows UFM_STREAMS_MAX already. */
+#define UFM_STREAMS_MAX 64
+UFM_API ufm_status ufm_stream_of(ufm_engine *engine, void *native, ufm_stream **out);
 /* Blocks until all work enqueued on the stream so far is done. */
 UFM_API ufm_status ufm_stream_sync(ufm_engine *engine, ufm_stream *stream);
 /* Enqueue copies; stream NULL: the engine's own, and then no layer call may run on another thread. The
@@ -483,6 +560,10 @@ UFM_API uint32_t ufm_engine_lease_max(const ufm_engine *engine);
  */
 UFM_API ufm_status ufm_acquire_begin(ufm_engine *engine, uint32_t layer, const uint32_t *experts,
                                      uint32_t n, ufm_lease **out);
+/* The same, but where leases hold what it needs it waits until they are released: UFM_ETIMEDOUT when wait_ns has passed. Not
+ * on a thread that would have to release them. */
+UFM_API ufm_status ufm_acquire_wait(ufm_engine *engine, uint32_t layer, const uint32_t *experts,
+                                    uint32_t n, uint64_t wait_ns, ufm_lease **out);
 /* Orders `stream` after the arrival of the lease's bytes. Blocks the host at most wait_ns, and only
  * for hops that a stream cannot wait for (a disk). */
 UFM_API ufm_status ufm_acquire_ready(ufm_lease *lease, ufm_stream *stream, uint64_t wait_ns);
@@ -568,6 +649,9 @@ typedef struct ufm_moe_call {
 	ufm_devptr device_ids, device_gates;
 	uint32_t id_bytes;
 	ufm_dtype gate_dtype;
+	/* 1: returns when all is done, as ufm_ticket_wait would. On the cpu backend the caller's thread then does the work
+	 * itself where nothing is before it, which for small layers saves most of the time. */
+	uint32_t wait;
 } ufm_moe_call;
 
 typedef struct ufm_ticket {

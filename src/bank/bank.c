@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <stdbool.h>
 
+#include "bank/bank_files_int.h"
 #include "bank/bank_int.h"
 #include "base/alloc.h"
 #include "base/rng.h"
@@ -135,6 +136,7 @@ void ufm_bank_close(ufm_bank *bank)
 	experts_free(&bank->found);
 	towers_free(&bank->towers);
 	checkpoint_close(bank->source);
+	bank_files_free(bank->files);
 	alloc_free(bank);
 }
 
@@ -155,6 +157,8 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 	assert(key < bank_key_count(bank));
 	if (bank->source)
 		return bank_checkpoint_extents(bank, key, out);
+	if (bank->files)
+		return bank_files_extents(bank, key, out);
 	switch (bank->kind) {
 	case EXTENT_SYNTHETIC:
 		extent.seed = rng_mix(bank->seed, key);
@@ -166,23 +170,37 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 		extent.file_offset_bytes =
 			BANK_PACKED_HEADER_BYTES + (uint64_t)key * bank->info.desc.block_bytes;
 		break;
-	case EXTENT_ZERO: /* the kind of no bank */
+	case EXTENT_STRIDED:
+	case EXTENT_ZERO: /* the kinds of no bank */
 		break;
 	}
 	out[0] = extent;
 	return 1;
 }
 
+uint64_t bank_extent_file_bytes(const bank_extent *extent)
+{
+	if (extent->kind != EXTENT_FILE && extent->kind != EXTENT_STRIDED)
+		return 0;
+	if (extent->from == extent->to)
+		return extent->size_bytes;
+	return extent->size_bytes / ufm_dtype_bytes(extent->to) * ufm_dtype_bytes(extent->from);
+}
+
 uint32_t bank_file_count(const ufm_bank *bank)
 {
 	if (bank->source)
 		return checkpoint_file_count(bank->source);
+	if (bank->files)
+		return bank_files_count(bank->files);
 	return bank->kind == EXTENT_FILE ? 1 : 0;
 }
 
 const char *bank_file_path(const ufm_bank *bank, uint32_t file)
 {
 	assert(file < bank_file_count(bank));
+	if (bank->files)
+		return bank_files_path(bank->files, file);
 	return bank->source ? checkpoint_file_path(bank->source, file) : bank->path;
 }
 
@@ -205,5 +223,7 @@ ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_te
 
 uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer)
 {
+	if (bank->files && layer < bank->info.layers)
+		return bank_files_layer_number(bank->files, layer);
 	return bank->source && layer < bank->found.layers ? bank->found.numbers[layer] : layer;
 }

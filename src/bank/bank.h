@@ -14,15 +14,9 @@ typedef enum extent_kind {
 	EXTENT_SYNTHETIC = 1, /* made from `seed` */
 	EXTENT_MEMORY,        /* at `memory` */
 	EXTENT_FILE,          /* in file number `file` at `file_offset_bytes` */
+	EXTENT_STRIDED,       /* the same, but its elements lie there at two strides */
 	EXTENT_ZERO,          /* zero bytes: what lies between parts that come from a file one by one */
 } extent_kind;
-
-/* How a file's bytes become the block's. */
-typedef enum extent_conversion {
-	CONVERT_NONE = 0,
-	CONVERT_F16_TO_F32, /* the file holds half of size_bytes */
-	CONVERT_F16_TO_BF16,
-} extent_conversion;
 
 /* A piece of a block. A synthetic piece is a whole block: `seed` is the expert's own, and the
  * description says what to make of it. */
@@ -32,10 +26,18 @@ typedef struct bank_extent {
 	const void *memory;
 	uint32_t file;
 	uint64_t file_offset_bytes;
-	extent_conversion conversion;
+	ufm_dtype from, to;          /* in the file, in the block; both 0: bytes as they are */
 	uint64_t block_offset_bytes; /* where it belongs in the block */
 	uint64_t size_bytes;         /* in the block */
+	/* strided: what becomes a row-major matrix. Element (row, col) lies row * row_stride + col * col_stride
+	 * elements behind the first, all of them inside 2^63 bytes; strides are above 0, and 0 along an axis
+	 * of one element. */
+	uint32_t rows, cols;
+	uint64_t row_stride, col_stride;
 } bank_extent;
+
+/* Bytes of its file that become the extent; 0 where it has no file. */
+uint64_t bank_extent_file_bytes(const bank_extent *extent);
 
 /* Every part and what lies before it. */
 #define BANK_EXTENTS_MAX (2 * UFM_PARTS_MAX)

@@ -2,23 +2,23 @@
 /* A bank whose blocks are put together from the tensors of a checkpoint. */
 #include "bank/bank_int.h"
 #include "bank/model_config.h"
+#include "base/dtype.h"
 #include "base/status.h"
 
 /* What the weights are in the block, and how they get there. */
-static ufm_status choose_dtype(checkpoint_dtype found, ufm_dtype f16_as, ufm_dtype *dtype,
-                               extent_conversion *conversion)
+static ufm_status choose_dtype(checkpoint_dtype found, ufm_dtype f16_as, ufm_dtype *in_file,
+                               ufm_dtype *dtype)
 {
-	*conversion = CONVERT_NONE;
 	switch ((int)found) {
 	case CHECKPOINT_F32:
-		*dtype = UFM_F32;
+		*in_file = *dtype = UFM_F32;
 		return UFM_OK;
 	case CHECKPOINT_BF16:
-		*dtype = UFM_BF16;
+		*in_file = *dtype = UFM_BF16;
 		return UFM_OK;
 	case CHECKPOINT_F16:
+		*in_file = UFM_F16;
 		*dtype = f16_as;
-		*conversion = f16_as == UFM_BF16 ? CONVERT_F16_TO_BF16 : CONVERT_F16_TO_F32;
 		return UFM_OK;
 	default:
 		return status_fail(UFM_EFORMAT, "experts have dtype %s, expected F32, BF16 or F16",
@@ -43,9 +43,8 @@ static ufm_status choose_activation(const model_config *model, ufm_activation gi
 typedef struct contents {
 	towers towers;
 	expert_set found;
-	ufm_dtype dtype;
+	ufm_dtype in_file, dtype;
 	ufm_activation activation;
-	extent_conversion conversion;
 } contents;
 
 static void free_contents(contents *k)
@@ -62,7 +61,7 @@ static ufm_status find_contents(const checkpoint *c, const ufm_bank_checkpoint_c
 		experts_find(c, &k->towers, config->layer_begin, config->layer_end, &k->found);
 
 	if (!status)
-		status = choose_dtype(k->found.dtype, config->f16_as, &k->dtype, &k->conversion);
+		status = choose_dtype(k->found.dtype, config->f16_as, &k->in_file, &k->dtype);
 	if (!status)
 		status = experts_check_model(&k->found, &k->towers.model);
 	if (!status)
@@ -102,7 +101,7 @@ static ufm_status make_bank(checkpoint *source, const ufm_bank_checkpoint_config
 	(*out)->source = source;
 	(*out)->towers = k.towers;
 	(*out)->found = k.found;
-	(*out)->conversion = k.conversion;
+	(*out)->in_file = k.in_file;
 	return UFM_OK;
 }
 
@@ -110,7 +109,7 @@ static ufm_status check_config(ufm_bank_checkpoint_config *config)
 {
 	if (!config->f16_as)
 		config->f16_as = UFM_F32;
-	if (!ufm_dtype_bytes(config->f16_as))
+	if (!dtype_is_computed(config->f16_as))
 		return status_fail(UFM_EINVAL, "f16_as is %d, expected UFM_F32 or UFM_BF16",
 		                   (int)config->f16_as);
 	if (config->activation && config->activation != UFM_ACT_GELU &&
@@ -145,11 +144,6 @@ ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_confi
 	return status;
 }
 
-static uint64_t part_bytes(const ufm_part *part)
-{
-	return (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
-}
-
 /* Standard layouts: parts follow each other, zero bytes between them. */
 uint32_t bank_checkpoint_extents(const ufm_bank *bank, uint32_t key,
                                  bank_extent out[BANK_EXTENTS_MAX])
@@ -163,16 +157,15 @@ uint32_t bank_checkpoint_extents(const ufm_bank *bank, uint32_t key,
 		expert_place place = experts_place(&bank->found, layer, expert, i);
 
 		if (part->offset_bytes > end)
-			out[count++] = (bank_extent){.kind = EXTENT_ZERO,
-			                             .block_offset_bytes = end,
-			                             .size_bytes = part->offset_bytes - end};
+			out[count++] = bank_zeros(end, part->offset_bytes);
 		out[count++] = (bank_extent){.kind = EXTENT_FILE,
 		                             .file = place.file,
 		                             .file_offset_bytes = place.offset_bytes,
-		                             .conversion = bank->conversion,
+		                             .from = bank->in_file,
+		                             .to = part->dtype,
 		                             .block_offset_bytes = part->offset_bytes,
-		                             .size_bytes = part_bytes(part)};
-		end = part->offset_bytes + part_bytes(part);
+		                             .size_bytes = bank_part_bytes(part)};
+		end = part->offset_bytes + bank_part_bytes(part);
 	}
 	return count;
 }

@@ -18,6 +18,8 @@
 #define BANK_BLOCK_ALIGN 4096u
 #define BANK_PART_ALIGN 64u
 
+typedef struct bank_files bank_files;
+
 struct ufm_bank {
 	atomic_uint refs;
 	ufm_bank_info info;
@@ -29,7 +31,8 @@ struct ufm_bank {
 	checkpoint *source;
 	towers towers;
 	expert_set found;
-	extent_conversion conversion;
+	ufm_dtype in_file; /* the type of the experts there */
+	bank_files *files; /* from the caller's extents; NULL for every other bank */
 };
 
 ufm_status bank_packed_open(const char *path, ufm_bank **out);
@@ -41,6 +44,20 @@ uint32_t bank_checkpoint_extents(const ufm_bank *bank, uint32_t key,
 static inline uint64_t bank_round_up(uint64_t value, uint64_t align)
 {
 	return (value + align - 1) / align * align;
+}
+
+static inline uint64_t bank_part_bytes(const ufm_part *part)
+{
+	return (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
+}
+
+/* "gate bias". Static storage. */
+const char *bank_role_name(ufm_role role);
+
+/* What lies between two parts of a block. */
+static inline bank_extent bank_zeros(uint64_t from, uint64_t to)
+{
+	return (bank_extent){.kind = EXTENT_ZERO, .block_offset_bytes = from, .size_bytes = to - from};
 }
 
 /* A bank of one kind with everything but the kind's own fields. 0 layers are 1. UFM_EINVAL names

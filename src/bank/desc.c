@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* An expert's description: the standard layouts, and what makes a description computable. */
+#include <math.h>
 #include <stdbool.h>
 
 #include "bank/bank_int.h"
+#include "base/dtype.h"
 #include "base/status.h"
 
 #define ROLE_COUNT (UFM_ROLE_DOWN_BIAS + 1)
 
-static const char *role_name(ufm_role role)
+const char *bank_role_name(ufm_role role)
 {
 	static const char *const names[ROLE_COUNT] = {
 		[UFM_ROLE_UP] = "up",     [UFM_ROLE_UP_BIAS] = "up bias",
@@ -30,7 +32,7 @@ static void role_shape(const ufm_expert_desc *desc, ufm_role role, uint32_t *row
 
 static uint64_t part_end(const ufm_part *part)
 {
-	return part->offset_bytes + (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
+	return part->offset_bytes + bank_part_bytes(part);
 }
 
 static void append_part(ufm_expert_desc *desc, ufm_role role, ufm_dtype dtype)
@@ -71,7 +73,7 @@ ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uin
 	status = check_dimensions(&made);
 	if (status)
 		return status;
-	if (!ufm_dtype_bytes(dtype))
+	if (!dtype_is_computed(dtype))
 		return status_fail(UFM_EINVAL, "dtype is %d, expected UFM_F32 or UFM_BF16", (int)dtype);
 	if (kind != UFM_EXPERT_MLP && kind != UFM_EXPERT_MLP_BIAS && kind != UFM_EXPERT_GATED)
 		return status_fail(UFM_EINVAL, "expert kind is %d, expected 1 … 3", (int)kind);
@@ -110,21 +112,23 @@ static ufm_status check_part(const ufm_expert_desc *desc, uint32_t index)
 		return status_fail(UFM_EINVAL, "part %u: role is %u, expected 1 … %d", index,
 		                   (unsigned)part->role, ROLE_COUNT - 1);
 	if (ufm_expert_part(desc, part->role) != part)
-		return status_fail(UFM_EINVAL, "part %u: a second %s part", index, role_name(part->role));
-	if (!ufm_dtype_bytes(part->dtype) || part->dtype != desc->parts[0].dtype)
-		return status_fail(UFM_EINVAL, "part %u: dtype is %u, expected one known dtype for all",
-		                   index, (unsigned)part->dtype);
+		return status_fail(UFM_EINVAL, "part %u: a second %s part", index,
+		                   bank_role_name(part->role));
+	if (!dtype_is_computed(part->dtype) || part->dtype != desc->parts[0].dtype)
+		return status_fail(UFM_EINVAL,
+		                   "part %u: dtype is %u, expected UFM_F32 or UFM_BF16, one for all", index,
+		                   (unsigned)part->dtype);
 	role_shape(desc, part->role, &rows, &cols);
 	if (part->rows != rows || part->cols != cols)
 		return status_fail(UFM_EINVAL, "part %u (%s): shape is [%u, %u], expected [%u, %u]", index,
-		                   role_name(part->role), part->rows, part->cols, rows, cols);
+		                   bank_role_name(part->role), part->rows, part->cols, rows, cols);
 	if (part->offset_bytes % BANK_PART_ALIGN)
 		return status_fail(UFM_EINVAL, "part %u (%s): offset is %llu, expected a multiple of %u",
-		                   index, role_name(part->role), (unsigned long long)part->offset_bytes,
-		                   BANK_PART_ALIGN);
+		                   index, bank_role_name(part->role),
+		                   (unsigned long long)part->offset_bytes, BANK_PART_ALIGN);
 	if (part->offset_bytes >= desc->expert_bytes || part_end(part) > desc->expert_bytes)
 		return status_fail(UFM_EINVAL, "part %u (%s) leaves the payload of %llu bytes", index,
-		                   role_name(part->role), (unsigned long long)desc->expert_bytes);
+		                   bank_role_name(part->role), (unsigned long long)desc->expert_bytes);
 	return UFM_OK;
 }
 
@@ -135,8 +139,8 @@ static ufm_status check_overlap(const ufm_expert_desc *desc)
 			const ufm_part *a = &desc->parts[i], *b = &desc->parts[j];
 
 			if (a->offset_bytes < part_end(b) && b->offset_bytes < part_end(a))
-				return status_fail(UFM_EINVAL, "parts %s and %s overlap", role_name(a->role),
-				                   role_name(b->role));
+				return status_fail(UFM_EINVAL, "parts %s and %s overlap", bank_role_name(a->role),
+				                   bank_role_name(b->role));
 		}
 	}
 	return UFM_OK;
@@ -180,15 +184,46 @@ static ufm_status check_head(const ufm_expert_desc *desc)
 	status = check_dimensions(desc);
 	if (status)
 		return status;
-	if (desc->activation != UFM_ACT_GELU && desc->activation != UFM_ACT_SILU)
-		return status_fail(UFM_EINVAL, "activation is %u, expected 1 or 2",
-		                   (unsigned)desc->activation);
+	if ((unsigned)desc->activation < UFM_ACT_GELU || (unsigned)desc->activation > UFM_ACT_RELU2)
+		return status_fail(UFM_EINVAL, "activation is %u, expected %d … %d",
+		                   (unsigned)desc->activation, UFM_ACT_GELU, UFM_ACT_RELU2);
 	if (desc->part_count < 1 || desc->part_count > UFM_PARTS_MAX)
 		return status_fail(UFM_EINVAL, "part_count is %u, expected 1 … %d", desc->part_count,
 		                   UFM_PARTS_MAX);
 	if (desc->expert_bytes > INT64_MAX)
 		return status_fail(UFM_EINVAL, "expert_bytes is %llu, expected less than 2^63",
 		                   (unsigned long long)desc->expert_bytes);
+	return UFM_OK;
+}
+
+/* The parameters of a gated expert; 0 changes nothing. */
+static ufm_status check_parameters(const ufm_expert_desc *desc)
+{
+	bool gated = ufm_expert_part(desc, UFM_ROLE_GATE) != NULL;
+	const struct {
+		const char *name;
+		float value;
+		bool is_signed;
+	} parameters[] = {
+		{"act_alpha", desc->act_alpha, false},
+		{"gate_limit", desc->gate_limit, false},
+		{"activated_limit", desc->activated_limit, false},
+		{"up_limit", desc->up_limit, false},
+		{"up_offset", desc->up_offset, true},
+	};
+
+	for (size_t i = 0; i < sizeof parameters / sizeof parameters[0]; i++) {
+		const char *name = parameters[i].name;
+		double value = (double)parameters[i].value;
+		if (!isfinite(value) || (value < 0.0 && !parameters[i].is_signed))
+			return status_fail(UFM_EINVAL, "%s is %g, expected a finite number%s", name, value,
+			                   parameters[i].is_signed ? "" : ", 0 or above");
+		if (value != 0.0 && !gated)
+			return status_fail(UFM_EINVAL, "%s is %g, expected 0 without a gate", name, value);
+	}
+	if (desc->act_alpha > 0.0f && desc->activation != UFM_ACT_SILU)
+		return status_fail(UFM_EINVAL, "act_alpha is %g, expected 0: activation %u is not SiLU",
+		                   (double)desc->act_alpha, (unsigned)desc->activation);
 	return UFM_OK;
 }
 
@@ -202,6 +237,8 @@ static ufm_status check_desc(const ufm_expert_desc *desc)
 		status = check_overlap(desc);
 	if (!status)
 		status = check_roles(desc);
+	if (!status)
+		status = check_parameters(desc);
 	if (!status)
 		status = check_sizes(desc);
 	return status;

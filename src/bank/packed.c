@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The packed format: one header, then every block at a fixed stride. */
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,7 +29,12 @@ enum {
 	AT_PAYLOAD = 56,
 	AT_PARTS = 64,
 	PART_BYTES = 24,
-	AT_RESERVED = AT_PARTS + UFM_PARTS_MAX * PART_BYTES,
+	AT_ACT_ALPHA = AT_PARTS + UFM_PARTS_MAX * PART_BYTES,
+	AT_GATE_LIMIT = AT_ACT_ALPHA + 4,
+	AT_ACTIVATED_LIMIT = AT_GATE_LIMIT + 4,
+	AT_UP_LIMIT = AT_ACTIVATED_LIMIT + 4,
+	AT_UP_OFFSET = AT_UP_LIMIT + 4,
+	AT_RESERVED = AT_UP_OFFSET + 4,
 	AT_CHECKSUM = 4088,
 };
 
@@ -54,6 +60,23 @@ static uint64_t get_u64(const uint8_t *at)
 	return get_u32(at) | (uint64_t)get_u32(at + 4) << 32;
 }
 
+static void put_f32(uint8_t *at, float value)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &value, sizeof bits);
+	put_u32(at, bits);
+}
+
+static float get_f32(const uint8_t *at)
+{
+	uint32_t bits = get_u32(at);
+	float value;
+
+	memcpy(&value, &bits, sizeof value);
+	return value;
+}
+
 static void put_part(uint8_t *at, const ufm_part *part)
 {
 	put_u32(at, (uint32_t)part->role);
@@ -70,6 +93,24 @@ static void get_part(const uint8_t *at, ufm_part *part)
 	part->rows = get_u32(at + 8);
 	part->cols = get_u32(at + 12);
 	part->offset_bytes = get_u64(at + 16);
+}
+
+static void put_parameters(uint8_t *header, const ufm_expert_desc *desc)
+{
+	put_f32(header + AT_ACT_ALPHA, desc->act_alpha);
+	put_f32(header + AT_GATE_LIMIT, desc->gate_limit);
+	put_f32(header + AT_ACTIVATED_LIMIT, desc->activated_limit);
+	put_f32(header + AT_UP_LIMIT, desc->up_limit);
+	put_f32(header + AT_UP_OFFSET, desc->up_offset);
+}
+
+static void get_parameters(const uint8_t *header, ufm_expert_desc *desc)
+{
+	desc->act_alpha = get_f32(header + AT_ACT_ALPHA);
+	desc->gate_limit = get_f32(header + AT_GATE_LIMIT);
+	desc->activated_limit = get_f32(header + AT_ACTIVATED_LIMIT);
+	desc->up_limit = get_f32(header + AT_UP_LIMIT);
+	desc->up_offset = get_f32(header + AT_UP_OFFSET);
 }
 
 void bank_packed_header(const ufm_bank_info *info, uint8_t out[BANK_PACKED_HEADER_BYTES])
@@ -91,6 +132,7 @@ void bank_packed_header(const ufm_bank_info *info, uint8_t out[BANK_PACKED_HEADE
 	put_u64(out + AT_PAYLOAD, BANK_PACKED_HEADER_BYTES);
 	for (uint32_t i = 0; i < desc->part_count; i++)
 		put_part(out + AT_PARTS + i * PART_BYTES, &desc->parts[i]);
+	put_parameters(out, desc);
 	put_u64(out + AT_CHECKSUM, hash_bytes(HASH_SEED, out, AT_CHECKSUM));
 }
 
@@ -124,7 +166,8 @@ static ufm_status check_envelope(const uint8_t *header, size_t header_bytes)
 static ufm_status check_unused(const uint8_t *header, uint32_t part_count)
 {
 	for (size_t i = AT_PARTS + (size_t)part_count * PART_BYTES; i < AT_CHECKSUM; i++) {
-		if (header[i])
+		bool used = i >= AT_ACT_ALPHA && i < AT_RESERVED;
+		if (header[i] && !used)
 			return status_fail(UFM_EFORMAT, "unused header byte %zu is %u, expected 0", i,
 			                   header[i]);
 	}
@@ -147,6 +190,7 @@ static void get_info(const uint8_t *header, ufm_bank_info *info)
 	desc->block_bytes = get_u64(header + AT_BLOCK_BYTES);
 	for (uint32_t i = 0; i < desc->part_count && i < UFM_PARTS_MAX; i++)
 		get_part(header + AT_PARTS + i * PART_BYTES, &desc->parts[i]);
+	get_parameters(header, desc);
 }
 
 static ufm_status check_info(const ufm_bank_info *info)

@@ -66,6 +66,7 @@ size_t ufm_dtype_bytes(ufm_dtype dtype)
 	case UFM_F32:
 		return 4;
 	case UFM_BF16:
+	case UFM_F16:
 		return 2;
 	}
 	return 0;

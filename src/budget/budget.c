@@ -45,10 +45,10 @@ uint64_t budget_workspace(const budget_terms *t, ufm_devptr base, workspace *ws)
 	ws->logits = carve(base, &used_bytes, 4ull * ws->route_tokens * t->experts);
 	ws->blocks = carve(base, &used_bytes, 8ull * t->layers * t->experts);
 	ws->entries = carve(base, &used_bytes, t->experts * sizeof(ufm_expert_rows));
-	if (c->call_tokens_max <= c->max_tokens) {
-		ws->table = carve(base, &used_bytes, assignments * row_bytes);
-		ws->tokens = carve(base, &used_bytes, c->call_tokens_max * row_bytes);
-	}
+	ws->table_rows = (uint64_t)c->max_tokens * c->top_k_max;
+	ws->table = carve(base, &used_bytes, ws->table_rows * row_bytes);
+	ws->token_rows = c->max_tokens;
+	ws->tokens = carve(base, &used_bytes, ws->token_rows * row_bytes);
 	return used_bytes;
 }
 

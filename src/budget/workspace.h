@@ -15,11 +15,16 @@ typedef struct workspace {
 	uint32_t piece_rows;   /* rows of x and hidden: T * K, at most 8192 */
 	ufm_devptr x;          /* f32 [piece_rows, d_model] */
 	ufm_devptr hidden;     /* backend hidden_bytes(piece_rows) */
-	ufm_devptr table;      /* row table, f32 [N * K, d_model]; page-locked host if N > T */
+	ufm_devptr table;      /* row table, f32 [table_rows, d_model] */
+	uint64_t table_rows;   /* T * K */
 	ufm_devptr ids, gates; /* i32, f32 [N * K] */
 	ufm_devptr row_of;     /* u32 [N * K] */
 	ufm_devptr row_token;  /* u32 [N * K] */
-	ufm_devptr tokens;     /* f32 [N, d_model] of host x and y; page-locked host if N > T */
+	ufm_devptr tokens;     /* f32 [T, d_model] of host x and y */
+	uint32_t token_rows;   /* T */
+	/* The same of calls that are longer, f32 [N * K, d_model] and [N, d_model], page-locked host memory; 0: N is T. Set by
+	 * who has that memory. */
+	ufm_devptr long_table, long_tokens;
 	uint32_t route_tokens; /* that the router takes at once: piece_rows / K, at least 1 */
 	ufm_devptr logits;     /* f32 [route_tokens, experts] */
 	ufm_devptr blocks;     /* u64 [layers, experts]: where the experts of resident layers lie */

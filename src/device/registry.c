@@ -108,6 +108,14 @@ ufm_status registry_peak(const ufm_backend *backend, ufm_stream *stream, ufm_dty
 	return backend->peak(stream, dtype, math, out);
 }
 
+void registry_inline(const ufm_backend *backend, ufm_stream *stream, int on)
+{
+	size_t end = offsetof(ufm_backend, stream_inline) + sizeof backend->stream_inline;
+
+	if (backend->struct_size >= end && backend->stream_inline)
+		backend->stream_inline(stream, on);
+}
+
 static ufm_status check_devices(const ufm_backend *backend, const char *path)
 {
 	uint32_t count = 0;

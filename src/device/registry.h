@@ -21,6 +21,9 @@ ufm_status registry_check(const ufm_backend *backend, const char *name, const ch
 ufm_status registry_peak(const ufm_backend *backend, ufm_stream *stream, ufm_dtype dtype,
                          ufm_math math, ufm_peak *out);
 
+/* backend->stream_inline, where the backend has it. */
+void registry_inline(const ufm_backend *backend, ufm_stream *stream, int on);
+
 extern const ufm_backend cpu_backend;
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* GELU and SiLU on vectors; included by table_impl.h in the file of each instruction set. */
+/* Activations on vectors; included by table_impl.h in the file of each instruction set. */
 #ifndef UFM_KERNELS_ACTIVATION_IMPL_H
 #define UFM_KERNELS_ACTIVATION_IMPL_H
 
@@ -60,14 +60,55 @@ static inline vec gelu(vec x)
 	return x * v_select_less(x, v_set(0.0f), tail, v_set(1.0f) - tail);
 }
 
-/* x / (1 + e^-x), with e^-|x| so that nothing overflows. */
+/* e^-(z + rest) for z >= 0 and a rest far smaller; 0 where it leaves f32. */
+static inline vec decay(vec z, vec rest)
+{
+	vec e = exp_of_sum(v_min(z, v_set(87.0f)) * v_set(-1.0f), rest * v_set(-1.0f));
+
+	return v_select_less(z, v_set(87.0f), e, v_set(0.0f));
+}
+
+/* 1 / (1 + e^-s) for an s of x's sign whose e^-|s| is known, so that nothing overflows. */
+static inline vec sigmoid(vec x, vec e)
+{
+	return v_select_less(x, v_set(0.0f), e, v_set(1.0f)) / (v_set(1.0f) + e);
+}
+
+/* x * sigmoid(x) */
 static inline vec silu(vec x)
 {
-	vec z = v_abs(x);
-	vec e = exp_of_sum(v_min(z, v_set(87.0f)) * v_set(-1.0f), v_set(0.0f));
+	return x * sigmoid(x, decay(v_abs(x), v_set(0.0f)));
+}
 
-	e = v_select_less(z, v_set(87.0f), e, v_set(0.0f));
-	return x * (v_select_less(x, v_set(0.0f), e, v_set(1.0f)) / (v_set(1.0f) + e));
+/* x * sigmoid(alpha * x) for alpha > 0 */
+static inline vec silu_scaled(vec x, vec alpha)
+{
+	vec z = v_abs(x), s = z * alpha;
+
+	return x * sigmoid(x, decay(s, v_rest(z, alpha, s)));
+}
+
+/* x/2 * (1 + tanh(u)) is x * sigmoid(2u), whose tail is no difference of two numbers that are nearly 1. 2u is
+ * kept in two parts: its last bit would be the largest error of the tail. */
+static inline vec gelu_tanh(vec x)
+{
+	/* 2 sqrt(2/pi), and that times 0.044715, in two parts each. */
+	const vec linear = v_set(1.59576917f), linear_rest = v_set(-4.53406805e-8f);
+	const vec cubic = v_set(0.0713548139f), cubic_rest = v_set(2.39883247e-9f);
+	vec z = v_abs(x), square = z * z, c = square * cubic, factor = linear + c;
+	vec c_rest = v_fma(square, cubic_rest, v_rest(z, z, square) * cubic) + v_rest(square, cubic, c);
+	/* What the sum of two numbers of any order lost. */
+	vec c_in = factor - linear, lost = (linear - (factor - c_in)) + (c - c_in);
+	vec s = z * factor;
+	vec rest = v_fma(z, lost + c_rest + linear_rest, v_rest(z, factor, s));
+
+	return x * sigmoid(x, decay(s, rest));
+}
+
+/* max(x, 0)² */
+static inline vec relu2(vec x)
+{
+	return v_select_less(x, v_set(0.0f), v_set(0.0f), x * x);
 }
 
 #endif

@@ -66,6 +66,12 @@ static inline vec v_fma(vec a, vec b, vec c)
 	return _mm256_fmadd_ps(a, b, c);
 }
 
+/* What rounding took from a * b when it gave the product. */
+static inline vec v_rest(vec a, vec b, vec product)
+{
+	return _mm256_fmsub_ps(a, b, product);
+}
+
 static inline vec v_abs(vec x)
 {
 	return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);

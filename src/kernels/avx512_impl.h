@@ -69,6 +69,12 @@ static inline vec v_fma(vec a, vec b, vec c)
 	return _mm512_fmadd_ps(a, b, c);
 }
 
+/* What rounding took from a * b when it gave the product. */
+static inline vec v_rest(vec a, vec b, vec product)
+{
+	return _mm512_fmsub_ps(a, b, product);
+}
+
 static inline vec v_abs(vec x)
 {
 	return _mm512_abs_ps(x);

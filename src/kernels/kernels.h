@@ -18,7 +18,7 @@ typedef struct kernel_table {
 	const char *isa; /* "scalar", "avx2", "avx512", "amx" */
 
 	/* hidden[t * d_hidden + u] for t in 0 … tokens-1, u in unit_begin … unit_end-1:
-	 * act(up(x[t])) or act(gate(x[t])) * up(x[t]); x is [tokens, d_model]. */
+	 * act(up(x[t])) or g * u (ufm_expert_desc); x is [tokens, d_model]. */
 	void (*hidden)(const ufm_expert_desc *desc, const void *block, const float *x, uint32_t tokens,
 	               float *hidden, uint32_t unit_begin, uint32_t unit_end);
 	/* out[t * d_model + u] for u in unit_begin … unit_end-1: down(hidden[t]). */

@@ -55,6 +55,12 @@ static inline vec v_fma(vec a, vec b, vec c)
 #endif
 }
 
+/* What rounding took from a * b when it gave the product. */
+static inline vec v_rest(vec a, vec b, vec product)
+{
+	return (float)((double)a * (double)b - (double)product);
+}
+
 static inline vec v_abs(vec x)
 {
 	return __builtin_fabsf(x);

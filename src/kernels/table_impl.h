@@ -8,10 +8,8 @@
 #include <string.h>
 
 #include "base/bf16.h"
-#include "kernels/activation_impl.h"
+#include "kernels/gating_impl.h"
 #include "kernels/tile_impl.h"
-
-#define MIN_U32(a, b) ((a) < (b) ? (a) : (b))
 
 static const ufm_part *find_part(const ufm_expert_desc *desc, ufm_role role)
 {
@@ -55,23 +53,6 @@ static void add_bias(float *values, const float *bias, uint32_t count)
 	for (uint32_t i = 0; i < count; i += LANES) {
 		uint32_t n = MIN_U32(count - i, LANES);
 		v_store_part(values + i, v_load_part(values + i, n) + v_load_part(bias + i, n), n);
-	}
-}
-
-static void activate(ufm_activation activation, float *values, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i += LANES) {
-		uint32_t n = MIN_U32(count - i, LANES);
-		vec x = v_load_part(values + i, n);
-		v_store_part(values + i, activation == UFM_ACT_SILU ? silu(x) : gelu(x), n);
-	}
-}
-
-static void scale_by(float *values, const float *factors, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i += LANES) {
-		uint32_t n = MIN_U32(count - i, LANES);
-		v_store_part(values + i, v_load_part(values + i, n) * v_load_part(factors + i, n), n);
 	}
 }
 
@@ -133,7 +114,7 @@ static void product(const matrix *m, span s, inputs in, uint32_t first, uint32_t
 	multiply(m, s.begin, s.end, in.x + (size_t)first * m->k, tokens, out, out_stride, s.then);
 }
 
-/* act(m x + bias), in place in `hidden`. */
+/* g, or act(up) without a gate, of m x + bias, in place in `hidden`. */
 static void activated(const ufm_expert_desc *desc, const matrix *m, span s, const float *bias,
                       inputs in, uint32_t tokens, float *hidden)
 {
@@ -143,14 +124,14 @@ static void activated(const ufm_expert_desc *desc, const matrix *m, span s, cons
 	for (uint32_t t = 0; t < tokens; t++) {
 		float *row = hidden + (size_t)t * desc->d_hidden + s.begin;
 		add_bias(row, bias, count);
-		activate(desc->activation, row, count);
+		activate(desc, row, count);
 	}
 }
 
 /* Tokens whose products wait on the stack until they are multiplied in. */
 #define FACTOR_TOKENS 48
 
-/* hidden *= m x + bias */
+/* hidden *= u of m x + bias */
 static void multiplied(const ufm_expert_desc *desc, const matrix *m, span s, const float *bias,
                        inputs in, uint32_t tokens, float *hidden)
 {
@@ -163,7 +144,8 @@ static void multiplied(const ufm_expert_desc *desc, const matrix *m, span s, con
 		for (uint32_t t = 0; t < n; t++) {
 			float *row = factors + (size_t)t * BLOCK_ROWS_MAX;
 			add_bias(row, bias, count);
-			scale_by(hidden + (size_t)(first + t) * desc->d_hidden + s.begin, row, count);
+			multiply_by_up(desc, hidden + (size_t)(first + t) * desc->d_hidden + s.begin, row,
+			               count);
 		}
 	}
 }

@@ -72,13 +72,19 @@ static const float *inputs_of(const assisted *s, const schedule_demand *d, uint3
 	return rows;
 }
 
+/* Of a long call outputs go where the device reads them. */
+static bool in_table(const assisted *s)
+{
+	return s->f->ws->table == s->f->ws->long_table;
+}
+
 void assisted_add(assisted *s, const schedule_demand *d)
 {
 	forward *f = s->f;
 	uint32_t row = launch_row(f, d);
 	uint64_t d_model = f->layer->desc->d_model;
 	float *y =
-		s->cpu->table ? s->cpu->table + row * d_model : s->cpu->y + (row - s->first_row) * d_model;
+		in_table(s) ? s->cpu->table + row * d_model : s->cpu->y + (row - s->first_row) * d_model;
 	const void *block = pager_layer_host(f->layer->engine, f->layer->config.layer, d->expert);
 	assist_add(s->cpu->pool, block, inputs_of(s, d, row), d->tokens, y);
 }
@@ -108,7 +114,7 @@ static ufm_status bring(assisted *s, uint32_t first, uint32_t rows)
 ufm_status assisted_flush(assisted *s, bool all)
 {
 	forward *f = s->f;
-	if (s->done == 0 || s->cpu->table)
+	if (s->done == 0 || in_table(s))
 		return UFM_OK;
 	uint32_t first = launch_row(f, assisted_demand(s, f->demand_count - s->done));
 	uint32_t rows = s->flushed_row - first;

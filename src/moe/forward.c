@@ -2,6 +2,7 @@
 /* One call of a routed layer, from tokens to tokens. */
 #include "base/clock.h"
 #include "base/status.h"
+#include "device/registry.h"
 #include "moe/moe_int.h"
 
 /* With a residual, combine reads x where it writes y when both lie in one place: in host memory they
@@ -217,6 +218,30 @@ static ufm_status run(forward *f)
 	return status;
 }
 
+/* The engine's, with the row table and the tokens' buffer of a call of this length. */
+static workspace workspace_for(const ufm_layer *layer, uint32_t tokens)
+{
+	workspace ws = *pager_get_workspace(layer->engine);
+	if ((uint64_t)tokens * layer->config.top_k > ws.table_rows)
+		ws.table = ws.long_table;
+	if (tokens > ws.token_rows)
+		ws.tokens = ws.long_tokens;
+	return ws;
+}
+
+/* This thread waits for the call anyway. */
+static ufm_status run_in_caller(forward *f)
+{
+	ufm_stream *caller = f->call->stream ? f->call->stream : f->stream;
+	registry_inline(f->b, f->stream, 1);
+	registry_inline(f->b, caller, 1);
+	ufm_stream *own = f->stream;
+	ufm_status status = run(f);
+	registry_inline(f->b, own, 0);
+	registry_inline(f->b, caller, 0);
+	return status;
+}
+
 ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticket *ticket)
 {
 	ufm_moe_call call;
@@ -231,19 +256,22 @@ ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticke
 	uint64_t mark = 0;
 	if (call.tokens) {
 		ufm_engine *e = layer->engine;
+		workspace ws = workspace_for(layer, call.tokens);
 		forward f = {.layer = layer,
 		             .call = &call,
 		             .b = engine_backend(e),
 		             .stream = engine_stream(e),
 		             .counters = engine_counters(e),
-		             .ws = pager_get_workspace(e)};
+		             .ws = &ws};
 		engine_enter(e);
 		uint64_t begin_ns = engine_timeline(e) ? clock_now_ns() : 0;
-		status = run(&f);
+		status = call.wait ? run_in_caller(&f) : run(&f);
 		span_host(&f, TIMELINE_CALL, begin_ns);
 		mark = status == UFM_OK ? f.buffers->mark : 0;
 		engine_leave(e);
 	}
+	if (status == UFM_OK && call.wait && mark)
+		status = pager_wait_mark(layer->engine, mark, UFM_WAIT_FOREVER);
 	if (status == UFM_OK && ticket)
 		ticket->id = mark;
 	return status;

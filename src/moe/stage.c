@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Tokens between the caller's memory and the device. */
+#include "base/dtype.h"
 #include "base/status.h"
 #include "moe/moe_int.h"
 
@@ -38,7 +39,7 @@ ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *t, uint32_t tok
 	if (t->place != UFM_ON_HOST && t->place != UFM_ON_DEVICE)
 		return status_fail(UFM_EINVAL, "%s.place: %d, expected UFM_ON_HOST or UFM_ON_DEVICE", name,
 		                   (int)t->place);
-	if (ufm_dtype_bytes(stage_dtype(t)) == 0)
+	if (!dtype_is_computed(stage_dtype(t)))
 		return status_fail(UFM_EINVAL, "%s.dtype: %d, expected UFM_F32 or UFM_BF16", name,
 		                   (int)t->dtype);
 	if (t->place == UFM_ON_HOST ? !t->host : !t->device)

@@ -75,9 +75,9 @@ static ufm_status open_pool(ufm_engine *e, uint32_t threads)
 		                     &cpu->x);
 	if (status == UFM_OK)
 		status = e->b->host_view(e->device, cpu->x, &cpu->x_view);
-	if (status == UFM_OK && !cpu->table)
+	if (status == UFM_OK)
 		status = open_buffer(e, "outputs of the CPU path", cpu->rows_max, &e->cpu_y, &cpu->y);
-	if (status == UFM_OK && cpu->y)
+	if (status == UFM_OK)
 		status = e->b->host_view(e->device, cpu->y, &cpu->y_view);
 	/* Beside the cpu backend its own kernels, so that every bit is the same. */
 	assist_config config = {.desc = &e->desc,

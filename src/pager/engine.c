@@ -131,9 +131,9 @@ static ufm_status open_host_tables(ufm_engine *e)
 	if (status == UFM_OK)
 		status = pinned_open(e->b, "the tokens of long calls", token_bytes, &e->host_tokens);
 	if (status == UFM_OK)
-		status = e->b->host_view(e->device, e->host_table.memory, &e->ws.table);
+		status = e->b->host_view(e->device, e->host_table.memory, &e->ws.long_table);
 	if (status == UFM_OK)
-		status = e->b->host_view(e->device, e->host_tokens.memory, &e->ws.tokens);
+		status = e->b->host_view(e->device, e->host_tokens.memory, &e->ws.long_tokens);
 	return status;
 }
 
@@ -186,6 +186,7 @@ ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config, ufm_
 /* Streams are closed first: that waits for everything in flight. */
 static void close_streams(ufm_engine *e)
 {
+	streams_close(e);
 	if (e->compute)
 		e->b->stream_close(e->compute);
 	if (e->copy)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The pager level of ufm.h: leases and hints. */
+#include "base/clock.h"
 #include "base/status.h"
 #include "pager/pager_int.h"
 
@@ -13,6 +14,47 @@ ufm_status ufm_acquire_begin(ufm_engine *e, uint32_t layer, const uint32_t *expe
 		return status;
 	lock_take(&e->lock);
 	status = leases_acquire(&e->leases, layer, experts, n, out);
+	lock_drop(&e->lock);
+	return status;
+}
+
+/* What a layer call holds is let go without a word, so nobody sleeps long. */
+#define LOOK_AGAIN_NS 1000000u
+
+static uint64_t until_of(uint64_t wait_ns)
+{
+	uint64_t now_ns = clock_now_ns();
+	return wait_ns < UINT64_MAX - now_ns ? now_ns + wait_ns : UINT64_MAX;
+}
+
+/* The lock is held. */
+static ufm_status acquire_until(ufm_engine *e, uint32_t layer, const uint32_t *experts, uint32_t n,
+                                uint64_t until_ns, ufm_lease **out)
+{
+	for (;;) {
+		ufm_status status = leases_acquire(&e->leases, layer, experts, n, out);
+		uint64_t now_ns = clock_now_ns();
+		if (status != UFM_EBUSY)
+			return status;
+		if (now_ns >= until_ns)
+			return status_prefix(UFM_ETIMEDOUT, "acquire of %u experts", n);
+		uint64_t next_ns = now_ns + LOOK_AGAIN_NS;
+		(void)lock_wait_until(&e->leases.released, &e->lock,
+		                      next_ns < until_ns ? next_ns : until_ns);
+	}
+}
+
+ufm_status ufm_acquire_wait(ufm_engine *e, uint32_t layer, const uint32_t *experts, uint32_t n,
+                            uint64_t wait_ns, ufm_lease **out)
+{
+	uint64_t until_ns = until_of(wait_ns);
+	ufm_status status = engine_check_process(e);
+	if (status == UFM_OK)
+		status = leases_check_layer(&e->leases, layer);
+	if (status != UFM_OK)
+		return status;
+	lock_take(&e->lock);
+	status = acquire_until(e, layer, experts, n, until_ns, out);
 	lock_drop(&e->lock);
 	return status;
 }

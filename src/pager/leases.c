@@ -17,6 +17,7 @@ static uint32_t lease_max(const leases *l)
 
 ufm_status leases_open(leases *l, ufm_engine *owner)
 {
+	lock_cond_init(&l->released);
 	l->members = alloc_zeroed(l->experts, sizeof *l->members);
 	l->seen = alloc_zeroed(l->experts, sizeof *l->seen);
 	if (!l->members || !l->seen)
@@ -32,6 +33,7 @@ ufm_status leases_open(leases *l, ufm_engine *owner)
 
 void leases_close(leases *l)
 {
+	lock_cond_destroy(&l->released);
 	for (uint32_t i = 0; i < PAGER_LEASES; i++)
 		alloc_free(l->items[i].slots);
 	alloc_free(l->members);
@@ -192,6 +194,7 @@ ufm_status leases_release(leases *l, ufm_lease *lease, ufm_stream *stream)
 		unpin_all(l, lease, lease->n);
 	l->leased -= lease->n;
 	lease->taken = false;
+	lock_wake_all(&l->released);
 	return status;
 }
 

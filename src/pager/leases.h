@@ -3,6 +3,7 @@
 #ifndef UFM_PAGER_LEASES_H
 #define UFM_PAGER_LEASES_H
 
+#include "base/lock.h"
 #include "budget/budget.h"
 #include "cache/cache.h"
 #include "pager/loads.h"
@@ -29,6 +30,7 @@ typedef struct leases {
 	ufm_lease
 		items[PAGER_LEASES]; /* of one layer's experts each; a taken one is its owner's to read */
 	uint32_t leased;         /* experts in leases */
+	lock_cond released;      /* a lease, or what a layer call held */
 	cache_member *members;   /* [experts], scratch */
 	uint8_t *seen;           /* [experts], scratch */
 } leases;

@@ -142,10 +142,10 @@ typedef struct pager_cpu {
 	uint32_t rows_max;      /* of experts: x has room for PAGER_OFFERED tokens before them */
 	uint32_t share_percent; /* of a layer's misses, always; 0: what ends earliest */
 	/* Page-locked, f32 [PAGER_OFFERED + rows_max, d_model] and [rows_max, d_model]: normed inputs, which the
-	 * device writes; outputs, which are copied to it. Where the row table lies in host memory, outputs go there and y is NULL. */
+	 * device writes; outputs, which are copied to it. Of a call whose row table lies in host memory outputs go there. */
 	float *x, *y;
 	ufm_devptr x_view, y_view;
-	float *table;      /* NULL: the row table lies on the device */
+	float *table;      /* the row table of long calls; NULL: there are none */
 	uint64_t start_ns; /* from giving it the first expert of a call until it begins */
 	/* Lately, by the size of a call (choice.h): the part of calls that missed something. */
 	float near[CHOICE_SIZES];

@@ -61,6 +61,13 @@ typedef struct arena {
 	_Atomic uint64_t live_bytes; /* the same, for readers without it */
 } arena;
 
+/* Streams of another library's, by their handles, kept until the engine closes. */
+typedef struct wrapped {
+	uint32_t count;
+	void *natives[UFM_STREAMS_MAX];
+	ufm_stream *streams[UFM_STREAMS_MAX];
+} wrapped;
+
 struct ufm_engine {
 	lock layer_lock; /* one layer call at a time */
 	lock lock;       /* the engine's lock */
@@ -90,6 +97,7 @@ struct ufm_engine {
 	budget plan; /* workspace and arena never change */
 	cache *cache;
 	region region;
+	wrapped wrapped;
 	arena arena;
 	marks marks;
 	slab slab;
@@ -149,6 +157,10 @@ void looks_forget(ufm_engine *e);
 /* terms.c; the engine's lock is held */
 /* A call was chosen for. Learns the terms anew, seldom, so that a replay needs to be told of few. */
 void terms_look(ufm_engine *e);
+
+/* streams.c */
+/* Closes what ufm_stream_of has opened. */
+void streams_close(ufm_engine *e);
 
 /* record.c */
 ufm_status record_check(const ufm_engine_config *c);

@@ -139,23 +139,16 @@ typedef struct pooled {
 	uint32_t next_key;
 } pooled;
 
-/* Neighbours overlap, so each with the pool writes a row of its own. */
-static uint32_t experts_ahead(const ufm_engine *e)
-{
-	uint64_t rows = (uint64_t)e->config.call_tokens_max * e->config.top_k_max;
-	return e->cpu.table && rows < ASSIST_AHEAD ? (uint32_t)rows : ASSIST_AHEAD;
-}
-
-/* From the end of the bank: copies begin with its first experts. */
+/* From the end of the bank: copies begin with its first experts. Neighbours overlap, so each with the pool writes a row of
+ * its own. */
 static void add_experts(pooled *p, uint32_t done)
 {
 	ufm_engine *e = p->e;
 	assist *pool = e->cpu.pool;
-	uint32_t keys = e->layers * e->experts, ahead = experts_ahead(e);
-	while (assist_added(pool) - done < ahead && assist_added(pool) < e->experts) {
+	uint32_t keys = e->layers * e->experts;
+	while (assist_added(pool) - done < ASSIST_AHEAD && assist_added(pool) < e->experts) {
 		uint32_t key = keys - 1 - p->next_key++ % keys;
-		float *y = e->cpu.table ? e->cpu.table : e->cpu.y;
-		y += assist_added(pool) % ahead * e->desc.d_model;
+		float *y = e->cpu.y + (uint64_t)(assist_added(pool) % ASSIST_AHEAD) * e->desc.d_model;
 		assist_add(pool, host_block(e->host, key), e->cpu.x, 1, y);
 	}
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The caller's own streams and copies. */
+#include "base/status.h"
 #include "pager/pager_int.h"
 
 static ufm_stream *or_own(ufm_engine *e, ufm_stream *stream)
@@ -18,6 +19,49 @@ void ufm_stream_close(ufm_engine *e, ufm_stream *stream)
 {
 	if (!host_is_parents(e->host))
 		e->b->stream_close(stream);
+}
+
+/* The engine's lock is held. */
+static ufm_status find_stream(ufm_engine *e, void *native, ufm_stream **out)
+{
+	wrapped *w = &e->wrapped;
+	for (uint32_t i = 0; i < w->count; i++) {
+		if (w->natives[i] == native) {
+			*out = w->streams[i];
+			return UFM_OK;
+		}
+	}
+	if (w->count == UFM_STREAMS_MAX)
+		return status_fail(
+			UFM_EBUSY, "native stream: the engine knows %u already, expected no more", w->count);
+	ufm_status status = e->b->stream_open(e->device, native, out);
+	if (status != UFM_OK)
+		return status;
+	w->natives[w->count] = native;
+	w->streams[w->count++] = *out;
+	return UFM_OK;
+}
+
+/* The handle by which the backend's API names what it also calls NULL, so that NULL stays "a new one" in stream_open:
+ * CU_STREAM_LEGACY. */
+#define DEFAULT_STREAM ((void *)(uintptr_t)1)
+
+ufm_status ufm_stream_of(ufm_engine *e, void *native, ufm_stream **out)
+{
+	ufm_status status = engine_check_process(e);
+	if (status != UFM_OK)
+		return status;
+	lock_take(&e->lock);
+	status = find_stream(e, native ? native : DEFAULT_STREAM, out);
+	lock_drop(&e->lock);
+	return status;
+}
+
+void streams_close(ufm_engine *e)
+{
+	for (uint32_t i = 0; i < e->wrapped.count; i++)
+		e->b->stream_close(e->wrapped.streams[i]);
+	e->wrapped.count = 0;
 }
 
 ufm_status ufm_stream_sync(ufm_engine *e, ufm_stream *stream)

@@ -2,39 +2,85 @@
 /* Weights on their way from a file's type to ours. */
 #include "store/convert_int.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/bf16.h"
+#include "base/dtype.h"
 #include "base/f16.h"
 
-static void halves_to_f32(const uint16_t *in, uint64_t count, uint8_t *out)
+static inline uint16_t load_half(const void *in, uint64_t i)
 {
-	for (uint64_t i = 0; i < count; i++) {
-		float value = f16_to_f32(in[i]);
+	uint16_t bits;
 
-		memcpy(out + i * sizeof value, &value, sizeof value);
-	}
+	memcpy(&bits, (const uint8_t *)in + i * sizeof bits, sizeof bits);
+	return bits;
 }
 
-static void halves_to_bf16(const uint16_t *in, uint64_t count, uint8_t *out)
+static inline float load_f32(const void *in, uint64_t i)
 {
-	for (uint64_t i = 0; i < count; i++) {
-		uint16_t value = bf16_from_f32(f16_to_f32(in[i]));
+	float value;
 
-		memcpy(out + i * sizeof value, &value, sizeof value);
-	}
+	memcpy(&value, (const uint8_t *)in + i * sizeof value, sizeof value);
+	return value;
 }
 
-void convert_f16(const uint16_t *in, uint64_t count, ufm_dtype to, void *out)
+static inline void store_f32(void *out, uint64_t i, float value)
 {
-	if (to == UFM_F32)
-		halves_to_f32(in, count, out);
-	else
-		halves_to_bf16(in, count, out);
+	memcpy((uint8_t *)out + i * sizeof value, &value, sizeof value);
 }
 
-void convert_bf16(const uint16_t *in, uint64_t count, float *out)
+static inline void store_bf16(void *out, uint64_t i, float value)
+{
+	uint16_t bits = bf16_from_f32(value);
+
+	memcpy((uint8_t *)out + i * sizeof bits, &bits, sizeof bits);
+}
+
+static void copy_f32(const void *in, uint64_t count, void *out)
+{
+	memcpy(out, in, count * sizeof(float));
+}
+
+static void copy_halves(const void *in, uint64_t count, void *out)
+{
+	memcpy(out, in, count * sizeof(uint16_t));
+}
+
+static void f16_as_f32(const void *in, uint64_t count, void *out)
 {
 	for (uint64_t i = 0; i < count; i++)
-		out[i] = bf16_to_f32(in[i]);
+		store_f32(out, i, f16_to_f32(load_half(in, i)));
+}
+
+static void f16_as_bf16(const void *in, uint64_t count, void *out)
+{
+	for (uint64_t i = 0; i < count; i++)
+		store_bf16(out, i, f16_to_f32(load_half(in, i)));
+}
+
+static void bf16_as_f32(const void *in, uint64_t count, void *out)
+{
+	for (uint64_t i = 0; i < count; i++)
+		store_f32(out, i, bf16_to_f32(load_half(in, i)));
+}
+
+static void f32_as_bf16(const void *in, uint64_t count, void *out)
+{
+	for (uint64_t i = 0; i < count; i++)
+		store_bf16(out, i, load_f32(in, i));
+}
+
+convert_fn convert_find(ufm_dtype from, ufm_dtype to)
+{
+	assert(ufm_dtype_bytes(from) && dtype_is_computed(to));
+	switch (from) {
+	case UFM_F32:
+		return to == UFM_F32 ? copy_f32 : f32_as_bf16;
+	case UFM_BF16:
+		return to == UFM_F32 ? bf16_as_f32 : copy_halves;
+	case UFM_F16:
+		break;
+	}
+	return to == UFM_F32 ? f16_as_f32 : f16_as_bf16;
 }

@@ -6,11 +6,12 @@
 #include <stdint.h>
 #include <ufm/ufm.h>
 
-#define CONVERT_PIECE 16384u /* elements: 32 KiB of halves on a thread's stack */
+#define CONVERT_PIECE_BYTES 32768u /* of a file, on a thread's stack */
 
-/* Half precision to f32 (exact) or bf16 (nearest, ties to even). `out` has any alignment. */
-void convert_f16(const uint16_t *in, uint64_t count, ufm_dtype to, void *out);
-/* bf16 to f32, exact. */
-void convert_bf16(const uint16_t *in, uint64_t count, float *out);
+/* Converts `count` elements; `in` and `out` have any alignment. */
+typedef void (*convert_fn)(const void *in, uint64_t count, void *out);
+
+/* From F32, BF16 or F16 to F32 (exact) or BF16 (nearest, ties to even). Equal types are copied. */
+convert_fn convert_find(ufm_dtype from, ufm_dtype to);
 
 #endif

@@ -6,11 +6,15 @@
 
 #include "bank/bank.h"
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "store/convert_int.h"
 #include "store/direct_int.h"
 #include "store/store.h"
+#include "store/strided_int.h"
 #include "store/synthetic_int.h"
+
+#define STRIDED_BUFFER_BYTES ((uint64_t)4 << 20)
 
 typedef struct extents_store {
 	store base;
@@ -19,50 +23,87 @@ typedef struct extents_store {
 	direct_file *files;
 } extents_store;
 
-static ufm_status fail_expert(const extents_store *s, uint32_t key, const bank_extent *extent,
-                              uint64_t done, const char *cause)
+/* One extent of one expert that is being read. */
+typedef struct reading {
+	const extents_store *s;
+	uint32_t key;
+	const bank_extent *extent;
+	bool keep; /* what is read is left in the page cache */
+} reading;
+
+static ufm_status fail_expert(const reading *r, uint64_t done, const char *cause)
 {
+	const ufm_bank *bank = r->s->bank;
 	ufm_bank_info info;
 
-	ufm_bank_get_info(s->bank, &info);
+	ufm_bank_get_info(bank, &info);
 	return status_fail(UFM_EEXPERT_IO, "layer %u expert %u: %s at byte %llu: %s",
-	                   ufm_bank_layer_number(s->bank, key / info.experts), key % info.experts,
-	                   bank_file_path(s->bank, extent->file),
-	                   (unsigned long long)(extent->file_offset_bytes + done), cause);
+	                   ufm_bank_layer_number(bank, r->key / info.experts), r->key % info.experts,
+	                   bank_file_path(bank, r->extent->file),
+	                   (unsigned long long)(r->extent->file_offset_bytes + done), cause);
 }
 
-static ufm_status read_bytes(const extents_store *s, uint32_t key, const bank_extent *extent,
-                             uint64_t from, uint64_t size_bytes, void *out)
+/* A strided_source. */
+static ufm_status read_bytes(void *ctx, uint64_t from_bytes, uint64_t size_bytes, void *out)
 {
-	uint64_t got;
-	ufm_status status = direct_read(&s->files[extent->file], out, size_bytes,
-	                                extent->file_offset_bytes + from, &got);
+	const reading *r = ctx;
+	const direct_file *file = &r->s->files[r->extent->file];
+	uint64_t at = r->extent->file_offset_bytes + from_bytes, got;
+	ufm_status status = r->keep ? file_read(file->fd, out, size_bytes, at, &got)
+	                            : direct_read(file, out, size_bytes, at, &got);
 
 	if (status)
-		return fail_expert(s, key, extent, from + got, ufm_last_error());
+		return fail_expert(r, from_bytes + got, ufm_last_error());
 	if (got < size_bytes)
-		return fail_expert(s, key, extent, from + got, "the file ends here");
+		return fail_expert(r, from_bytes + got, "the file ends here");
 	return UFM_OK;
 }
 
 /* In pieces, so that a thread needs the same memory whatever a matrix needs. */
-static ufm_status read_converted(const extents_store *s, uint32_t key, const bank_extent *extent,
-                                 uint8_t *out)
+static ufm_status read_converted(reading *r, uint8_t *out)
 {
-	ufm_dtype to = extent->conversion == CONVERT_F16_TO_F32 ? UFM_F32 : UFM_BF16;
-	uint64_t count = extent->size_bytes / ufm_dtype_bytes(to);
-	uint16_t piece[CONVERT_PIECE];
+	const bank_extent *extent = r->extent;
+	uint64_t from_bytes = ufm_dtype_bytes(extent->from), to_bytes = ufm_dtype_bytes(extent->to);
+	uint64_t count = extent->size_bytes / to_bytes, most = CONVERT_PIECE_BYTES / from_bytes;
+	convert_fn convert = convert_find(extent->from, extent->to);
+	uint8_t piece[CONVERT_PIECE_BYTES];
 
-	for (uint64_t done = 0; done < count; done += CONVERT_PIECE) {
-		uint64_t n = count - done < CONVERT_PIECE ? count - done : CONVERT_PIECE;
-		ufm_status status =
-			read_bytes(s, key, extent, done * sizeof *piece, n * sizeof *piece, piece);
+	for (uint64_t done = 0; done < count; done += most) {
+		uint64_t n = count - done < most ? count - done : most;
+		ufm_status status = read_bytes(r, done * from_bytes, n * from_bytes, piece);
 
 		if (status)
 			return status;
-		convert_f16(piece, n, to, out + done * ufm_dtype_bytes(to));
+		convert(piece, n, out + done * to_bytes);
 	}
 	return UFM_OK;
+}
+
+/* The disk reads whole pages. Where more than a quarter of them is not wanted it is another part's, which is
+ * read next: so that the disk does not read them again the page cache keeps them. */
+static ufm_status read_strided(reading *r, uint8_t *out)
+{
+	uint64_t span_bytes = strided_span_bytes(r->extent);
+	uint64_t buffer_bytes = span_bytes < STRIDED_BUFFER_BYTES ? span_bytes : STRIDED_BUFFER_BYTES;
+	uint8_t *buffer = alloc_pages(buffer_bytes);
+	ufm_status status;
+
+	if (!buffer)
+		return UFM_ENOMEM;
+	alloc_pages_keep_from_fork(buffer, buffer_bytes, true);
+	r->keep = bank_extent_file_bytes(r->extent) < span_bytes - span_bytes / 4;
+	status = strided_read(r->extent, read_bytes, r, buffer, buffer_bytes, out);
+	alloc_pages_free(buffer, buffer_bytes);
+	return status;
+}
+
+static ufm_status read_file(reading *r, uint8_t *out)
+{
+	if (r->extent->kind == EXTENT_STRIDED)
+		return read_strided(r, out);
+	if (r->extent->from != r->extent->to)
+		return read_converted(r, out);
+	return read_bytes(r, 0, r->extent->size_bytes, out);
 }
 
 static ufm_status read_extent(const extents_store *s, uint32_t key, const bank_extent *extent,
@@ -81,11 +122,10 @@ static ufm_status read_extent(const extents_store *s, uint32_t key, const bank_e
 		memset(out, 0, extent->size_bytes);
 		return UFM_OK;
 	case EXTENT_FILE:
+	case EXTENT_STRIDED:
 		break;
 	}
-	if (extent->conversion != CONVERT_NONE)
-		return read_converted(s, key, extent, out);
-	return read_bytes(s, key, extent, 0, extent->size_bytes, out);
+	return read_file(&(reading){.s = s, .key = key, .extent = extent}, out);
 }
 
 static ufm_status extents_read(store *base, uint32_t key, void *block)

@@ -20,20 +20,18 @@ static ufm_status read_exactly(int fd, void *out, uint64_t size_bytes, uint64_t 
 
 static ufm_status read_halves(int fd, const checkpoint_tensor *t, float *out)
 {
-	uint64_t count = t->size_bytes / sizeof(uint16_t);
-	uint16_t piece[CONVERT_PIECE];
+	convert_fn convert = convert_find(t->dtype == CHECKPOINT_F16 ? UFM_F16 : UFM_BF16, UFM_F32);
+	uint16_t piece[CONVERT_PIECE_BYTES / sizeof(uint16_t)];
+	uint64_t count = t->size_bytes / sizeof *piece, most = sizeof piece / sizeof *piece;
 
-	for (uint64_t done = 0; done < count; done += CONVERT_PIECE) {
-		uint64_t n = count - done < CONVERT_PIECE ? count - done : CONVERT_PIECE;
+	for (uint64_t done = 0; done < count; done += most) {
+		uint64_t n = count - done < most ? count - done : most;
 		ufm_status status =
 			read_exactly(fd, piece, n * sizeof *piece, t->file_offset_bytes + done * sizeof *piece);
 
 		if (status)
 			return status;
-		if (t->dtype == CHECKPOINT_F16)
-			convert_f16(piece, n, UFM_F32, out + done);
-		else
-			convert_bf16(piece, n, out + done);
+		convert(piece, n, out + done);
 	}
 	return UFM_OK;
 }

@@ -158,7 +158,7 @@ STAGES = ["machine", "traces", "decode", "exact", "prefill", "cpu_link", "large"
 @pytest.fixture
 def defaults(tmp_path):
     for path, text in (("now/ufm", FAKE_UFM), ("then/ufm", FAKE_UFM), ("now/bench/defaults", FAKE_PROGRAM),
-                       ("then/libufm.so.1", "")):
+                       ("then/libufm.so.2", "")):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
         (tmp_path / path).chmod(0o755)

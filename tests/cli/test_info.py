@@ -292,6 +292,30 @@ def test_packed_bank(ufm, tmp_path):
     assert found["router"] is None and found["obstacle"] is None
 
 
+def header_checksum(header):
+    h, mask = 0x9E3779B97F4A7C15, (1 << 64) - 1
+    for word in (*struct.unpack("<511Q", header[:4088]), 0, 4088):
+        h = (h ^ word) * 0xD6E8FEB86659FD93 & mask
+        h ^= h >> 32
+    return struct.pack("<Q", h)
+
+
+@pytest.mark.parametrize("code, name", [(1, "gelu"), (2, "silu"), (3, "gelu-tanh"), (4, "relu2")])
+def test_packed_activation(ufm, tmp_path, code, name):
+    library, bank, packed = load(), ctypes.c_void_p(), tmp_path / "bank.ufm"
+    make(tmp_path, "biases")
+    checkpoints.write_config(tmp_path, hidden_act="gelu")
+    assert library.ufm_bank_open(os.fsencode(tmp_path), ctypes.byref(bank)) == 0
+    assert library.ufm_bank_save(bank, os.fsencode(packed)) == 0
+    library.ufm_bank_close(bank)
+    content = bytearray(packed.read_bytes())
+    assert content[4088:4096] == header_checksum(bytes(content))
+    content[32:36] = struct.pack("<I", code)
+    content[4088:4096] = header_checksum(bytes(content))
+    packed.write_bytes(content)
+    assert facts(ufm, packed)["activation"] == name
+
+
 def test_names_that_are_no_utf8(ufm, tmp_path):
     folder = os.path.join(os.fsencode(tmp_path), b"\xff")
     os.mkdir(folder)

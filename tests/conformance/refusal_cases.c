@@ -72,6 +72,18 @@ static void refusal_kernels(void **state)
 	FAILS(b->combine(the.stream, &combine), UFM_EINVAL);
 	ufm_experts_args experts = {.entry_count = 1};
 	FAILS(b->experts(the.stream, &experts), UFM_EINVAL);
+	ufm_expert_rows *entry = host_alloc(sizeof *entry);
+	ufm_expert_desc *desc = host_alloc(sizeof *desc);
+	OK(ufm_expert_desc_init(desc, UFM_EXPERT_MLP, 4, 4, UFM_F32));
+	*entry = (ufm_expert_rows){.block = device_alloc(desc->block_bytes), .row = 0, .rows = 1};
+	desc->activation = (ufm_activation)(UFM_ACT_RELU2 + 1);
+	experts = (ufm_experts_args){.desc = desc,
+	                             .entries = entry,
+	                             .entry_count = 1,
+	                             .x = device_alloc(64),
+	                             .hidden = device_alloc(64),
+	                             .y = device_alloc(64)};
+	FAILS(b->experts(the.stream, &experts), UFM_EUNSUPPORTED);
 	/* None of it harmed the device. */
 	OK(b->fill(the.stream, data, 1, 64));
 	OK(b->stream_sync(the.stream));

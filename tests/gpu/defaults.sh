@@ -7,7 +7,7 @@
 #   tests/gpu/defaults.sh --before DIR [--build DIR] [--results DIR] [--seconds N] [--passes N] [--backend NAME]
 #                         [--size full|tiny] [STAGE...]
 #
-# --before: a folder with ufm, libufm.so.1 and plugin of the earlier build. --passes: how often each build takes its
+# --before: a folder with ufm, libufm.so.2 and plugin of the earlier build. --passes: how often each build takes its
 # turn, 1 if not given. A stage that has passed for this build is not run again: run it once more, with the same
 # results folder, after an interruption, and it goes on. --seconds: no stage is begun that could need longer than what
 # is left of them. --size tiny: small shapes that any machine can run, to try the script; what it measures means nothing.
@@ -36,8 +36,8 @@ option() {
 }
 
 stages_ready() {
-	if [ ! -x "$before/ufm" ] || [ ! -e "$before/libufm.so.1" ]; then
-		echo "defaults.sh: --before '$before': expected a folder with ufm, libufm.so.1 and plugin of a build" >&2
+	if [ ! -x "$before/ufm" ] || [ ! -e "$before/libufm.so.2" ]; then
+		echo "defaults.sh: --before '$before': expected a folder with ufm, libufm.so.2 and plugin of a build" >&2
 		return 1
 	fi
 	"$ufm" bench --backend "$backend" --experts 1 --d-model 8 --d-hidden 8 --top-k 1 --steps 1 --no-out >/dev/null

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Runs one routed layer and writes all that a second implementation needs to check it:
  *     dump_layer FOLDER KIND DTYPE EXPERTS TOP_K D_MODEL D_HIDDEN TOKENS SLOTS NORM_TOPK SEED
- * into FOLDER: x, router, norm, ids, gates, y (.npy) and blocks.npy, u8 [experts, expert_bytes]. */
+ * into FOLDER: x, router, norm, ids, gates, y, layout, gating (.npy) and blocks.npy, u8 [experts, expert_bytes].
+ * KIND: a ufm_expert_kind, or a name of tests/support/arithmetic.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,17 @@ static ufm_status write_layout(fixture *f)
 	return write_npy("layout", NPY_I64, info.desc.part_count, 5, rows);
 }
 
+/* The activation, and the parameters in the order of ufm_expert_desc. */
+static ufm_status write_gating(fixture *f)
+{
+	ufm_bank_info info;
+	ufm_bank_get_info(f->bank, &info);
+	const ufm_expert_desc *d = &info.desc;
+	float row[6] = {(float)d->activation, d->act_alpha, d->gate_limit,
+	                d->activated_limit,   d->up_limit,  d->up_offset};
+	return write_npy("gating", NPY_F32, 1, 6, row);
+}
+
 static ufm_status run_and_write(fixture *f)
 {
 	uint32_t tokens = f->c.tokens, k = f->c.top_k, d = f->c.d_model;
@@ -73,6 +85,7 @@ static ufm_status run_and_write(fixture *f)
 		write_npy("norm", NPY_F32, 1, d, f->norm),
 		write_blocks(f),
 		write_layout(f),
+		write_gating(f),
 	};
 	free(ids);
 	free(gates);
@@ -91,7 +104,9 @@ int main(int argc, char **argv)
 	if (argc != 12)
 		return 2;
 	folder = argv[1];
-	fixture_config c = {.kind = (ufm_expert_kind)number(argv[2]),
+	uint32_t kind = number(argv[2]);
+	fixture_config c = {.kind = (ufm_expert_kind)kind,
+	                    .arithmetic = kind ? NULL : arithmetic_named(argv[2]),
 	                    .dtype = (ufm_dtype)number(argv[3]),
 	                    .experts = number(argv[4]),
 	                    .top_k = number(argv[5]),

@@ -22,7 +22,9 @@ class Part(ctypes.Structure):
 class Desc(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_size_t), ("d_model", u32), ("d_hidden", u32),
                 ("activation", u32), ("part_count", u32), ("parts", Part * 8),
-                ("expert_bytes", u64), ("block_bytes", u64)]
+                ("expert_bytes", u64), ("block_bytes", u64),
+                *((name, ctypes.c_float) for name in
+                  ("act_alpha", "gate_limit", "activated_limit", "up_limit", "up_offset"))]
 
 
 class Info(ctypes.Structure):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A routed layer, computed again in NumPy with float64 from the bytes of the bank.
 
-RMS norm, softmax router, top-k, experts of three kinds, weighted sum, residual.
+RMS norm, softmax router, top-k, experts of every kind and arithmetic, weighted sum, residual.
 """
 import os
 import secrets
@@ -17,12 +17,16 @@ MLP, MLP_BIAS, GATED = 1, 2, 3
 F32, BF16 = 1, 2
 UP, UP_BIAS, GATE, GATE_BIAS, DOWN, DOWN_BIAS = 1, 2, 3, 4, 5, 6
 LIMIT = {F32: 1e-5, BF16: 1e-2}
+ACTIVATIONS = {1: "gelu", 2: "silu", 3: "gelu-tanh", 4: "relu2"}
+# Those of tests/support/arithmetic.c whose parts are no standard kind's; every parameter is in one.
+ARITHMETICS = ["gelu-tanh", "relu2", "gated gelu-tanh", "clamped, alpha, up + 1", "clamped after",
+               "clamped relu2, up + 0.5"]
 
 
 def dump(folder, **case):
     order = "kind dtype experts top_k d_model d_hidden tokens slots norm_topk seed".split()
     subprocess.run([DUMP, str(folder)] + [str(case[name]) for name in order], check=True)
-    names = "x y ids gates router norm blocks layout".split()
+    names = "x y ids gates router norm blocks layout gating".split()
     return {name: np.load(folder / f"{name}.npy") for name in names}
 
 
@@ -39,12 +43,13 @@ def part(block, layout, role):
     return None
 
 
-def expert(block, layout, x):
-    roles = {UP: "up", UP_BIAS: "up_bias", GATE: "gate", DOWN: "down", DOWN_BIAS: "down_bias"}
+def expert(block, layout, gating, x):
+    roles = {UP: "up", UP_BIAS: "up_bias", GATE: "gate", GATE_BIAS: "gate_bias", DOWN: "down", DOWN_BIAS: "down_bias"}
     parts = {name: part(block, layout, role) for role, name in roles.items()}
     parts = {name: values.T if name.endswith("bias") else values
              for name, values in parts.items() if values is not None}
-    return oracle.expert(parts, x, "silu" if "gate" in parts else "gelu")
+    activation, *parameters = gating[0].astype(np.float64)
+    return oracle.expert(parts, x, oracle.Gating(ACTIVATIONS[int(activation)], *parameters))
 
 
 def layer(data, norm_topk):
@@ -57,7 +62,7 @@ def layer(data, norm_topk):
         gates = gates / gates.sum(axis=1, keepdims=True)
     y = x.copy()
     for e in np.unique(ids):
-        out = expert(data["blocks"][e].tobytes(), data["layout"], normed)
+        out = expert(data["blocks"][e].tobytes(), data["layout"], data["gating"], normed)
         y += out * np.where(ids == e, gates, 0.0).sum(axis=1, keepdims=True)
     return y, share, gates
 
@@ -83,6 +88,9 @@ CASES = [
         (13, 3, 128, 200, 37, 5, 0),
         (16, 2, 256, 512, 96, 16, 1),
     )
+] + [
+    dict(kind=name, dtype=dtype, experts=7, top_k=3, d_model=130, d_hidden=201, tokens=tokens, slots=3, norm_topk=1)
+    for name in ARITHMETICS for dtype in (F32, BF16) for tokens in (1, 41)
 ]
 
 

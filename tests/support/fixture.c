@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bank/bank.h"
 #include "base/hash.h"
 #include "base/rng.h"
 #include "device/registry.h"
@@ -51,21 +52,31 @@ static void resolve(fixture_config *c)
 	c->backend = c->backend ? c->backend : fixture_backend();
 }
 
-static ufm_status open_host(fixture *f)
+static ufm_status open_bank(fixture *f)
 {
 	ufm_bank_synthetic_config bank;
-	ufm_host_config host;
 	UFM_STRUCT_INIT(&bank);
-	UFM_STRUCT_INIT(&host);
 	bank.layers = f->c.layers;
 	bank.experts = f->c.experts;
 	bank.seed = f->c.seed;
-	host.fill_threads = 2;
-	host.store_filter = f->c.store_filter;
+	if (f->c.bank) {
+		f->bank = bank_ref(f->c.bank);
+		return UFM_OK;
+	}
 	ufm_status status =
 		ufm_expert_desc_init(&bank.desc, f->c.kind, f->c.d_model, f->c.d_hidden, f->c.dtype);
-	if (status == UFM_OK)
-		status = ufm_bank_synthetic(&bank, &f->bank);
+	if (f->c.arithmetic)
+		bank.desc = arithmetic_desc(f->c.arithmetic, true, f->c.dtype, f->c.d_model, f->c.d_hidden);
+	return status == UFM_OK ? ufm_bank_synthetic(&bank, &f->bank) : status;
+}
+
+static ufm_status open_host(fixture *f)
+{
+	ufm_host_config host;
+	UFM_STRUCT_INIT(&host);
+	host.fill_threads = 2;
+	host.store_filter = f->c.store_filter;
+	ufm_status status = open_bank(f);
 	return status == UFM_OK ? host_open_on(f->c.backend, f->bank, &host, &f->host) : status;
 }
 

@@ -6,12 +6,16 @@
 #include <stdbool.h>
 #include <ufm/backend.h>
 
+#include "support/arithmetic.h"
+
 #define FIXTURE_LAYERS_MAX 4
 
 typedef struct fixture_config {
 	uint32_t layers, experts, d_model, d_hidden, top_k, tokens; /* 0: 1, 8, 24, 40, 2, 16 */
 	ufm_expert_kind kind;                                       /* 0: UFM_EXPERT_MLP_BIAS */
-	ufm_dtype dtype;                                            /* 0: UFM_F32 */
+	const arithmetic *arithmetic; /* instead of a kind, with biases on all matrices; or NULL */
+	ufm_dtype dtype;              /* 0: UFM_F32 */
+	ufm_bank *bank;               /* NULL: a synthetic one of this kind and dtype, by the seed */
 	const char *policy;
 	uint32_t slots_max, ring_slots, resident_all, max_tokens; /* max_tokens 0: tokens */
 	uint32_t no_residual, norm_topk, no_router;

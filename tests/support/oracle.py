@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A routed layer in NumPy with float64, written from the definition and not from the C code."""
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,16 +17,47 @@ def silu(x):
         return x / (1.0 + np.exp(-x))
 
 
-ACTIVATIONS = {"gelu": gelu, "silu": silu}
+def gelu_tanh(x):
+    return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x ** 3)))
 
 
-def expert(parts, x, activation):
-    """parts: float64 arrays by role: up, down, and where there are any gate, up_bias, down_bias."""
+def relu2(x):
+    return np.maximum(x, 0.0) ** 2
+
+
+ACTIVATIONS = {"gelu": gelu, "silu": silu, "gelu-tanh": gelu_tanh, "relu2": relu2}
+
+
+class Gating(NamedTuple):
+    """An activation and what a gated expert may have besides; 0: nothing."""
+    activation: str
+    act_alpha: float = 0.0
+    gate_limit: float = 0.0
+    activated_limit: float = 0.0
+    up_limit: float = 0.0
+    up_offset: float = 0.0
+
+
+def gated(rule, gate, up):
+    gate = np.minimum(gate, rule.gate_limit or np.inf)
+    if rule.act_alpha:
+        with np.errstate(over="ignore"):
+            gate = gate / (1.0 + np.exp(-rule.act_alpha * gate))
+    else:
+        gate = ACTIVATIONS[rule.activation](gate)
+    up_limit = rule.up_limit or np.inf
+    return np.minimum(gate, rule.activated_limit or np.inf) * (np.clip(up, -up_limit, up_limit) + rule.up_offset)
+
+
+def expert(parts, x, rule):
+    """parts: float64 arrays by role: up, down, and where there are any gate and NAME_bias. rule: an activation's
+    name, or a Gating."""
+    rule = Gating(rule) if isinstance(rule, str) else rule
     hidden = x @ parts["up"].T + parts.get("up_bias", 0.0)
     if "gate" in parts:
-        hidden = ACTIVATIONS[activation](x @ parts["gate"].T) * hidden
+        hidden = gated(rule, x @ parts["gate"].T + parts.get("gate_bias", 0.0), hidden)
     else:
-        hidden = ACTIVATIONS[activation](hidden)
+        hidden = ACTIVATIONS[rule.activation](hidden)
     return hidden @ parts["down"].T + parts.get("down_bias", 0.0)
 
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <string.h>
 
 #include "bank/bank.h"
@@ -71,6 +72,8 @@ static void test_wrong_dimensions_are_named(void **state)
 	             "d_hidden is 0");
 	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, (1u << 20) + 1, 8, UFM_F32),
 	             UFM_EINVAL, "d_model is 1048577");
+	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 8, UFM_F16), UFM_EINVAL,
+	             "dtype is 3, expected UFM_F32 or UFM_BF16");
 	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 8, (ufm_dtype)9), UFM_EINVAL,
 	             "dtype is 9");
 	assert_error(ufm_expert_desc_init(&desc, (ufm_expert_kind)0, 8, 8, UFM_F32), UFM_EINVAL,
@@ -90,13 +93,16 @@ static void test_broken_descriptions_are_refused(void **state)
 	} cases[] = {
 		{AT(struct_size), 8, "struct_size is 8"},
 		{AT(d_model), 0, "d_model is 0"},
-		{AT(activation), 0, "activation is 0"},
+		{AT(activation), 0, "activation is 0, expected 1 … 4"},
+		{AT(activation), 5, "activation is 5"},
+		{AT(activation), UINT64_MAX, "activation is 4294967295"},
 		{AT(part_count), 0, "part_count is 0"},
 		{AT(part_count), UFM_PARTS_MAX + 1, "part_count is 9"},
 		{AT(part_count), 2, "up and a down"},
 		{AT(parts[0].role), 77, "role is 77"},
 		{AT(parts[2].role), UFM_ROLE_UP, "second up"},
-		{AT(parts[1].dtype), UFM_BF16, "one known dtype"},
+		{AT(parts[1].dtype), UFM_BF16, "expected UFM_F32 or UFM_BF16, one for all"},
+		{AT(parts[1].dtype), UFM_F16, "part 1: dtype is 3, expected UFM_F32 or UFM_BF16"},
 		{AT(parts[0].rows), 8, "shape is [8, 5]"},
 		{AT(parts[1].cols), 2, "shape is [7, 2]"},
 		{AT(parts[1].offset_bytes), 196, "multiple of 64"},
@@ -116,6 +122,61 @@ static void test_broken_descriptions_are_refused(void **state)
 		assert_int_equal(bank_check_desc(&desc), UFM_OK);
 		memcpy((char *)&desc + cases[i].at, &cases[i].value, cases[i].bytes);
 		assert_error(bank_check_desc(&desc), UFM_EINVAL, cases[i].text);
+	}
+}
+
+#define FLOAT_AT(field) offsetof(ufm_expert_desc, field)
+
+/* Of a good description, gated or not, one parameter is overwritten. */
+static void test_broken_parameters_are_refused(void **state)
+{
+	const struct {
+		ufm_expert_kind kind;
+		ufm_activation activation;
+		size_t at;
+		float value;
+		const char *text; /* NULL: it is right */
+	} cases[] = {
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(act_alpha), 1.702f, NULL},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(act_alpha), NAN, "act_alpha is"},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(act_alpha), -1.0f, "act_alpha is -1, expected a"},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(act_alpha), INFINITY, "act_alpha is inf"},
+		{UFM_EXPERT_GATED, UFM_ACT_GELU, FLOAT_AT(act_alpha), 2.0f,
+	     "act_alpha is 2, expected 0: activation"},
+		{UFM_EXPERT_GATED, UFM_ACT_RELU2, FLOAT_AT(act_alpha), 2.0f,
+	     "act_alpha is 2, expected 0: activation"},
+		{UFM_EXPERT_MLP, UFM_ACT_SILU, FLOAT_AT(act_alpha), 2.0f,
+	     "act_alpha is 2, expected 0 without"},
+		{UFM_EXPERT_GATED, UFM_ACT_GELU, FLOAT_AT(gate_limit), 7.0f, NULL},
+		{UFM_EXPERT_GATED, UFM_ACT_RELU2, FLOAT_AT(gate_limit), 7.0f, NULL},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(gate_limit), -7.0f, "gate_limit is -7"},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(gate_limit), NAN, "gate_limit is"},
+		{UFM_EXPERT_MLP_BIAS, UFM_ACT_GELU, FLOAT_AT(gate_limit), 7.0f,
+	     "gate_limit is 7, expected 0"},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(activated_limit), 16.0f, NULL},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(activated_limit), -1e-30f, "activated_limit is"},
+		{UFM_EXPERT_MLP, UFM_ACT_RELU2, FLOAT_AT(activated_limit), 1.0f, "activated_limit is 1"},
+		{UFM_EXPERT_GATED, UFM_ACT_GELU_TANH, FLOAT_AT(up_limit), 7.0f, NULL},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(up_limit), -INFINITY, "up_limit is -inf"},
+		{UFM_EXPERT_MLP, UFM_ACT_SILU, FLOAT_AT(up_limit), 1.0f, "up_limit is 1, expected 0"},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(up_offset), -1.0f, NULL},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(up_offset), NAN, "up_offset is"},
+		{UFM_EXPERT_GATED, UFM_ACT_SILU, FLOAT_AT(up_offset), INFINITY, "up_offset is inf"},
+		{UFM_EXPERT_MLP, UFM_ACT_SILU, FLOAT_AT(up_offset), -1.0f, "up_offset is -1, expected 0"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		ufm_expert_desc desc;
+
+		assert_int_equal(ufm_expert_desc_init(&desc, cases[i].kind, 5, 7, UFM_F32), UFM_OK);
+		desc.activation = cases[i].activation;
+		assert_int_equal(bank_check_desc(&desc), UFM_OK);
+		memcpy((char *)&desc + cases[i].at, &cases[i].value, sizeof cases[i].value);
+		if (cases[i].text)
+			assert_error(bank_check_desc(&desc), UFM_EINVAL, cases[i].text);
+		else
+			assert_int_equal(bank_check_desc(&desc), UFM_OK);
 	}
 }
 
@@ -244,6 +305,7 @@ int main(void)
 		cmocka_unit_test(test_standard_layouts),
 		cmocka_unit_test(test_wrong_dimensions_are_named),
 		cmocka_unit_test(test_broken_descriptions_are_refused),
+		cmocka_unit_test(test_broken_parameters_are_refused),
 		cmocka_unit_test(test_gate_bias_needs_a_gate),
 		cmocka_unit_test(test_synthetic),
 		cmocka_unit_test(test_layers_default_to_one),

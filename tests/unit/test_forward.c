@@ -193,6 +193,50 @@ static void routing_by_the_caller(void **state)
 	fixture_close(&f);
 }
 
+static ufm_devptr table_seen;
+
+static ufm_status watching_combine(ufm_stream *stream, const ufm_combine_args *args)
+{
+	table_seen = args->rows;
+	return fixture_backend()->combine(stream, args);
+}
+
+/* Which row table a call has follows from its own length: a short one's is the device's, also on an engine that takes
+ * long ones. */
+static void short_calls_beside_long_ones(void **state)
+{
+	(void)state;
+	ufm_backend b = *fixture_backend();
+	b.combine = watching_combine;
+	for (uint32_t with_cpu = 0; with_cpu < 2; with_cpu++) {
+		fixture f, plain;
+		fixture_config c = {.slots_max = 3, .no_residual = 1, .backend = &b};
+		c.cpu_assist = with_cpu ? UFM_CPU_ON : UFM_CPU_OFF;
+		c.cpu_threads = with_cpu ? 2 : 0;
+		assert_int_equal(fixture_open(&plain, &c), UFM_OK);
+		c.max_tokens = 4;
+		assert_int_equal(fixture_open(&f, &c), UFM_OK);
+		const uint32_t tokens[] = {16, 4, 1, 5, 3, 16};
+		ufm_devptr table[6];
+		for (uint32_t i = 0; i < 6; i++) {
+			fixture_fill_x(&f, i);
+			fixture_fill_x(&plain, i);
+			ufm_moe_call call = call_of(&plain, tokens[i]);
+			assert_int_equal(forward_and_wait(&plain, &call), UFM_OK);
+			call = call_of(&f, tokens[i]);
+			assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
+			table[i] = table_seen;
+			assert_true(fixture_agrees(&f, plain.y));
+		}
+		assert_true(table[0] == table[3] && table[3] == table[5]);
+		assert_true(table[1] == table[2] && table[2] == table[4]);
+		assert_true(table[0] != table[1]);
+		assert_int_equal(fixture_identities(&f), 0);
+		fixture_close(&f);
+		fixture_close(&plain);
+	}
+}
+
 static void strides_and_device_memory(void **state)
 {
 	(void)state;
@@ -314,6 +358,11 @@ static void wrong_calls_leave_the_engine_usable(void **state)
 	bad = good;
 	bad.x.dtype = (ufm_dtype)9;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
+	bad.x.dtype = UFM_F16; /* a format of files alone */
+	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
+	bad = good;
+	bad.y.dtype = UFM_F16;
+	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
 	bad = good;
 	bad.tokens = 0;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_OK);
@@ -385,6 +434,7 @@ int main(void)
 		cmocka_unit_test(same_bits_in_pieces),
 		cmocka_unit_test(swept_layer_keeps_its_slots),
 		cmocka_unit_test(routing_by_the_caller),
+		cmocka_unit_test(short_calls_beside_long_ones),
 		cmocka_unit_test(strides_and_device_memory),
 		cmocka_unit_test(strides_whose_bytes_overflow),
 		cmocka_unit_test(device_tokens_on_the_callers_stream),

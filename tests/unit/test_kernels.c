@@ -19,169 +19,28 @@
 #include "base/rng.h"
 #include "kernels/kernels.h"
 #include "support/amx_emulated.h"
-
-#define TOLERANCE 1e-5
+#include "support/arithmetic.h"
+#include "support/expert_sample.h"
 
 static uint64_t base_seed;
 
-/* ------------------------------------------------------------------ an expert and its inputs */
-
-typedef struct sample {
-	ufm_expert_desc desc;
-	uint32_t tokens;
-	unsigned char *block;
-	float *x, *hidden, *out;
-	double *hidden_ref, *out_ref;
-	double *scale; /* of one token's hidden values, before cancellation */
-	double hidden_scale, out_scale;
-} sample;
+typedef expert_sample sample;
 
 static void sample_init(sample *s, ufm_expert_kind kind, ufm_dtype dtype, uint32_t d_model,
                         uint32_t d_hidden, uint32_t tokens)
 {
-	uint64_t seed = rng_mix(base_seed, d_model * 1000003u + d_hidden * 131u + tokens);
+	ufm_expert_desc desc;
 
-	assert_int_equal(ufm_expert_desc_init(&s->desc, kind, d_model, d_hidden, dtype), UFM_OK);
-	s->tokens = tokens;
-	s->block = alloc_zeroed(1, s->desc.block_bytes);
-	s->x = alloc_zeroed((size_t)tokens * d_model, sizeof(float));
-	s->hidden = alloc_zeroed((size_t)tokens * d_hidden, sizeof(float));
-	s->out = alloc_zeroed((size_t)tokens * d_model, sizeof(float));
-	s->hidden_ref = alloc_zeroed((size_t)tokens * d_hidden, sizeof(double));
-	s->out_ref = alloc_zeroed((size_t)tokens * d_model, sizeof(double));
-	s->scale = alloc_zeroed(d_hidden, sizeof(double));
-	s->hidden_scale = s->out_scale = 0.0;
-	for (uint32_t p = 0; p < s->desc.part_count; p++) {
-		const ufm_part *part = &s->desc.parts[p];
-		size_t count = (size_t)part->rows * part->cols;
-		float scale = (float)(1.7 / sqrt(part->cols));
-		if (part->dtype == UFM_F32)
-			rng_fill_f32((float *)(void *)(s->block + part->offset_bytes), count, seed + p, 0,
-			             scale);
-		else
-			rng_fill_bf16((uint16_t *)(void *)(s->block + part->offset_bytes), count, seed + p, 0,
-			              scale);
-	}
-	rng_fill_f32(s->x, (size_t)tokens * d_model, seed + 99, 0, 2.0f);
-}
-
-static void sample_free(sample *s)
-{
-	alloc_free(s->block);
-	alloc_free(s->x);
-	alloc_free(s->hidden);
-	alloc_free(s->out);
-	alloc_free(s->hidden_ref);
-	alloc_free(s->out_ref);
-	alloc_free(s->scale);
-}
-
-/* ------------------------------------------------------------------ float64 reference */
-
-static double element(const sample *s, ufm_role role, size_t index)
-{
-	const ufm_part *part = ufm_expert_part(&s->desc, role);
-
-	if (!part)
-		return 0.0;
-	const unsigned char *data = s->block + part->offset_bytes;
-	if (part->dtype == UFM_F32)
-		return ((const float *)(const void *)data)[index];
-	return bf16_to_f32(((const uint16_t *)(const void *)data)[index]);
-}
-
-/* A sum, and the sum of what its terms may be in magnitude. */
-typedef struct total {
-	double value, scale;
-} total;
-
-static void add_term(total *sum, double weight, double x, double x_scale)
-{
-	sum->value += weight * x;
-	sum->scale += fabs(weight) * x_scale;
-}
-
-static total hidden_sum(const sample *s, ufm_role matrix, ufm_role bias, uint32_t row,
-                        const float *x)
-{
-	total sum = {0.0, 0.0};
-
-	add_term(&sum, element(s, bias, row), 1.0, 1.0);
-	for (uint32_t c = 0; c < s->desc.d_model; c++)
-		add_term(&sum, element(s, matrix, (size_t)row * s->desc.d_model + c), (double)x[c],
-		         fabs((double)x[c]));
-	return sum;
-}
-
-static total output_sum(const sample *s, uint32_t row, const double *hidden)
-{
-	total sum = {0.0, 0.0};
-
-	add_term(&sum, element(s, UFM_ROLE_DOWN_BIAS, row), 1.0, 1.0);
-	for (uint32_t u = 0; u < s->desc.d_hidden; u++)
-		add_term(&sum, element(s, UFM_ROLE_DOWN, (size_t)row * s->desc.d_hidden + u), hidden[u],
-		         s->scale[u]);
-	return sum;
-}
-
-static double activation(ufm_activation activation, double x)
-{
-	return activation == UFM_ACT_GELU ? x * 0.5 * erfc(-x / sqrt(2.0)) : x / (1.0 + exp(-x));
-}
-
-static void reference_hidden(sample *s, const float *x, double *hidden)
-{
-	bool gated = ufm_expert_part(&s->desc, UFM_ROLE_GATE) != NULL;
-
-	for (uint32_t u = 0; u < s->desc.d_hidden; u++) {
-		total up = hidden_sum(s, UFM_ROLE_UP, UFM_ROLE_UP_BIAS, u, x), gate = up;
-		if (gated)
-			gate = hidden_sum(s, UFM_ROLE_GATE, UFM_ROLE_GATE_BIAS, u, x);
-		hidden[u] = activation(s->desc.activation, gate.value) * (gated ? up.value : 1.0);
-		s->scale[u] = gate.scale * (gated ? up.scale : 1.0);
-		s->hidden_scale = fmax(s->hidden_scale, s->scale[u]);
-	}
-}
-
-static void reference(sample *s)
-{
-	uint32_t d = s->desc.d_model, h = s->desc.d_hidden;
-
-	for (uint32_t t = 0; t < s->tokens; t++) {
-		double *hidden = s->hidden_ref + (size_t)t * h;
-		reference_hidden(s, s->x + (size_t)t * d, hidden);
-		for (uint32_t u = 0; u < d; u++) {
-			total out = output_sum(s, u, hidden);
-			s->out_ref[(size_t)t * d + u] = out.value;
-			s->out_scale = fmax(s->out_scale, out.scale);
-		}
-	}
-}
-
-/* So many values that the largest is not small by cancellation. */
-#define MANY 100
-
-/* max|y - ref| / max|ref|; of a few values, whose terms may all have cancelled, relative to those. */
-static double error_of(const float *y, const double *ref, size_t count, double scale)
-{
-	double worst = 0.0, largest = 0.0;
-
-	for (size_t i = 0; i < count; i++) {
-		double e = fabs((double)y[i] - ref[i]);
-		worst = isnan(e) ? INFINITY : fmax(worst, e);
-		largest = fmax(largest, fabs(ref[i]));
-	}
-	if (count < MANY)
-		largest = fmax(largest, scale);
-	return largest > 0.0 ? worst / largest : worst;
+	assert_int_equal(ufm_expert_desc_init(&desc, kind, d_model, d_hidden, dtype), UFM_OK);
+	expert_sample_init(s, &desc, tokens, base_seed);
 }
 
 static void check_error(const char *isa, const char *what, const sample *s, const float *y,
                         const double *ref, size_t count, double scale)
 {
-	double e = error_of(y, ref, count, scale);
+	double e = expert_sample_error(y, ref, count, scale);
 
-	if (!(e <= TOLERANCE))
+	if (!(e <= EXPERT_SAMPLE_TOLERANCE))
 		fail_msg("%s: %s of %u x %u, %u tokens: error %g, seed %llu", isa, what, s->desc.d_model,
 		         s->desc.d_hidden, s->tokens, e, (unsigned long long)base_seed);
 }
@@ -198,13 +57,13 @@ static void check_sample(const kernel_table *k, ufm_expert_kind kind, ufm_dtype 
 	sample s;
 
 	sample_init(&s, kind, dtype, shape[0], shape[1], tokens);
-	reference(&s);
+	expert_sample_reference(&s);
 	k->hidden(&s.desc, s.block, s.x, tokens, s.hidden, 0, shape[1]);
 	k->output(&s.desc, s.block, s.hidden, tokens, s.out, 0, shape[0]);
 	check_error(k->isa, "hidden", &s, s.hidden, s.hidden_ref, (size_t)tokens * shape[1],
 	            s.hidden_scale);
 	check_error(k->isa, "output", &s, s.out, s.out_ref, (size_t)tokens * shape[0], s.out_scale);
-	sample_free(&s);
+	expert_sample_free(&s);
 }
 
 static void check_shapes(const kernel_table *k, ufm_expert_kind kind, ufm_dtype dtype)
@@ -218,13 +77,11 @@ static void check_shapes(const kernel_table *k, ufm_expert_kind kind, ufm_dtype 
 	check_sample(k, kind, dtype, (const uint32_t[2]){20, 50}, 101);
 }
 
-/* Every piece of the result, computed alone, has the bits it had in the whole. */
-static void check_invariance(const kernel_table *k, ufm_expert_kind kind, ufm_dtype dtype)
+/* Every piece of the result, computed alone, has the bits it had in the whole. Frees the sample. */
+static void check_invariance(const kernel_table *k, sample s)
 {
-	sample s;
 	rng r;
 
-	sample_init(&s, kind, dtype, 75, 203, 23);
 	rng_seed(&r, base_seed);
 	float *hidden = alloc_zeroed(23 * 203, sizeof(float));
 	float *out = alloc_zeroed(23 * 75, sizeof(float));
@@ -245,7 +102,7 @@ static void check_invariance(const kernel_table *k, ufm_expert_kind kind, ufm_dt
 	}
 	alloc_free(hidden);
 	alloc_free(out);
-	sample_free(&s);
+	expert_sample_free(&s);
 }
 
 static const struct {
@@ -286,8 +143,83 @@ static void test_invariance(void **state)
 {
 	const kernel_table *k = table_of(state);
 
-	for (size_t v = 0; v < VARIANTS; v++)
-		check_invariance(k, variants[v].kind, variants[v].dtype);
+	sample s;
+
+	for (size_t v = 0; v < VARIANTS; v++) {
+		sample_init(&s, variants[v].kind, variants[v].dtype, 75, 203, 23);
+		check_invariance(k, s);
+	}
+	for (ufm_dtype dtype = UFM_F32; dtype <= UFM_BF16; dtype++) {
+		ufm_expert_desc desc =
+			arithmetic_desc(arithmetic_named("clamped, alpha, up + 1"), true, dtype, 75, 203);
+		expert_sample_init(&s, &desc, 23, base_seed);
+		check_invariance(k, s);
+	}
+}
+
+/* Every activation and parameter, with biases on all matrices and without, of few tokens and many. */
+static void check_arithmetic(const kernel_table *k, const arithmetic *a, bool biased,
+                             ufm_dtype dtype, uint32_t tokens)
+{
+	ufm_expert_desc desc = arithmetic_desc(a, biased, dtype, 33, 131);
+	sample s;
+
+	expert_sample_init(&s, &desc, tokens, base_seed);
+	expert_sample_reference(&s);
+	k->hidden(&desc, s.block, s.x, tokens, s.hidden, 0, 131);
+	k->output(&desc, s.block, s.hidden, tokens, s.out, 0, 33);
+	check_error(k->isa, a->name, &s, s.hidden, s.hidden_ref, (size_t)tokens * 131, s.hidden_scale);
+	check_error(k->isa, a->name, &s, s.out, s.out_ref, (size_t)tokens * 33, s.out_scale);
+	expert_sample_free(&s);
+}
+
+static void test_arithmetics(void **state)
+{
+	const kernel_table *k = table_of(state);
+	static const uint32_t tokens[] = {1, 3, 17, 50};
+
+	for (size_t a = 0; a < arithmetic_count; a++) {
+		for (uint32_t i = 0; i < 16; i++)
+			check_arithmetic(k, &arithmetics[a], i & 1, i & 2 ? UFM_BF16 : UFM_F32, tokens[i / 4]);
+	}
+}
+
+/* How far the reference moves when a parameter is left out; infinitely where it has none. */
+static double moved_by(const ufm_expert_desc *desc, size_t field_at)
+{
+	ufm_expert_desc less = *desc;
+	float *field = (float *)(void *)((char *)&less + field_at);
+	double most = 0.0;
+	sample with, without;
+
+	if (*field == 0.0f)
+		return INFINITY;
+	*field = 0.0f;
+	expert_sample_init(&with, desc, 3, base_seed);
+	expert_sample_init(&without, &less, 3, base_seed);
+	expert_sample_reference(&with);
+	expert_sample_reference(&without);
+	for (uint32_t i = 0; i < 3 * desc->d_hidden; i++)
+		most = fmax(most, fabs(with.hidden_ref[i] - without.hidden_ref[i]));
+	expert_sample_free(&with);
+	expert_sample_free(&without);
+	return most;
+}
+
+/* Limits are met and factors seen, so whoever ignores a parameter cannot pass. */
+static void test_parameters_matter(void **state)
+{
+	static const size_t fields[] = {
+		offsetof(ufm_expert_desc, act_alpha), offsetof(ufm_expert_desc, gate_limit),
+		offsetof(ufm_expert_desc, activated_limit), offsetof(ufm_expert_desc, up_limit),
+		offsetof(ufm_expert_desc, up_offset)};
+
+	(void)state;
+	for (size_t a = 0; a < arithmetic_count; a++) {
+		ufm_expert_desc desc = arithmetic_desc(&arithmetics[a], true, UFM_F32, 33, 131);
+		for (size_t f = 0; f < sizeof fields / sizeof fields[0]; f++)
+			assert_true(moved_by(&desc, fields[f]) > 1e-2);
+	}
 }
 
 /* Gated with biases of two dtypes, neither of which any standard kind has. */
@@ -303,11 +235,11 @@ static void test_mixed_biases(void **state)
 	s.desc.parts[s.desc.part_count++] = (ufm_part){UFM_ROLE_GATE_BIAS, UFM_F32, 19, 1, end + 64};
 	rng_fill_bf16((uint16_t *)(void *)(s.block + end), 19, base_seed, 0, 1.0f);
 	rng_fill_f32((float *)(void *)(s.block + end + 64), 19, base_seed, 19, 1.0f);
-	reference(&s);
+	expert_sample_reference(&s);
 	k->hidden(&s.desc, s.block, s.x, 3, s.hidden, 0, 19);
 	check_error(k->isa, "hidden with mixed biases", &s, s.hidden, s.hidden_ref, 3 * 19,
 	            s.hidden_scale);
-	sample_free(&s);
+	expert_sample_free(&s);
 }
 
 static void test_logits(void **state)
@@ -325,21 +257,19 @@ static void test_logits(void **state)
 			ref[i] += (double)weight[i % EXPERTS * D + c] * (double)x[i / EXPERTS * D + c];
 	}
 	k->logits(weight, EXPERTS, x, TOKENS, D, logits);
-	assert_true(error_of(logits, ref, TOKENS * EXPERTS, 0.0) <= TOLERANCE);
+	assert_true(expert_sample_error(logits, ref, TOKENS * EXPERTS, 0.0) <= EXPERT_SAMPLE_TOLERANCE);
 	for (uint32_t t = 0; t < TOKENS; t++) {
 		k->logits(weight, EXPERTS, x + t * D, 1, D, alone);
 		assert_memory_equal(alone, logits + t * EXPERTS, sizeof alone);
 	}
 }
 
-/* Pieces from prepared inputs have the bits that they have without. */
-static void check_prepared(const kernel_table *k, ufm_expert_kind kind, ufm_dtype dtype,
-                           const uint32_t shape[2], uint32_t tokens)
+/* Pieces from prepared inputs have the bits that they have without. Frees the sample. */
+static void check_prepared(const kernel_table *k, sample s)
 {
-	sample s;
-	uint32_t d = shape[0], h = shape[1], parts = 1 + (uint32_t)(base_seed % 5);
+	uint32_t d = s.desc.d_model, h = s.desc.d_hidden, tokens = s.tokens,
+			 parts = 1 + (uint32_t)(base_seed % 5);
 
-	sample_init(&s, kind, dtype, d, h, tokens);
 	float *hidden = alloc_zeroed((size_t)tokens * h, sizeof(float));
 	float *out = alloc_zeroed((size_t)tokens * d, sizeof(float));
 	uint64_t bytes[2] = {k->prepared_bytes(&s.desc, UFM_ROLE_UP, tokens),
@@ -363,18 +293,25 @@ static void check_prepared(const kernel_table *k, ufm_expert_kind kind, ufm_dtyp
 	free(made[1]);
 	alloc_free(hidden);
 	alloc_free(out);
-	sample_free(&s);
+	expert_sample_free(&s);
 }
 
 static void test_prepared(void **state)
 {
+	static const uint32_t cases[][3] = {{77, 203, 23}, {1056, 130, 5}, {33, 49, 100}, {1, 1, 1}};
 	const kernel_table *k = table_of(state);
+	const arithmetic *a = arithmetic_named("clamped, alpha, up + 1");
+	sample s;
 
-	for (size_t v = 0; v < VARIANTS; v++) {
-		check_prepared(k, variants[v].kind, variants[v].dtype, (const uint32_t[2]){77, 203}, 23);
-		check_prepared(k, variants[v].kind, variants[v].dtype, (const uint32_t[2]){1056, 130}, 5);
-		check_prepared(k, variants[v].kind, variants[v].dtype, (const uint32_t[2]){33, 49}, 100);
-		check_prepared(k, variants[v].kind, variants[v].dtype, (const uint32_t[2]){1, 1}, 1);
+	for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+		for (size_t v = 0; v < VARIANTS; v++) {
+			sample_init(&s, variants[v].kind, variants[v].dtype, cases[c][0], cases[c][1],
+			            cases[c][2]);
+			check_prepared(k, s);
+		}
+		ufm_expert_desc desc = arithmetic_desc(a, true, UFM_BF16, cases[c][0], cases[c][1]);
+		expert_sample_init(&s, &desc, cases[c][2], base_seed);
+		check_prepared(k, s);
 	}
 }
 
@@ -385,7 +322,7 @@ static void check_against_scalar(const kernel_table *k, ufm_dtype dtype, uint32_
 	sample s;
 
 	sample_init(&s, UFM_EXPERT_GATED, dtype, inputs, units, tokens);
-	reference(&s);
+	expert_sample_reference(&s);
 	size_t count = (size_t)tokens * units;
 	k->hidden(&s.desc, s.block, s.x, tokens, s.hidden, 0, units);
 	float *expected = alloc_zeroed(count, sizeof(float));
@@ -394,7 +331,7 @@ static void check_against_scalar(const kernel_table *k, ufm_dtype dtype, uint32_
 		s.hidden_ref[i] = (double)expected[i];
 	check_error(k->isa, "hidden against scalar", &s, s.hidden, s.hidden_ref, count, s.hidden_scale);
 	alloc_free(expected);
-	sample_free(&s);
+	expert_sample_free(&s);
 }
 
 static void test_against_scalar(void **state)
@@ -437,7 +374,7 @@ static void test_wide_range(void **state)
 		assert_true(s.out[3 * D + u] == inputs[3]);
 		assert_true(s.out[4 * D + u] == inputs[4]);
 	}
-	sample_free(&s);
+	expert_sample_free(&s);
 }
 
 /* A weight that is NaN reaches its own unit alone, also from the start of the row after a short step. */
@@ -455,7 +392,7 @@ static void test_rows_apart(void **state)
 	k->hidden(&s.desc, s.block, s.x, TOKENS, s.hidden, 0, H);
 	for (uint32_t i = 0; i < TOKENS * H; i++)
 		assert_true(isnan(s.hidden[i]) == (i % H == UNIT));
-	sample_free(&s);
+	expert_sample_free(&s);
 }
 
 #define FOR_TABLE(test, isa) \
@@ -469,9 +406,11 @@ static void test_rows_apart(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FOR_TABLES(test_products),   FOR_TABLES(test_invariance), FOR_TABLES(test_mixed_biases),
-		FOR_TABLES(test_logits),     FOR_TABLES(test_prepared),   FOR_TABLES(test_against_scalar),
-		FOR_TABLES(test_wide_range), FOR_TABLES(test_rows_apart),
+		FOR_TABLES(test_products),     FOR_TABLES(test_invariance),
+		FOR_TABLES(test_mixed_biases), FOR_TABLES(test_logits),
+		FOR_TABLES(test_prepared),     FOR_TABLES(test_against_scalar),
+		FOR_TABLES(test_wide_range),   FOR_TABLES(test_rows_apart),
+		FOR_TABLES(test_arithmetics),  cmocka_unit_test(test_parameters_matter),
 	};
 
 	base_seed = rng_mix((uint64_t)time(NULL), 1);

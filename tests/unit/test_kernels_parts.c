@@ -15,6 +15,7 @@
 
 #include "base/rng.h"
 #include "kernels/kernels.h"
+#include "support/arithmetic.h"
 
 static uint64_t seed;
 
@@ -34,45 +35,49 @@ static const kernel_table *table_of(void **state)
 
 #define POINTS 4096
 
-/* act(x) through an expert of one unit whose weight is 1. */
-static void activate(const kernel_table *k, ufm_activation activation, const float *x, float *y,
-                     uint32_t count)
+/* Hidden values of given sums: biases, for the weights are zeros. gate NULL: there is none. */
+static void hidden_of(const kernel_table *k, ufm_expert_desc desc, const float *gate,
+                      const float *up, float *y, uint32_t count)
 {
-	float block[16] = {1.0f};
-	ufm_expert_desc desc = {
-		.d_model = 1,
-		.d_hidden = 1,
-		.activation = activation,
-		.part_count = 1,
-		.parts = {{UFM_ROLE_UP, UFM_F32, 1, 1, 0}},
-	};
+	_Alignas(64) static float block[3 * POINTS];
+	const float none[1] = {0.0f};
 
-	k->hidden(&desc, block, x, count, y, 0, 1);
+	assert_true(count <= POINTS);
+	desc.d_model = 1;
+	desc.d_hidden = count;
+	desc.part_count = gate ? 4 : 2;
+	desc.parts[0] = (ufm_part){UFM_ROLE_UP, UFM_F32, count, 1, 0};
+	desc.parts[1] = (ufm_part){UFM_ROLE_UP_BIAS, UFM_F32, count, 1, sizeof(float[POINTS])};
+	desc.parts[2] = (ufm_part){UFM_ROLE_GATE, UFM_F32, count, 1, 0};
+	desc.parts[3] = (ufm_part){UFM_ROLE_GATE_BIAS, UFM_F32, count, 1, sizeof(float[2 * POINTS])};
+	memcpy(block + POINTS, up, count * sizeof *up);
+	if (gate)
+		memcpy(block + 2 * POINTS, gate, count * sizeof *gate);
+	k->hidden(&desc, block, none, 1, y, 0, count);
 }
 
-static double gelu(double x)
+static void activate(const kernel_table *k, ufm_activation activation, float alpha, const float *x,
+                     float *y, uint32_t count)
 {
-	return x * 0.5 * erfc(-x / sqrt(2.0));
+	ufm_expert_desc desc = {.activation = activation, .act_alpha = alpha};
+
+	hidden_of(k, desc, NULL, x, y, count);
 }
 
-static double silu(double x)
-{
-	return x / (1.0 + exp(-x));
-}
-
-static void check_activation(const kernel_table *k, ufm_activation activation,
-                             double (*exact)(double), float low, float high)
+static void check_activation(const kernel_table *k, ufm_activation activation, float alpha,
+                             float low, float high)
 {
 	static float x[POINTS], y[POINTS];
 
 	for (uint32_t i = 0; i < POINTS; i++)
 		x[i] = low + (high - low) * 0.5f * (rng_at(seed, i) + 1.0f);
-	activate(k, activation, x, y, POINTS);
+	activate(k, activation, alpha, x, y, POINTS);
 	for (uint32_t i = 0; i < POINTS; i++) {
-		double ref = exact((double)x[i]);
+		double ref = arithmetic_activation(activation, (double)alpha, (double)x[i]);
 		if (!(fabs((double)y[i] - ref) <= 1e-6 * fabs(ref)))
-			fail_msg("%s: activation %d of %.9g is %.9g, expected %.9g, seed %llu", k->isa,
-			         (int)activation, (double)x[i], (double)y[i], ref, (unsigned long long)seed);
+			fail_msg("%s: activation %d (%g) of %.9g is %.9g, expected %.9g, seed %llu", k->isa,
+			         (int)activation, (double)alpha, (double)x[i], (double)y[i], ref,
+			         (unsigned long long)seed);
 	}
 }
 
@@ -80,24 +85,71 @@ static void test_activation_is_relatively_exact(void **state)
 {
 	const kernel_table *k = table_of(state);
 
-	check_activation(k, UFM_ACT_GELU, gelu, -12.5f, 10.0f);
-	check_activation(k, UFM_ACT_GELU, gelu, -1.0f, 1.0f);
-	check_activation(k, UFM_ACT_GELU, gelu, -1e-3f, 1e-3f);
-	check_activation(k, UFM_ACT_SILU, silu, -80.0f, 30.0f);
-	check_activation(k, UFM_ACT_SILU, silu, -1.0f, 1.0f);
+	check_activation(k, UFM_ACT_GELU, 0, -12.5f, 10.0f);
+	check_activation(k, UFM_ACT_GELU, 0, -1.0f, 1.0f);
+	check_activation(k, UFM_ACT_GELU, 0, -1e-3f, 1e-3f);
+	check_activation(k, UFM_ACT_SILU, 0, -80.0f, 30.0f);
+	check_activation(k, UFM_ACT_SILU, 0, -1.0f, 1.0f);
+	check_activation(k, UFM_ACT_SILU, 1.702f, -50.0f, 30.0f);
+	check_activation(k, UFM_ACT_SILU, 1.702f, -1.0f, 1.0f);
+	check_activation(k, UFM_ACT_SILU, 0.01f, -8000.0f, 3000.0f);
+	check_activation(k, UFM_ACT_SILU, 3e8f, -2e-7f, 1e-7f);
+	check_activation(k, UFM_ACT_GELU_TANH, 0, -9.9f, 10.0f);
+	check_activation(k, UFM_ACT_GELU_TANH, 0, -1.0f, 1.0f);
+	check_activation(k, UFM_ACT_GELU_TANH, 0, -1e-3f, 1e-3f);
+	check_activation(k, UFM_ACT_RELU2, 0, -1e3f, 1e3f);
+	check_activation(k, UFM_ACT_RELU2, 0, -1e-3f, 1e-3f);
 }
 
 static void test_activation_extremes(void **state)
 {
 	const kernel_table *k = table_of(state);
 	const float x[6] = {0.0f, -1e30f, 1e30f, -200.0f, INFINITY, NAN};
+	const struct {
+		ufm_activation activation;
+		float alpha;
+	} acts[] = {{UFM_ACT_GELU, 0},     {UFM_ACT_SILU, 0},      {UFM_ACT_SILU, 1.702f},
+	            {UFM_ACT_SILU, 3e38f}, {UFM_ACT_GELU_TANH, 0}, {UFM_ACT_RELU2, 0}};
 	float y[6];
 
-	for (ufm_activation act = UFM_ACT_GELU; act <= UFM_ACT_SILU; act++) {
-		activate(k, act, x, y, 6);
+	for (size_t a = 0; a < sizeof acts / sizeof acts[0]; a++) {
+		activate(k, acts[a].activation, acts[a].alpha, x, y, 6);
 		assert_true(y[0] == 0.0f && y[1] == 0.0f && y[3] == 0.0f);
-		assert_true(y[2] == 1e30f && isinf(y[4]) && isnan(y[5]));
+		assert_true(acts[a].activation == UFM_ACT_RELU2 ? isinf(y[2]) : y[2] == 1e30f);
+		assert_true(isinf(y[4]) && isnan(y[5]));
 	}
+}
+
+static void check_limited(const kernel_table *k, ufm_expert_desc desc, const float *gate,
+                          const float *up, const float *expected, uint32_t count)
+{
+	float y[8];
+
+	assert_true(count <= 8);
+	hidden_of(k, desc, gate, up, y, count);
+	for (uint32_t i = 0; i < count; i++)
+		assert_true(isnan(expected[i]) ? isnan(y[i]) : y[i] == expected[i]);
+}
+
+/* At the limits, beyond them, and of what is no number. */
+static void test_limits(void **state)
+{
+	const kernel_table *k = table_of(state);
+	const float x[8] = {-INFINITY, -3.0f, -2.0f, 1.0f, 2.0f, 3.0f, INFINITY, NAN};
+	const float ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+	const float before[8] = {0, 0, 0, 1.0f, 4.0f, 4.0f, 4.0f, NAN};
+	const float after[8] = {0, 0, 0, 1.0f, 3.0f, 3.0f, 3.0f, NAN};
+	const float inside[8] = {-2.0f, -2.0f, -2.0f, 1.0f, 2.0f, 2.0f, 2.0f, NAN};
+	const float shifted[8] = {-1.5f, -1.5f, -1.5f, 1.5f, 2.5f, 2.5f, 2.5f, NAN};
+	ufm_expert_desc desc = {.activation = UFM_ACT_RELU2, .gate_limit = 2.0f};
+
+	check_limited(k, desc, x, ones, before, 8);
+	desc = (ufm_expert_desc){.activation = UFM_ACT_RELU2, .activated_limit = 3.0f};
+	check_limited(k, desc, x, ones, after, 8);
+	desc = (ufm_expert_desc){.activation = UFM_ACT_RELU2, .up_limit = 2.0f};
+	check_limited(k, desc, ones, x, inside, 8);
+	desc.up_offset = 0.5f;
+	check_limited(k, desc, ones, x, shifted, 8);
 }
 
 /* ------------------------------------------------------------------ norm and weighted sum */
@@ -332,6 +384,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FOR_TABLES(test_activation_is_relatively_exact),
 		FOR_TABLES(test_activation_extremes),
+		FOR_TABLES(test_limits),
 		FOR_TABLES(test_rms_norm),
 		FOR_TABLES(test_accumulate_rounds_twice),
 		cmocka_unit_test(test_top_k_small),

@@ -14,6 +14,7 @@
 
 #include "bank/bank.h"
 #include "base/hash.h"
+#include "support/arithmetic.h"
 #include "support/assert_error.h"
 
 static ufm_bank_info small_info(void)
@@ -51,6 +52,44 @@ static void test_header_comes_back(void **state)
 		assert_int_equal(back.bank_bytes, 6 * info.desc.expert_bytes);
 		assert_memory_equal(&back.desc, &info.desc, sizeof info.desc);
 	}
+}
+
+/* All activations, and every parameter and bias that an expert can have. */
+static void test_arithmetic_comes_back(void **state)
+{
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+
+	(void)state;
+	for (size_t a = 0; a < arithmetic_count; a++) {
+		ufm_bank_info info = small_info(), back;
+
+		info.desc = arithmetic_desc(&arithmetics[a], true, UFM_BF16, 65, 3);
+		bank_packed_header(&info, header);
+		assert_int_equal(bank_packed_parse(header, sizeof header, file_bytes_of(&info), &back),
+		                 UFM_OK);
+		assert_memory_equal(&back.desc, &info.desc, sizeof info.desc);
+	}
+}
+
+/* The bytes that hold them were zeros before there were parameters. */
+static void test_places_of_parameters(void **state)
+{
+	const float values[5] = {1.702f, 7.0f, 6.0f, 5.0f, 1.0f};
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+	ufm_bank_info info = small_info();
+
+	(void)state;
+	bank_packed_header(&info, header);
+	for (size_t i = 256; i < 4088; i++)
+		assert_int_equal(header[i], 0);
+	assert_int_equal(ufm_expert_desc_init(&info.desc, UFM_EXPERT_GATED, 33, 17, UFM_F32), UFM_OK);
+	info.desc.act_alpha = values[0];
+	info.desc.gate_limit = values[1];
+	info.desc.activated_limit = values[2];
+	info.desc.up_limit = values[3];
+	info.desc.up_offset = values[4];
+	bank_packed_header(&info, header);
+	assert_memory_equal(header + 256, values, sizeof values);
 }
 
 /* Whatever one byte is changed to, the header is refused. */
@@ -93,7 +132,7 @@ static void test_rules_are_named(void **state)
 		{24, 0, "d_model is 0"},
 		{24, 34, "shape"},
 		{28, UINT32_MAX, "d_hidden is"},
-		{32, 3, "activation is 3"},
+		{32, 5, "activation is 5"},
 		{36, 9, "part_count is 9"},
 		{36, 3, "expert_bytes"},
 		{44, 1, "expert_bytes"},
@@ -103,6 +142,12 @@ static void test_rules_are_named(void **state)
 		{68, 0, "dtype"},
 		{80, 1, "multiple of 64"},
 		{64 + 4 * 24, 1, "unused header byte 160"},
+		{256, 0x3f800000, "act_alpha is 1, expected 0 without a gate"},
+		{260, 0xbf800000, "gate_limit is -1"},
+		{264, 0x7fc00000, "activated_limit is"},
+		{268, 0x7f800000, "up_limit is inf"},
+		{272, 0x3f800000, "up_offset is 1"},
+		{276, 1, "unused header byte 276"},
 		{4080, 7, "unused header byte 4080"},
 	};
 
@@ -199,6 +244,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_header_comes_back),
+		cmocka_unit_test(test_arithmetic_comes_back),
+		cmocka_unit_test(test_places_of_parameters),
 		cmocka_unit_test(test_every_byte_counts),
 		cmocka_unit_test(test_rules_are_named),
 		cmocka_unit_test(test_sizes_must_agree),

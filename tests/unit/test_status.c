@@ -52,6 +52,7 @@ static void test_dtype_bytes(void **state)
 	(void)state;
 	assert_int_equal(ufm_dtype_bytes(UFM_F32), 4);
 	assert_int_equal(ufm_dtype_bytes(UFM_BF16), 2);
+	assert_int_equal(ufm_dtype_bytes(UFM_F16), 2);
 	assert_int_equal(ufm_dtype_bytes((ufm_dtype)0), 0);
 	assert_int_equal(ufm_dtype_bytes((ufm_dtype)99), 0);
 }

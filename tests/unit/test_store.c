@@ -21,6 +21,7 @@
 #include "base/bf16.h"
 #include "base/rng.h"
 #include "store/store.h"
+#include "support/arithmetic.h"
 #include "support/assert_error.h"
 
 #define SEED 11
@@ -205,9 +206,10 @@ static void make_folder(char folder[64])
 	assert_non_null(mkdtemp(folder));
 }
 
-static void save_and_compare(ufm_expert_kind kind, ufm_dtype dtype)
+/* Closes the bank. */
+static void save_and_compare(ufm_bank *bank)
 {
-	ufm_bank *bank = open_synthetic(kind, dtype, 33, 17), *back;
+	ufm_bank *back;
 	uint64_t size = bank_desc(bank)->expert_bytes;
 	uint8_t *expected = new_block(bank), *found = new_block(bank);
 	char folder[64], path[80];
@@ -216,6 +218,7 @@ static void save_and_compare(ufm_expert_kind kind, ufm_dtype dtype)
 	snprintf(path, sizeof path, "%s/bank.ufm", folder);
 	assert_int_equal(ufm_bank_save(bank, path), UFM_OK);
 	assert_int_equal(ufm_bank_open(path, &back), UFM_OK);
+	assert_memory_equal(bank_desc(back), bank_desc(bank), sizeof(ufm_expert_desc));
 	for (uint32_t key = 0; key < 6; key++) {
 		memset(found, POISON, size);
 		assert_int_equal(ufm_bank_read(bank, key / 3, key % 3, expected), UFM_OK);
@@ -238,8 +241,18 @@ static void save_and_compare(ufm_expert_kind kind, ufm_dtype dtype)
 static void test_save_and_open(void **state)
 {
 	(void)state;
-	save_and_compare(UFM_EXPERT_MLP_BIAS, UFM_F32);
-	save_and_compare(UFM_EXPERT_GATED, UFM_BF16);
+	const arithmetic *a = arithmetic_named("clamped, alpha, up + 1");
+	ufm_bank_synthetic_config config;
+	ufm_bank *bank;
+
+	save_and_compare(open_synthetic(UFM_EXPERT_MLP_BIAS, UFM_F32, 33, 17));
+	save_and_compare(open_synthetic(UFM_EXPERT_GATED, UFM_BF16, 33, 17));
+	UFM_STRUCT_INIT(&config);
+	config.layers = 2;
+	config.experts = 3;
+	config.desc = arithmetic_desc(a, true, UFM_BF16, 33, 17);
+	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
+	save_and_compare(bank);
 }
 
 static void test_save_leaves_nothing_on_failure(void **state)

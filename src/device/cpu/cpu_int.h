@@ -115,6 +115,8 @@ struct ufm_stream {
 	pthread_t thread;
 	lock_cond work, space; /* the queue got a command, or room for one */
 	bool stop;
+	bool in_caller; /* whoever enqueues does the work, where nothing is before it */
+	bool taken;     /* and is doing so: the thread waits */
 	uint32_t head, count;
 	cpu_command queue[CPU_QUEUE_COMMANDS];
 };
@@ -137,6 +139,9 @@ ufm_status cpu_host_view(ufm_device *device, const void *memory, ufm_devptr *out
 ufm_status cpu_stream_open(ufm_device *device, void *native, ufm_stream **out);
 void cpu_stream_close(ufm_stream *stream);
 ufm_status cpu_stream_sync(ufm_stream *stream);
+void cpu_stream_inline(ufm_stream *stream, int on);
+/* All that was enqueued is done. With the device's lock held. */
+bool cpu_stream_is_idle(const ufm_stream *stream);
 /* Blocks while the queue is full. */
 void cpu_enqueue(ufm_stream *stream, const cpu_command *command);
 /* The same with the device's lock held; gives the command's position on the timeline. */

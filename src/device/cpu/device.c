@@ -187,4 +187,5 @@ const ufm_backend cpu_backend = {
 	.read = cpu_read,
 	.copies = cpu_copies,
 	.peak = cpu_peak,
+	.stream_inline = cpu_stream_inline,
 };

@@ -30,13 +30,6 @@ void cpu_event_close(ufm_event *event)
 		alloc_free(event);
 }
 
-/* All work so far is done, so a record would pass at once: waking the thread for it costs more than
- * all else that a lease of resident experts does. */
-static bool is_idle(const ufm_stream *stream)
-{
-	return stream->timeline->done == stream->timeline->enqueued;
-}
-
 ufm_status cpu_event_record(ufm_event *event, ufm_stream *stream)
 {
 	cpu_command command = {.op = CPU_OP_RECORD, .record = {event}};
@@ -45,7 +38,9 @@ ufm_status cpu_event_record(ufm_event *event, ufm_stream *stream)
 		return status_fail(UFM_EINVAL, "event_record: event and stream belong to two devices");
 	lock_take(&event->device->lock);
 	event->timeline = stream->timeline;
-	if (is_idle(stream)) {
+	/* All work so far is done, so a record passes at once: waking the thread for it would cost more than all else that a
+	 * lease of resident experts does. */
+	if (cpu_stream_is_idle(stream)) {
 		event->position = stream->timeline->enqueued;
 		event->passed_ns = clock_now_ns();
 	} else {

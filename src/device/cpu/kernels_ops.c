@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "base/dtype.h"
 #include "base/status.h"
 #include "device/cpu/cpu_int.h"
 
@@ -85,7 +86,7 @@ ufm_status cpu_gather(ufm_stream *stream, const ufm_gather_args *args)
 {
 	cpu_command command = {.op = CPU_OP_GATHER, .gather = *args};
 
-	if (!ufm_dtype_bytes(args->x_dtype))
+	if (!dtype_is_computed(args->x_dtype))
 		return status_fail(UFM_EINVAL, "gather: dtype is %d, expected UFM_F32 or UFM_BF16",
 		                   (int)args->x_dtype);
 	if (args->rows == 0)
@@ -231,6 +232,10 @@ ufm_status cpu_experts(ufm_stream *stream, const ufm_experts_args *args)
 	if (!args->desc || !command.experts.entries || !args->x || !args->hidden || !args->y)
 		return status_fail(UFM_EINVAL, "experts, %u entries: desc or an address is 0",
 		                   args->entry_count);
+	if ((unsigned)args->desc->activation < UFM_ACT_GELU ||
+	    (unsigned)args->desc->activation > UFM_ACT_RELU2)
+		return status_fail(UFM_EUNSUPPORTED, "experts: activation is %u, expected %d … %d",
+		                   (unsigned)args->desc->activation, UFM_ACT_GELU, UFM_ACT_RELU2);
 	if (args->math && args->math != UFM_MATH_FP32)
 		return status_fail(UFM_EUNSUPPORTED, "experts: math is %d, expected UFM_MATH_FP32",
 		                   (int)args->math);
@@ -295,8 +300,8 @@ ufm_status cpu_combine(ufm_stream *stream, const ufm_combine_args *args)
 {
 	cpu_command command = {.op = CPU_OP_COMBINE, .combine = *args};
 
-	if (!ufm_dtype_bytes(args->y_dtype) ||
-	    (args->residual && !ufm_dtype_bytes(args->residual_dtype)))
+	if (!dtype_is_computed(args->y_dtype) ||
+	    (args->residual && !dtype_is_computed(args->residual_dtype)))
 		return status_fail(UFM_EINVAL,
 		                   "combine: dtypes are %d and %d, expected UFM_F32 or UFM_BF16",
 		                   (int)args->residual_dtype, (int)args->y_dtype);

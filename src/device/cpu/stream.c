@@ -49,8 +49,8 @@ static void run(ufm_stream *stream, const cpu_command *command)
 /* Waits for a command; false when the stream is to stop and its queue is empty. */
 static bool take_command(ufm_stream *stream, cpu_command *command)
 {
-	while (stream->count == 0) {
-		if (stream->stop)
+	while (stream->count == 0 || stream->taken) {
+		if (stream->stop && !stream->taken)
 			return false;
 		lock_wait(&stream->work, &stream->device->lock);
 	}
@@ -89,10 +89,40 @@ uint64_t cpu_enqueue_locked(ufm_stream *stream, const cpu_command *command)
 	return ++stream->timeline->enqueued;
 }
 
+bool cpu_stream_is_idle(const ufm_stream *stream)
+{
+	return stream->timeline->done == stream->timeline->enqueued;
+}
+
+/* The lock is held before and after. */
+static void run_here(ufm_stream *stream, const cpu_command *command)
+{
+	stream->timeline->enqueued++;
+	stream->taken = true;
+	lock_drop(&stream->device->lock);
+	run(stream, command);
+	lock_take(&stream->device->lock);
+	stream->taken = false;
+	stream->timeline->done++;
+	lock_wake_all(&stream->device->progress);
+	if (stream->count || stream->stop)
+		lock_wake_one(&stream->work);
+}
+
 void cpu_enqueue(ufm_stream *stream, const cpu_command *command)
 {
 	lock_take(&stream->device->lock);
-	cpu_enqueue_locked(stream, command);
+	if (stream->in_caller && cpu_stream_is_idle(stream))
+		run_here(stream, command);
+	else
+		cpu_enqueue_locked(stream, command);
+	lock_drop(&stream->device->lock);
+}
+
+void cpu_stream_inline(ufm_stream *stream, int on)
+{
+	lock_take(&stream->device->lock);
+	stream->in_caller = on != 0;
 	lock_drop(&stream->device->lock);
 }
 

@@ -17,17 +17,18 @@ cudaError_t kernels_gather(const ufm_gather_args *args, bool chained, cudaStream
 
 cudaError_t kernels_route(const ufm_router_args *args, bool chained, cudaStream_t stream);
 
-/* One product for the rows of several experts:
- * out[r, u] = epilogue of sum over c of W[u, c] * x[r, c].
- * The same bits for a row however many rows and entries are computed together (product.cuh). */
-typedef enum product_epilogue {
-	PRODUCT_PLAIN, /* + bias */
-	PRODUCT_GELU,  /* act(+ bias) */
-	PRODUCT_SILU,
-	PRODUCT_GATED_GELU, /* act(gate + bias) * (up + bias) */
-	PRODUCT_GATED_SILU,
-} product_epilogue;
+/* What becomes of the sums of a product, bias added. */
+typedef struct product_finish {
+	ufm_activation activation; /* 0: none */
+	bool adjusted;             /* one of those below, but alpha, changes something */
+	float alpha;               /* of SiLU; 1 where the expert says nothing */
+	/* of a gated expert, as ufm_expert_desc has them; a limit that there is not is infinite */
+	float gate_limit, activated_limit, up_limit, up_offset;
+} product_finish;
 
+/* One product for the rows of several experts:
+ * out[r, u] = finish of sum over c of W[u, c] * x[r, c], or of that and the gate's sum.
+ * The same bits for a row however many rows and entries are computed together (product.cuh). */
 #define PRODUCT_NONE UINT64_MAX /* an offset: no such part */
 
 typedef struct product_args {
@@ -39,8 +40,8 @@ typedef struct product_args {
 	ufm_dtype dtype;          /* of matrices and biases */
 	uint32_t units, columns;  /* of the matrix: [units, columns] */
 	uint64_t matrix, bias;    /* offsets in a block, bytes */
-	uint64_t gate, gate_bias; /* of the second matrix under a gated epilogue */
-	product_epilogue epilogue;
+	uint64_t gate, gate_bias; /* of the second matrix of a gated expert */
+	product_finish finish;
 	const float *x; /* [*, columns] */
 	float *out;     /* [*, units] */
 } product_args;

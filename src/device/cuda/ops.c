@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The operations of the cuda backend: what the enqueueing call checks, and what it launches. */
+#include <math.h>
+
 #include "device/cuda/cuda_int.h"
 #include "device/cuda/kernels.h"
 
@@ -97,11 +99,23 @@ static uint64_t offset_of(const ufm_expert_desc *desc, ufm_role role)
 	return part ? part->offset_bytes : PRODUCT_NONE;
 }
 
-static product_epilogue epilogue_of(const ufm_expert_desc *desc, bool gated)
+static float or_infinite(float limit)
 {
-	if (desc->activation == UFM_ACT_GELU)
-		return gated ? PRODUCT_GATED_GELU : PRODUCT_GELU;
-	return gated ? PRODUCT_GATED_SILU : PRODUCT_SILU;
+	return limit > 0.0f ? limit : INFINITY;
+}
+
+static product_finish finish_of(const ufm_expert_desc *desc)
+{
+	bool adjusted = desc->gate_limit > 0.0f || desc->activated_limit > 0.0f ||
+	                desc->up_limit > 0.0f || desc->up_offset != 0.0f;
+
+	return (product_finish){.activation = desc->activation,
+	                        .adjusted = adjusted,
+	                        .alpha = desc->act_alpha > 0.0f ? desc->act_alpha : 1.0f,
+	                        .gate_limit = or_infinite(desc->gate_limit),
+	                        .activated_limit = or_infinite(desc->activated_limit),
+	                        .up_limit = or_infinite(desc->up_limit),
+	                        .up_offset = desc->up_offset};
 }
 
 /* What both products of an expert have in common, and the matrix and bias of one. */
@@ -119,8 +133,7 @@ static product_args product_with(const ufm_experts_args *args, ufm_role matrix, 
 	                      .matrix = part->offset_bytes,
 	                      .bias = offset_of(args->desc, bias),
 	                      .gate = PRODUCT_NONE,
-	                      .gate_bias = PRODUCT_NONE,
-	                      .epilogue = PRODUCT_PLAIN};
+	                      .gate_bias = PRODUCT_NONE};
 }
 
 static product_args hidden_product(const ufm_experts_args *args)
@@ -132,7 +145,7 @@ static product_args hidden_product(const ufm_experts_args *args)
 	product.columns = desc->d_model;
 	product.gate = offset_of(desc, UFM_ROLE_GATE);
 	product.gate_bias = offset_of(desc, UFM_ROLE_GATE_BIAS);
-	product.epilogue = epilogue_of(desc, product.gate != PRODUCT_NONE);
+	product.finish = finish_of(desc);
 	product.x = (const float *)(uintptr_t)args->x;
 	product.out = (float *)(uintptr_t)args->hidden;
 	return product;
@@ -157,6 +170,10 @@ ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args)
 	    !args->y)
 		return cuda_fail(UFM_EINVAL, "experts, %u entries: desc or an address is 0",
 		                 args->entry_count);
+	if ((unsigned)args->desc->activation < UFM_ACT_GELU ||
+	    (unsigned)args->desc->activation > UFM_ACT_RELU2)
+		return cuda_fail(UFM_EUNSUPPORTED, "experts: activation is %u, expected %d … %d",
+		                 (unsigned)args->desc->activation, UFM_ACT_GELU, UFM_ACT_RELU2);
 	if (args->desc->expert_bytes > EXPERT_BYTES_MAX)
 		return cuda_fail(UFM_EUNSUPPORTED, "experts: %llu bytes each, expected at most 8 GiB",
 		                 (unsigned long long)args->desc->expert_bytes);

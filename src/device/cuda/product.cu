@@ -75,10 +75,9 @@ static cudaError_t launch_on_device(launch_fn launch, uint32_t tile, const produ
 static bool is_aligned(const product_args *a)
 {
 	uint32_t size_bytes = a->dtype == UFM_F32 ? 4 : 2;
-	bool gated = a->epilogue >= PRODUCT_GATED_GELU;
 
 	return a->columns * (uint64_t)size_bytes % 16 == 0 && a->matrix % 16 == 0 &&
-	       (!gated || a->gate % 16 == 0);
+	       (a->gate == PRODUCT_NONE || a->gate % 16 == 0);
 }
 
 cudaError_t kernels_product(const product_args *a, bool chained, cudaStream_t stream)
@@ -94,7 +93,8 @@ cudaError_t kernels_product(const product_args *a, bool chained, cudaStream_t st
 	l.p.bias = a->bias;
 	l.p.gate = a->gate;
 	l.p.gate_bias = a->gate_bias;
-	l.p.epilogue = a->epilogue;
+	l.p.gated = a->gate != PRODUCT_NONE;
+	l.p.finish = a->finish;
 	l.p.x = a->x;
 	l.p.out = a->out;
 	l.p.device_entries = a->device_entries;

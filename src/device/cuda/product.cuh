@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The products of experts on tensor cores, as product.cu asks for them:
- * out[r, u] = epilogue of sum over c of W[u, c] * x[r, c].
+ * out[r, u] = finish of sum over c of W[u, c] * x[r, c], or of that and the gate's sum.
  *
  * Weights come from memory once for up to 32 rows, through a ring of stages in shared memory that
  * cp.async fills. A stage holds one chunk of the columns, 128 bytes of every row of weights. The
@@ -27,7 +27,8 @@
 typedef struct product {
 	uint32_t units, columns;
 	uint64_t matrix, bias, gate, gate_bias;
-	product_epilogue epilogue;
+	bool gated;
+	product_finish finish;
 	const float *x;
 	float *out;
 	const ufm_expert_rows *device_entries; /* NULL: the list */
@@ -40,6 +41,8 @@ typedef struct product {
 template <uint32_t N> struct entry_list {
 	ufm_expert_rows entries[N];
 };
+static_assert(sizeof(product) + sizeof(entry_list<ENTRIES_MAX>) <= 4096,
+              "older GPUs and drivers take 4 KiB of parameters");
 
 /* By the rows of an entry. */
 typedef enum product_tile { PRODUCT_FEW, PRODUCT_16, PRODUCT_24, PRODUCT_32 } product_tile;

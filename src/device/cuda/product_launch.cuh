@@ -36,7 +36,7 @@ template <class A> struct launcher {
 	 * rows. */
 	template <class T> static cudaError_t many(const product_launch &l, cudaStream_t stream)
 	{
-		uint32_t units = l.p.epilogue >= PRODUCT_GATED_GELU ? T::rows / 2 : T::rows;
+		uint32_t units = l.p.gated ? T::rows / 2 : T::rows;
 		uint32_t row_tiles = (l.rows + T::tokens - 1) / T::tokens;
 		dim3 grid(l.p.device_entries ? 1 : row_tiles, (l.p.units + units - 1) / units, l.count);
 		return start(multiply_many<T, ENTRIES_FEW>, multiply_many<T, ENTRIES_MAX>, grid, T::threads,
@@ -44,14 +44,14 @@ template <class A> struct launcher {
 	}
 	template <uint32_t T> static cudaError_t few(const product_launch &l, cudaStream_t stream)
 	{
-		uint32_t units = l.p.epilogue >= PRODUCT_GATED_GELU ? FEW_ROWS / 2 : FEW_ROWS;
+		uint32_t units = l.p.gated ? FEW_ROWS / 2 : FEW_ROWS;
 		dim3 grid(1, (l.p.units + units - 1) / units, l.count);
 		return start(multiply_few<A, T, ENTRIES_FEW>, multiply_few<A, T, ENTRIES_MAX>, grid,
 		             FEW_THREADS, sizeof(few_shared<A, T>), l, stream);
 	}
 	static cudaError_t up_to_16(const product_launch &l, cudaStream_t stream)
 	{
-		uint32_t units = l.p.epilogue >= PRODUCT_GATED_GELU ? tile16::rows / 2 : tile16::rows;
+		uint32_t units = l.p.gated ? tile16::rows / 2 : tile16::rows;
 		uint64_t blocks = (uint64_t)((l.p.units + units - 1) / units) * l.count;
 		return blocks < SPLIT_BELOW_BLOCKS ? few<16>(l, stream) : many<tile16>(l, stream);
 	}

@@ -45,7 +45,7 @@ struct stored_bf16 {
 	};
 };
 
-/* The 16 rows of an mma are 16 units, or under a gated epilogue the gates of 8 units and then their
+/* The 16 rows of an mma are 16 units, or of a gated expert the gates of 8 units and then their
  * ups, so that a lane holds both of a unit. */
 template <class A> struct weights {
 	const typename A::weight *matrix, *gate; /* NULL: no gate */
@@ -53,9 +53,8 @@ template <class A> struct weights {
 
 	__device__ weights(const product &p, const char *block)
 		: matrix((const typename A::weight *)(block + p.matrix)),
-		  gate(p.epilogue >= PRODUCT_GATED_GELU ? (const typename A::weight *)(block + p.gate)
-	                                            : nullptr),
-		  units(p.units), columns(p.columns)
+		  gate(p.gated ? (const typename A::weight *)(block + p.gate) : nullptr), units(p.units),
+		  columns(p.columns)
 	{
 	}
 	__device__ uint32_t units_of_mma(void) const

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* Which dtypes are computed with. */
+#ifndef UFM_BASE_DTYPE_H
+#define UFM_BASE_DTYPE_H
+
+#include <stdbool.h>
+#include <ufm/ufm.h>
+
+/* UFM_F16 is not: weights lie in files as F16, and become one of these. */
+static inline bool dtype_is_computed(ufm_dtype dtype)
+{
+	return dtype == UFM_F32 || dtype == UFM_BF16;
+}
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* A bank from the caller's extents: what is wrong with a configuration, an extent or a file is said, and
+ * nothing else is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support/assert_error.h"
+#include "support/checkpoint_file.h"
+#include "support/files_bank.h"
+
+static files_bank small(files_layout layout)
+{
+	files_bank b = {.layers = 2, .experts = 3, .layout = layout, .from = UFM_F32};
+
+	assert_int_equal(ufm_expert_desc_init(&b.desc, UFM_EXPERT_GATED, 24, 40, UFM_F32), UFM_OK);
+	files_bank_make(&b, 5);
+	return b;
+}
+
+static void check_opens(const files_bank *b, const ufm_bank_files_config *config)
+{
+	uint8_t *found = malloc(b->desc.expert_bytes), *expected = malloc(b->desc.expert_bytes);
+	ufm_bank *bank;
+
+	assert_int_equal(ufm_bank_files(config, &bank), UFM_OK);
+	assert_int_equal(ufm_bank_read(bank, 0, 0, found), UFM_OK);
+	files_bank_expect(b, 0, expected);
+	assert_memory_equal(found, expected, b->desc.expert_bytes);
+	ufm_bank_close(bank);
+	free(found);
+	free(expected);
+}
+
+static void refused(files_bank *b, const ufm_bank_files_config *config, ufm_status status,
+                    const char *text)
+{
+	ufm_bank *bank = (ufm_bank *)b;
+
+	assert_error(ufm_bank_files(config, &bank), status, text);
+	assert_ptr_equal(bank, b);
+}
+
+static void test_wrong_configurations(void **state)
+{
+	files_bank b = small(FILES_SECOND_ROWS);
+	ufm_bank_files_config good, bad;
+
+	(void)state;
+	files_bank_write(&b, case_folder);
+	good = files_bank_config(&b);
+#define REFUSED(field, value, text) \
+	do { \
+		bad = good; \
+		bad.field = value; \
+		refused(&b, &bad, UFM_EINVAL, text); \
+	} while (0)
+	REFUSED(struct_size, 0, "ufm_bank_files_config: struct_size is 0");
+	REFUSED(struct_size, sizeof bad + 8, "ufm_bank_files_config: struct_size is");
+	REFUSED(layers, 1u << 31, "layers is 2147483648");
+	REFUSED(experts, 0, "experts is 0");
+	REFUSED(desc.d_model, 25, "part 0 (gate): shape is [40, 24], expected [40, 25]");
+	REFUSED(desc.parts[1].dtype, UFM_F16, "part 1: dtype is 3");
+	REFUSED(paths, NULL, "paths is NULL, expected 2 paths");
+	REFUSED(path_count, 0, "path_count is 0, expected 1 … 4096");
+	REFUSED(path_count, 4097, "path_count is 4097, expected 1 … 4096");
+	REFUSED(path_count, 1, "extent of layer 0 expert 0 down: file is 1, expected below 1");
+	REFUSED(extents, NULL, "extents is NULL");
+	REFUSED(extent_bytes, 0, "extent_bytes is 0, expected 32");
+	REFUSED(extent_bytes, 40, "extent_bytes is 40, expected 32");
+#undef REFUSED
+	refused(&b, NULL, UFM_EINVAL, "expert description: struct_size is 0");
+	bad = good;
+	bad.layers = 0; /* the default: 1 */
+	ufm_bank *bank;
+	ufm_bank_info info;
+	assert_int_equal(ufm_bank_files(&bad, &bank), UFM_OK);
+	ufm_bank_get_info(bank, &info);
+	assert_int_equal(info.layers, 1);
+	ufm_bank_close(bank);
+	files_bank_free(&b);
+}
+
+static void test_wrong_extents(void **state)
+{
+	const uint32_t numbers[] = {3, 17};
+	files_bank b = small(FILES_SECOND_ROWS);
+	ufm_bank_files_config config = files_bank_config(&b);
+	ufm_extent *e = &b.extents[3 * 3 + 3 + 1]; /* layer 1 expert 1, up */
+	const ufm_extent good = *e;
+
+	(void)state;
+	files_bank_write(&b, case_folder);
+	config.layer_numbers = numbers;
+#define REFUSED(field, value, status, text) \
+	do { \
+		*e = good; \
+		e->field = value; \
+		refused(&b, &config, status, text); \
+	} while (0)
+	REFUSED(file, 2, UFM_EINVAL, "extent of layer 17 expert 1 up: file is 2, expected below 2");
+	REFUSED(dtype, (ufm_dtype)0, UFM_EINVAL,
+	        "up: dtype is 0, expected UFM_F32, UFM_BF16 or UFM_F16");
+	REFUSED(dtype, (ufm_dtype)4, UFM_EINVAL, "up: dtype is 4");
+	REFUSED(row_stride, 0, UFM_EINVAL, "row_stride is 0 and col_stride is not");
+	REFUSED(col_stride, 0, UFM_EINVAL, "col_stride is 0 and row_stride is not");
+	REFUSED(offset_bytes, b.size_bytes, UFM_EFORMAT,
+	        "part0.bin: layer 17 expert 1 up: ends at byte");
+	REFUSED(offset_bytes, UINT64_MAX, UFM_EFORMAT, "up: ends beyond 2^64 bytes");
+	REFUSED(offset_bytes, UINT64_MAX - 39 * 48 * 4 - 24 * 4, UFM_EFORMAT, "up: ends at byte 1844");
+	REFUSED(row_stride, UINT64_MAX, UFM_EFORMAT, "up: ends beyond 2^64 bytes");
+	REFUSED(row_stride, UINT64_MAX / 39, UFM_EFORMAT, "up: ends beyond 2^64 bytes");
+	REFUSED(row_stride, UINT64_MAX / 39 / 4 + 1, UFM_EFORMAT, "up: ends beyond 2^64 bytes");
+	REFUSED(row_stride, (uint64_t)1 << 62, UFM_EFORMAT, "up: ends beyond 2^64 bytes");
+	REFUSED(col_stride, UINT64_MAX, UFM_EFORMAT, "up: ends beyond 2^64 bytes");
+	REFUSED(col_stride, UINT64_MAX / 23 - 1, UFM_EFORMAT, "up: ends beyond 2^64 bytes");
+#undef REFUSED
+	files_bank_free(&b);
+}
+
+/* The last byte of the last element of each layout counts, and none behind it. */
+static void test_files_too_short_by_a_byte(void **state)
+{
+	(void)state;
+	for (int layout = 0; layout < FILES_LAYOUTS; layout++) {
+		for (int from = UFM_F32; from <= UFM_F16; from++) {
+			files_bank b = {
+				.layers = 1, .experts = 1, .layout = (files_layout)layout, .from = (ufm_dtype)from};
+			uint64_t span, end;
+
+			assert_int_equal(ufm_expert_desc_init(&b.desc, UFM_EXPERT_GATED, 3, 5, UFM_F32),
+			                 UFM_OK);
+			files_bank_make(&b, 5);
+			files_bank_write(&b, case_folder);
+			ufm_bank_files_config config = files_bank_config(&b);
+			const ufm_extent *up = &b.extents[1]; /* of [5, 3] */
+			span = up->row_stride ? 4 * up->row_stride + 2 * up->col_stride + 1 : 15;
+			end = up->offset_bytes + span * ufm_dtype_bytes(b.from);
+			assert_int_equal(truncate(b.paths[0], (off_t)end), 0);
+			check_opens(&b, &config);
+			assert_int_equal(truncate(b.paths[0], (off_t)end - 1), 0);
+			refused(&b, &config, UFM_EFORMAT, "part0.bin: layer 0 expert 0 up: ends at byte");
+			files_bank_free(&b);
+		}
+	}
+}
+
+static void test_files_that_are_none(void **state)
+{
+	files_bank b = small(FILES_ROWS);
+	ufm_bank_files_config config = files_bank_config(&b);
+	char path[96];
+
+	(void)state;
+	files_bank_write(&b, case_folder);
+	b.path_list[1] = NULL;
+	refused(&b, &config, UFM_EINVAL, "paths[1] is empty");
+	b.path_list[1] = "";
+	refused(&b, &config, UFM_EINVAL, "paths[1] is empty");
+	snprintf(path, sizeof path, "%s/missing.bin", case_folder);
+	b.path_list[1] = path;
+	refused(&b, &config, UFM_EFILE, "missing.bin: cannot be opened: No such file or directory");
+	b.path_list[1] = case_folder;
+	refused(&b, &config, UFM_EFILE, "is not a regular file");
+	b.path_list[1] = "/dev/zero";
+	refused(&b, &config, UFM_EFILE, "/dev/zero: is not a regular file");
+	assert_int_equal(mkfifo(path, 0600), 0);
+	b.path_list[1] = path;
+	refused(&b, &config, UFM_EFILE, "missing.bin: is not a regular file");
+	files_bank_free(&b);
+}
+
+/* A file that shrinks, or goes, after the bank was opened. */
+static void test_reads_fail_by_name(void **state)
+{
+	const uint32_t numbers[] = {3, 17};
+	uint8_t *block, *expected;
+
+	(void)state;
+	for (int layout = 0; layout < FILES_LAYOUTS; layout++) {
+		files_bank b = small((files_layout)layout);
+		ufm_bank_files_config config = files_bank_config(&b);
+		const ufm_extent *gate = &b.extents[4 * 3]; /* layer 1 expert 1 */
+		ufm_bank *bank;
+		char line[160];
+
+		files_bank_write(&b, case_folder);
+		config.layer_numbers = numbers;
+		assert_int_equal(ufm_bank_files(&config, &bank), UFM_OK);
+		block = malloc(b.desc.expert_bytes);
+		expected = malloc(b.desc.expert_bytes);
+		assert_int_equal(truncate(b.paths[0], (off_t)gate->offset_bytes + 40), 0);
+		snprintf(line, sizeof line, "layer 17 expert 1: %s at byte %llu: the file ends here",
+		         b.paths[0], (unsigned long long)gate->offset_bytes + 40);
+		assert_error(ufm_bank_read(bank, 1, 1, block), UFM_EEXPERT_IO, line);
+		assert_int_equal(ufm_bank_read(bank, 0, 2, block), UFM_OK);
+		files_bank_expect(&b, 2, expected);
+		assert_memory_equal(block, expected, b.desc.expert_bytes);
+		assert_int_equal(unlink(b.paths[0]), 0);
+		assert_error(ufm_bank_read(bank, 0, 2, block), UFM_EFILE, b.paths[0]);
+		ufm_bank_close(bank);
+		free(block);
+		free(expected);
+		files_bank_free(&b);
+	}
+}
+
+int main(void)
+{
+#define IN_A_FOLDER(test) \
+	cmocka_unit_test_setup_teardown(test, case_folder_make, case_folder_remove)
+	const struct CMUnitTest tests[] = {
+		IN_A_FOLDER(test_wrong_configurations),      IN_A_FOLDER(test_wrong_extents),
+		IN_A_FOLDER(test_files_too_short_by_a_byte), IN_A_FOLDER(test_files_that_are_none),
+		IN_A_FOLDER(test_reads_fail_by_name),
+	};
+
+	return cmocka_run_group_tests_name("bank files refusals", tests, NULL, NULL);
+}
