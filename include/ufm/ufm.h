@@ -117,7 +117,7 @@ UFM_API void ufm_set_log(ufm_log_fn fn, void *ctx);
 
 /* ------------------------------------------------------------------ experts */
 
-/* UFM_F16 is a format of files alone (ufm_extent): nothing is computed in it. */
+/* UFM_F16 is one of files (ufm_extent), and of tokens and gates, which are computed in f32. Experts lie in the other two. */
 typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2, UFM_F16 = 3 } ufm_dtype;
 /* Bytes of one element; 0 for an unknown dtype. */
 UFM_API size_t ufm_dtype_bytes(ufm_dtype dtype);
@@ -620,7 +620,7 @@ typedef enum ufm_place { UFM_ON_HOST = 0, UFM_ON_DEVICE = 1 } ufm_place;
 /* A matrix of tokens. Exactly one of host and device is read, by `place`. */
 typedef struct ufm_tokens {
 	ufm_place place;
-	ufm_dtype dtype; /* UFM_F32 (default) or UFM_BF16 */
+	ufm_dtype dtype; /* UFM_F32 (default), UFM_BF16 or UFM_F16 */
 	void *host;
 	ufm_devptr device;
 	/* elements from one token to the next; 0: d_model. UFM_EINVAL where a call's last token would end
@@ -644,7 +644,7 @@ typedef struct ufm_moe_call {
 	float *gates_out;
 	ufm_stream *stream; /* x is ready and y may be used in this order; NULL: the engine's own */
 	/* The same routing in device memory, ready in the stream's order and read in it: signed ids of id_bytes each (4,
-	 * the default, or 8), gates of gate_dtype (UFM_F32, the default, or UFM_BF16). A layer whose every expert has a slot
+	 * the default, or 8), gates of gate_dtype (UFM_F32, the default, UFM_BF16 or UFM_F16). A layer whose every expert has a slot
 	 * needs no host then. */
 	ufm_devptr device_ids, device_gates;
 	uint32_t id_bytes;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One call of a routed layer, from tokens to tokens. */
 #include "base/clock.h"
+#include "base/dtype.h"
 #include "base/status.h"
 #include "device/registry.h"
 #include "moe/moe_int.h"
@@ -41,8 +42,8 @@ static ufm_status check_routing(const ufm_layer *layer, const ufm_moe_call *call
 		                               "routing: the layer has no router");
 	if (call->id_bytes != 0 && call->id_bytes != 4 && call->id_bytes != 8)
 		return status_fail(UFM_EINVAL, "id_bytes: %u, expected 4 or 8", call->id_bytes);
-	if (call->gate_dtype != 0 && call->gate_dtype != UFM_F32 && call->gate_dtype != UFM_BF16)
-		return status_fail(UFM_EINVAL, "gate_dtype: %d, expected UFM_F32 or UFM_BF16",
+	if (call->gate_dtype != 0 && !dtype_is_token(call->gate_dtype))
+		return status_fail(UFM_EINVAL, "gate_dtype: %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                   (int)call->gate_dtype);
 	return UFM_OK;
 }

@@ -39,8 +39,8 @@ ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *t, uint32_t tok
 	if (t->place != UFM_ON_HOST && t->place != UFM_ON_DEVICE)
 		return status_fail(UFM_EINVAL, "%s.place: %d, expected UFM_ON_HOST or UFM_ON_DEVICE", name,
 		                   (int)t->place);
-	if (!dtype_is_computed(stage_dtype(t)))
-		return status_fail(UFM_EINVAL, "%s.dtype: %d, expected UFM_F32 or UFM_BF16", name,
+	if (!dtype_is_token(stage_dtype(t)))
+		return status_fail(UFM_EINVAL, "%s.dtype: %d, expected UFM_F32, UFM_BF16 or UFM_F16", name,
 		                   (int)t->dtype);
 	if (t->place == UFM_ON_HOST ? !t->host : !t->device)
 		return status_fail(UFM_EINVAL, "%s: no address for its place", name);

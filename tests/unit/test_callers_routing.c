@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/bf16.h"
+#include "base/f16.h"
 #include "base/rng.h"
 #include "support/assert_error.h"
 #include "support/fixture.h"
@@ -22,7 +23,7 @@
 
 typedef struct routing {
 	int32_t ids[COUNT];
-	float gates[COUNT]; /* bf16 numbers */
+	float gates[COUNT]; /* bf16 and f16 numbers */
 } routing;
 
 /* Some ids are no expert's, some stand twice with a token. */
@@ -92,12 +93,12 @@ static uint64_t by_device(fixture *f, const routing *r, uint32_t id_bytes, ufm_d
 	ufm_moe_call call = call_of(f);
 	for (uint32_t i = 0; i < COUNT; i++) {
 		wide[i] = r->ids[i];
-		halves[i] = bf16_from_f32(r->gates[i]);
+		halves[i] = dtype == UFM_F16 ? f16_from_f32(r->gates[i]) : bf16_from_f32(r->gates[i]);
 	}
 	call.device_ids = on_device(f, id_bytes == 8 ? (const void *)wide : r->ids,
 	                            (id_bytes ? id_bytes : 4) * COUNT);
-	call.device_gates = on_device(f, dtype == UFM_BF16 ? (const void *)halves : r->gates,
-	                              (dtype == UFM_BF16 ? 2 : 4) * COUNT);
+	call.device_gates = on_device(f, dtype && dtype != UFM_F32 ? (const void *)halves : r->gates,
+	                              (dtype && dtype != UFM_F32 ? 2 : 4) * COUNT);
 	call.id_bytes = id_bytes;
 	call.gate_dtype = dtype;
 	memset(f->y, 0xff, TOKENS * f->c.d_model * sizeof *f->y);
@@ -111,7 +112,7 @@ static void device_routing_is_host_routing(void **state)
 	static const struct {
 		uint32_t id_bytes;
 		ufm_dtype dtype;
-	} widths[] = {{0, 0}, {4, UFM_F32}, {8, UFM_BF16}, {8, UFM_F32}, {4, UFM_BF16}};
+	} widths[] = {{0, 0}, {4, UFM_F32}, {8, UFM_BF16}, {8, UFM_F32}, {4, UFM_BF16}, {4, UFM_F16}};
 	const fixture_config models[] = {{.resident_all = 1},
 	                                 {.resident_all = 1, .no_router = 1, .no_residual = 1},
 	                                 {.slots_max = 3},

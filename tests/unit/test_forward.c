@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/bf16.h"
+#include "base/f16.h"
 #include "support/assert_error.h"
 #include "support/fixture.h"
 
@@ -293,27 +294,35 @@ static void device_tokens_on_the_callers_stream(void **state)
 	fixture_close(&f);
 }
 
-static void bf16_tokens(void **state)
+static uint16_t narrowed(ufm_dtype dtype, float value)
+{
+	return dtype == UFM_F16 ? f16_from_f32(value) : bf16_from_f32(value);
+}
+
+/* Tokens of 16 bits are read exactly and rounded once, at the end. */
+static void tokens_of_16_bits(void **state)
 {
 	(void)state;
-	fixture f;
-	fixture_config c = {.slots_max = 3};
-	assert_int_equal(fixture_open(&f, &c), UFM_OK);
-	fixture_fill_x(&f, 1);
-	uint32_t count = 16 * f.c.d_model;
-	uint16_t *narrow = calloc(count, sizeof *narrow);
-	for (uint32_t i = 0; i < count; i++) {
-		narrow[i] = bf16_from_f32(f.x[i]);
-		f.x[i] = bf16_to_f32(narrow[i]);
+	for (ufm_dtype dtype = UFM_BF16; dtype <= UFM_F16; dtype++) {
+		fixture f;
+		fixture_config c = {.slots_max = 3};
+		assert_int_equal(fixture_open(&f, &c), UFM_OK);
+		fixture_fill_x(&f, 1);
+		uint32_t count = 16 * f.c.d_model;
+		uint16_t *narrow = calloc(count, sizeof *narrow);
+		for (uint32_t i = 0; i < count; i++) {
+			narrow[i] = narrowed(dtype, f.x[i]);
+			f.x[i] = dtype == UFM_F16 ? f16_to_f32(narrow[i]) : bf16_to_f32(narrow[i]);
+		}
+		ufm_moe_call call = call_of(&f, 16);
+		assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
+		call.x = call.y = (ufm_tokens){.dtype = dtype, .host = narrow};
+		assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
+		for (uint32_t i = 0; i < count; i++)
+			assert_int_equal(narrow[i], narrowed(dtype, f.y[i]));
+		free(narrow);
+		fixture_close(&f);
 	}
-	ufm_moe_call call = call_of(&f, 16);
-	assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
-	call.x = call.y = (ufm_tokens){.dtype = UFM_BF16, .host = narrow};
-	assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
-	for (uint32_t i = 0; i < count; i++)
-		assert_int_equal(narrow[i], bf16_from_f32(f.y[i]));
-	free(narrow);
-	fixture_close(&f);
 }
 
 /* Host x and host y share the staging buffer; a residual reads one while the other is written. */
@@ -358,10 +367,8 @@ static void wrong_calls_leave_the_engine_usable(void **state)
 	bad = good;
 	bad.x.dtype = (ufm_dtype)9;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
-	bad.x.dtype = UFM_F16; /* a format of files alone */
-	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
 	bad = good;
-	bad.y.dtype = UFM_F16;
+	bad.y.dtype = UFM_F16; /* beside x, with a residual */
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
 	bad = good;
 	bad.tokens = 0;
@@ -438,7 +445,7 @@ int main(void)
 		cmocka_unit_test(strides_and_device_memory),
 		cmocka_unit_test(strides_whose_bytes_overflow),
 		cmocka_unit_test(device_tokens_on_the_callers_stream),
-		cmocka_unit_test(bf16_tokens),
+		cmocka_unit_test(tokens_of_16_bits),
 		cmocka_unit_test(residual_needs_one_dtype),
 		cmocka_unit_test(wrong_calls_leave_the_engine_usable),
 		cmocka_unit_test(wrong_layers),
