@@ -391,6 +391,8 @@ typedef struct ufm_engine_config {
 	 * top_k_max of it. 0: none is kept. UFM_EINVAL when it holds no token, without max_tokens, and for
 	 * more than 65535 experts a layer. */
 	uint64_t routing_bytes;
+	/* 1: begins with the smallest working set, to be resized later (ufm_engines_divide); vram_target_bytes is 0 then */
+	uint32_t smallest;
 } ufm_engine_config;
 
 /* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
@@ -434,6 +436,18 @@ UFM_API ufm_status ufm_engine_get_bounds(ufm_engine *engine, ufm_engine_bounds *
  */
 UFM_API ufm_status ufm_engine_make_room(ufm_engine *engine, uint64_t size_bytes,
                                         uint64_t *freed_bytes);
+
+/*
+ * Divides one budget among engines of one device, for a model whose layers have experts of several geometries: a bank, a host
+ * tier and an engine for each (opened with `smallest`). Each gets at least its smallest working set, and of the rest a share
+ * by the bytes of experts that its calls have used since the last division (where there were none by its bank's), none more than it can
+ * use. Some shrink before others grow, so together they never hold more than total_bytes, workspaces included, if they did
+ * not before. Between steps; as often as the model's habits change. bytes, [n] or NULL: what each may hold now. UFM_EBUDGET:
+ * the smallest working sets together need more, and nothing has changed; else as ufm_engine_resize, where what was resized
+ * before the failure stays.
+ */
+UFM_API ufm_status ufm_engines_divide(ufm_engine *const *engines, uint32_t n, uint64_t total_bytes,
+                                      uint64_t *bytes);
 
 /* The configuration in effect, every default resolved. Strings live as long as the engine, but cpu_assist, whose
  * text stays until this thread asks again. */

@@ -98,8 +98,15 @@ budget_terms engine_terms(const ufm_engine *e)
 
 static ufm_status divide_memory(ufm_engine *e)
 {
+	const ufm_engine_config *c = &e->config;
 	budget_terms terms = engine_terms(e);
-	return budget_plan(&terms, e->config.vram_target_bytes, e->free_at_open_bytes, &e->plan);
+	uint64_t target_bytes = c->vram_target_bytes;
+	if (c->smallest && (target_bytes || c->resident_all))
+		return status_fail(UFM_EINVAL,
+		                   "smallest: expected vram_target_bytes and resident_all to be 0 with it");
+	if (c->smallest)
+		target_bytes = budget_target(&terms, budget_slots_min(&terms));
+	return budget_plan(&terms, target_bytes, e->free_at_open_bytes, &e->plan);
 }
 
 static ufm_status map_memory(ufm_engine *e)

@@ -110,7 +110,8 @@ struct ufm_engine {
 	leases leases;
 	demand demand;
 
-	counters counters; /* atomic */
+	uint64_t uses_divided; /* when a budget was last divided by them; guarded by the engine's lock */
+	counters counters;     /* atomic */
 };
 
 /* engine.c */
