@@ -30,12 +30,14 @@ int main(void)
 	/* What the experts are, and all of them in host memory. */
 	ufm_bank *bank;
 	ufm_host *host;
-	ufm_bank_info info;
-	ufm_bank_synthetic_config experts = {.struct_size = sizeof experts, .experts = EXPERTS};
-	must(ufm_expert_desc_init(&experts.desc, UFM_EXPERT_MLP_BIAS, D_MODEL, D_HIDDEN, UFM_F32));
+	ufm_bank_info info = {.struct_size = sizeof info};
+	ufm_expert_desc expert = {.struct_size = sizeof expert};
+	ufm_bank_synthetic_config experts = {
+		.struct_size = sizeof experts, .experts = EXPERTS, .desc = &expert};
+	must(ufm_expert_desc_init(&expert, UFM_EXPERT_MLP_BIAS, D_MODEL, D_HIDDEN, UFM_F32));
 	must(ufm_bank_synthetic(&experts, &bank));
 	must(ufm_host_open(bank, NULL, &host));
-	ufm_bank_get_info(bank, &info);
+	must(ufm_bank_get_info(bank, &info));
 
 	/* A device with room for half of them, and the layer on it: y = x + moe(x). */
 	ufm_engine *engine;

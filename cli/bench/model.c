@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "budget/workspace.h"
 #include "cli/interrupt.h"
 #include "moe/layer.h"
 
@@ -44,6 +45,16 @@ static ufm_layer_config layer_config(const model_config *c, uint32_t layer)
 static uint64_t state_bytes(const model_config *c)
 {
 	return (uint64_t)c->tokens * c->bank.desc.d_model * sizeof(float);
+}
+
+uint64_t model_arena_bytes(const model_config *c)
+{
+	const budget_stack stack = {.layers = c->bank.layers,
+	                            .experts = c->bank.experts,
+	                            .d_model = c->bank.desc.d_model,
+	                            .router = !c->routed_by_caller,
+	                            .tokens = c->tokens};
+	return budget_stack_bytes(&stack);
 }
 
 /* Within a tenth of 1. */
@@ -85,7 +96,7 @@ static ufm_status open_layers(model *m)
 
 static ufm_status open_memory(model *m)
 {
-	const ufm_bank_info *bank = &m->config.bank;
+	const bank_shape *bank = &m->config.bank;
 	size_t d = bank->desc.d_model;
 	m->norm = alloc_zeroed(d, sizeof *m->norm);
 	m->layers = alloc_zeroed(bank->layers, sizeof(ufm_layer *));

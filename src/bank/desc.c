@@ -63,8 +63,10 @@ ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uin
                                 uint32_t d_hidden, ufm_dtype dtype)
 {
 	ufm_expert_desc made;
-	ufm_status status;
+	ufm_status status = status_check_info(desc, "ufm_expert_desc");
 
+	if (status)
+		return status;
 	ufm_struct_init(&made, sizeof made);
 	made.d_model = d_model;
 	made.d_hidden = d_hidden;
@@ -86,8 +88,7 @@ ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uin
 	if (kind == UFM_EXPERT_MLP_BIAS)
 		append_part(&made, UFM_ROLE_DOWN_BIAS, dtype);
 	made.block_bytes = bank_round_up(made.expert_bytes, BANK_BLOCK_ALIGN);
-	*desc = made;
-	return UFM_OK;
+	return status_write_info(desc, &made, sizeof made, "ufm_expert_desc");
 }
 
 const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role role)
@@ -212,4 +213,15 @@ ufm_status bank_check_desc(const ufm_expert_desc *desc)
 	ufm_status status = check_desc(desc);
 
 	return status ? status_prefix(status, "expert description") : UFM_OK;
+}
+
+ufm_status bank_read_desc(const ufm_expert_desc *given, ufm_expert_desc *out)
+{
+	ufm_status status;
+
+	if (!given)
+		return status_fail(UFM_EINVAL, "desc: NULL, expected a ufm_expert_desc");
+	ufm_struct_init(out, sizeof *out);
+	status = status_read_config(out, sizeof *out, given, "ufm_expert_desc");
+	return status ? status : bank_check_desc(out);
 }

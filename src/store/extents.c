@@ -22,11 +22,10 @@ typedef struct extents_store {
 static ufm_status fail_expert(const extents_store *s, uint32_t key, const bank_extent *extent,
                               uint64_t done, const char *cause)
 {
-	ufm_bank_info info;
+	uint32_t experts = bank_get_shape(s->bank)->experts;
 
-	ufm_bank_get_info(s->bank, &info);
 	return status_fail(UFM_EEXPERT_IO, "layer %u expert %u: %s at byte %llu: %s",
-	                   ufm_bank_layer_number(s->bank, key / info.experts), key % info.experts,
+	                   ufm_bank_layer_number(s->bank, key / experts), key % experts,
 	                   bank_file_path(s->bank, extent->file),
 	                   (unsigned long long)(extent->file_offset_bytes + done), cause);
 }

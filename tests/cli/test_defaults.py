@@ -158,7 +158,7 @@ STAGES = ["machine", "traces", "decode", "exact", "prefill", "cpu_link", "large"
 @pytest.fixture
 def defaults(tmp_path):
     for path, text in (("now/ufm", FAKE_UFM), ("then/ufm", FAKE_UFM), ("now/bench/defaults", FAKE_PROGRAM),
-                       ("then/libufm.so.1", "")):
+                       ("then/libufm.so.2", "")):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
         (tmp_path / path).chmod(0o755)
@@ -191,6 +191,22 @@ def test_every_stage_leaves_rows_and_the_archive_holds_them(defaults):
                   "--vram-target 15%,30%,52%,80%", "--vram-target 4GiB,8GiB,14GiB,100%", f"then {then} bench",
                   f"now {now} bench", "--experts 144,192"):
         assert words in asked, words
+
+
+def test_a_library_of_another_soname_is_measured_by_its_own_program(defaults):
+    (defaults.at / "then/libufm.so.2").rename(defaults.at / "then/libufm.so.1")
+    refused = defaults("exact")
+    assert refused.returncode == 3 and "libufm.so.2 (or libufm.so.1 and bench/defaults)" in refused.stderr
+    program = defaults.at / "then/bench/defaults"
+    program.parent.mkdir()
+    program.write_text(FAKE_PROGRAM.replace("echo \"program", "echo \"earlier program"))
+    program.chmod(0o755)
+    traces = defaults("traces", "exact")
+    assert traces.returncode == 0, traces.stdout + traces.stderr
+    asked = defaults.asked.read_text()
+    now, then = defaults.at / "now", defaults.at / "then"
+    assert f"earlier program {then} {then} --label before" in asked
+    assert f"\nprogram {now} {now} --label now" in asked and f"earlier program {now}" not in asked
 
 
 def test_it_goes_on_where_it_was_interrupted(defaults):

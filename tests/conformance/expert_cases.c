@@ -45,6 +45,7 @@ static void bank_open(bank *k, ufm_expert_kind kind, ufm_dtype dtype, uint32_t d
 	k->desc = host_alloc(sizeof *k->desc);
 	k->table = host_alloc(ENTRIES_MAX * sizeof *k->table);
 	k->entries = entries;
+	UFM_STRUCT_INIT(k->desc);
 	OK(ufm_expert_desc_init(k->desc, kind, d_model, d_hidden, dtype));
 	for (uint32_t e = 0; e < entries; e++) {
 		k->blocks[e] = alloc_zeroed(1, k->desc->block_bytes);

@@ -45,7 +45,7 @@ static void lost_device(void **state)
 	ufm_ticket ticket = {0};
 	ufm_lease *lease;
 	const uint32_t one[1] = {0};
-	ufm_engine_memory memory;
+	ufm_engine_memory memory = {.struct_size = sizeof memory};
 
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	assert_int_equal(fixture_run(&f, 0), UFM_OK);

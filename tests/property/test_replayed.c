@@ -32,7 +32,7 @@ typedef struct mirror {
 
 static void mirror_open(mirror *m, fixture *f, const admit_terms *terms)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(f->engine, &info);
 	cache_config config = {.slots = info.slots,
 	                       .ring = info.ring_slots,

@@ -83,7 +83,7 @@ typedef struct watcher {
 
 static void read_recording(watcher *me)
 {
-	ufm_routing_info info;
+	ufm_routing_info info = {.struct_size = sizeof info};
 	npy_array a;
 	ufm_status status = ufm_engine_write_routing(me->f->engine, me->path, 1, &info);
 	if (status == UFM_EINVAL) /* not every layer was called yet */

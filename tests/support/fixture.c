@@ -54,8 +54,10 @@ static void resolve(fixture_config *c)
 static ufm_status open_host(fixture *f)
 {
 	ufm_bank_synthetic_config bank;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_host_config host;
 	UFM_STRUCT_INIT(&bank);
+	bank.desc = &desc;
 	UFM_STRUCT_INIT(&host);
 	bank.layers = f->c.layers;
 	bank.experts = f->c.experts;
@@ -63,7 +65,7 @@ static ufm_status open_host(fixture *f)
 	host.fill_threads = 2;
 	host.store_filter = f->c.store_filter;
 	ufm_status status =
-		ufm_expert_desc_init(&bank.desc, f->c.kind, f->c.d_model, f->c.d_hidden, f->c.dtype);
+		ufm_expert_desc_init(&desc, f->c.kind, f->c.d_model, f->c.d_hidden, f->c.dtype);
 	if (status == UFM_OK)
 		status = ufm_bank_synthetic(&bank, &f->bank);
 	return status == UFM_OK ? host_open_on(f->c.backend, f->bank, &host, &f->host) : status;
@@ -217,8 +219,8 @@ uint64_t fixture_counter(fixture *f, const char *name)
 
 int fixture_identities(fixture *f)
 {
-	ufm_engine_info info;
-	ufm_engine_memory memory;
+	ufm_engine_info info = {.struct_size = sizeof info};
+	ufm_engine_memory memory = {.struct_size = sizeof memory};
 	ufm_engine_get_info(f->engine, &info);
 	ufm_engine_get_memory(f->engine, &memory);
 	uint64_t uses = fixture_counter(f, "uses");

@@ -25,12 +25,14 @@ static char path[80];
 static ufm_bank *make(uint32_t experts, uint32_t d_model, uint32_t d_hidden)
 {
 	ufm_bank_synthetic_config config;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_bank *bank, *file;
 
 	UFM_STRUCT_INIT(&config);
+	config.desc = &desc;
 	config.experts = experts;
 	config.seed = 3;
-	assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, d_model, d_hidden, UFM_F32),
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, d_model, d_hidden, UFM_F32),
 	                 UFM_OK);
 	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
 	snprintf(path, sizeof path, PATH, (int)getpid());

@@ -41,6 +41,7 @@ static void sample_init(sample *s, ufm_expert_kind kind, ufm_dtype dtype, uint32
 {
 	uint64_t seed = rng_mix(base_seed, d_model * 1000003u + d_hidden * 131u + tokens);
 
+	UFM_STRUCT_INIT(&s->desc);
 	assert_int_equal(ufm_expert_desc_init(&s->desc, kind, d_model, d_hidden, dtype), UFM_OK);
 	s->tokens = tokens;
 	s->block = alloc_zeroed(1, s->desc.block_bytes);

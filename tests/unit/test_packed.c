@@ -16,9 +16,9 @@
 #include "base/hash.h"
 #include "support/assert_error.h"
 
-static ufm_bank_info small_info(void)
+static bank_shape small_info(void)
 {
-	ufm_bank_info info = {.layers = 2, .experts = 3};
+	bank_shape info = {.layers = 2, .experts = 3, .desc = {.struct_size = sizeof info.desc}};
 
 	assert_int_equal(ufm_expert_desc_init(&info.desc, UFM_EXPERT_MLP_BIAS, 33, 17, UFM_F32),
 	                 UFM_OK);
@@ -26,7 +26,7 @@ static ufm_bank_info small_info(void)
 	return info;
 }
 
-static uint64_t file_bytes_of(const ufm_bank_info *info)
+static uint64_t file_bytes_of(const bank_shape *info)
 {
 	return BANK_PACKED_HEADER_BYTES +
 	       (uint64_t)info->layers * info->experts * info->desc.block_bytes;
@@ -39,7 +39,7 @@ static void test_header_comes_back(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		ufm_bank_info info = small_info(), back;
+		bank_shape info = small_info(), back;
 
 		memset(&back, 0xff, sizeof back);
 		assert_int_equal(ufm_expert_desc_init(&info.desc, kinds[i], 65, 3, UFM_BF16), UFM_OK);
@@ -57,7 +57,7 @@ static void test_header_comes_back(void **state)
 static void test_every_byte_counts(void **state)
 {
 	uint8_t header[BANK_PACKED_HEADER_BYTES];
-	ufm_bank_info info = small_info(), back;
+	bank_shape info = small_info(), back;
 
 	(void)state;
 	bank_packed_header(&info, header);
@@ -109,7 +109,7 @@ static void test_rules_are_named(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		uint8_t header[BANK_PACKED_HEADER_BYTES];
-		ufm_bank_info info = small_info(), back;
+		bank_shape info = small_info(), back;
 		uint64_t sum;
 
 		bank_packed_header(&info, header);
@@ -125,7 +125,7 @@ static void test_rules_are_named(void **state)
 static void test_sizes_must_agree(void **state)
 {
 	uint8_t header[BANK_PACKED_HEADER_BYTES];
-	ufm_bank_info info = small_info(), back;
+	bank_shape info = small_info(), back;
 	uint64_t right = file_bytes_of(&info);
 
 	(void)state;
@@ -157,7 +157,7 @@ static void test_open(void **state)
 {
 	char folder[64], path[80];
 	uint8_t *content;
-	ufm_bank_info info = small_info(), back;
+	bank_shape info = small_info(), back;
 	bank_extent extents[BANK_EXTENTS_MAX];
 	size_t size = file_bytes_of(&info);
 	ufm_bank *bank;
@@ -170,7 +170,7 @@ static void test_open(void **state)
 	bank_packed_header(&info, content);
 	write_file(path, content, size);
 	assert_int_equal(ufm_bank_open(path, &bank), UFM_OK);
-	ufm_bank_get_info(bank, &back);
+	back = *bank_get_shape(bank);
 	assert_int_equal(back.bank_bytes, info.bank_bytes);
 	assert_int_equal(bank_file_count(bank), 1);
 	assert_string_equal(bank_file_path(bank, 0), path);

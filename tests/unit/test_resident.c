@@ -373,7 +373,7 @@ static void a_resize_waits_for_the_call(void **state)
 	ufm_moe_call call = call_of(&f);
 	run_call(&f, &call);
 	uint64_t want = fixture_hash(&f);
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(f.engine, &info);
 	uint64_t large = info.vram_target_bytes;
 	uint64_t small = info.workspace_bytes + info.arena_bytes + 3 * info.block_bytes + 65536;
@@ -416,7 +416,7 @@ static void a_smaller_budget_keeps_who_was_used(void **state)
 	                    .tokens = 2,
 	                    .vram_target_bytes = 96 << 20};
 	fixture f;
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	must_open(&f, &c);
 	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	fixture_fill_x(&f, 1);
