@@ -145,14 +145,18 @@ typedef enum ufm_activation {
 	UFM_ACT_SILU = 2, /* x * sigmoid(x) */
 } ufm_activation;
 
+/* Never grows: what comes later has its room here. */
 typedef struct ufm_part {
 	ufm_role role;
 	ufm_dtype dtype;
 	uint32_t rows, cols;   /* cols is 1 for a bias */
 	uint64_t offset_bytes; /* within the block; a multiple of 64 */
+	uint64_t size_bytes;   /* 0: rows * cols elements of dtype */
+	uint32_t format;       /* 0: plain elements of dtype; UFM_EUNSUPPORTED for any other */
+	uint32_t reserved[5];  /* 0 */
 } ufm_part;
 
-#define UFM_PARTS_MAX 8
+#define UFM_PARTS_MAX 16
 
 /* What an expert is, as data. Without a UFM_ROLE_GATE part: y = down(act(up(x))); with one:
  * y = down(act(gate(x)) * up(x)). Every expert of a bank has the same description. */

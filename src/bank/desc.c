@@ -100,6 +100,27 @@ const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role role)
 	return NULL;
 }
 
+/* Its shape is known to be right. */
+static ufm_status check_storage(const ufm_part *part, uint32_t index)
+{
+	uint64_t plain_bytes = (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
+
+	if (part->format)
+		return status_fail(UFM_EUNSUPPORTED,
+		                   "part %u (%s): format is %u, expected 0: no other is known here", index,
+		                   role_name(part->role), part->format);
+	if (part->size_bytes && part->size_bytes != plain_bytes)
+		return status_fail(UFM_EINVAL, "part %u (%s): size_bytes is %llu, expected 0 or %llu",
+		                   index, role_name(part->role), (unsigned long long)part->size_bytes,
+		                   (unsigned long long)plain_bytes);
+	for (size_t i = 0; i < sizeof part->reserved / sizeof part->reserved[0]; i++) {
+		if (part->reserved[i])
+			return status_fail(UFM_EINVAL, "part %u (%s): reserved[%zu] is %u, expected 0", index,
+			                   role_name(part->role), i, part->reserved[i]);
+	}
+	return UFM_OK;
+}
+
 /* Every comparison is against a bound that is already known to be sane, so nothing can overflow:
  * a part has at most 2^40 elements of 4 bytes and an offset below expert_bytes. */
 static ufm_status check_part(const ufm_expert_desc *desc, uint32_t index)
@@ -126,7 +147,7 @@ static ufm_status check_part(const ufm_expert_desc *desc, uint32_t index)
 	if (part->offset_bytes >= desc->expert_bytes || part_end(part) > desc->expert_bytes)
 		return status_fail(UFM_EINVAL, "part %u (%s) leaves the payload of %llu bytes", index,
 		                   role_name(part->role), (unsigned long long)desc->expert_bytes);
-	return UFM_OK;
+	return check_storage(part, index);
 }
 
 static ufm_status check_overlap(const ufm_expert_desc *desc)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The packed format: one header, then every block at a fixed stride. */
+#include <assert.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,7 +29,8 @@ enum {
 	AT_PAYLOAD = 56,
 	AT_PARTS = 64,
 	PART_BYTES = 24,
-	AT_RESERVED = AT_PARTS + UFM_PARTS_MAX * PART_BYTES,
+	PARTS_MAX = 8,
+	AT_RESERVED = AT_PARTS + PARTS_MAX * PART_BYTES,
 	AT_CHECKSUM = 4088,
 };
 
@@ -76,6 +78,7 @@ void bank_packed_header(const bank_shape *shape, uint8_t out[BANK_PACKED_HEADER_
 {
 	const ufm_expert_desc *desc = &shape->desc;
 
+	assert(desc->part_count <= PARTS_MAX); /* there are no more roles */
 	memset(out, 0, BANK_PACKED_HEADER_BYTES);
 	memcpy(out + AT_MAGIC, PACKED_MAGIC, sizeof PACKED_MAGIC - 1);
 	put_u32(out + AT_VERSION, PACKED_VERSION);
@@ -145,14 +148,18 @@ static void get_shape(const uint8_t *header, bank_shape *shape)
 	desc->part_count = get_u32(header + AT_PART_COUNT);
 	desc->expert_bytes = get_u64(header + AT_EXPERT_BYTES);
 	desc->block_bytes = get_u64(header + AT_BLOCK_BYTES);
-	for (uint32_t i = 0; i < desc->part_count && i < UFM_PARTS_MAX; i++)
+	for (uint32_t i = 0; i < desc->part_count && i < PARTS_MAX; i++)
 		get_part(header + AT_PARTS + i * PART_BYTES, &desc->parts[i]);
 }
 
 static ufm_status check_shape(const bank_shape *shape)
 {
-	ufm_status status = bank_check_desc(&shape->desc);
+	ufm_status status;
 
+	if (shape->desc.part_count > PARTS_MAX)
+		return status_fail(UFM_EFORMAT, "part_count is %u, expected 1 … %d", shape->desc.part_count,
+		                   PARTS_MAX);
+	status = bank_check_desc(&shape->desc);
 	if (!status)
 		status = bank_check_counts(shape->layers, shape->experts, shape->desc.block_bytes);
 	return bank_as_format(status);

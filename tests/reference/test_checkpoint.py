@@ -16,12 +16,13 @@ u32, u64 = ctypes.c_uint32, ctypes.c_uint64
 
 
 class Part(ctypes.Structure):
-    _fields_ = [("role", u32), ("dtype", u32), ("rows", u32), ("cols", u32), ("offset", u64)]
+    _fields_ = [("role", u32), ("dtype", u32), ("rows", u32), ("cols", u32), ("offset", u64),
+                ("size", u64), ("format", u32), ("reserved", u32 * 5)]
 
 
 class Desc(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_size_t), ("d_model", u32), ("d_hidden", u32),
-                ("activation", u32), ("part_count", u32), ("parts", Part * 8),
+                ("activation", u32), ("part_count", u32), ("parts", Part * 16),
                 ("expert_bytes", u64), ("block_bytes", u64)]
 
 

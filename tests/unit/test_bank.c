@@ -93,7 +93,7 @@ static void test_broken_descriptions_are_refused(void **state)
 		{AT(d_model), 0, "d_model is 0"},
 		{AT(activation), 0, "activation is 0"},
 		{AT(part_count), 0, "part_count is 0"},
-		{AT(part_count), UFM_PARTS_MAX + 1, "part_count is 9"},
+		{AT(part_count), UFM_PARTS_MAX + 1, "part_count is 17"},
 		{AT(part_count), 2, "up and a down"},
 		{AT(parts[0].role), 77, "role is 77"},
 		{AT(parts[2].role), UFM_ROLE_UP, "second up"},
@@ -103,6 +103,9 @@ static void test_broken_descriptions_are_refused(void **state)
 		{AT(parts[1].offset_bytes), 196, "multiple of 64"},
 		{AT(parts[1].offset_bytes), 0, "overlap"},
 		{AT(parts[0].offset_bytes), UINT64_MAX - 63, "leaves the payload"},
+		{AT(parts[1].size_bytes), 27, "size_bytes is 27, expected 0 or 28"},
+		{AT(parts[3].reserved[0]), 1, "part 3 (down bias): reserved[0] is 1"},
+		{AT(parts[0].reserved[4]), 9, "part 0 (up): reserved[4] is 9"},
 		{AT(expert_bytes), 64, "leaves the payload"},
 		{AT(expert_bytes), 4096, "expert_bytes is 4096"},
 		{AT(expert_bytes), UINT64_MAX, "2^63"},
@@ -147,6 +150,19 @@ static void test_descriptions_of_other_sizes(void **state)
 	desc.struct_size = 0;
 	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_EINVAL,
 	             "ufm_expert_desc: struct_size is 0");
+}
+
+static void test_a_parts_storage(void **state)
+{
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
+
+	(void)state;
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP_BIAS, 5, 7, UFM_F32), UFM_OK);
+	desc.parts[1].size_bytes = 28; /* as 0 says */
+	assert_int_equal(bank_check_desc(&desc), UFM_OK);
+	desc.parts[2].format = 3;
+	assert_error(bank_check_desc(&desc), UFM_EUNSUPPORTED,
+	             "part 2 (down): format is 3, expected 0");
 }
 
 static void test_gate_bias_needs_a_gate(void **state)
@@ -305,6 +321,7 @@ int main(void)
 		cmocka_unit_test(test_standard_layouts),
 		cmocka_unit_test(test_wrong_dimensions_are_named),
 		cmocka_unit_test(test_broken_descriptions_are_refused),
+		cmocka_unit_test(test_a_parts_storage),
 		cmocka_unit_test(test_gate_bias_needs_a_gate),
 		cmocka_unit_test(test_descriptions_of_other_sizes),
 		cmocka_unit_test(test_infos_of_other_sizes),

@@ -44,7 +44,7 @@ static void activate(const kernel_table *k, ufm_activation activation, const flo
 		.d_hidden = 1,
 		.activation = activation,
 		.part_count = 1,
-		.parts = {{UFM_ROLE_UP, UFM_F32, 1, 1, 0}},
+		.parts = {{.role = UFM_ROLE_UP, .dtype = UFM_F32, .rows = 1, .cols = 1}},
 	};
 
 	k->hidden(&desc, block, x, count, y, 0, 1);
