@@ -54,8 +54,9 @@ int main(void)
 
 	/* One call. */
 	ufm_ticket ticket;
-	ufm_moe_call call = {
-		.struct_size = sizeof call, .tokens = TOKENS, .x = {.host = x}, .y = {.host = y}};
+	ufm_tokens in = {.struct_size = sizeof in, .host = x};
+	ufm_tokens out = {.struct_size = sizeof out, .host = y};
+	ufm_moe_call call = {.struct_size = sizeof call, .tokens = TOKENS, .x = &in, .y = &out};
 	must(ufm_moe_forward(layer, &call, &ticket));
 	must(ufm_ticket_wait(engine, ticket, UFM_WAIT_FOREVER));
 

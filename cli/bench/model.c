@@ -197,16 +197,14 @@ ufm_status model_download(model *m, float *y)
 	return status ? status : synced;
 }
 
-static ufm_moe_call layer_call(const model *m, const workload_batch *batch, uint32_t layer)
+static ufm_moe_call layer_call(const model *m, const ufm_tokens *x, const workload_batch *batch,
+                               uint32_t layer)
 {
 	size_t count = (size_t)m->config.tokens * m->config.top_k;
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = m->config.tokens;
-	call.x.place = UFM_ON_DEVICE;
-	call.x.dtype = UFM_F32;
-	call.x.device = m->x;
-	call.y = call.x;
+	call.x = call.y = x;
 	call.stream = m->stream;
 	if (batch->ids) {
 		call.ids = batch->ids + layer * count;
@@ -247,7 +245,9 @@ static ufm_status run_layer(model *m, const workload_batch *batch, uint32_t laye
                             model_check *check)
 {
 	size_t count = (size_t)m->config.tokens * m->config.top_k;
-	ufm_moe_call call = layer_call(m, batch, layer);
+	const ufm_tokens x = {
+		.struct_size = sizeof x, .place = UFM_ON_DEVICE, .dtype = UFM_F32, .device = m->x};
+	ufm_moe_call call = layer_call(m, &x, batch, layer);
 	call.ids_out = check ? m->found : NULL;
 	ufm_status status = ufm_moe_forward(m->layers[layer], &call, &m->tickets[layer]);
 	if (!status && check)

@@ -226,13 +226,16 @@ static void note_memory(run *r)
 
 static ufm_status compute(run *r, float *y)
 {
+	const ufm_tokens from = {.struct_size = sizeof from,
+	                         .host = (void *)(uintptr_t)r->input->x.data}; /* is only read */
+	const ufm_tokens to = {.struct_size = sizeof to, .host = y};
 	ufm_moe_call call;
 	ufm_ticket ticket;
 	ufm_status status;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = r->input->tokens;
-	call.x.host = (void *)(uintptr_t)r->input->x.data; /* is only read */
-	call.y.host = y;
+	call.x = &from;
+	call.y = &to;
 	call.ids = r->input->ids;
 	call.gates = forward_input_gates(r->input);
 	status = ufm_moe_forward(r->layer, &call, &ticket);

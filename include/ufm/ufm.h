@@ -264,14 +264,19 @@ UFM_API void ufm_bank_close(ufm_bank *bank);
 
 typedef struct ufm_host ufm_host;
 
+/* What tests and people in search of a fault ask for. */
+typedef struct ufm_host_debug {
+	size_t struct_size;
+	const char *store_filter; /* wraps the store: "fault:layer=L,expert=E" makes that read fail */
+} ufm_host_debug;
+
 typedef struct ufm_host_config {
 	size_t struct_size;
-	const char *backend;      /* "auto" (default), "cpu", or a plugin's name */
-	uint32_t fill_threads;    /* default: the cores this process may use, for a bank from files at
+	const char *backend;   /* "auto" (default), "cpu", or a plugin's name */
+	uint32_t fill_threads; /* default: the cores this process may use, for a bank from files at
 	                          * least 8 */
-	uint32_t pageable;        /* 1: ordinary memory, not page-locked (asked for by name, never a
+	uint32_t pageable;     /* 1: ordinary memory, not page-locked (asked for by name, never a
 	                          * fallback) */
-	const char *store_filter; /* wraps the store: "fault:layer=L,expert=E" makes that read fail */
 	/* NULL, or told how far the loading is: first 0 of total_bytes, then rising, and total_bytes once,
 	 * when all is loaded and page-locked; after a failure not that far. Called from the threads that
 	 * fill, one call at a time; they wait for it, so it should be short. */
@@ -282,6 +287,7 @@ typedef struct ufm_host_config {
 	 * also side by side. */
 	int (*stop)(void *ctx);
 	void *stop_ctx;
+	const ufm_host_debug *debug; /* NULL: nothing of it */
 } ufm_host_config;
 
 /* Loads every block into host memory, page-locked for the backend's devices. Large pieces of files are
@@ -312,6 +318,12 @@ typedef uint64_t ufm_devptr;
 /* An ordered queue of work on a device. */
 typedef struct ufm_stream ufm_stream;
 
+/* What tests and people in search of a fault ask for. */
+typedef struct ufm_engine_debug {
+	size_t struct_size;
+	uint32_t poison_free_slots; /* 1: fill a slot with NaN before it is refilled */
+} ufm_engine_debug;
+
 typedef struct ufm_engine_config {
 	size_t struct_size;
 	uint32_t device_index;
@@ -325,7 +337,6 @@ typedef struct ufm_engine_config {
 	uint32_t ring_slots;   /* of the slots, how many serve as the ring; default 4, or for blocks
 	                               up to 2 MiB, of which a copy brings several, up to slots / 8 */
 	uint32_t resident_all; /* 1: every expert gets a slot, or opening fails (UFM_EDEVMEM) */
-	uint32_t poison_free_slots; /* 1: fill a slot with NaN before it is refilled (debugging) */
 	/* layer level; max_tokens = 0 makes a pager-only engine */
 	uint32_t max_tokens;      /* bounds the device workspace: the row table, f32 [max_tokens *
 	                           * top_k_max, d_model], and what a piece of at most 8192 rows needs */
@@ -348,6 +359,7 @@ typedef struct ufm_engine_config {
 	 * top_k_max of it. 0: none is kept. UFM_EINVAL when it holds no token, without max_tokens, and for
 	 * more than 65535 experts a layer. */
 	uint64_t routing_bytes;
+	const ufm_engine_debug *debug; /* NULL: nothing of it */
 } ufm_engine_config;
 
 /* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
@@ -549,6 +561,7 @@ typedef enum ufm_place { UFM_ON_HOST = 0, UFM_ON_DEVICE = 1 } ufm_place;
 
 /* A matrix of tokens. Exactly one of host and device is read, by `place`. */
 typedef struct ufm_tokens {
+	size_t struct_size;
 	ufm_place place;
 	ufm_dtype dtype; /* UFM_F32 (default) or UFM_BF16 */
 	void *host;
@@ -560,9 +573,9 @@ typedef struct ufm_tokens {
 
 typedef struct ufm_moe_call {
 	size_t struct_size;
-	uint32_t tokens; /* T; 0 is allowed and does nothing */
-	ufm_tokens x;    /* [T, d_model] */
-	ufm_tokens y;    /* [T, d_model]; may be x itself */
+	uint32_t tokens;     /* T; 0 is allowed and does nothing */
+	const ufm_tokens *x; /* [T, d_model]; the struct is read before the call returns */
+	const ufm_tokens *y; /* the same, to be written; may be x itself */
 	/* Routing by the caller, host memory, [T, top_k] each; NULL: device_ids and device_gates, or else the layer's router.
 	 * An id outside the bank's experts contributes 0; of one that a token names again the gates are added, in order.
 	 * Read before the call returns. */

@@ -40,6 +40,9 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 	ufm_engine_config *c = &e->config;
 	ufm_struct_init(c, sizeof *c);
 	ufm_status status = status_read_config(c, sizeof *c, user, "ufm_engine_config");
+	if (status == UFM_OK)
+		status = status_read_config(&e->debug, sizeof e->debug, c->debug, "ufm_engine_debug");
+	c->debug = NULL; /* the caller's */
 	if (status != UFM_OK)
 		return status;
 	if (c->call_tokens_max == 0)

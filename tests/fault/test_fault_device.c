@@ -270,8 +270,8 @@ static ufm_status forward_once(fixture *f)
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = f->c.tokens;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	return ufm_moe_forward(f->layers[0], &call, NULL);
 }
 
@@ -520,8 +520,8 @@ static void failed_calls_do_not_write(void **state)
 		ufm_moe_call call;
 		UFM_STRUCT_INIT(&call);
 		call.tokens = 6;
-		call.x.host = f.x;
-		call.y.host = f.y;
+		call.x = &f.x_tokens;
+		call.y = &f.y_tokens;
 		int32_t ids[12];
 		memset(ids, 0x5a, sizeof ids);
 		call.ids_out = ids;

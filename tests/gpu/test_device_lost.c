@@ -32,8 +32,8 @@ static ufm_status forward(fixture *f, ufm_devptr y, ufm_ticket *ticket)
 
 	UFM_STRUCT_INIT(&call);
 	call.tokens = 16;
-	call.x.host = f->x;
-	call.y = (ufm_tokens){.place = UFM_ON_DEVICE, .device = y};
+	call.x = &f->x_tokens;
+	call.y = &(ufm_tokens){.struct_size = sizeof(ufm_tokens), .place = UFM_ON_DEVICE, .device = y};
 	return ufm_moe_forward(f->layers[0], &call, ticket);
 }
 

@@ -81,8 +81,8 @@ static void engine_step(fixture *f, uint32_t layer, const int32_t *ids)
 	ufm_ticket ticket;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = f->c.tokens;
-	call.x = (ufm_tokens){.place = UFM_ON_HOST, .host = f->x};
-	call.y = (ufm_tokens){.place = UFM_ON_HOST, .host = f->y};
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	call.ids = ids;
 	call.gates = gates;
 	if (ufm_moe_forward(f->layers[layer], &call, &ticket) != UFM_OK)

@@ -55,8 +55,8 @@ static ufm_status run_and_write(fixture *f)
 	ufm_ticket ticket;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = tokens;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	call.ids_out = ids;
 	call.gates_out = gates;
 	fixture_fill_x(f, f->c.seed);

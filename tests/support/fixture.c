@@ -56,6 +56,7 @@ static ufm_status open_host(fixture *f)
 	ufm_bank_synthetic_config bank;
 	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_host_config host;
+	const ufm_host_debug debug = {.struct_size = sizeof debug, .store_filter = f->c.store_filter};
 	UFM_STRUCT_INIT(&bank);
 	bank.desc = &desc;
 	UFM_STRUCT_INIT(&host);
@@ -63,7 +64,7 @@ static ufm_status open_host(fixture *f)
 	bank.experts = f->c.experts;
 	bank.seed = f->c.seed;
 	host.fill_threads = 2;
-	host.store_filter = f->c.store_filter;
+	host.debug = &debug;
 	ufm_status status =
 		ufm_expert_desc_init(&desc, f->c.kind, f->c.d_model, f->c.d_hidden, f->c.dtype);
 	if (status == UFM_OK)
@@ -74,6 +75,7 @@ static ufm_status open_host(fixture *f)
 static ufm_status open_engine(fixture *f)
 {
 	ufm_engine_config config;
+	const ufm_engine_debug debug = {.struct_size = sizeof debug, .poison_free_slots = 1};
 	UFM_STRUCT_INIT(&config);
 	config.policy = f->c.policy;
 	config.slots_max = f->c.slots_max;
@@ -81,7 +83,7 @@ static ufm_status open_engine(fixture *f)
 	config.routing_bytes = f->c.routing_bytes;
 	config.ring_slots = f->c.ring_slots;
 	config.resident_all = f->c.resident_all;
-	config.poison_free_slots = 1;
+	config.debug = &debug;
 	config.max_tokens = f->c.max_tokens;
 	config.call_tokens_max = f->c.tokens > f->c.max_tokens ? f->c.tokens : f->c.max_tokens;
 	config.top_k_max = f->c.top_k;
@@ -125,6 +127,8 @@ ufm_status fixture_open(fixture *f, const fixture_config *config)
 	size_t tokens = f->c.tokens ? f->c.tokens : 1;
 	f->x = calloc(tokens * f->c.d_model, sizeof(float));
 	f->y = calloc(tokens * f->c.d_model, sizeof(float));
+	f->x_tokens = (ufm_tokens){.struct_size = sizeof f->x_tokens, .host = f->x};
+	f->y_tokens = (ufm_tokens){.struct_size = sizeof f->y_tokens, .host = f->y};
 	f->router = calloc((size_t)f->c.experts * f->c.d_model, sizeof(float));
 	f->norm = calloc(f->c.d_model, sizeof(float));
 	ufm_status status = open_host(f);
@@ -179,7 +183,7 @@ ufm_status fixture_run(fixture *f, uint64_t step)
 		ufm_moe_call call;
 		UFM_STRUCT_INIT(&call);
 		call.tokens = f->c.tokens;
-		call.x.host = call.y.host = f->y;
+		call.x = call.y = &f->y_tokens;
 		status = ufm_moe_forward(f->layers[i], &call, &ticket);
 	}
 	ufm_status waited = ufm_ticket_wait(f->engine, ticket, UFM_WAIT_FOREVER);

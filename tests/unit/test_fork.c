@@ -72,7 +72,7 @@ static void expect_statuses(family *a)
 	ufm_stream *stream;
 	ufm_devptr at;
 
-	call.x.host = call.y.host = a->f.x;
+	call.x = call.y = &a->f.x_tokens;
 	EXPECT_REFUSED(ufm_moe_forward(a->f.layers[0], &call, NULL));
 	EXPECT_REFUSED(ufm_ticket_wait(e, (ufm_ticket){1}, UFM_WAIT_FOREVER));
 	EXPECT_REFUSED(ufm_layer_open(e, &layer, &new_layer));

@@ -132,9 +132,11 @@ static void filters_work(void **state)
 	UFM_STRUCT_INIT(&config);
 	config.backend = "cpu";
 	config.pageable = 1;
-	config.store_filter = "delay:ns=1000+fault:layer=0,expert=8";
+	config.debug = &(ufm_host_debug){.struct_size = sizeof(ufm_host_debug),
+	                                 .store_filter = "delay:ns=1000+fault:layer=0,expert=8"};
 	assert_error(ufm_host_open(bank, &config, &host), UFM_EEXPERT_IO, "layer 0 expert 8");
-	config.store_filter = "delay:ns=1000";
+	config.debug =
+		&(ufm_host_debug){.struct_size = sizeof(ufm_host_debug), .store_filter = "delay:ns=1000"};
 	assert_int_equal(ufm_host_open(bank, &config, &host), UFM_OK);
 	ufm_host_close(host);
 	ufm_bank_close(bank);

@@ -217,7 +217,8 @@ static void blocks_are_filled_before_they_are_registered(void **state)
 		assert_int_equal(seen.count, 0);
 		/* an expert that cannot be read ends it before anything is registered */
 		seen.asked = 0;
-		config.store_filter = "fault:layer=0,expert=0";
+		config.debug = &(ufm_host_debug){.struct_size = sizeof(ufm_host_debug),
+		                                 .store_filter = "fault:layer=0,expert=0"};
 		assert_int_equal(host_open_on(&b, bank, &config, &host), UFM_EEXPERT_IO);
 		assert_int_equal(seen.asked, 0);
 		ufm_bank_close(bank);
@@ -359,7 +360,8 @@ static void progress_rises_to_the_whole(void **state)
 				assert_int_equal(t.calls, 2 * experts + 1);
 			ufm_host_close(host);
 			t = (told){.rising = true};
-			config.store_filter = "fault:layer=1,expert=0";
+			config.debug = &(ufm_host_debug){.struct_size = sizeof(ufm_host_debug),
+			                                 .store_filter = "fault:layer=1,expert=0"};
 			assert_int_equal(host_open_on(&b, bank, &config, &host), UFM_EEXPERT_IO);
 			assert_true(t.rising && !t.whole);
 			ufm_bank_close(bank);

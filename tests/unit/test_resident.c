@@ -79,8 +79,8 @@ static ufm_moe_call call_of(fixture *f)
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = f->c.tokens;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	return call;
 }
 
@@ -250,7 +250,7 @@ static void streams_take_turns(void **state)
 	}
 	for (uint32_t i = 0; i < 60; i++) {
 		call.stream = streams[i % 3];
-		call.y.host = y[i % 3];
+		call.y = &(ufm_tokens){.struct_size = sizeof(ufm_tokens), .host = y[i % 3]};
 		assert_int_equal(ufm_moe_forward(f.layers[0], &call, NULL), UFM_OK);
 	}
 	for (uint32_t i = 0; i < 3; i++) {
