@@ -22,7 +22,7 @@ typedef struct bank_files bank_files;
 
 struct ufm_bank {
 	atomic_uint refs;
-	ufm_bank_info info;
+	bank_shape shape;
 	extent_kind kind;
 	uint64_t seed;             /* synthetic */
 	const void *const *blocks; /* memory: the caller's */

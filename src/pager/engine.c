@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Opening and closing an engine. */
+#include "bank/bank_shape.h"
 #include "base/alloc.h"
 #include "base/size.h"
 #include "base/status.h"
@@ -39,6 +40,9 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 	ufm_engine_config *c = &e->config;
 	ufm_struct_init(c, sizeof *c);
 	ufm_status status = status_read_config(c, sizeof *c, user, "ufm_engine_config");
+	if (status == UFM_OK)
+		status = status_read_config(&e->debug, sizeof e->debug, c->debug, "ufm_engine_debug");
+	c->debug = NULL; /* the caller's */
 	if (status != UFM_OK)
 		return status;
 	if (c->call_tokens_max == 0)
@@ -170,13 +174,12 @@ ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config, ufm_
 	ufm_engine *e = alloc_zeroed(1, sizeof *e);
 	if (!e)
 		return UFM_ENOMEM;
-	ufm_bank_info bank;
-	ufm_bank_get_info(host_bank(host), &bank);
+	const bank_shape *bank = bank_get_shape(host_bank(host));
 	e->host = host_ref(host);
 	e->b = host_backend(host);
-	e->desc = bank.desc;
-	e->layers = bank.layers;
-	e->experts = bank.experts;
+	e->desc = bank->desc;
+	e->layers = bank->layers;
+	e->experts = bank->experts;
 	lock_init(&e->layer_lock, LOCK_RANK_LAYER, "layer calls");
 	lock_init(&e->lock, LOCK_RANK_ENGINE, "engine");
 	lock_init(&e->spans.lock, LOCK_RANK_SPANS, "spans");

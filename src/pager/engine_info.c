@@ -38,14 +38,11 @@ static const char *cpu_words(const ufm_engine *e)
 	return words;
 }
 
-void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
+static ufm_engine_info find_info(const ufm_engine *e)
 {
 	const ufm_engine_config *c = &e->config;
-	*info = (ufm_engine_info){.backend = "", .device = "", .policy = "", .cpu_assist = ""};
-	if (host_is_parents(e->host))
-		return;
 	budget plan = read_plan(e);
-	*info = (ufm_engine_info){
+	return (ufm_engine_info){
 		.backend = e->b->name,
 		.device = e->device_info.name,
 		.policy = c->policy,
@@ -72,18 +69,26 @@ void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 	};
 }
 
+/* A child process has the texts "" and the figures 0 beside the failure, whoever reads them. */
+ufm_status ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
+{
+	ufm_engine_info found = {.backend = "", .device = "", .policy = "", .cpu_assist = ""};
+	bool ours = !host_is_parents(e->host);
+	if (ours)
+		found = find_info(e);
+	ufm_status status = status_write_info(info, &found, sizeof found, "ufm_engine_info");
+	return status == UFM_OK ? engine_check_process(e) : status;
+}
+
 /* Atomics instead of the lock, so that a sampler never waits for a copy. */
-void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
+static ufm_engine_memory find_memory(const ufm_engine *e)
 {
 	ufm_device_memory now;
-	*memory = (ufm_engine_memory){0};
-	if (host_is_parents(e->host))
-		return;
 	e->b->device_get_memory(e->device, &now);
 	uint64_t used = atomic_load_explicit(&e->slab.used, memory_order_relaxed);
 	uint64_t most = atomic_load_explicit(&e->slab.high_water, memory_order_relaxed);
 	uint64_t arena_bytes = atomic_load_explicit(&e->arena.live_bytes, memory_order_relaxed);
-	*memory = (ufm_engine_memory){
+	return (ufm_engine_memory){
 		.device_total_bytes = now.total_bytes,
 		.device_free_bytes = now.free_bytes,
 		.held_bytes =
@@ -93,13 +98,24 @@ void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
 	};
 }
 
-void ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
+ufm_status ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
+{
+	ufm_engine_memory found = {0};
+	bool ours = !host_is_parents(e->host);
+	if (ours)
+		found = find_memory(e);
+	ufm_status status = status_write_info(memory, &found, sizeof found, "ufm_engine_memory");
+	return status == UFM_OK ? engine_check_process(e) : status;
+}
+
+ufm_status ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
 {
 	bool ours = !host_is_parents(e->host);
 	if (ours)
 		settle_counters(e);
 	for (uint32_t i = 0; i < count && i < COUNTER_COUNT; i++)
 		values[i] = !ours ? 0 : counter_get(&e->counters, (counter_id)i);
+	return engine_check_process(e);
 }
 
 ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)

@@ -56,8 +56,8 @@ static ufm_moe_call call_of(fixture *f)
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = TOKENS;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	return call;
 }
 
@@ -167,13 +167,13 @@ static void open_slice(slice *s, fixture *whole, uint32_t slots)
 	ufm_bank_memory_config bank;
 	ufm_engine_config engine;
 	ufm_layer_config layer;
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 	UFM_STRUCT_INIT(&bank);
 	UFM_STRUCT_INIT(&engine);
 	UFM_STRUCT_INIT(&layer);
 	ufm_bank_get_info(whole->bank, &info);
 	for (uint32_t i = 0; i < END - BEGIN; i++) {
-		s->blocks[i] = alloc_zeroed(1, info.desc.block_bytes);
+		s->blocks[i] = alloc_zeroed(1, info.desc->block_bytes);
 		assert_int_equal(ufm_bank_read(whole->bank, 0, BEGIN + i, s->blocks[i]), UFM_OK);
 	}
 	bank.experts = END - BEGIN;
