@@ -40,7 +40,8 @@
  *   ufm_ticket, which is a number, and ufm_counter_desc, which the library makes and others only read.
  * - Functions return ufm_status; outputs are written on success only. ufm_last_error() gives the
  *   calling thread's last failure in one line, naming what was wrong and what was expected.
- * - Close functions take NULL. Layers, leases and streams close before their engine; bank and host
+ * - NULL where an object or a pointer is needed is UFM_EINVAL, and 0 or NULL where a function gives no status;
+ *   where NULL may stand, the function says so. Close functions take NULL. Layers, leases and streams close before their engine; bank and host
  *   may be closed as soon as the next object is open, which holds a reference.
  * - Sizes are in bytes, times in nanoseconds; the unit is the end of the name.
  * - Threads: different engines are independent. On one engine the pager level may be called from
@@ -362,7 +363,8 @@ typedef struct ufm_engine_config {
 	const ufm_engine_debug *debug; /* NULL: nothing of it */
 } ufm_engine_config;
 
-/* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
+/* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. config may be
+ * NULL. */
 UFM_API ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config,
                                    ufm_engine **out);
 /* Waits for work in flight. Leases not released are released. Layers must be closed before. */
@@ -551,7 +553,7 @@ typedef struct ufm_layer_config {
 	uint32_t expert_begin;
 } ufm_layer_config;
 
-/* Device bytes that a layer takes from the arena. */
+/* Device bytes that a layer takes from the arena; of the bank, experts and desc are read. */
 UFM_API uint64_t ufm_layer_bytes(const ufm_bank_info *bank, const ufm_layer_config *config);
 UFM_API ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *config,
                                   ufm_layer **out);

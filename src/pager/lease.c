@@ -8,6 +8,10 @@ ufm_status ufm_acquire_begin(ufm_engine *e, uint32_t layer, const uint32_t *expe
 {
 	ufm_status status = engine_check_process(e);
 	if (status == UFM_OK)
+		status = status_need(experts, "experts", "their ids");
+	if (status == UFM_OK)
+		status = status_need((const void *)out, "out", "where to put the lease");
+	if (status == UFM_OK)
 		status = leases_check_layer(&e->leases, layer);
 	if (status != UFM_OK)
 		return status;
@@ -21,10 +25,13 @@ ufm_status ufm_acquire_begin(ufm_engine *e, uint32_t layer, const uint32_t *expe
 ufm_status ufm_acquire_ready(ufm_lease *lease, ufm_stream *stream, uint64_t wait_ns)
 {
 	(void)wait_ns;
+	ufm_status status = status_need(lease, "lease", "one of ufm_acquire_begin");
+	if (status == UFM_OK)
+		status = status_need(stream, "stream", "one of ufm_stream_open");
+	if (status != UFM_OK)
+		return status;
 	ufm_engine *e = lease->engine;
-	if (!stream)
-		return status_fail(UFM_EINVAL, "stream: NULL, expected one of ufm_stream_open");
-	ufm_status status = engine_check_process(e);
+	status = engine_check_process(e);
 	if (status != UFM_OK)
 		return status;
 	lock_take(&e->lock);
@@ -35,15 +42,18 @@ ufm_status ufm_acquire_ready(ufm_lease *lease, ufm_stream *stream, uint64_t wait
 
 ufm_devptr ufm_lease_view(const ufm_lease *lease, uint32_t index)
 {
-	if (host_is_parents(lease->engine->host))
+	if (!lease || host_is_parents(lease->engine->host))
 		return 0;
 	return index < lease->n ? slot_address(&lease->engine->slab, lease->slots[index]) : 0;
 }
 
 ufm_status ufm_release(ufm_lease *lease, ufm_stream *stream)
 {
+	ufm_status status = status_need(lease, "lease", "one of ufm_acquire_begin");
+	if (status != UFM_OK)
+		return status;
 	ufm_engine *e = lease->engine;
-	ufm_status status = engine_check_process(e);
+	status = engine_check_process(e);
 	if (status != UFM_OK)
 		return status;
 	lock_take(&e->lock);
@@ -55,6 +65,8 @@ ufm_status ufm_release(ufm_lease *lease, ufm_stream *stream)
 ufm_status ufm_prefetch(ufm_engine *e, uint32_t layer, const uint32_t *experts, uint32_t n)
 {
 	ufm_status status = engine_check_process(e);
+	if (status == UFM_OK && n)
+		status = status_need(experts, "experts", "their ids");
 	if (status == UFM_OK)
 		status = leases_check_layer(&e->leases, layer);
 	if (status != UFM_OK)
