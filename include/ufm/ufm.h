@@ -36,8 +36,8 @@
  *   that are written. New fields go last. What a caller's struct lacks takes its default and is not
  *   written; what it has that this library does not know must be 0, and stays as it is where it is
  *   written. So program and library may each be the older one. A field that is 0 takes its default.
- *   Four structs have no size, since nothing can be added to them: ufm_part, which has room of its own,
- *   ufm_ticket, which is a number, and ufm_counter_desc, which the library makes and others only read.
+ *   No size have ufm_part and ufm_plan_phase, which have room of their own, ufm_ticket, which is a number, and
+ *   ufm_counter_desc, which the library makes and others only read.
  * - Functions return ufm_status; outputs are written on success only. ufm_last_error() gives the
  *   calling thread's last failure in one line, naming what was wrong and what was expected.
  * - NULL where an object or a pointer is needed is UFM_EINVAL, and 0 or NULL where a function gives no status;
@@ -80,6 +80,9 @@ UFM_API const char *ufm_version(void);
 /* Zeroes *s and sets its struct_size. */
 #define UFM_STRUCT_INIT(s) ufm_struct_init((s), sizeof(*(s)))
 UFM_API void ufm_struct_init(void *config, size_t struct_size);
+/* The size of a struct of this header or plan.h by its name ("ufm_moe_call"), as the library was built; 0 for what is
+ * none. Bindings that declare the structs anew compare theirs. */
+UFM_API size_t ufm_sizeof(const char *name);
 
 /* ------------------------------------------------------------------ status */
 

@@ -71,6 +71,7 @@ static void without_objects(void **state)
 	HAS_NONE(ufm_dtype_bytes);
 	HAS_NONE(ufm_counter_count);
 	HAS_NONE(ufm_counter_describe);
+	NONE(ufm_sizeof, NULL);
 	TAKES(ufm_struct_init, NULL, sizeof(size_t));
 }
 
