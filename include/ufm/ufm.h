@@ -36,11 +36,12 @@
  *   that are written. New fields go last. What a caller's struct lacks takes its default and is not
  *   written; what it has that this library does not know must be 0, and stays as it is where it is
  *   written. So program and library may each be the older one. A field that is 0 takes its default.
- *   Four structs have no size, since nothing can be added to them: ufm_part, which has room of its own,
- *   ufm_ticket, which is a number, and ufm_counter_desc, which the library makes and others only read.
+ *   No size have ufm_part and ufm_plan_phase, which have room of their own, ufm_ticket, which is a number, and
+ *   ufm_counter_desc, which the library makes and others only read.
  * - Functions return ufm_status; outputs are written on success only. ufm_last_error() gives the
  *   calling thread's last failure in one line, naming what was wrong and what was expected.
- * - Close functions take NULL. Layers, leases and streams close before their engine; bank and host
+ * - NULL where an object or a pointer is needed is UFM_EINVAL, and 0 or NULL where a function gives no status;
+ *   where NULL may stand, the function says so. Close functions take NULL. Layers, leases and streams close before their engine; bank and host
  *   may be closed as soon as the next object is open, which holds a reference.
  * - Sizes are in bytes, times in nanoseconds; the unit is the end of the name.
  * - Threads: different engines are independent. On one engine the pager level may be called from
@@ -79,6 +80,9 @@ UFM_API const char *ufm_version(void);
 /* Zeroes *s and sets its struct_size. */
 #define UFM_STRUCT_INIT(s) ufm_struct_init((s), sizeof(*(s)))
 UFM_API void ufm_struct_init(void *config, size_t struct_size);
+/* The size of a struct of this header or plan.h by its name ("ufm_moe_call"), as the library was built; 0 for what is
+ * none. Bindings that declare the structs anew compare theirs. */
+UFM_API size_t ufm_sizeof(const char *name);
 
 /* ------------------------------------------------------------------ status */
 
@@ -417,7 +421,8 @@ typedef struct ufm_engine_config {
 	const ufm_engine_debug *debug; /* NULL: nothing of it */
 } ufm_engine_config;
 
-/* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
+/* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. config may be
+ * NULL. */
 UFM_API ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config,
                                    ufm_engine **out);
 /* Waits for work in flight. Leases not released are released. Layers must be closed before. */
@@ -448,7 +453,7 @@ typedef struct ufm_engine_bounds {
 	uint64_t
 		most_bytes; /* more are of no use: every expert has a slot, or all that were reserved are there */
 } ufm_engine_bounds;
-/* UFM_EINVAL also for another struct_size. Any thread. */
+/* Any thread. */
 UFM_API ufm_status ufm_engine_get_bounds(ufm_engine *engine, ufm_engine_bounds *bounds);
 /*
  * Gives at least so many bytes of device memory back, rounded up to what the device maps at once: ufm_engine_resize to as
@@ -647,7 +652,7 @@ typedef struct ufm_layer_config {
 	uint32_t expert_begin;
 } ufm_layer_config;
 
-/* Device bytes that a layer takes from the arena. */
+/* Device bytes that a layer takes from the arena; of the bank, experts and desc are read. */
 UFM_API uint64_t ufm_layer_bytes(const ufm_bank_info *bank, const ufm_layer_config *config);
 UFM_API ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *config,
                                   ufm_layer **out);

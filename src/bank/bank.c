@@ -54,13 +54,22 @@ ufm_status bank_new(extent_kind kind, uint32_t layers, uint32_t experts,
 	return UFM_OK;
 }
 
+static ufm_status need_both(const void *config, const char *wanted, ufm_bank **out)
+{
+	ufm_status status = status_need(config, "config", wanted);
+
+	return status ? status : status_need((const void *)out, "out", "where to put the bank");
+}
+
 ufm_status ufm_bank_synthetic(const ufm_bank_synthetic_config *given, ufm_bank **out)
 {
 	ufm_bank_synthetic_config config;
 	ufm_status status;
 
 	UFM_STRUCT_INIT(&config);
-	status = status_read_config(&config, sizeof config, given, "ufm_bank_synthetic_config");
+	status = need_both(given, "a ufm_bank_synthetic_config", out);
+	if (!status)
+		status = status_read_config(&config, sizeof config, given, "ufm_bank_synthetic_config");
 	if (!status)
 		status = bank_new(EXTENT_SYNTHETIC, config.layers, config.experts, config.desc, out);
 	if (!status)
@@ -90,7 +99,9 @@ ufm_status ufm_bank_memory(const ufm_bank_memory_config *given, ufm_bank **out)
 	ufm_status status;
 
 	UFM_STRUCT_INIT(&config);
-	status = status_read_config(&config, sizeof config, given, "ufm_bank_memory_config");
+	status = need_both(given, "a ufm_bank_memory_config", out);
+	if (!status)
+		status = status_read_config(&config, sizeof config, given, "ufm_bank_memory_config");
 	/* Before the blocks: the counts say how many there must be. */
 	if (!status)
 		status = bank_new(EXTENT_MEMORY, config.layers, config.experts, config.desc, &bank);
@@ -110,18 +121,25 @@ ufm_status ufm_bank_open(const char *path, ufm_bank **out)
 {
 	if (!path || !*path)
 		return status_fail(UFM_EINVAL, "path is empty, expected a bank's file or folder");
+	ufm_status status = status_need((const void *)out, "out", "where to put the bank");
+	if (status)
+		return status;
 	return bank_is_checkpoint(path) ? ufm_bank_checkpoint(path, NULL, out)
 	                                : bank_packed_open(path, out);
 }
 
 ufm_status ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info)
 {
-	const bank_shape *shape = &bank->shape;
-	const ufm_bank_info found = {.layers = shape->layers,
-	                             .experts = shape->experts,
-	                             .desc = &shape->desc,
-	                             .bank_bytes = shape->bank_bytes};
+	ufm_status status = status_need(bank, "bank", "an open bank");
 
+	if (!status)
+		status = status_need(info, "info", "a ufm_bank_info");
+	if (status)
+		return status;
+	const ufm_bank_info found = {.layers = bank->shape.layers,
+	                             .experts = bank->shape.experts,
+	                             .desc = &bank->shape.desc,
+	                             .bank_bytes = bank->shape.bank_bytes};
 	return status_write_info(info, &found, sizeof found, "ufm_bank_info");
 }
 
@@ -235,6 +253,8 @@ ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_te
 
 uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer)
 {
+	if (!bank)
+		return 0;
 	if (bank->files && layer < bank->shape.layers)
 		return bank_files_layer_number(bank->files, layer);
 	return bank->source && layer < bank->found.layers ? bank->found.numbers[layer] : layer;

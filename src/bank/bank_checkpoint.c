@@ -135,6 +135,8 @@ ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_confi
 	if (!status)
 		status = check_config(&config);
 	if (!status)
+		status = status_need((const void *)out, "out", "where to put the bank");
+	if (!status)
 		status = checkpoint_open(path, &source);
 	if (status)
 		return status;

@@ -65,7 +65,10 @@ ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uin
                                 uint32_t d_hidden, ufm_dtype dtype)
 {
 	ufm_expert_desc made;
-	ufm_status status = status_check_info(desc, "ufm_expert_desc");
+	ufm_status status = status_need(desc, "desc", "a ufm_expert_desc");
+
+	if (!status)
+		status = status_check_info(desc, "ufm_expert_desc");
 
 	if (status)
 		return status;
@@ -95,7 +98,7 @@ ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uin
 
 const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role role)
 {
-	for (uint32_t i = 0; i < desc->part_count && i < UFM_PARTS_MAX; i++) {
+	for (uint32_t i = 0; desc && i < desc->part_count && i < UFM_PARTS_MAX; i++) {
 		if (desc->parts[i].role == role)
 			return &desc->parts[i];
 	}
@@ -275,10 +278,10 @@ ufm_status bank_check_desc(const ufm_expert_desc *desc)
 
 ufm_status bank_read_desc(const ufm_expert_desc *given, ufm_expert_desc *out)
 {
-	ufm_status status;
+	ufm_status status = status_need(given, "desc", "a ufm_expert_desc");
 
-	if (!given)
-		return status_fail(UFM_EINVAL, "desc: NULL, expected a ufm_expert_desc");
+	if (status)
+		return status;
 	ufm_struct_init(out, sizeof *out);
 	status = status_read_config(out, sizeof *out, given, "ufm_expert_desc");
 	return status ? status : bank_check_desc(out);

@@ -41,6 +41,8 @@ const char *ufm_version(void)
 
 void ufm_struct_init(void *config, size_t struct_size)
 {
+	if (!config)
+		return;
 	assert(struct_size >= sizeof struct_size);
 	memset(config, 0, struct_size);
 	memcpy(config, &struct_size, sizeof struct_size);
@@ -118,6 +120,11 @@ void status_record_prefix(const char *format, ...)
 	memcpy(last_error, line, sizeof line);
 }
 
+ufm_status status_need(const void *given, const char *name, const char *wanted)
+{
+	return given ? UFM_OK : status_fail(UFM_EINVAL, "%s: NULL, expected %s", name, wanted);
+}
+
 static ufm_status read_size(const void *sized, const char *name, size_t *out)
 {
 	size_t size;
@@ -166,9 +173,9 @@ ufm_status status_check_info(const void *info, const char *name)
 {
 	size_t size;
 
-	if (!info)
-		return status_fail(UFM_EINVAL, "%s: NULL, expected one to write to", name);
-	return read_size(info, name, &size);
+	ufm_status status = status_need(info, name, "one to write to");
+
+	return status ? status : read_size(info, name, &size);
 }
 
 ufm_status status_write_info(void *info, const void *found, size_t full_size, const char *name)

@@ -24,6 +24,9 @@ static inline ufm_status status_failed(ufm_status status)
 	return status;
 }
 
+/* UFM_EINVAL names the argument when it is NULL: "engine: NULL, expected an engine". */
+ufm_status status_need(const void *given, const char *name, const char *wanted);
+
 /* Copies a config whose first member is its struct_size over defaults of full_size bytes:
  * fields that an older caller does not know keep what is in `out`, whose struct_size becomes
  * full_size. A NULL config copies nothing.

@@ -51,10 +51,10 @@ static ufm_status check_routing(const ufm_layer *layer, const ufm_moe_call *call
 /* The caller's struct may be of an older or a newer library; from here on it is ours. */
 static ufm_status read_tokens(const ufm_tokens **at, ufm_tokens *ours, const char *name)
 {
-	if (!*at)
-		return status_fail(UFM_EINVAL, "%s: NULL, expected a ufm_tokens", name);
+	ufm_status status = status_need(*at, name, "a ufm_tokens");
 	ufm_struct_init(ours, sizeof *ours);
-	ufm_status status = status_read_config(ours, sizeof *ours, *at, name);
+	if (status == UFM_OK)
+		status = status_read_config(ours, sizeof *ours, *at, name);
 	*at = ours;
 	return status;
 }
@@ -264,7 +264,11 @@ ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticke
 	ufm_moe_call call;
 	ufm_tokens ours[2];
 	ufm_struct_init(&call, sizeof call);
-	ufm_status status = engine_check_process(layer->engine);
+	ufm_status status = status_need(layer, "layer", "an open layer");
+	if (status == UFM_OK)
+		status = status_need(user, "call", "a ufm_moe_call");
+	if (status == UFM_OK)
+		status = engine_check_process(layer->engine);
 	if (status == UFM_OK)
 		status = status_read_config(&call, sizeof call, user, "ufm_moe_call");
 	if (status == UFM_OK)

@@ -95,6 +95,10 @@ ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *user, ufm_
 	ufm_struct_init(&config, sizeof config);
 	ufm_status status = engine_check_process(engine);
 	if (status == UFM_OK)
+		status = status_need(user, "config", "a ufm_layer_config");
+	if (status == UFM_OK)
+		status = status_need((const void *)out, "out", "where to put the layer");
+	if (status == UFM_OK)
 		status = status_read_config(&config, sizeof config, user, "ufm_layer_config");
 	if (status != UFM_OK)
 		return status;

@@ -53,6 +53,8 @@ ufm_status ufm_engine_get_cpu_choice(const ufm_engine *e, uint32_t index, ufm_cp
 	ufm_cpu_choice found;
 	ufm_status status = engine_check_process(e);
 	if (status == UFM_OK)
+		status = status_need(out, "choice", "a ufm_cpu_choice");
+	if (status == UFM_OK)
 		status = status_check_info(out, "ufm_cpu_choice");
 	if (status != UFM_OK)
 		return status;

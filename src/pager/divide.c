@@ -137,8 +137,12 @@ static ufm_status divide_all(share *shares, ufm_engine *const *engines, uint32_t
 ufm_status ufm_engines_divide(ufm_engine *const *engines, uint32_t n, uint64_t total_bytes,
                               uint64_t *bytes)
 {
-	if (!engines || n == 0)
-		return status_fail(UFM_EINVAL, "engines: none, expected at least one");
+	ufm_status status =
+		status_need((const void *)engines, "engines", "those that share the budget");
+	if (status == UFM_OK && n == 0)
+		status = status_fail(UFM_EINVAL, "engines: none, expected at least one");
+	if (status != UFM_OK)
+		return status;
 	for (uint32_t i = 0; i < n; i++) {
 		for (uint32_t k = 0; k <= i; k++) {
 			if (!engines[i] || (k < i && engines[k] == engines[i]))
@@ -148,7 +152,7 @@ ufm_status ufm_engines_divide(ufm_engine *const *engines, uint32_t n, uint64_t t
 	share *shares = alloc_zeroed(n, sizeof *shares);
 	if (!shares)
 		return UFM_ENOMEM;
-	ufm_status status = divide_all(shares, engines, n, total_bytes);
+	status = divide_all(shares, engines, n, total_bytes);
 	for (uint32_t i = 0; i < n && status == UFM_OK && bytes; i++)
 		bytes[i] = shares[i].bytes;
 	alloc_free(shares);

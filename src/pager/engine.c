@@ -166,9 +166,11 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 
 ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config, ufm_engine **out)
 {
-	if (!host)
-		return status_fail(UFM_EINVAL, "host: NULL, expected an open host tier");
-	ufm_status status = host_check_process(host);
+	ufm_status status = status_need(host, "host", "an open host tier");
+	if (status == UFM_OK)
+		status = status_need((const void *)out, "out", "where to put the engine");
+	if (status == UFM_OK)
+		status = host_check_process(host);
 	if (status != UFM_OK)
 		return status;
 	ufm_engine *e = alloc_zeroed(1, sizeof *e);

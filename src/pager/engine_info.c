@@ -18,7 +18,7 @@ static budget read_plan(const ufm_engine *e)
 
 uint32_t ufm_engine_lease_max(const ufm_engine *e)
 {
-	if (host_is_parents(e->host))
+	if (!e || host_is_parents(e->host))
 		return 0;
 	budget plan = read_plan(e);
 	return plan.slots - plan.ring;
@@ -73,10 +73,14 @@ static ufm_engine_info find_info(const ufm_engine *e)
 ufm_status ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 {
 	ufm_engine_info found = {.backend = "", .device = "", .policy = "", .cpu_assist = ""};
-	bool ours = !host_is_parents(e->host);
-	if (ours)
+	ufm_status status = status_need(info, "info", "a ufm_engine_info");
+	if (status == UFM_OK)
+		status = status_need(e, "engine", "an open engine");
+	if (status != UFM_OK)
+		return status;
+	if (!host_is_parents(e->host))
 		found = find_info(e);
-	ufm_status status = status_write_info(info, &found, sizeof found, "ufm_engine_info");
+	status = status_write_info(info, &found, sizeof found, "ufm_engine_info");
 	return status == UFM_OK ? engine_check_process(e) : status;
 }
 
@@ -101,15 +105,24 @@ static ufm_engine_memory find_memory(const ufm_engine *e)
 ufm_status ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
 {
 	ufm_engine_memory found = {0};
-	bool ours = !host_is_parents(e->host);
-	if (ours)
+	ufm_status status = status_need(memory, "memory", "a ufm_engine_memory");
+	if (status == UFM_OK)
+		status = status_need(e, "engine", "an open engine");
+	if (status != UFM_OK)
+		return status;
+	if (!host_is_parents(e->host))
 		found = find_memory(e);
-	ufm_status status = status_write_info(memory, &found, sizeof found, "ufm_engine_memory");
+	status = status_write_info(memory, &found, sizeof found, "ufm_engine_memory");
 	return status == UFM_OK ? engine_check_process(e) : status;
 }
 
 ufm_status ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
 {
+	ufm_status status = status_need(e, "engine", "an open engine");
+	if (status == UFM_OK && count)
+		status = status_need(values, "values", "room for the counters");
+	if (status != UFM_OK)
+		return status;
 	bool ours = !host_is_parents(e->host);
 	if (ours)
 		settle_counters(e);
@@ -121,6 +134,8 @@ ufm_status ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t cou
 ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
 {
 	ufm_status status = engine_check_process(e);
+	if (status == UFM_OK)
+		status = status_need(out, "out", "where to put the address");
 	if (status != UFM_OK)
 		return status;
 	lock_take(&e->lock);
@@ -141,7 +156,7 @@ ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
 
 ufm_status engine_check_process(const ufm_engine *e)
 {
-	return host_check_process(e->host);
+	return e ? host_check_process(e->host) : status_need(NULL, "engine", "an open engine");
 }
 
 ufm_host *engine_host(const ufm_engine *e)

@@ -236,11 +236,13 @@ ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_ho
 
 ufm_status ufm_host_open(ufm_bank *bank, const ufm_host_config *user, ufm_host **out)
 {
-	if (!bank)
-		return status_fail(UFM_EINVAL, "bank: NULL, expected an open bank");
 	ufm_host_config config;
 	const ufm_backend *backend = NULL;
-	ufm_status status = read_config(bank, user, &config);
+	ufm_status status = status_need(bank, "bank", "an open bank");
+	if (status == UFM_OK)
+		status = status_need((const void *)out, "out", "where to put the host tier");
+	if (status == UFM_OK)
+		status = read_config(bank, user, &config);
 	if (status == UFM_OK)
 		status = registry_find(config.backend, &backend);
 	return status == UFM_OK ? host_open_on(backend, bank, &config, out) : status;

@@ -111,8 +111,9 @@ struct ufm_engine {
 	leases leases;
 	demand demand;
 
-	uint64_t uses_divided; /* when a budget was last divided by them; guarded by the engine's lock */
-	counters counters;     /* atomic */
+	uint64_t
+		uses_divided;  /* when a budget was last divided by them; guarded by the engine's lock */
+	counters counters; /* atomic */
 };
 
 /* engine.c */

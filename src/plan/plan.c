@@ -36,7 +36,11 @@ ufm_status ufm_plan_read_model(const char *path, const char *prefix, ufm_plan_mo
 {
 	ufm_plan_model found = {.layers = 0};
 	plan_shape s;
-	ufm_status status = status_check_info(model, "ufm_plan_model");
+	ufm_status status = status_need(path, "path", "a model's file or folder");
+	if (!status)
+		status = status_need(model, "model", "a ufm_plan_model");
+	if (!status)
+		status = status_check_info(model, "ufm_plan_model");
 	if (!status)
 		status = status_read_config(&found, sizeof found, model, "ufm_plan_model");
 	if (!status)
@@ -57,9 +61,9 @@ static ufm_status read_model(const ufm_plan_model *given, plan_shape *out)
 {
 	ufm_plan_model m = {0};
 	plan_shape s = {.name = "the given shape"};
-	if (!given)
-		return status_fail(UFM_EINVAL, "model: NULL, expected a ufm_plan_model");
-	ufm_status status = status_read_config(&m, sizeof m, given, "ufm_plan_model");
+	ufm_status status = status_need(given, "model", "a ufm_plan_model");
+	if (!status)
+		status = status_read_config(&m, sizeof m, given, "ufm_plan_model");
 	if (!status)
 		status = bank_read_desc(m.desc, &s.bank.desc);
 	s.bank.layers = m.layers;
@@ -110,9 +114,9 @@ static ufm_status check_rates(const ufm_plan_machine *m)
 static ufm_status read_machine(const ufm_plan_machine *given, plan_machine *out)
 {
 	ufm_plan_machine g = {0};
-	if (!given)
-		return status_fail(UFM_EINVAL, "machine: NULL, expected a ufm_plan_machine");
-	ufm_status status = status_read_config(&g, sizeof g, given, "ufm_plan_machine");
+	ufm_status status = status_need(given, "machine", "a ufm_plan_machine");
+	if (!status)
+		status = status_read_config(&g, sizeof g, given, "ufm_plan_machine");
 	if (!status)
 		status = check_rates(&g);
 	if (status)
@@ -149,7 +153,9 @@ ufm_status ufm_plan_probe_machine(const ufm_plan_model *model, const char *backe
 	plan_shape s;
 	const ufm_backend *b;
 	probe_machine_found found;
-	ufm_status status = status_check_info(machine, "ufm_plan_machine");
+	ufm_status status = status_need(machine, "machine", "a ufm_plan_machine");
+	if (!status)
+		status = status_check_info(machine, "ufm_plan_machine");
 	if (!status)
 		status = read_model(model, &s);
 	if (!status)
@@ -329,9 +335,11 @@ ufm_status ufm_plan(const ufm_plan_config *config, ufm_plan_point *points, uint3
 {
 	reading r = {.planner = {.batch = 0}};
 	planner p;
-	if (!config)
-		return status_fail(UFM_EINVAL, "config: NULL, expected a ufm_plan_config");
-	ufm_status status = read_all(config, &r);
+	ufm_status status = status_need(config, "config", "a ufm_plan_config");
+	if (!status && count)
+		status = status_need(points, "points", "ufm_plan_points");
+	if (!status)
+		status = read_all(config, &r);
 	if (!status)
 		status = read_points(points, count);
 	if (status || count == 0)

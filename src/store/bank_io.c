@@ -17,10 +17,15 @@
 
 ufm_status ufm_bank_read(const ufm_bank *bank, uint32_t layer, uint32_t expert, void *block)
 {
-	const bank_shape *shape = bank_get_shape(bank);
+	const bank_shape *shape;
 	store *s;
-	ufm_status status;
+	ufm_status status = status_need(bank, "bank", "an open bank");
 
+	if (!status)
+		status = status_need(block, "block", "memory for an expert");
+	if (status)
+		return status;
+	shape = bank_get_shape(bank);
 	if (layer >= shape->layers || expert >= shape->experts)
 		return status_fail(UFM_EINVAL, "layer %u expert %u, expected below %u and %u", layer,
 		                   expert, shape->layers, shape->experts);
@@ -83,8 +88,10 @@ close_store:
 ufm_status ufm_bank_save(ufm_bank *bank, const char *path)
 {
 	replacement file;
-	ufm_status status;
+	ufm_status status = status_need(bank, "bank", "an open bank");
 
+	if (status)
+		return status;
 	if (!path || !*path)
 		return status_fail(UFM_EINVAL, "path is empty, expected a file to write");
 	status = replacement_open(path, &file);

@@ -349,7 +349,7 @@ static void test_counts_are_bounded(void **state)
 	assert_null(bank);
 	config.struct_size = 0;
 	assert_error(ufm_bank_synthetic(&config, &bank), UFM_EINVAL, "ufm_bank_synthetic_config");
-	assert_error(ufm_bank_synthetic(NULL, &bank), UFM_EINVAL, "desc: NULL");
+	assert_error(ufm_bank_synthetic(NULL, &bank), UFM_EINVAL, "config: NULL");
 }
 
 static void test_memory(void **state)

@@ -88,7 +88,7 @@ static void test_wrong_configurations(void **state)
 	} newer = {good, 7};
 	newer.known.struct_size = sizeof newer;
 	refused(&b, &newer.known, UFM_EINVAL, "ufm_bank_files_config: byte");
-	refused(&b, NULL, UFM_EINVAL, "desc: NULL");
+	refused(&b, NULL, UFM_EINVAL, "config: NULL");
 	bad = good;
 	bad.layers = 0; /* the default: 1 */
 	ufm_bank *bank;

@@ -121,7 +121,7 @@ static void wrong_divisions_change_nothing(void **state)
 	ufm_engine *twice[2] = {f[0].engine, f[0].engine}, *none[2] = {f[0].engine, NULL};
 	assert_error(ufm_engines_divide(twice, 2, 64 * MIB, bytes), UFM_EINVAL, "engines[1]");
 	assert_error(ufm_engines_divide(none, 2, 64 * MIB, bytes), UFM_EINVAL, "engines[1]");
-	assert_error(ufm_engines_divide(NULL, 2, 64 * MIB, bytes), UFM_EINVAL, "engines: none");
+	assert_error(ufm_engines_divide(NULL, 2, 64 * MIB, bytes), UFM_EINVAL, "engines: NULL");
 	assert_error(ufm_engines_divide(twice, 0, 64 * MIB, bytes), UFM_EINVAL, "engines: none");
 	assert_true(bytes[0] == 7 && bytes[1] == 7);
 	assert_int_equal(bounds_of(&f[0]).now_bytes, a.now_bytes);
