@@ -228,12 +228,13 @@ static ufm_status compute(run *r, float *y)
 {
 	const ufm_tokens from = {.struct_size = sizeof from,
 	                         .host = (void *)(uintptr_t)r->input->x.data}; /* is only read */
-	const ufm_tokens to = {.struct_size = sizeof to, .host = y};
+	ufm_tokens to = {.struct_size = sizeof to};
 	ufm_moe_call call;
 	ufm_ticket ticket;
 	ufm_status status;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = r->input->tokens;
+	to.host = y;
 	call.x = &from;
 	call.y = &to;
 	call.ids = r->input->ids;

@@ -67,7 +67,7 @@ ufm_bank *bank_ref(ufm_bank *bank);
  * parser is pure. It checks everything that the header claims, also against the size of the file
  * that it came from; UFM_EFORMAT names the rule. */
 #define BANK_PACKED_HEADER_BYTES 4096u
-void bank_packed_header(const bank_shape *info, uint8_t out[BANK_PACKED_HEADER_BYTES]);
+void bank_packed_header(const bank_shape *shape, uint8_t out[BANK_PACKED_HEADER_BYTES]);
 ufm_status bank_packed_parse(const void *header, size_t header_bytes, uint64_t file_bytes,
                              bank_shape *out);
 
