@@ -86,7 +86,7 @@ static uint64_t pour(share *shares, uint32_t n, uint64_t left_bytes)
 	return left_bytes - poured_bytes;
 }
 
-/* Whom nobody used may have what the others leave. */
+/* An engine that nobody used may have what the others leave. */
 static void divide(share *shares, uint32_t n, uint64_t total_bytes)
 {
 	uint64_t left_bytes = total_bytes;
