@@ -93,7 +93,7 @@ static uint64_t run_job(const options *o, assist *pool, const ufm_expert_desc *d
 static void measure(const options *o)
 {
 	static double expert_us[JOBS_MAX];
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	assist *pool;
 	uint32_t blocks, at = 0;
 

@@ -244,18 +244,21 @@ static void run_case(bench *b)
 static void open_host(bench *b)
 {
 	ufm_bank *bank;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_bank_synthetic_config c = {.struct_size = SIZE_TO(ufm_bank_synthetic_config, seed),
 	                               .layers = b->o.layers,
 	                               .experts = b->o.experts,
+	                               .desc = &desc,
 	                               .seed = 1};
 	ufm_host_config h = {.struct_size = SIZE_TO(ufm_host_config, progress_ctx),
 	                     .backend = b->o.backend};
-	must(ufm_expert_desc_init(&c.desc, UFM_EXPERT_GATED, b->o.d_model, b->o.d_hidden, b->o.dtype),
+	must(ufm_expert_desc_init(&desc, UFM_EXPERT_GATED, b->o.d_model, b->o.d_hidden, b->o.dtype),
 	     "expert");
 	must(ufm_bank_synthetic(&c, &bank), "bank");
-	ufm_bank_get_info(bank, &b->bank);
+	UFM_STRUCT_INIT(&b->bank);
+	must(ufm_bank_get_info(bank, &b->bank), "bank");
 	must(ufm_host_open(bank, &h, &b->host), "host tier");
-	ufm_bank_close(bank);
+	ufm_bank_close(bank); /* the host tier holds it, and its description */
 }
 
 int main(int argc, char **argv)

@@ -119,6 +119,7 @@ static int resolve(bench *k)
 	bool gated = strcmp(o->kind, "gated") == 0;
 	if (!gated && strcmp(o->kind, "mlp_bias") != 0)
 		return usage("--kind");
+	UFM_STRUCT_INIT(&k->desc);
 	must(ufm_expert_desc_init(&k->desc, gated ? UFM_EXPERT_GATED : UFM_EXPERT_MLP_BIAS, o->d_model,
 	                          o->d_hidden, bf16 ? UFM_BF16 : UFM_F32),
 	     "geometry");

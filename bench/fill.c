@@ -100,14 +100,15 @@ static void must(ufm_status status, const char *what)
 static void make_bank(const options *o)
 {
 	ufm_bank_synthetic_config config;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_bank *bank;
 	uint32_t d_hidden = (uint32_t)(o->expert_mib * MIB / (2 * D_MODEL * sizeof(float)));
 
 	UFM_STRUCT_INIT(&config);
+	config.desc = &desc;
 	config.seed = 1;
-	must(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, D_MODEL, d_hidden, UFM_F32),
-	     "--expert-mib");
-	config.experts = (uint32_t)(o->gib * 1024 * MIB / (double)config.desc.block_bytes);
+	must(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, D_MODEL, d_hidden, UFM_F32), "--expert-mib");
+	config.experts = (uint32_t)(o->gib * 1024 * MIB / (double)desc.block_bytes);
 	must(ufm_bank_synthetic(&config, &bank), "--gib");
 	snprintf(made_path, sizeof made_path, "%s/fill-%d.ufm", o->dir, (int)getpid());
 	atexit(remove_made);

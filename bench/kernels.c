@@ -248,6 +248,7 @@ static void run_dtype(bench *b, ufm_dtype dtype)
 	uint32_t widest = o->d_model > o->d_hidden ? o->d_model : o->d_hidden;
 	size_t floats = (size_t)TOKENS_MAX * widest;
 
+	UFM_STRUCT_INIT(&b->desc);
 	if (ufm_expert_desc_init(&b->desc, o->kind, o->d_model, o->d_hidden, dtype) != UFM_OK)
 		fail("geometry", ufm_last_error());
 	b->experts = (uint32_t)(o->gib * 1073741824.0 / (double)b->desc.block_bytes) + 1;

@@ -41,7 +41,7 @@ static const char *activation_name(ufm_activation activation)
 /* NULL for a layout that is none of the standard ones. */
 static const char *desc_kind(const ufm_expert_desc *desc)
 {
-	ufm_expert_desc standard;
+	ufm_expert_desc standard = {.struct_size = sizeof standard};
 	for (ufm_expert_kind kind = UFM_EXPERT_MLP; kind <= UFM_EXPERT_GATED; kind++) {
 		bool same = ufm_expert_desc_init(&standard, kind, desc->d_model, desc->d_hidden,
 		                                 desc->parts[0].dtype) == UFM_OK &&
@@ -54,7 +54,7 @@ static const char *desc_kind(const ufm_expert_desc *desc)
 	return NULL;
 }
 
-static void set_bank(json_t *facts, const ufm_bank_info *info)
+static void set_bank(json_t *facts, const bank_shape *info)
 {
 	const ufm_expert_desc *desc = &info->desc;
 	set_text(facts, "dtype", desc->parts[0].dtype == UFM_F32 ? "f32" : "bf16");
@@ -109,7 +109,7 @@ static json_t *numbers_json(const uint32_t *numbers, uint32_t count)
 static ufm_status packed_facts(const char *path, json_t **out)
 {
 	ufm_bank *bank;
-	ufm_bank_info info;
+	bank_shape info;
 	struct stat st;
 	json_t *facts, *files = json_array();
 	ufm_status status = ufm_bank_open(path, &bank);
@@ -117,7 +117,7 @@ static ufm_status packed_facts(const char *path, json_t **out)
 		json_decref(files);
 		return status;
 	}
-	ufm_bank_get_info(bank, &info);
+	info = *bank_get_shape(bank); /* what is told of outlives the bank */
 	ufm_bank_close(bank);
 	facts = empty_facts(path, "packed");
 	add_file(files, path, stat(path, &st) == 0 ? (uint64_t)st.st_size : 0);
@@ -235,13 +235,11 @@ static ufm_status set_outcome(json_t *facts, const char *path, const char *prefi
 {
 	const ufm_bank_checkpoint_config config = {
 		.struct_size = sizeof config, .f16_as = f16_as, .prefix = prefix};
-	ufm_bank_info info;
 	ufm_bank *bank;
 	ufm_status status = ufm_bank_checkpoint(path, &config, &bank);
 	if (status)
 		return set_obstacle(facts, status);
-	ufm_bank_get_info(bank, &info);
-	set_bank(facts, &info);
+	set_bank(facts, bank_get_shape(bank));
 	ufm_bank_close(bank);
 	return UFM_OK;
 }
@@ -327,7 +325,7 @@ static void set_following(json_t *facts, uint32_t first, uint32_t count)
 
 ufm_status info_preset(const preset *p, json_t **out)
 {
-	ufm_bank_info info;
+	bank_shape info;
 	json_t *facts;
 	ufm_status status = preset_bank(p, &info);
 	if (status)

@@ -103,9 +103,10 @@ const preset *preset_at(uint32_t choice)
 	return choice > 0 && choice <= sizeof presets / sizeof presets[0] ? &presets[choice - 1] : NULL;
 }
 
-ufm_status preset_bank(const preset *p, ufm_bank_info *out)
+ufm_status preset_bank(const preset *p, bank_shape *out)
 {
-	ufm_bank_info info = {.layers = p->layers, .experts = p->experts};
+	bank_shape info = {
+		.layers = p->layers, .experts = p->experts, .desc = {.struct_size = sizeof info.desc}};
 	ufm_status status =
 		ufm_expert_desc_init(&info.desc, UFM_EXPERT_GATED, p->d_model, p->d_hidden, UFM_BF16);
 	if (status)

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <ufm/ufm.h>
 
+#include "bank/bank_shape.h"
+
 /* Choices of an option; 0 is none. */
 #define PRESET_CHOICES \
 	"none|mixtral-8x7b|qwen3-30b-a3b|gpt-oss-20b|deepseek-v2-lite|deepseek-v3|olmoe-1b-7b|" \
@@ -30,6 +32,6 @@ typedef struct preset {
 const preset *preset_at(uint32_t choice);
 
 /* The bank that its routed experts make. */
-ufm_status preset_bank(const preset *p, ufm_bank_info *out);
+ufm_status preset_bank(const preset *p, bank_shape *out);
 
 #endif

@@ -25,7 +25,7 @@
 static ufm_status use_preset(replay_options *o)
 {
 	const preset *p = preset_at(o->preset);
-	ufm_bank_info bank;
+	bank_shape bank;
 	if (!p)
 		return UFM_OK;
 	ufm_status status = preset_bank(p, &bank);

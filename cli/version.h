@@ -3,7 +3,7 @@
 #ifndef CLI_VERSION_H
 #define CLI_VERSION_H
 
-/* "0.2.0", or "0.2.0 (git describe)" when the build knew it. Static storage. */
+/* "0.3.0", or "0.3.0 (git describe)" when the build knew it. Static storage. */
 const char *version_text(void);
 /* The build's `git describe`, or NULL. */
 const char *version_git(void);

@@ -30,12 +30,14 @@ int main(void)
 	/* What the experts are, and all of them in host memory. */
 	ufm_bank *bank;
 	ufm_host *host;
-	ufm_bank_info info;
-	ufm_bank_synthetic_config experts = {.struct_size = sizeof experts, .experts = EXPERTS};
-	must(ufm_expert_desc_init(&experts.desc, UFM_EXPERT_MLP_BIAS, D_MODEL, D_HIDDEN, UFM_F32));
+	ufm_bank_info info = {.struct_size = sizeof info};
+	ufm_expert_desc expert = {.struct_size = sizeof expert};
+	ufm_bank_synthetic_config experts = {
+		.struct_size = sizeof experts, .experts = EXPERTS, .desc = &expert};
+	must(ufm_expert_desc_init(&expert, UFM_EXPERT_MLP_BIAS, D_MODEL, D_HIDDEN, UFM_F32));
 	must(ufm_bank_synthetic(&experts, &bank));
 	must(ufm_host_open(bank, NULL, &host));
-	ufm_bank_get_info(bank, &info);
+	must(ufm_bank_get_info(bank, &info));
 
 	/* A device with room for half of them, and the layer on it: y = x + moe(x). */
 	ufm_engine *engine;
@@ -52,8 +54,9 @@ int main(void)
 
 	/* One call. */
 	ufm_ticket ticket;
-	ufm_moe_call call = {
-		.struct_size = sizeof call, .tokens = TOKENS, .x = {.host = x}, .y = {.host = y}};
+	ufm_tokens in = {.struct_size = sizeof in, .host = x};
+	ufm_tokens out = {.struct_size = sizeof out, .host = y};
+	ufm_moe_call call = {.struct_size = sizeof call, .tokens = TOKENS, .x = &in, .y = &out};
 	must(ufm_moe_forward(layer, &call, &ticket));
 	must(ufm_ticket_wait(engine, ticket, UFM_WAIT_FOREVER));
 

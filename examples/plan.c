@@ -10,7 +10,8 @@ enum { POINTS = 2 };
 
 int main(int argc, char *argv[])
 {
-	ufm_plan_model model = {.struct_size = sizeof model};
+	ufm_expert_desc expert = {.struct_size = sizeof expert};
+	ufm_plan_model model = {.struct_size = sizeof model, .desc = &expert};
 	/* A card on PCIe 4 and a desktop's memory, as they are reached. */
 	const ufm_plan_machine machine = {
 		.struct_size = sizeof machine, .link_gbps = 27, .hbm_gbps = 930, .dram_gbps = 50};

@@ -61,11 +61,15 @@ void way_step(bench *b, way *w, int check)
 {
 	ufm_ticket last = {0};
 	ufm_devptr x = place_tokens(b, w);
+	const ufm_tokens from = {
+		.struct_size = SIZE_TO(ufm_tokens, stride), .place = UFM_ON_DEVICE, .device = x};
+	const ufm_tokens to = {
+		.struct_size = SIZE_TO(ufm_tokens, stride), .place = UFM_ON_DEVICE, .device = w->y};
 	for (uint32_t l = 0; l < b->o.layers; l++) {
 		ufm_moe_call c = {.struct_size = SIZE_TO(ufm_moe_call, stream),
 		                  .tokens = b->phase.tokens,
-		                  .x = {.place = UFM_ON_DEVICE, .device = x},
-		                  .y = {.place = UFM_ON_DEVICE, .device = w->y},
+		                  .x = &from,
+		                  .y = &to,
 		                  .ids_out = check ? b->ids_out : NULL};
 		must(ufm_moe_forward(w->layers[l], &c, &last), "layer");
 		if (check)

@@ -32,7 +32,7 @@ static void print_text(const char *name, const char *value)
 static void print_case(const bench *b, const way *w, uint32_t round)
 {
 	static const char *const maths[] = {"", "fp32", "tf32", "bf16"};
-	ufm_engine_info info = {0};
+	ufm_engine_info info = {.struct_size = sizeof info};
 	const options *o = &b->o;
 	ufm_engine_get_info(w->engine, &info);
 	printf("{");

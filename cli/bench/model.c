@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "budget/workspace.h"
 #include "cli/interrupt.h"
 #include "moe/layer.h"
 
@@ -44,6 +45,16 @@ static ufm_layer_config layer_config(const model_config *c, uint32_t layer)
 static uint64_t state_bytes(const model_config *c)
 {
 	return (uint64_t)c->tokens * c->bank.desc.d_model * sizeof(float);
+}
+
+uint64_t model_arena_bytes(const model_config *c)
+{
+	const budget_stack stack = {.layers = c->bank.layers,
+	                            .experts = c->bank.experts,
+	                            .d_model = c->bank.desc.d_model,
+	                            .router = !c->routed_by_caller,
+	                            .tokens = c->tokens};
+	return budget_stack_bytes(&stack);
 }
 
 /* Within a tenth of 1. */
@@ -85,7 +96,7 @@ static ufm_status open_layers(model *m)
 
 static ufm_status open_memory(model *m)
 {
-	const ufm_bank_info *bank = &m->config.bank;
+	const bank_shape *bank = &m->config.bank;
 	size_t d = bank->desc.d_model;
 	m->norm = alloc_zeroed(d, sizeof *m->norm);
 	m->layers = alloc_zeroed(bank->layers, sizeof(ufm_layer *));
@@ -186,16 +197,14 @@ ufm_status model_download(model *m, float *y)
 	return status ? status : synced;
 }
 
-static ufm_moe_call layer_call(const model *m, const workload_batch *batch, uint32_t layer)
+static ufm_moe_call layer_call(const model *m, const ufm_tokens *x, const workload_batch *batch,
+                               uint32_t layer)
 {
 	size_t count = (size_t)m->config.tokens * m->config.top_k;
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = m->config.tokens;
-	call.x.place = UFM_ON_DEVICE;
-	call.x.dtype = UFM_F32;
-	call.x.device = m->x;
-	call.y = call.x;
+	call.x = call.y = x;
 	call.stream = m->stream;
 	if (batch->ids) {
 		call.ids = batch->ids + layer * count;
@@ -236,7 +245,9 @@ static ufm_status run_layer(model *m, const workload_batch *batch, uint32_t laye
                             model_check *check)
 {
 	size_t count = (size_t)m->config.tokens * m->config.top_k;
-	ufm_moe_call call = layer_call(m, batch, layer);
+	const ufm_tokens x = {
+		.struct_size = sizeof x, .place = UFM_ON_DEVICE, .dtype = UFM_F32, .device = m->x};
+	ufm_moe_call call = layer_call(m, &x, batch, layer);
 	call.ids_out = check ? m->found : NULL;
 	ufm_status status = ufm_moe_forward(m->layers[layer], &call, &m->tickets[layer]);
 	if (!status && check)

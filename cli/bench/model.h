@@ -6,13 +6,14 @@
 
 #include <ufm/ufm.h>
 
+#include "bank/bank_shape.h"
 #include "cli/bench/workload.h"
 #include "moe/source.h"
 
 typedef struct model model;
 
 typedef struct model_config {
-	ufm_bank_info bank;
+	bank_shape bank;
 	uint32_t tokens; /* a step */
 	uint32_t top_k, norm_topk;
 	ufm_scoring scoring;
@@ -21,7 +22,8 @@ typedef struct model_config {
 	const workload *steers; /* its routers take the place of those from the seed; NULL: none does */
 } model_config;
 
-/* Takes budget_stack_bytes of an engine's arena. */
+/* What it takes of an engine's arena. */
+uint64_t model_arena_bytes(const model_config *c);
 ufm_status model_open(ufm_engine *engine, const model_config *config, model **out);
 void model_close(model *m); /* NULL is allowed; before the engine */
 

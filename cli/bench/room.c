@@ -73,7 +73,7 @@ static ufm_status refuse(const bench_config *c, const limits *here, uint64_t blo
 
 ufm_status room_check(const bench_config *c, const limits *here, char warning[ROOM_LINE_BYTES])
 {
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	uint64_t bank_bytes, most_bytes;
 	ufm_status status =
 		ufm_expert_desc_init(&desc, bench_kind(c), c->d_model, c->d_hidden, bench_dtype(c));

@@ -7,7 +7,7 @@
 
 void row_note_cpu(bench_row *row, ufm_engine *engine)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	uint32_t n = 0;
 	ufm_engine_get_info(engine, &info);
 	snprintf(row->cpu_assist, sizeof row->cpu_assist, "%s", info.cpu_assist);

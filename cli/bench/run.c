@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/status.h"
-#include "budget/workspace.h"
 #include "cli/bench/model.h"
 #include "cli/bench/warmup.h"
 #include "cli/exit.h"
@@ -26,7 +25,7 @@ typedef struct run {
 	bench_row *row;
 	warmup warmup;
 	sampler *sampler;
-	ufm_bank_info info;
+	bank_shape info;
 	ufm_engine *engine;
 	naive *naive;
 	model *model;
@@ -52,7 +51,7 @@ static ufm_status open_bank(run *r)
 	ufm_status status = tier_open_bank(r->in->tier, r->config, r->row->experts);
 	if (status)
 		return status;
-	ufm_bank_get_info(r->in->tier->bank, &r->info);
+	r->info = *bank_get_shape(r->in->tier->bank);
 	r->row->bank_bytes = r->info.bank_bytes;
 	r->row->expert_bytes = r->info.desc.expert_bytes;
 	return UFM_OK;
@@ -96,8 +95,7 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	engine.max_tokens = c->max_tokens;
 	engine.call_tokens_max = bench_tokens(c);
 	engine.top_k_max = c->top_k;
-	engine.arena_bytes =
-		budget_stack_bytes(&describe->bank, !describe->routed_by_caller, describe->tokens);
+	engine.arena_bytes = model_arena_bytes(describe);
 	engine.timeline_events = r->in->timeline ? MODE_TIMELINE_EVENTS : 0;
 	engine.routing_bytes =
 		mode_record_bytes(c->record_trace, ((uint64_t)r->warmup.steps + c->steps) * bench_tokens(c),
@@ -108,6 +106,7 @@ static ufm_status open_engine(run *r, const model_config *describe)
 	status = ufm_engine_open(r->in->tier->host, &engine, &r->engine);
 	if (status)
 		return status;
+	UFM_STRUCT_INIT(&row->engine);
 	ufm_engine_get_info(r->engine, &row->engine);
 	row->opened = true;
 	snprintf(row->device, sizeof row->device, "%s", row->engine.device);
@@ -122,7 +121,7 @@ static ufm_status open_engine(run *r, const model_config *describe)
 static void probe(void *ctx, sampler_reading *reading)
 {
 	ufm_engine *engine = ctx;
-	ufm_engine_memory memory;
+	ufm_engine_memory memory = {.struct_size = sizeof memory};
 	ufm_engine_get_memory(engine, &memory);
 	reading->live_bytes = memory.live_bytes;
 	reading->held_bytes = memory.held_bytes;
@@ -134,7 +133,7 @@ static void probe(void *ctx, sampler_reading *reading)
 static void note_memory(run *r)
 {
 	bench_row *row = r->row;
-	ufm_engine_memory memory;
+	ufm_engine_memory memory = {.struct_size = sizeof memory};
 	ufm_engine_get_memory(r->engine, &memory);
 	if (memory.live_bytes > row->peak_live_bytes)
 		row->peak_live_bytes = memory.live_bytes;

@@ -28,6 +28,7 @@ bool tier_pageable(placement_mode mode)
 ufm_status tier_open_bank(bench_tier *tier, const bench_config *c, uint32_t experts)
 {
 	ufm_bank_synthetic_config bank;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_status status;
 	if (tier->bank && tier->experts == experts)
 		return UFM_OK;
@@ -35,9 +36,9 @@ ufm_status tier_open_bank(bench_tier *tier, const bench_config *c, uint32_t expe
 	UFM_STRUCT_INIT(&bank);
 	bank.layers = c->layers;
 	bank.experts = experts;
+	bank.desc = &desc;
 	bank.seed = c->seed;
-	status =
-		ufm_expert_desc_init(&bank.desc, bench_kind(c), c->d_model, c->d_hidden, bench_dtype(c));
+	status = ufm_expert_desc_init(&desc, bench_kind(c), c->d_model, c->d_hidden, bench_dtype(c));
 	if (!status)
 		status = ufm_bank_synthetic(&bank, &tier->bank);
 	tier->experts = experts;

@@ -106,11 +106,10 @@ static ufm_status take_shape(const forward_input *input, uint32_t experts, forwa
 ufm_status forward_rule(const ufm_bank *bank, const forward_input *input, forward_config *config,
                         option_state *state)
 {
-	ufm_bank_info info;
+	uint32_t experts = bank_get_shape(bank)->experts;
 	ufm_status status;
-	ufm_bank_get_info(bank, &info);
-	status = input->ids ? take_shape(input, info.experts, config, state)
-	                    : take_rule(bank, info.experts, config, state);
+	status = input->ids ? take_shape(input, experts, config, state)
+	                    : take_rule(bank, experts, config, state);
 	if (!status && (uint64_t)config->top_k * input->tokens > FORWARD_ROWS_MAX)
 		return status_fail(
 			UFM_EFORMAT,

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/status.h"
+#include "budget/workspace.h"
 #include "cli/exit.h"
 #include "cli/forward/rule.h"
 #include "cli/interrupt.h"
@@ -58,7 +59,7 @@ static ufm_status open_bank(run *r)
 		return status_prefix(status, "--activation");
 	if (status)
 		return status;
-	ufm_bank_get_info(r->bank, &r->out->bank);
+	r->out->bank = *bank_get_shape(r->bank);
 	if (!c->prefix) {
 		c->prefix =
 			tower_text(&bank_towers(r->bank)->items[0], r->out->prefix, sizeof r->out->prefix);
@@ -156,7 +157,7 @@ static ufm_layer_config describe_layer(const run *r)
 /* What auto has chosen changes with every call. */
 static void note_cpu(run *r)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(r->engine, &info);
 	snprintf(r->out->cpu_assist, sizeof r->out->cpu_assist, "%s", info.cpu_assist);
 }
@@ -175,7 +176,8 @@ static ufm_status open_engine(run *r, const ufm_layer_config *layer)
 	engine.max_tokens = c->max_tokens;
 	engine.call_tokens_max = r->input->tokens > c->max_tokens ? r->input->tokens : c->max_tokens;
 	engine.top_k_max = c->top_k;
-	engine.arena_bytes = ufm_layer_bytes(&r->out->bank, layer);
+	engine.arena_bytes = budget_layer_bytes(r->out->bank.desc.d_model, r->out->bank.experts,
+	                                        layer->router_weight, layer->norm_weight);
 	engine.timeline_events = r->timeline ? MODE_TIMELINE_EVENTS : 0;
 	engine.routing_bytes =
 		mode_record_bytes(c->record_trace, r->input->tokens ? r->input->tokens : 1, 1, c->top_k);
@@ -184,6 +186,7 @@ static ufm_status open_engine(run *r, const ufm_layer_config *layer)
 	status = ufm_engine_open(r->host, &engine, &r->engine);
 	if (status)
 		return status;
+	UFM_STRUCT_INIT(&r->out->engine);
 	ufm_engine_get_info(r->engine, &r->out->engine);
 	snprintf(r->out->device, sizeof r->out->device, "%s", r->out->engine.device);
 	note_cpu(r);
@@ -213,7 +216,7 @@ static ufm_status open_layer(run *r)
 
 static void note_memory(run *r)
 {
-	ufm_engine_memory memory;
+	ufm_engine_memory memory = {.struct_size = sizeof memory};
 	ufm_engine_get_memory(r->engine, &memory);
 	if (memory.live_bytes > r->out->peak_bytes)
 		r->out->peak_bytes = memory.live_bytes;
@@ -223,13 +226,17 @@ static void note_memory(run *r)
 
 static ufm_status compute(run *r, float *y)
 {
+	const ufm_tokens from = {.struct_size = sizeof from,
+	                         .host = (void *)(uintptr_t)r->input->x.data}; /* is only read */
+	ufm_tokens to = {.struct_size = sizeof to};
 	ufm_moe_call call;
 	ufm_ticket ticket;
 	ufm_status status;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = r->input->tokens;
-	call.x.host = (void *)(uintptr_t)r->input->x.data; /* is only read */
-	call.y.host = y;
+	to.host = y;
+	call.x = &from;
+	call.y = &to;
 	call.ids = r->input->ids;
 	call.gates = forward_input_gates(r->input);
 	status = ufm_moe_forward(r->layer, &call, &ticket);

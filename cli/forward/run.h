@@ -3,6 +3,7 @@
 #ifndef CLI_FORWARD_RUN_H
 #define CLI_FORWARD_RUN_H
 
+#include "bank/bank_shape.h"
 #include "cli/forward/input.h"
 
 typedef struct forward_result {
@@ -11,9 +12,9 @@ typedef struct forward_result {
 	int exit_code;
 	char error[MODE_ERROR_BYTES]; /* "" when all went well */
 
-	ufm_bank_info bank; /* of the one layer */
-	char prefix[256];   /* of its tower, where the option leaves it open */
-	bool opened;        /* the engine was opened: what follows is known */
+	bank_shape bank;  /* of the one layer */
+	char prefix[256]; /* of its tower, where the option leaves it open */
+	bool opened;      /* the engine was opened: what follows is known */
 	ufm_engine_info engine;
 	char backend[64], device[128], cpu_assist[256]; /* copies: the engine is gone */
 	bool deterministic;

@@ -11,7 +11,7 @@
 /*
  * Copies the template `from` to `to`, with each @WORD@ replaced:
  *
- *     @VERSION@      0.2.0
+ *     @VERSION@      0.3.0
  *     @COMMANDS@     every command with its summary, and its page's name
  *     @EXIT_STATUS@  the exit codes of every command
  *     @PAGE@         ufm-bench        (this and the following: pages of a command)

@@ -126,7 +126,6 @@ static void naive_end(void *self)
 
 ufm_status naive_open(ufm_engine *engine, naive **out)
 {
-	ufm_bank_info bank;
 	ufm_status status;
 	naive *n = alloc_zeroed(1, sizeof *n);
 	if (!n)
@@ -135,9 +134,9 @@ ufm_status naive_open(ufm_engine *engine, naive **out)
 	n->backend = engine_backend(engine);
 	n->host = engine_host(engine);
 	n->held = UINT32_MAX;
-	ufm_bank_get_info(host_bank(n->host), &bank);
-	n->expert_bytes = bank.desc.expert_bytes;
-	n->experts = bank.experts;
+	const bank_shape *bank = bank_get_shape(host_bank(n->host));
+	n->expert_bytes = bank->desc.expert_bytes;
+	n->experts = bank->experts;
 	n->source = (moe_source){.self = n,
 	                         .together = naive_together,
 	                         .begin = naive_begin,
@@ -145,7 +144,7 @@ ufm_status naive_open(ufm_engine *engine, naive **out)
 	                         .take = naive_take,
 	                         .done = naive_done,
 	                         .end = naive_end};
-	status = ufm_engine_alloc(engine, bank.desc.block_bytes, &n->block);
+	status = ufm_engine_alloc(engine, bank->desc.block_bytes, &n->block);
 	if (status) {
 		naive_close(n);
 		return status;

@@ -44,7 +44,7 @@ static void say(const char *path, uint64_t tokens, const char *what)
 
 ufm_status mode_record_write(const char *path, ufm_engine *engine, uint32_t sequences)
 {
-	ufm_routing_info info;
+	ufm_routing_info info = {.struct_size = sizeof info};
 	if (!path)
 		return UFM_OK;
 	if (!has_routed(engine)) {

@@ -31,7 +31,7 @@ uint32_t report_budget_shift(const plan_ladder *l)
 
 static void print_model(sheet *to, const plan_report *r)
 {
-	const ufm_bank_info *bank = &r->shape->bank;
+	const bank_shape *bank = &r->shape->bank;
 	char each[32], all[32];
 	sheet_print(to, "**%s**: %u layers of %u experts, %u a token, %s each: %s of experts.",
 	            r->shape->name, bank->layers, bank->experts, r->shape->top_k,

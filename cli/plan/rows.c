@@ -38,7 +38,7 @@ static void add_choice(json_t *row, const char *prefix, const plan_point *p, con
 
 static void add_model(json_t *row, const plan_report *r)
 {
-	const ufm_bank_info *bank = &r->shape->bank;
+	const bank_shape *bank = &r->shape->bank;
 	json_put(row, "model", json_string(r->shape->name));
 	json_put(row, "layers", json_whole(bank->layers));
 	json_put(row, "experts", json_whole(bank->experts));

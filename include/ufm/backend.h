@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define UFM_BACKEND_ABI 5u
+#define UFM_BACKEND_ABI 6u
 #define UFM_BACKEND_HEADER(backend_name) \
 	.abi_version = UFM_BACKEND_ABI, .struct_size = sizeof(ufm_backend), .name = (backend_name)
 

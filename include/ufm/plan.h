@@ -10,7 +10,8 @@
  * engine make of it (docs/plan-model.md says how well that does). Only the routed layers are counted: attention, other
  * weights and the KV cache are not.
  *
- *     ufm_plan_read_model("config.json", NULL, &model);    or fill one in
+ *     model.desc = &desc;
+ *     ufm_plan_read_model("config.json", NULL, &model);    or fill both in
  *     ufm_plan_probe_machine(&model, "auto", &machine);    or fill one in: no device is needed
  *     points[0].vram_target_bytes = 24ull << 30;
  *     ufm_plan(&config, points, 1);
@@ -31,15 +32,16 @@ typedef struct ufm_plan_model {
 	size_t struct_size;
 	uint32_t layers, experts; /* routed layers; experts a layer, at most 65535 and 2^17 in all */
 	uint32_t top_k;           /* 1 … experts */
-	ufm_expert_desc desc;     /* ufm_expert_desc_init */
+	/* The caller's, of ufm_expert_desc_init; ufm_plan_read_model writes to it, with struct_size set. */
+	ufm_expert_desc *desc;
 	/* What ufm_plan_read_model took for what, in whole sentences; ufm_plan does not read it. */
 	char notes[1024];
 } ufm_plan_model;
 
 /* From a checkpoint (a file, an index or a folder with weights), a config.json of any name, or a folder with one: what
  * is not downloaded yet can be planned. prefix: of several stacks of layers the one whose tensors' names begin so
- * (mtp.layers, talker), NULL: the one of most routed layers. Payload is not read. UFM_EFILE, UFM_EFORMAT: the file, the
- * key or tensor, and what was expected; UFM_EINVAL: struct_size is not ufm_plan_model's. */
+ * (mtp.layers, talker), NULL: the one of most routed layers. Payload is not read. Beside the model its desc is written.
+ * UFM_EFILE, UFM_EFORMAT: the file, the key or tensor, and what was expected. */
 UFM_API ufm_status ufm_plan_read_model(const char *path, const char *prefix, ufm_plan_model *model);
 
 typedef struct ufm_plan_machine {
@@ -92,7 +94,8 @@ typedef enum ufm_plan_bound {
 	UFM_PLAN_BY_HOST,    /* giving out work, and waiting for ids */
 } ufm_plan_bound;
 
-/* A phase as the engine would run it: over the link alone or with the CPU path, whichever is quicker. */
+/* A phase as the engine would run it: over the link alone or with the CPU path, whichever is quicker. It has
+ * room instead of a size, since a point holds two. */
 typedef struct ufm_plan_phase {
 	double tokens_per_s; /* through the routed layers */
 	double hit_rate;     /* of the uses, those whose expert was in a slot: 0 … 1 */
@@ -100,7 +103,8 @@ typedef struct ufm_plan_phase {
 	double device_bytes, link_bytes, cpu_bytes;
 	double step_ns, link_busy_ns; /* on average; the link's part of it */
 	ufm_plan_bound bound;
-	uint32_t with_cpu; /* 1: the CPU path is on */
+	uint32_t with_cpu;    /* 1: the CPU path is on */
+	uint64_t reserved[8]; /* 0 */
 } ufm_plan_phase;
 
 typedef struct ufm_plan_point {
@@ -120,7 +124,7 @@ typedef struct ufm_plan_point {
 } ufm_plan_point;
 
 /*
- * Plans points[0 … count-1], each for its own budget. A budget that is too small is the point's status and no failure;
+ * Plans points[0 … count-1], each for its own budget; all have one struct_size. A budget that is too small is the point's status and no failure;
  * count 0 checks the configuration alone. Takes seconds a point for large models. Points are written on success only.
  * UFM_EINVAL names the field, what was found and what was expected, also where batch and prompt would take more than
  * minutes; UFM_EFILE, UFM_EFORMAT: the trace, or that it does not suit the model; UFM_EBACKEND; UFM_ECANCELED;

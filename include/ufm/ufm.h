@@ -32,11 +32,16 @@
  *     ufm_ticket_wait(engine, ticket, UFM_WAIT_FOREVER);
  *
  * Conventions.
- * - Every config struct begins with `size_t struct_size`; set it with UFM_STRUCT_INIT. A field that
- *   is 0 takes its default. New fields go last; an older, smaller struct stays valid.
+ * - Every struct begins with `size_t struct_size`, which the caller sets (UFM_STRUCT_INIT), also in those
+ *   that are written. New fields go last. What a caller's struct lacks takes its default and is not
+ *   written; what it has that this library does not know must be 0, and stays as it is where it is
+ *   written. So program and library may each be the older one. A field that is 0 takes its default.
+ *   No size have ufm_part and ufm_plan_phase, which have room of their own, ufm_ticket, which is a number, and
+ *   ufm_counter_desc, which the library makes and others only read.
  * - Functions return ufm_status; outputs are written on success only. ufm_last_error() gives the
  *   calling thread's last failure in one line, naming what was wrong and what was expected.
- * - Close functions take NULL. Layers, leases and streams close before their engine; bank and host
+ * - NULL where an object or a pointer is needed is UFM_EINVAL, and 0 or NULL where a function gives no status;
+ *   where NULL may stand, the function says so. Close functions take NULL. Layers, leases and streams close before their engine; bank and host
  *   may be closed as soon as the next object is open, which holds a reference.
  * - Sizes are in bytes, times in nanoseconds; the unit is the end of the name.
  * - Threads: different engines are independent. On one engine the pager level may be called from
@@ -66,15 +71,18 @@ extern "C" {
 #endif
 
 #define UFM_VERSION_MAJOR 0
-#define UFM_VERSION_MINOR 2
+#define UFM_VERSION_MINOR 3
 #define UFM_VERSION_PATCH 0
 
-/* "0.2.0". Static storage. */
+/* "0.3.0". Static storage. */
 UFM_API const char *ufm_version(void);
 
 /* Zeroes *s and sets its struct_size. */
 #define UFM_STRUCT_INIT(s) ufm_struct_init((s), sizeof(*(s)))
 UFM_API void ufm_struct_init(void *config, size_t struct_size);
+/* The size of a struct of this header or plan.h by its name ("ufm_moe_call"), as the library was built; 0 for what is
+ * none. Bindings that declare the structs anew compare theirs. */
+UFM_API size_t ufm_sizeof(const char *name);
 
 /* ------------------------------------------------------------------ status */
 
@@ -117,7 +125,7 @@ UFM_API void ufm_set_log(ufm_log_fn fn, void *ctx);
 
 /* ------------------------------------------------------------------ experts */
 
-/* UFM_F16 is a format of files alone (ufm_extent): nothing is computed in it. */
+/* UFM_F16 is one of files (ufm_extent), and of tokens and gates, which are computed in f32. Experts lie in the other two. */
 typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2, UFM_F16 = 3 } ufm_dtype;
 /* Bytes of one element; 0 for an unknown dtype. */
 UFM_API size_t ufm_dtype_bytes(ufm_dtype dtype);
@@ -144,14 +152,18 @@ typedef enum ufm_activation {
 	UFM_ACT_RELU2 = 4,     /* max(x, 0)^2 */
 } ufm_activation;
 
+/* Never grows: what comes later has its room here. */
 typedef struct ufm_part {
 	ufm_role role;
 	ufm_dtype dtype;
 	uint32_t rows, cols;   /* cols is 1 for a bias */
 	uint64_t offset_bytes; /* within the block; a multiple of 64 */
+	uint64_t size_bytes;   /* 0: rows * cols elements of dtype */
+	uint32_t format;       /* 0: plain elements of dtype; UFM_EUNSUPPORTED for any other */
+	uint32_t reserved[5];  /* 0 */
 } ufm_part;
 
-#define UFM_PARTS_MAX 8
+#define UFM_PARTS_MAX 16
 
 /*
  * What an expert is, as data. Without a UFM_ROLE_GATE part: y = down(act(up(x))); with one:
@@ -186,7 +198,7 @@ typedef enum ufm_expert_kind {
 	UFM_EXPERT_GATED = 3,    /* gate, up, down; SiLU */
 } ufm_expert_kind;
 
-/* Fills *desc with the standard layout of a kind. Dimensions 1 … 2^20.
+/* Fills *desc, whose struct_size is set, with the standard layout of a kind. Dimensions 1 … 2^20.
  * UFM_EINVAL names the wrong dimension. */
 UFM_API ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind,
                                         uint32_t d_model, uint32_t d_hidden, ufm_dtype dtype);
@@ -199,16 +211,17 @@ UFM_API const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role ro
 typedef struct ufm_bank ufm_bank;
 
 typedef struct ufm_bank_info {
-	uint32_t layers, experts; /* routed layers; experts a layer */
-	ufm_expert_desc desc;
-	uint64_t bank_bytes; /* layers * experts * expert_bytes */
+	size_t struct_size;
+	uint32_t layers, experts;    /* routed layers; experts a layer */
+	const ufm_expert_desc *desc; /* the bank's own: valid while it is open */
+	uint64_t bank_bytes;         /* layers * experts * expert_bytes */
 } ufm_bank_info;
 
 typedef struct ufm_bank_synthetic_config {
 	size_t struct_size;
-	uint32_t layers;  /* default 1 */
-	uint32_t experts; /* a layer */
-	ufm_expert_desc desc;
+	uint32_t layers;             /* default 1 */
+	uint32_t experts;            /* a layer */
+	const ufm_expert_desc *desc; /* copied */
 	uint64_t seed;
 } ufm_bank_synthetic_config;
 
@@ -220,7 +233,7 @@ typedef struct ufm_bank_memory_config {
 	size_t struct_size;
 	uint32_t layers; /* default 1 */
 	uint32_t experts;
-	ufm_expert_desc desc;
+	const ufm_expert_desc *desc; /* copied */
 	/* blocks[layer * experts + expert]: expert_bytes readable bytes each; the array and the blocks
 	 * stay the caller's and must outlive the bank. */
 	const void *const *blocks;
@@ -270,7 +283,8 @@ typedef struct ufm_bank_files_config {
 	size_t struct_size;
 	uint32_t layers; /* default 1 */
 	uint32_t experts;
-	ufm_expert_desc desc; /* what a block becomes; gaps between its parts become zero */
+	const ufm_expert_desc
+		*desc; /* what a block becomes; gaps between its parts become zero; copied */
 	const char *const *paths;
 	uint32_t path_count;       /* at most 4096 */
 	const ufm_extent *extents; /* [layers][experts][desc.part_count], in the order of desc.parts */
@@ -297,7 +311,7 @@ UFM_API uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer);
  * left but what was there. */
 UFM_API ufm_status ufm_bank_save(ufm_bank *bank, const char *path);
 
-UFM_API void ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info);
+UFM_API ufm_status ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info);
 /* Copies one expert's expert_bytes bytes to `block`. Any thread; for tools and tests. */
 UFM_API ufm_status ufm_bank_read(const ufm_bank *bank, uint32_t layer, uint32_t expert,
                                  void *block);
@@ -307,14 +321,19 @@ UFM_API void ufm_bank_close(ufm_bank *bank);
 
 typedef struct ufm_host ufm_host;
 
+/* What tests and people in search of a fault ask for. */
+typedef struct ufm_host_debug {
+	size_t struct_size;
+	const char *store_filter; /* wraps the store: "fault:layer=L,expert=E" makes that read fail */
+} ufm_host_debug;
+
 typedef struct ufm_host_config {
 	size_t struct_size;
-	const char *backend;      /* "auto" (default), "cpu", or a plugin's name */
-	uint32_t fill_threads;    /* default: the cores this process may use, for a bank from files at
+	const char *backend;   /* "auto" (default), "cpu", or a plugin's name */
+	uint32_t fill_threads; /* default: the cores this process may use, for a bank from files at
 	                          * least 8 */
-	uint32_t pageable;        /* 1: ordinary memory, not page-locked (asked for by name, never a
+	uint32_t pageable;     /* 1: ordinary memory, not page-locked (asked for by name, never a
 	                          * fallback) */
-	const char *store_filter; /* wraps the store: "fault:layer=L,expert=E" makes that read fail */
 	/* NULL, or told how far the loading is: first 0 of total_bytes, then rising, and total_bytes once,
 	 * when all is loaded and page-locked; after a failure not that far. Called from the threads that
 	 * fill, one call at a time; they wait for it, so it should be short. */
@@ -325,6 +344,7 @@ typedef struct ufm_host_config {
 	 * also side by side. */
 	int (*stop)(void *ctx);
 	void *stop_ctx;
+	const ufm_host_debug *debug; /* NULL: nothing of it */
 } ufm_host_config;
 
 /* Loads every block into host memory, page-locked for the backend's devices. Large pieces of files are
@@ -355,6 +375,12 @@ typedef uint64_t ufm_devptr;
 /* An ordered queue of work on a device. */
 typedef struct ufm_stream ufm_stream;
 
+/* What tests and people in search of a fault ask for. */
+typedef struct ufm_engine_debug {
+	size_t struct_size;
+	uint32_t poison_free_slots; /* 1: fill a slot with NaN before it is refilled */
+} ufm_engine_debug;
+
 typedef struct ufm_engine_config {
 	size_t struct_size;
 	uint32_t device_index;
@@ -368,7 +394,6 @@ typedef struct ufm_engine_config {
 	uint32_t ring_slots;   /* of the slots, how many serve as the ring; default 4, or for blocks
 	                               up to 2 MiB, of which a copy brings several, up to slots / 8 */
 	uint32_t resident_all; /* 1: every expert gets a slot, or opening fails (UFM_EDEVMEM) */
-	uint32_t poison_free_slots; /* 1: fill a slot with NaN before it is refilled (debugging) */
 	/* layer level; max_tokens = 0 makes a pager-only engine */
 	uint32_t max_tokens;      /* bounds the device workspace: the row table, f32 [max_tokens *
 	                           * top_k_max, d_model], and what a piece of at most 8192 rows needs */
@@ -391,9 +416,13 @@ typedef struct ufm_engine_config {
 	 * top_k_max of it. 0: none is kept. UFM_EINVAL when it holds no token, without max_tokens, and for
 	 * more than 65535 experts a layer. */
 	uint64_t routing_bytes;
+	/* 1: begins with the smallest working set, to be resized later (ufm_engines_divide); vram_target_bytes is 0 then */
+	uint32_t smallest;
+	const ufm_engine_debug *debug; /* NULL: nothing of it */
 } ufm_engine_config;
 
-/* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. */
+/* UFM_EBUDGET says what the smallest working set needs. UFM_EDEVMEM says bytes asked and free. config may be
+ * NULL. */
 UFM_API ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config,
                                    ufm_engine **out);
 /* Waits for work in flight. Leases not released are released. Layers must be closed before. */
@@ -424,7 +453,7 @@ typedef struct ufm_engine_bounds {
 	uint64_t
 		most_bytes; /* more are of no use: every expert has a slot, or all that were reserved are there */
 } ufm_engine_bounds;
-/* UFM_EINVAL also for another struct_size. Any thread. */
+/* Any thread. */
 UFM_API ufm_status ufm_engine_get_bounds(ufm_engine *engine, ufm_engine_bounds *bounds);
 /*
  * Gives at least so many bytes of device memory back, rounded up to what the device maps at once: ufm_engine_resize to as
@@ -435,9 +464,22 @@ UFM_API ufm_status ufm_engine_get_bounds(ufm_engine *engine, ufm_engine_bounds *
 UFM_API ufm_status ufm_engine_make_room(ufm_engine *engine, uint64_t size_bytes,
                                         uint64_t *freed_bytes);
 
+/*
+ * Divides one budget among engines of one device, for a model whose layers have experts of several geometries: a bank, a host
+ * tier and an engine for each (opened with `smallest`). Each gets at least its smallest working set, and of the rest a share
+ * by the bytes of experts that its calls have used since the last division (where there were none by its bank's), none more than it can
+ * use. Some shrink before others grow, so together they never hold more than total_bytes, workspaces included, if they did
+ * not before. Between steps; as often as the model's habits change. bytes, [n] or NULL: what each may hold now. UFM_EBUDGET:
+ * the smallest working sets together need more, and nothing has changed; else as ufm_engine_resize, where what was resized
+ * before the failure stays.
+ */
+UFM_API ufm_status ufm_engines_divide(ufm_engine *const *engines, uint32_t n, uint64_t total_bytes,
+                                      uint64_t *bytes);
+
 /* The configuration in effect, every default resolved. Strings live as long as the engine, but cpu_assist, whose
  * text stays until this thread asks again. */
 typedef struct ufm_engine_info {
+	size_t struct_size;
 	const char *backend, *device, *policy;
 	uint64_t vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	uint64_t context_bytes; /* taken by the driver before our first allocation */
@@ -453,7 +495,7 @@ typedef struct ufm_engine_info {
 	 * chosen so far, for which calls and why */
 	const char *cpu_assist;
 } ufm_engine_info;
-UFM_API void ufm_engine_get_info(const ufm_engine *engine, ufm_engine_info *info);
+UFM_API ufm_status ufm_engine_get_info(const ufm_engine *engine, ufm_engine_info *info);
 
 /* What auto has found of layer calls of one size. */
 typedef struct ufm_cpu_choice {
@@ -465,19 +507,19 @@ typedef struct ufm_cpu_choice {
 		cpu_miss_ns; /* what a miss costs, all that comes with it included; 0: not known, or too little to tell */
 	uint64_t changes; /* of mind, of all sizes together, so far */
 } ufm_cpu_choice;
-/* The index-th of the sizes that were looked at. Any thread. UFM_EINVAL: there are fewer, or struct_size is
- * not ufm_cpu_choice's. */
+/* The index-th of the sizes that were looked at. Any thread. UFM_EINVAL: there are fewer. */
 UFM_API ufm_status ufm_engine_get_cpu_choice(const ufm_engine *engine, uint32_t index,
                                              ufm_cpu_choice *choice);
 
 /* Figures of this moment. Any thread; never waits for the device. */
 typedef struct ufm_engine_memory {
+	size_t struct_size;
 	uint64_t device_total_bytes, device_free_bytes; /* the driver's view, under vram_limit */
 	uint64_t held_bytes;            /* fall of free memory since the device was opened */
 	uint64_t live_bytes;            /* slots that hold an expert + workspace + arena in use */
 	uint64_t slab_high_water_bytes; /* most bytes of slots ever in use at once */
 } ufm_engine_memory;
-UFM_API void ufm_engine_get_memory(ufm_engine *engine, ufm_engine_memory *memory);
+UFM_API ufm_status ufm_engine_get_memory(ufm_engine *engine, ufm_engine_memory *memory);
 
 /* Device memory out of the arena, 256-byte aligned, freed with the engine. UFM_EBUDGET when the
  * arena is spent. */
@@ -512,7 +554,7 @@ UFM_API uint32_t ufm_counter_count(void);
 UFM_API const ufm_counter_desc *ufm_counter_describe(uint32_t index);
 /* Writes min(count, ufm_counter_count()) values, since the engine opened. Waits for no work; exact
  * once the last ticket is done. */
-UFM_API void ufm_engine_get_counters(ufm_engine *engine, uint64_t *values, uint32_t count);
+UFM_API ufm_status ufm_engine_get_counters(ufm_engine *engine, uint64_t *values, uint32_t count);
 
 /*
  * Writes what copies, kernels, CPU work and waits were made when as a Chrome trace (JSON;
@@ -523,6 +565,7 @@ UFM_API ufm_status ufm_engine_write_timeline(ufm_engine *engine, const char *pat
 
 /* The sum is how many tokens the layer that has routed most has routed. */
 typedef struct ufm_routing_info {
+	size_t struct_size;
 	uint64_t tokens;         /* in the file */
 	uint64_t dropped_tokens; /* before them: the ring has no more room for them */
 	uint64_t partial_tokens; /* after them: another layer, or sequence, has not routed them */
@@ -609,7 +652,7 @@ typedef struct ufm_layer_config {
 	uint32_t expert_begin;
 } ufm_layer_config;
 
-/* Device bytes that a layer takes from the arena. */
+/* Device bytes that a layer takes from the arena; of the bank, experts and desc are read. */
 UFM_API uint64_t ufm_layer_bytes(const ufm_bank_info *bank, const ufm_layer_config *config);
 UFM_API ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *config,
                                   ufm_layer **out);
@@ -619,8 +662,9 @@ typedef enum ufm_place { UFM_ON_HOST = 0, UFM_ON_DEVICE = 1 } ufm_place;
 
 /* A matrix of tokens. Exactly one of host and device is read, by `place`. */
 typedef struct ufm_tokens {
+	size_t struct_size;
 	ufm_place place;
-	ufm_dtype dtype; /* UFM_F32 (default) or UFM_BF16 */
+	ufm_dtype dtype; /* UFM_F32 (default), UFM_BF16 or UFM_F16 */
 	void *host;
 	ufm_devptr device;
 	/* elements from one token to the next; 0: d_model. UFM_EINVAL where a call's last token would end
@@ -630,9 +674,9 @@ typedef struct ufm_tokens {
 
 typedef struct ufm_moe_call {
 	size_t struct_size;
-	uint32_t tokens; /* T; 0 is allowed and does nothing */
-	ufm_tokens x;    /* [T, d_model] */
-	ufm_tokens y;    /* [T, d_model]; may be x itself */
+	uint32_t tokens;     /* T; 0 is allowed and does nothing */
+	const ufm_tokens *x; /* [T, d_model]; the struct is read before the call returns */
+	const ufm_tokens *y; /* the same, to be written; may be x itself */
 	/* Routing by the caller, host memory, [T, top_k] each; NULL: device_ids and device_gates, or else the layer's router.
 	 * An id outside the bank's experts contributes 0; of one that a token names again the gates are added, in order.
 	 * Read before the call returns. */
@@ -644,7 +688,7 @@ typedef struct ufm_moe_call {
 	float *gates_out;
 	ufm_stream *stream; /* x is ready and y may be used in this order; NULL: the engine's own */
 	/* The same routing in device memory, ready in the stream's order and read in it: signed ids of id_bytes each (4,
-	 * the default, or 8), gates of gate_dtype (UFM_F32, the default, or UFM_BF16). A layer whose every expert has a slot
+	 * the default, or 8), gates of gate_dtype (UFM_F32, the default, UFM_BF16 or UFM_F16). A layer whose every expert has a slot
 	 * needs no host then. */
 	ufm_devptr device_ids, device_gates;
 	uint32_t id_bytes;

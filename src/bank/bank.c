@@ -29,15 +29,16 @@ ufm_status bank_check_counts(uint32_t layers, uint32_t experts, uint64_t block_b
 }
 
 ufm_status bank_new(extent_kind kind, uint32_t layers, uint32_t experts,
-                    const ufm_expert_desc *desc, ufm_bank **out)
+                    const ufm_expert_desc *given, ufm_bank **out)
 {
+	ufm_expert_desc desc;
 	ufm_status status;
 	ufm_bank *bank;
 
 	layers = layers ? layers : 1;
-	status = bank_check_desc(desc);
+	status = bank_read_desc(given, &desc);
 	if (!status)
-		status = bank_check_counts(layers, experts, desc->block_bytes);
+		status = bank_check_counts(layers, experts, desc.block_bytes);
 	if (status)
 		return status;
 	bank = alloc_zeroed(1, sizeof *bank);
@@ -45,12 +46,19 @@ ufm_status bank_new(extent_kind kind, uint32_t layers, uint32_t experts,
 		return UFM_ENOMEM;
 	atomic_init(&bank->refs, 1);
 	bank->kind = kind;
-	bank->info.layers = layers;
-	bank->info.experts = experts;
-	bank->info.desc = *desc;
-	bank->info.bank_bytes = (uint64_t)layers * experts * desc->expert_bytes;
+	bank->shape.layers = layers;
+	bank->shape.experts = experts;
+	bank->shape.desc = desc;
+	bank->shape.bank_bytes = (uint64_t)layers * experts * desc.expert_bytes;
 	*out = bank;
 	return UFM_OK;
+}
+
+static ufm_status need_both(const void *config, const char *wanted, ufm_bank **out)
+{
+	ufm_status status = status_need(config, "config", wanted);
+
+	return status ? status : status_need((const void *)out, "out", "where to put the bank");
 }
 
 ufm_status ufm_bank_synthetic(const ufm_bank_synthetic_config *given, ufm_bank **out)
@@ -59,9 +67,11 @@ ufm_status ufm_bank_synthetic(const ufm_bank_synthetic_config *given, ufm_bank *
 	ufm_status status;
 
 	UFM_STRUCT_INIT(&config);
-	status = status_read_config(&config, sizeof config, given, "ufm_bank_synthetic_config");
+	status = need_both(given, "a ufm_bank_synthetic_config", out);
 	if (!status)
-		status = bank_new(EXTENT_SYNTHETIC, config.layers, config.experts, &config.desc, out);
+		status = status_read_config(&config, sizeof config, given, "ufm_bank_synthetic_config");
+	if (!status)
+		status = bank_new(EXTENT_SYNTHETIC, config.layers, config.experts, config.desc, out);
 	if (!status)
 		(*out)->seed = config.seed;
 	return status;
@@ -89,10 +99,12 @@ ufm_status ufm_bank_memory(const ufm_bank_memory_config *given, ufm_bank **out)
 	ufm_status status;
 
 	UFM_STRUCT_INIT(&config);
-	status = status_read_config(&config, sizeof config, given, "ufm_bank_memory_config");
+	status = need_both(given, "a ufm_bank_memory_config", out);
+	if (!status)
+		status = status_read_config(&config, sizeof config, given, "ufm_bank_memory_config");
 	/* Before the blocks: the counts say how many there must be. */
 	if (!status)
-		status = bank_new(EXTENT_MEMORY, config.layers, config.experts, &config.desc, &bank);
+		status = bank_new(EXTENT_MEMORY, config.layers, config.experts, config.desc, &bank);
 	if (status)
 		return status;
 	status = check_blocks(&config);
@@ -109,13 +121,31 @@ ufm_status ufm_bank_open(const char *path, ufm_bank **out)
 {
 	if (!path || !*path)
 		return status_fail(UFM_EINVAL, "path is empty, expected a bank's file or folder");
+	ufm_status status = status_need((const void *)out, "out", "where to put the bank");
+	if (status)
+		return status;
 	return bank_is_checkpoint(path) ? ufm_bank_checkpoint(path, NULL, out)
 	                                : bank_packed_open(path, out);
 }
 
-void ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info)
+ufm_status ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info)
 {
-	*info = bank->info;
+	ufm_status status = status_need(bank, "bank", "an open bank");
+
+	if (!status)
+		status = status_need(info, "info", "a ufm_bank_info");
+	if (status)
+		return status;
+	const ufm_bank_info found = {.layers = bank->shape.layers,
+	                             .experts = bank->shape.experts,
+	                             .desc = &bank->shape.desc,
+	                             .bank_bytes = bank->shape.bank_bytes};
+	return status_write_info(info, &found, sizeof found, "ufm_bank_info");
+}
+
+const bank_shape *bank_get_shape(const ufm_bank *bank)
+{
+	return &bank->shape;
 }
 
 ufm_bank *bank_ref(ufm_bank *bank)
@@ -142,17 +172,17 @@ void ufm_bank_close(ufm_bank *bank)
 
 const ufm_expert_desc *bank_desc(const ufm_bank *bank)
 {
-	return &bank->info.desc;
+	return &bank->shape.desc;
 }
 
 uint32_t bank_key_count(const ufm_bank *bank)
 {
-	return bank->info.layers * bank->info.experts;
+	return bank->shape.layers * bank->shape.experts;
 }
 
 uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_EXTENTS_MAX])
 {
-	bank_extent extent = {.kind = bank->kind, .size_bytes = bank->info.desc.expert_bytes};
+	bank_extent extent = {.kind = bank->kind, .size_bytes = bank->shape.desc.expert_bytes};
 
 	assert(key < bank_key_count(bank));
 	if (bank->source)
@@ -168,7 +198,7 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 		break;
 	case EXTENT_FILE:
 		extent.file_offset_bytes =
-			BANK_PACKED_HEADER_BYTES + (uint64_t)key * bank->info.desc.block_bytes;
+			BANK_PACKED_HEADER_BYTES + (uint64_t)key * bank->shape.desc.block_bytes;
 		break;
 	case EXTENT_STRIDED:
 	case EXTENT_ZERO: /* the kinds of no bank */
@@ -216,14 +246,16 @@ const towers *bank_towers(const ufm_bank *bank)
 
 ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_tensor **out)
 {
-	assert(layer < bank->info.layers);
+	assert(layer < bank->shape.layers);
 	*out = NULL;
 	return bank->source ? experts_router(&bank->found, bank->source, layer, out) : UFM_OK;
 }
 
 uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer)
 {
-	if (bank->files && layer < bank->info.layers)
+	if (!bank)
+		return 0;
+	if (bank->files && layer < bank->shape.layers)
 		return bank_files_layer_number(bank->files, layer);
 	return bank->source && layer < bank->found.layers ? bank->found.numbers[layer] : layer;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <ufm/ufm.h>
 
+#include "bank/bank_shape.h"
 #include "bank/checkpoint.h"
 #include "bank/towers.h"
 
@@ -66,13 +67,16 @@ ufm_bank *bank_ref(ufm_bank *bank);
  * parser is pure. It checks everything that the header claims, also against the size of the file
  * that it came from; UFM_EFORMAT names the rule. */
 #define BANK_PACKED_HEADER_BYTES 4096u
-void bank_packed_header(const ufm_bank_info *info, uint8_t out[BANK_PACKED_HEADER_BYTES]);
+void bank_packed_header(const bank_shape *shape, uint8_t out[BANK_PACKED_HEADER_BYTES]);
 ufm_status bank_packed_parse(const void *header, size_t header_bytes, uint64_t file_bytes,
-                             ufm_bank_info *out);
+                             bank_shape *out);
 
 /* UFM_EINVAL unless a description made by anybody is one that the kernels can compute: known roles
  * once each, shapes that fit the dimensions, one dtype, aligned parts that neither overlap nor
  * leave the payload, both matrices present. */
 ufm_status bank_check_desc(const ufm_expert_desc *desc);
+/* A caller's description, which may be of an older or a newer library, as ours and checked. UFM_EINVAL also
+ * for NULL. */
+ufm_status bank_read_desc(const ufm_expert_desc *given, ufm_expert_desc *out);
 
 #endif

@@ -71,7 +71,7 @@ static ufm_status find_contents(const checkpoint *c, const ufm_bank_checkpoint_c
 
 static ufm_status new_bank(const contents *k, ufm_bank **out)
 {
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_status status =
 		ufm_expert_desc_init(&desc, k->found.kind, k->found.d_model, k->found.d_hidden, k->dtype);
 
@@ -135,6 +135,8 @@ ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_confi
 	if (!status)
 		status = check_config(&config);
 	if (!status)
+		status = status_need((const void *)out, "out", "where to put the bank");
+	if (!status)
 		status = checkpoint_open(path, &source);
 	if (status)
 		return status;
@@ -148,8 +150,8 @@ ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_confi
 uint32_t bank_checkpoint_extents(const ufm_bank *bank, uint32_t key,
                                  bank_extent out[BANK_EXTENTS_MAX])
 {
-	const ufm_expert_desc *desc = &bank->info.desc;
-	uint32_t layer = key / bank->info.experts, expert = key % bank->info.experts, count = 0;
+	const ufm_expert_desc *desc = &bank->shape.desc;
+	uint32_t layer = key / bank->shape.experts, expert = key % bank->shape.experts, count = 0;
 	uint64_t end = 0;
 
 	for (uint32_t i = 0; i < desc->part_count; i++) {

@@ -102,9 +102,9 @@ static ufm_status copy_config(ufm_bank *bank, const ufm_bank_files_config *confi
 		return UFM_ENOMEM;
 	status = copy_paths(files, config);
 	if (!status)
-		status = copy_numbers(files, config->layer_numbers, bank->info.layers);
+		status = copy_numbers(files, config->layer_numbers, bank->shape.layers);
 	if (!status)
-		status = copy_extents(files, &bank->info.desc, config->extents, bank_key_count(bank));
+		status = copy_extents(files, &bank->shape.desc, config->extents, bank_key_count(bank));
 	return status;
 }
 
@@ -155,10 +155,10 @@ static ufm_status check_extent(const ufm_bank *bank, uint32_t key, uint32_t inde
                                const uint64_t *file_bytes)
 {
 	const bank_files *files = bank->files;
-	const ufm_part *part = &bank->info.desc.parts[index];
-	const ufm_extent *extent = &files->extents[(uint64_t)key * bank->info.desc.part_count + index];
-	uint32_t layer = ufm_bank_layer_number(bank, key / bank->info.experts);
-	uint32_t expert = key % bank->info.experts;
+	const ufm_part *part = &bank->shape.desc.parts[index];
+	const ufm_extent *extent = &files->extents[(uint64_t)key * bank->shape.desc.part_count + index];
+	uint32_t layer = ufm_bank_layer_number(bank, key / bank->shape.experts);
+	uint32_t expert = key % bank->shape.experts;
 	ufm_status status;
 
 	status = check_fields(extent, part, files->path_count);
@@ -194,7 +194,7 @@ static ufm_status check_extents(const ufm_bank *bank)
 		return UFM_ENOMEM;
 	status = read_sizes(bank->files, file_bytes);
 	for (uint32_t key = 0; key < bank_key_count(bank) && !status; key++) {
-		for (uint32_t i = 0; i < bank->info.desc.part_count && !status; i++)
+		for (uint32_t i = 0; i < bank->shape.desc.part_count && !status; i++)
 			status = check_extent(bank, key, i, file_bytes);
 	}
 	alloc_free(file_bytes);
@@ -208,10 +208,14 @@ ufm_status ufm_bank_files(const ufm_bank_files_config *given, ufm_bank **out)
 	ufm_status status;
 
 	UFM_STRUCT_INIT(&config);
-	status = status_read_config(&config, sizeof config, given, "ufm_bank_files_config");
+	status = status_need(given, "config", "what the bank is made of");
+	if (!status)
+		status = status_need((const void *)out, "out", "where to put the bank");
+	if (!status)
+		status = status_read_config(&config, sizeof config, given, "ufm_bank_files_config");
 	/* Before the extents: description and counts say how many there must be. */
 	if (!status)
-		status = bank_new(EXTENT_FILE, config.layers, config.experts, &config.desc, &bank);
+		status = bank_new(EXTENT_FILE, config.layers, config.experts, config.desc, &bank);
 	if (status)
 		return status;
 	status = check_config(&config);
@@ -294,7 +298,7 @@ static uint64_t end_before(const ufm_expert_desc *desc, const ufm_part *part)
 
 uint32_t bank_files_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_EXTENTS_MAX])
 {
-	const ufm_expert_desc *desc = &bank->info.desc;
+	const ufm_expert_desc *desc = &bank->shape.desc;
 	const ufm_extent *extents = &bank->files->extents[(uint64_t)key * desc->part_count];
 	uint32_t count = 0;
 

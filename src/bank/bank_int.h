@@ -22,7 +22,7 @@ typedef struct bank_files bank_files;
 
 struct ufm_bank {
 	atomic_uint refs;
-	ufm_bank_info info;
+	bank_shape shape;
 	extent_kind kind;
 	uint64_t seed;             /* synthetic */
 	const void *const *blocks; /* memory: the caller's */
@@ -63,7 +63,7 @@ static inline bank_extent bank_zeros(uint64_t from, uint64_t to)
 /* A bank of one kind with everything but the kind's own fields. 0 layers are 1. UFM_EINVAL names
  * what is wrong with the description or the counts. */
 ufm_status bank_new(extent_kind kind, uint32_t layers, uint32_t experts,
-                    const ufm_expert_desc *desc, ufm_bank **out);
+                    const ufm_expert_desc *given, ufm_bank **out);
 
 /* What is an argument elsewhere is a file's content here: the last failure as UFM_EFORMAT. */
 static inline ufm_status bank_as_format(ufm_status status)

@@ -65,8 +65,13 @@ ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uin
                                 uint32_t d_hidden, ufm_dtype dtype)
 {
 	ufm_expert_desc made;
-	ufm_status status;
+	ufm_status status = status_need(desc, "desc", "a ufm_expert_desc");
 
+	if (!status)
+		status = status_check_info(desc, "ufm_expert_desc");
+
+	if (status)
+		return status;
 	ufm_struct_init(&made, sizeof made);
 	made.d_model = d_model;
 	made.d_hidden = d_hidden;
@@ -88,17 +93,37 @@ ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uin
 	if (kind == UFM_EXPERT_MLP_BIAS)
 		append_part(&made, UFM_ROLE_DOWN_BIAS, dtype);
 	made.block_bytes = bank_round_up(made.expert_bytes, BANK_BLOCK_ALIGN);
-	*desc = made;
-	return UFM_OK;
+	return status_write_info(desc, &made, sizeof made, "ufm_expert_desc");
 }
 
 const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role role)
 {
-	for (uint32_t i = 0; i < desc->part_count && i < UFM_PARTS_MAX; i++) {
+	for (uint32_t i = 0; desc && i < desc->part_count && i < UFM_PARTS_MAX; i++) {
 		if (desc->parts[i].role == role)
 			return &desc->parts[i];
 	}
 	return NULL;
+}
+
+/* Its shape is known to be right. */
+static ufm_status check_storage(const ufm_part *part, uint32_t index)
+{
+	uint64_t plain_bytes = (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
+
+	if (part->format)
+		return status_fail(UFM_EUNSUPPORTED,
+		                   "part %u (%s): format is %u, expected 0: no other is known here", index,
+		                   bank_role_name(part->role), part->format);
+	if (part->size_bytes && part->size_bytes != plain_bytes)
+		return status_fail(UFM_EINVAL, "part %u (%s): size_bytes is %llu, expected 0 or %llu",
+		                   index, bank_role_name(part->role), (unsigned long long)part->size_bytes,
+		                   (unsigned long long)plain_bytes);
+	for (size_t i = 0; i < sizeof part->reserved / sizeof part->reserved[0]; i++) {
+		if (part->reserved[i])
+			return status_fail(UFM_EINVAL, "part %u (%s): reserved[%zu] is %u, expected 0", index,
+			                   bank_role_name(part->role), i, part->reserved[i]);
+	}
+	return UFM_OK;
 }
 
 /* Every comparison is against a bound that is already known to be sane, so nothing can overflow:
@@ -129,7 +154,7 @@ static ufm_status check_part(const ufm_expert_desc *desc, uint32_t index)
 	if (part->offset_bytes >= desc->expert_bytes || part_end(part) > desc->expert_bytes)
 		return status_fail(UFM_EINVAL, "part %u (%s) leaves the payload of %llu bytes", index,
 		                   bank_role_name(part->role), (unsigned long long)desc->expert_bytes);
-	return UFM_OK;
+	return check_storage(part, index);
 }
 
 static ufm_status check_overlap(const ufm_expert_desc *desc)
@@ -249,4 +274,15 @@ ufm_status bank_check_desc(const ufm_expert_desc *desc)
 	ufm_status status = check_desc(desc);
 
 	return status ? status_prefix(status, "expert description") : UFM_OK;
+}
+
+ufm_status bank_read_desc(const ufm_expert_desc *given, ufm_expert_desc *out)
+{
+	ufm_status status = status_need(given, "desc", "a ufm_expert_desc");
+
+	if (status)
+		return status;
+	ufm_struct_init(out, sizeof *out);
+	status = status_read_config(out, sizeof *out, given, "ufm_expert_desc");
+	return status ? status : bank_check_desc(out);
 }

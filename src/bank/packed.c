@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The packed format: one header, then every block at a fixed stride. */
+#include <assert.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,7 +30,8 @@ enum {
 	AT_PAYLOAD = 56,
 	AT_PARTS = 64,
 	PART_BYTES = 24,
-	AT_ACT_ALPHA = AT_PARTS + UFM_PARTS_MAX * PART_BYTES,
+	PARTS_MAX = 8,
+	AT_ACT_ALPHA = AT_PARTS + PARTS_MAX * PART_BYTES,
 	AT_GATE_LIMIT = AT_ACT_ALPHA + 4,
 	AT_ACTIVATED_LIMIT = AT_GATE_LIMIT + 4,
 	AT_UP_LIMIT = AT_ACTIVATED_LIMIT + 4,
@@ -113,16 +115,17 @@ static void get_parameters(const uint8_t *header, ufm_expert_desc *desc)
 	desc->up_offset = get_f32(header + AT_UP_OFFSET);
 }
 
-void bank_packed_header(const ufm_bank_info *info, uint8_t out[BANK_PACKED_HEADER_BYTES])
+void bank_packed_header(const bank_shape *shape, uint8_t out[BANK_PACKED_HEADER_BYTES])
 {
-	const ufm_expert_desc *desc = &info->desc;
+	const ufm_expert_desc *desc = &shape->desc;
 
+	assert(desc->part_count <= PARTS_MAX); /* there are no more roles */
 	memset(out, 0, BANK_PACKED_HEADER_BYTES);
 	memcpy(out + AT_MAGIC, PACKED_MAGIC, sizeof PACKED_MAGIC - 1);
 	put_u32(out + AT_VERSION, PACKED_VERSION);
 	put_u32(out + AT_HEADER_BYTES, BANK_PACKED_HEADER_BYTES);
-	put_u32(out + AT_LAYERS, info->layers);
-	put_u32(out + AT_EXPERTS, info->experts);
+	put_u32(out + AT_LAYERS, shape->layers);
+	put_u32(out + AT_EXPERTS, shape->experts);
 	put_u32(out + AT_D_MODEL, desc->d_model);
 	put_u32(out + AT_D_HIDDEN, desc->d_hidden);
 	put_u32(out + AT_ACTIVATION, (uint32_t)desc->activation);
@@ -174,13 +177,13 @@ static ufm_status check_unused(const uint8_t *header, uint32_t part_count)
 	return UFM_OK;
 }
 
-static void get_info(const uint8_t *header, ufm_bank_info *info)
+static void get_shape(const uint8_t *header, bank_shape *shape)
 {
-	ufm_expert_desc *desc = &info->desc;
+	ufm_expert_desc *desc = &shape->desc;
 
-	memset(info, 0, sizeof *info);
-	info->layers = get_u32(header + AT_LAYERS);
-	info->experts = get_u32(header + AT_EXPERTS);
+	memset(shape, 0, sizeof *shape);
+	shape->layers = get_u32(header + AT_LAYERS);
+	shape->experts = get_u32(header + AT_EXPERTS);
 	desc->struct_size = sizeof *desc;
 	desc->d_model = get_u32(header + AT_D_MODEL);
 	desc->d_hidden = get_u32(header + AT_D_HIDDEN);
@@ -188,47 +191,51 @@ static void get_info(const uint8_t *header, ufm_bank_info *info)
 	desc->part_count = get_u32(header + AT_PART_COUNT);
 	desc->expert_bytes = get_u64(header + AT_EXPERT_BYTES);
 	desc->block_bytes = get_u64(header + AT_BLOCK_BYTES);
-	for (uint32_t i = 0; i < desc->part_count && i < UFM_PARTS_MAX; i++)
+	for (uint32_t i = 0; i < desc->part_count && i < PARTS_MAX; i++)
 		get_part(header + AT_PARTS + i * PART_BYTES, &desc->parts[i]);
 	get_parameters(header, desc);
 }
 
-static ufm_status check_info(const ufm_bank_info *info)
+static ufm_status check_shape(const bank_shape *shape)
 {
-	ufm_status status = bank_check_desc(&info->desc);
+	ufm_status status;
 
+	if (shape->desc.part_count > PARTS_MAX)
+		return status_fail(UFM_EFORMAT, "part_count is %u, expected 1 … %d", shape->desc.part_count,
+		                   PARTS_MAX);
+	status = bank_check_desc(&shape->desc);
 	if (!status)
-		status = bank_check_counts(info->layers, info->experts, info->desc.block_bytes);
+		status = bank_check_counts(shape->layers, shape->experts, shape->desc.block_bytes);
 	return bank_as_format(status);
 }
 
 ufm_status bank_packed_parse(const void *header, size_t header_bytes, uint64_t file_bytes,
-                             ufm_bank_info *out)
+                             bank_shape *out)
 {
-	ufm_bank_info info;
+	bank_shape shape;
 	uint64_t expected, keys;
 	ufm_status status = check_envelope(header, header_bytes);
 
 	if (status)
 		return status;
-	get_info(header, &info);
-	status = check_info(&info);
+	get_shape(header, &shape);
+	status = check_shape(&shape);
 	if (!status)
-		status = check_unused(header, info.desc.part_count);
+		status = check_unused(header, shape.desc.part_count);
 	if (status)
 		return status;
-	keys = (uint64_t)info.layers * info.experts;
-	expected = BANK_PACKED_HEADER_BYTES + keys * info.desc.block_bytes;
+	keys = (uint64_t)shape.layers * shape.experts;
+	expected = BANK_PACKED_HEADER_BYTES + keys * shape.desc.block_bytes;
 	if (file_bytes != expected)
 		return status_fail(UFM_EFORMAT, "file holds %llu bytes, expected %llu for %llu experts",
 		                   (unsigned long long)file_bytes, (unsigned long long)expected,
 		                   (unsigned long long)keys);
-	info.bank_bytes = keys * info.desc.expert_bytes;
-	*out = info;
+	shape.bank_bytes = keys * shape.desc.expert_bytes;
+	*out = shape;
 	return UFM_OK;
 }
 
-static ufm_status read_info(const char *path, ufm_bank_info *info)
+static ufm_status read_shape(const char *path, bank_shape *shape)
 {
 	uint8_t header[BANK_PACKED_HEADER_BYTES];
 	uint64_t got, size_bytes;
@@ -239,20 +246,20 @@ static ufm_status read_info(const char *path, ufm_bank_info *info)
 		return status;
 	status = file_read(fd, header, sizeof header, 0, &got);
 	if (!status)
-		status = bank_packed_parse(header, got, size_bytes, info);
+		status = bank_packed_parse(header, got, size_bytes, shape);
 	close(fd);
 	return status;
 }
 
 ufm_status bank_packed_open(const char *path, ufm_bank **out)
 {
-	ufm_bank_info info;
+	bank_shape shape;
 	ufm_bank *bank = NULL;
-	ufm_status status = read_info(path, &info);
+	ufm_status status = read_shape(path, &shape);
 
 	if (status)
 		return status_prefix(status, "%s", path);
-	status = bank_new(EXTENT_FILE, info.layers, info.experts, &info.desc, &bank);
+	status = bank_new(EXTENT_FILE, shape.layers, shape.experts, &shape.desc, &bank);
 	if (status)
 		return status;
 	bank->path = alloc_string(path);

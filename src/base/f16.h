@@ -27,4 +27,26 @@ static inline float f16_to_f32(uint16_t bits)
 	return value;
 }
 
+/* Rounds to nearest, ties to even; beyond the largest half to infinity. A NaN stays one. */
+static inline uint16_t f16_from_f32(float value)
+{
+	uint32_t bits;
+	memcpy(&bits, &value, sizeof bits);
+	uint32_t sign = bits >> 16 & 0x8000u, rest = bits & 0x7fffffffu;
+	if (rest > 0x7f800000u)
+		return (uint16_t)(sign | 0x7e00u | (rest >> 13 & 0x3ffu));
+	if (rest >= 0x47800000u) /* 65536 */
+		return (uint16_t)(sign | 0x7c00u);
+	if (rest <
+	    0x38800000u) { /* below the smallest normal half: a multiple of 2^-24, rounded by the addition */
+		float magic = 0.5f, sum;
+		memcpy(&sum, &rest, sizeof sum);
+		sum += magic;
+		memcpy(&rest, &sum, sizeof rest);
+		return (uint16_t)(sign | (rest - 0x3f000000u));
+	}
+	rest += 0xfffu + (rest >> 13 & 1u);
+	return (uint16_t)(sign | ((rest >> 13) - 0x1c000u));
+}
+
 #endif

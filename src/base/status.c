@@ -41,6 +41,8 @@ const char *ufm_version(void)
 
 void ufm_struct_init(void *config, size_t struct_size)
 {
+	if (!config)
+		return;
 	assert(struct_size >= sizeof struct_size);
 	memset(config, 0, struct_size);
 	memcpy(config, &struct_size, sizeof struct_size);
@@ -118,18 +120,73 @@ void status_record_prefix(const char *format, ...)
 	memcpy(last_error, line, sizeof line);
 }
 
+ufm_status status_need(const void *given, const char *name, const char *wanted)
+{
+	return given ? UFM_OK : status_fail(UFM_EINVAL, "%s: NULL, expected %s", name, wanted);
+}
+
+static ufm_status read_size(const void *sized, const char *name, size_t *out)
+{
+	size_t size;
+
+	memcpy(&size, sized, sizeof size);
+	if (size < sizeof size || size > STATUS_STRUCT_BYTES_MAX)
+		return status_fail(UFM_EINVAL,
+		                   "%s: struct_size is %zu, expected its sizeof (UFM_STRUCT_INIT)", name,
+		                   size);
+	*out = size;
+	return UFM_OK;
+}
+
+/* What a newer caller can say and we cannot hear. */
+static ufm_status check_tail(const void *config, size_t begin, size_t end, const char *name)
+{
+	const unsigned char *bytes = config;
+
+	for (size_t i = begin; i < end; i++) {
+		if (bytes[i])
+			return status_fail(UFM_EINVAL,
+			                   "%s: byte %zu is set, expected 0: this library (%s) knows %zu bytes",
+			                   name, i, ufm_version(), begin);
+	}
+	return UFM_OK;
+}
+
 ufm_status status_read_config(void *out, size_t full_size, const void *config, const char *name)
 {
 	size_t given_size;
+	ufm_status status;
 
 	if (!config)
 		return UFM_OK;
-	memcpy(&given_size, config, sizeof given_size);
-	if (given_size < sizeof given_size || given_size > full_size)
-		return status_fail(UFM_EINVAL,
-		                   "%s: struct_size is %zu, expected %zu … %zu (UFM_STRUCT_INIT)", name,
-		                   given_size, sizeof given_size, full_size);
-	memcpy(out, config, given_size);
+	status = read_size(config, name, &given_size);
+	if (!status)
+		status = check_tail(config, full_size, given_size, name);
+	if (status)
+		return status;
+	memcpy(out, config, given_size < full_size ? given_size : full_size);
 	memcpy(out, &full_size, sizeof full_size);
+	return UFM_OK;
+}
+
+ufm_status status_check_info(const void *info, const char *name)
+{
+	size_t size;
+
+	ufm_status status = status_need(info, name, "one to write to");
+
+	return status ? status : read_size(info, name, &size);
+}
+
+ufm_status status_write_info(void *info, const void *found, size_t full_size, const char *name)
+{
+	ufm_status status = status_check_info(info, name);
+	size_t size;
+
+	if (status)
+		return status;
+	memcpy(&size, info, sizeof size);
+	memcpy(info, found, size < full_size ? size : full_size);
+	memcpy(info, &size, sizeof size);
 	return UFM_OK;
 }

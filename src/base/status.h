@@ -24,10 +24,23 @@ static inline ufm_status status_failed(ufm_status status)
 	return status;
 }
 
+/* UFM_EINVAL names the argument when it is NULL: "engine: NULL, expected an engine". */
+ufm_status status_need(const void *given, const char *name, const char *wanted);
+
 /* Copies a config whose first member is its struct_size over defaults of full_size bytes:
  * fields that an older caller does not know keep what is in `out`, whose struct_size becomes
  * full_size. A NULL config copies nothing.
- * UFM_EINVAL names the struct when its size is 0 or larger than ours. */
+ * UFM_EINVAL names the struct when its size is none, or when a newer caller set what we do not know. */
 ufm_status status_read_config(void *out, size_t full_size, const void *config, const char *name);
+
+/* No public struct is ever as large as that: what is larger was never set. */
+#define STATUS_STRUCT_BYTES_MAX 16384u
+
+/* UFM_EINVAL unless `info`, which is to be written, begins with a size. To be asked before there is
+ * anything to undo. */
+ufm_status status_check_info(const void *info, const char *name);
+/* Copies what the library has found, full_size bytes, into the caller's struct, whose first member says
+ * how large it is: no more than fits, and it keeps its size. UFM_EINVAL as status_check_info. */
+ufm_status status_write_info(void *info, const void *found, size_t full_size, const char *name);
 
 #endif

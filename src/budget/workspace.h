@@ -31,9 +31,15 @@ typedef struct workspace {
 	ufm_devptr entries;    /* ufm_expert_rows [experts], written by the device */
 } workspace;
 
-/* Of the arena: a layer's weights, which need not be there yet; and of layers in a row, all with norms, beside the
- * hidden states of so many tokens between them. */
-uint64_t budget_layer_bytes(const ufm_bank_info *bank, bool router, bool norm);
-uint64_t budget_stack_bytes(const ufm_bank_info *bank, bool router, uint32_t tokens);
+/* Of the arena: a layer's weights, which need not be there yet. */
+uint64_t budget_layer_bytes(uint32_t d_model, uint32_t experts, bool router, bool norm);
+
+/* Layers in a row, all with norms, beside the hidden states of so many tokens between them. */
+typedef struct budget_stack {
+	uint32_t layers, experts, d_model;
+	bool router;
+	uint32_t tokens;
+} budget_stack;
+uint64_t budget_stack_bytes(const budget_stack *stack);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One call of a routed layer, from tokens to tokens. */
 #include "base/clock.h"
+#include "base/dtype.h"
 #include "base/status.h"
 #include "device/registry.h"
 #include "moe/moe_int.h"
@@ -9,7 +10,7 @@
  * share the staging buffer. Then a token of one must lie where the token of the other lies. */
 static ufm_status check_sharing(const ufm_layer *layer, const ufm_moe_call *call)
 {
-	const ufm_tokens *x = &call->x, *y = &call->y;
+	const ufm_tokens *x = call->x, *y = call->y;
 	bool staged = x->place == UFM_ON_HOST && y->place == UFM_ON_HOST;
 	bool same = x->place == UFM_ON_DEVICE && y->place == UFM_ON_DEVICE && x->device == y->device;
 	uint64_t d_model = layer->desc->d_model;
@@ -41,13 +42,25 @@ static ufm_status check_routing(const ufm_layer *layer, const ufm_moe_call *call
 		                               "routing: the layer has no router");
 	if (call->id_bytes != 0 && call->id_bytes != 4 && call->id_bytes != 8)
 		return status_fail(UFM_EINVAL, "id_bytes: %u, expected 4 or 8", call->id_bytes);
-	if (call->gate_dtype != 0 && call->gate_dtype != UFM_F32 && call->gate_dtype != UFM_BF16)
-		return status_fail(UFM_EINVAL, "gate_dtype: %d, expected UFM_F32 or UFM_BF16",
+	if (call->gate_dtype != 0 && !dtype_is_token(call->gate_dtype))
+		return status_fail(UFM_EINVAL, "gate_dtype: %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                   (int)call->gate_dtype);
 	return UFM_OK;
 }
 
-static ufm_status check_call(const ufm_layer *layer, const ufm_moe_call *call)
+/* The caller's struct may be of an older or a newer library; from here on it is ours. */
+static ufm_status read_tokens(const ufm_tokens **at, ufm_tokens *ours, const char *name)
+{
+	ufm_status status = status_need(*at, name, "a ufm_tokens");
+	ufm_struct_init(ours, sizeof *ours);
+	if (status == UFM_OK)
+		status = status_read_config(ours, sizeof *ours, *at, name);
+	*at = ours;
+	return status;
+}
+
+/* What x and y point to is read into ours[0] and ours[1]. */
+static ufm_status check_call(const ufm_layer *layer, ufm_moe_call *call, ufm_tokens ours[2])
 {
 	uint32_t most = engine_call_tokens_max(layer->engine);
 	if (call->tokens > most)
@@ -56,9 +69,13 @@ static ufm_status check_call(const ufm_layer *layer, const ufm_moe_call *call)
 	ufm_status status = check_routing(layer, call);
 	if (status != UFM_OK || call->tokens == 0)
 		return status;
-	status = stage_check(layer, &call->x, call->tokens, "x");
+	status = read_tokens(&call->x, &ours[0], "x");
 	if (status == UFM_OK)
-		status = stage_check(layer, &call->y, call->tokens, "y");
+		status = read_tokens(&call->y, &ours[1], "y");
+	if (status == UFM_OK)
+		status = stage_check(layer, call->x, call->tokens, "x");
+	if (status == UFM_OK)
+		status = stage_check(layer, call->y, call->tokens, "y");
 	return status == UFM_OK ? check_sharing(layer, call) : status;
 }
 
@@ -111,8 +128,8 @@ static ufm_status combine(forward *f)
 	                         .d_model = f->layer->desc->d_model,
 	                         .residual = residual ? f->x : 0,
 	                         .residual_stride = f->x_stride,
-	                         .residual_dtype = stage_dtype(&f->call->x),
-	                         .y_dtype = stage_dtype(&f->call->y)};
+	                         .residual_dtype = stage_dtype(f->call->x),
+	                         .y_dtype = stage_dtype(f->call->y)};
 	stage_out_target(f, &args.y, &args.y_stride);
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_COMBINE);
 	ufm_status status = f->b->combine(f->stream, &args);
@@ -245,12 +262,17 @@ static ufm_status run_in_caller(forward *f)
 ufm_status ufm_moe_forward(ufm_layer *layer, const ufm_moe_call *user, ufm_ticket *ticket)
 {
 	ufm_moe_call call;
+	ufm_tokens ours[2];
 	ufm_struct_init(&call, sizeof call);
-	ufm_status status = engine_check_process(layer->engine);
+	ufm_status status = status_need(layer, "layer", "an open layer");
+	if (status == UFM_OK)
+		status = status_need(user, "call", "a ufm_moe_call");
+	if (status == UFM_OK)
+		status = engine_check_process(layer->engine);
 	if (status == UFM_OK)
 		status = status_read_config(&call, sizeof call, user, "ufm_moe_call");
 	if (status == UFM_OK)
-		status = check_call(layer, &call);
+		status = check_call(layer, &call, ours);
 	if (status != UFM_OK)
 		return status;
 	uint64_t mark = 0;

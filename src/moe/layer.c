@@ -10,12 +10,23 @@
 #include "moe/layer.h"
 #include "moe/moe_int.h"
 
-uint64_t ufm_layer_bytes(const ufm_bank_info *bank, const ufm_layer_config *config)
+static uint64_t layer_bytes(uint32_t d_model, uint32_t experts, const ufm_layer_config *c)
 {
-	return budget_layer_bytes(bank, config->router_weight != NULL, config->norm_weight != NULL);
+	return budget_layer_bytes(d_model, experts, c->router_weight != NULL, c->norm_weight != NULL);
 }
 
-static ufm_status check_config(const ufm_layer_config *c, const ufm_bank_info *bank,
+uint64_t ufm_layer_bytes(const ufm_bank_info *bank, const ufm_layer_config *given)
+{
+	ufm_bank_info about = {.experts = 0};
+	ufm_layer_config config = {.layer = 0};
+
+	if (!bank || !given || status_read_config(&about, sizeof about, bank, "ufm_bank_info") ||
+	    status_read_config(&config, sizeof config, given, "ufm_layer_config"))
+		return 0;
+	return about.desc ? layer_bytes(about.desc->d_model, about.experts, &config) : 0;
+}
+
+static ufm_status check_config(const ufm_layer_config *c, const bank_shape *bank,
                                const ufm_engine_info *engine)
 {
 	if (engine->max_tokens == 0)
@@ -56,13 +67,14 @@ static uint64_t router_bytes(const ufm_layer *layer)
 
 /* One allocation for both, so that an arena too small takes nothing. The engine's stream is used, so
  * no layer call may run meanwhile. */
-static ufm_status upload_all(ufm_layer *layer, const ufm_bank_info *bank)
+static ufm_status upload_all(ufm_layer *layer)
 {
 	ufm_layer_config *c = &layer->config;
 	ufm_engine *e = layer->engine;
 	uint64_t norm_at = c->router_weight ? size_round_up(router_bytes(layer), BUDGET_ALIGN) : 0;
 	ufm_devptr at = 0;
-	ufm_status status = ufm_engine_alloc(e, ufm_layer_bytes(bank, c), &at);
+	ufm_status status =
+		ufm_engine_alloc(e, layer_bytes(layer->desc->d_model, layer->experts, c), &at);
 	if (status != UFM_OK)
 		return status;
 	layer->router = c->router_weight ? at : 0;
@@ -83,6 +95,10 @@ ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *user, ufm_
 	ufm_struct_init(&config, sizeof config);
 	ufm_status status = engine_check_process(engine);
 	if (status == UFM_OK)
+		status = status_need(user, "config", "a ufm_layer_config");
+	if (status == UFM_OK)
+		status = status_need((const void *)out, "out", "where to put the layer");
+	if (status == UFM_OK)
 		status = status_read_config(&config, sizeof config, user, "ufm_layer_config");
 	if (status != UFM_OK)
 		return status;
@@ -91,11 +107,10 @@ ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *user, ufm_
 	if (config.norm_eps == 0)
 		config.norm_eps = 1e-6f;
 	const ufm_bank *bank = host_bank(engine_host(engine));
-	ufm_bank_info bank_info;
-	ufm_engine_info engine_info;
-	ufm_bank_get_info(bank, &bank_info);
+	const bank_shape *shape = bank_get_shape(bank);
+	ufm_engine_info engine_info = {.struct_size = sizeof engine_info};
 	ufm_engine_get_info(engine, &engine_info);
-	status = check_config(&config, &bank_info, &engine_info);
+	status = check_config(&config, shape, &engine_info);
 	if (status != UFM_OK)
 		return status;
 	ufm_layer *layer = alloc_zeroed(1, sizeof *layer);
@@ -104,9 +119,9 @@ ufm_status ufm_layer_open(ufm_engine *engine, const ufm_layer_config *user, ufm_
 	layer->engine = engine;
 	layer->config = config;
 	layer->desc = bank_desc(bank);
-	layer->experts = bank_info.experts;
+	layer->experts = shape->experts;
 	layer_set_source(layer, NULL);
-	status = upload_all(layer, &bank_info);
+	status = upload_all(layer);
 	if (status != UFM_OK) {
 		alloc_free(layer);
 		return status;

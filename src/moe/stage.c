@@ -39,8 +39,8 @@ ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *t, uint32_t tok
 	if (t->place != UFM_ON_HOST && t->place != UFM_ON_DEVICE)
 		return status_fail(UFM_EINVAL, "%s.place: %d, expected UFM_ON_HOST or UFM_ON_DEVICE", name,
 		                   (int)t->place);
-	if (!dtype_is_computed(stage_dtype(t)))
-		return status_fail(UFM_EINVAL, "%s.dtype: %d, expected UFM_F32 or UFM_BF16", name,
+	if (!dtype_is_token(stage_dtype(t)))
+		return status_fail(UFM_EINVAL, "%s.dtype: %d, expected UFM_F32, UFM_BF16 or UFM_F16", name,
 		                   (int)t->dtype);
 	if (t->place == UFM_ON_HOST ? !t->host : !t->device)
 		return status_fail(UFM_EINVAL, "%s: no address for its place", name);
@@ -82,7 +82,7 @@ static ufm_status copy_tokens(forward *f, ufm_copy_kind kind, const ufm_tokens *
 
 ufm_status stage_in(forward *f)
 {
-	const ufm_tokens *x = &f->call->x;
+	const ufm_tokens *x = f->call->x;
 	if (x->place == UFM_ON_DEVICE) {
 		f->x = x->device;
 		f->x_stride = stride_of(f, x);
@@ -97,7 +97,7 @@ static ufm_gather_args gather_args(const forward *f, uint32_t rows, ufm_devptr o
 {
 	return (ufm_gather_args){.x = f->x,
 	                         .x_stride = f->x_stride,
-	                         .x_dtype = stage_dtype(&f->call->x),
+	                         .x_dtype = stage_dtype(f->call->x),
 	                         .rows = rows,
 	                         .d_model = f->layer->desc->d_model,
 	                         .norm_weight = f->layer->norm,
@@ -145,7 +145,7 @@ ufm_status stage_gather_rows(forward *f, uint32_t first, uint32_t rows)
 
 void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride)
 {
-	const ufm_tokens *t = &f->call->y;
+	const ufm_tokens *t = f->call->y;
 	bool device = t->place == UFM_ON_DEVICE;
 	*y = device ? t->device : f->ws->tokens;
 	*stride = device ? stride_of(f, t) : f->layer->desc->d_model;
@@ -153,6 +153,6 @@ void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride)
 
 ufm_status stage_out(forward *f)
 {
-	const ufm_tokens *y = &f->call->y;
+	const ufm_tokens *y = f->call->y;
 	return y->place == UFM_ON_DEVICE ? UFM_OK : copy_tokens(f, UFM_COPY_D2H, y);
 }

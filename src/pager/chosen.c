@@ -28,8 +28,7 @@ static bool was_looked_at(const choice_size *s)
 static ufm_cpu_choice tell(const ufm_engine *e, uint32_t size)
 {
 	const choice_size *s = &e->cpu.choice.sizes[size];
-	return (ufm_cpu_choice){.struct_size = sizeof(ufm_cpu_choice),
-	                        .tokens_from = choice_tokens_from(size),
+	return (ufm_cpu_choice){.tokens_from = choice_tokens_from(size),
 	                        .takes_cpu = s->takes_cpu,
 	                        .link_looks = s->link.looks,
 	                        .cpu_looks = s->cpu.looks,
@@ -53,18 +52,18 @@ ufm_status ufm_engine_get_cpu_choice(const ufm_engine *e, uint32_t index, ufm_cp
 {
 	ufm_cpu_choice found;
 	ufm_status status = engine_check_process(e);
+	if (status == UFM_OK)
+		status = status_need(out, "choice", "a ufm_cpu_choice");
+	if (status == UFM_OK)
+		status = status_check_info(out, "ufm_cpu_choice");
 	if (status != UFM_OK)
 		return status;
-	if (out->struct_size != sizeof found)
-		return status_fail(UFM_EINVAL, "ufm_cpu_choice: struct_size is %zu, expected %zu",
-		                   out->struct_size, sizeof found);
 	lock_take(e->guard);
 	bool there = find(e, index, &found);
 	lock_drop(e->guard);
 	if (!there)
 		return status_fail(UFM_EINVAL, "index: %u, expected less than the sizes looked at", index);
-	*out = found;
-	return UFM_OK;
+	return status_write_info(out, &found, sizeof found, "ufm_cpu_choice");
 }
 
 /* Of all short sizes, or of all long ones, that which was looked at most. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Opening and closing an engine. */
+#include "bank/bank_shape.h"
 #include "base/alloc.h"
 #include "base/size.h"
 #include "base/status.h"
@@ -39,6 +40,9 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 	ufm_engine_config *c = &e->config;
 	ufm_struct_init(c, sizeof *c);
 	ufm_status status = status_read_config(c, sizeof *c, user, "ufm_engine_config");
+	if (status == UFM_OK)
+		status = status_read_config(&e->debug, sizeof e->debug, c->debug, "ufm_engine_debug");
+	c->debug = NULL; /* the caller's */
 	if (status != UFM_OK)
 		return status;
 	if (c->call_tokens_max == 0)
@@ -98,8 +102,15 @@ budget_terms engine_terms(const ufm_engine *e)
 
 static ufm_status divide_memory(ufm_engine *e)
 {
+	const ufm_engine_config *c = &e->config;
 	budget_terms terms = engine_terms(e);
-	return budget_plan(&terms, e->config.vram_target_bytes, e->free_at_open_bytes, &e->plan);
+	uint64_t target_bytes = c->vram_target_bytes;
+	if (c->smallest && (target_bytes || c->resident_all))
+		return status_fail(UFM_EINVAL,
+		                   "smallest: expected vram_target_bytes and resident_all to be 0 with it");
+	if (c->smallest)
+		target_bytes = budget_target(&terms, budget_slots_min(&terms));
+	return budget_plan(&terms, target_bytes, e->free_at_open_bytes, &e->plan);
 }
 
 static ufm_status map_memory(ufm_engine *e)
@@ -155,21 +166,22 @@ static ufm_status open_all(ufm_engine *e, const ufm_engine_config *user)
 
 ufm_status ufm_engine_open(ufm_host *host, const ufm_engine_config *config, ufm_engine **out)
 {
-	if (!host)
-		return status_fail(UFM_EINVAL, "host: NULL, expected an open host tier");
-	ufm_status status = host_check_process(host);
+	ufm_status status = status_need(host, "host", "an open host tier");
+	if (status == UFM_OK)
+		status = status_need((const void *)out, "out", "where to put the engine");
+	if (status == UFM_OK)
+		status = host_check_process(host);
 	if (status != UFM_OK)
 		return status;
 	ufm_engine *e = alloc_zeroed(1, sizeof *e);
 	if (!e)
 		return UFM_ENOMEM;
-	ufm_bank_info bank;
-	ufm_bank_get_info(host_bank(host), &bank);
+	const bank_shape *bank = bank_get_shape(host_bank(host));
 	e->host = host_ref(host);
 	e->b = host_backend(host);
-	e->desc = bank.desc;
-	e->layers = bank.layers;
-	e->experts = bank.experts;
+	e->desc = bank->desc;
+	e->layers = bank->layers;
+	e->experts = bank->experts;
 	lock_init(&e->layer_lock, LOCK_RANK_LAYER, "layer calls");
 	lock_init(&e->lock, LOCK_RANK_ENGINE, "engine");
 	lock_init(&e->spans.lock, LOCK_RANK_SPANS, "spans");

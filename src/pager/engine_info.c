@@ -18,7 +18,7 @@ static budget read_plan(const ufm_engine *e)
 
 uint32_t ufm_engine_lease_max(const ufm_engine *e)
 {
-	if (host_is_parents(e->host))
+	if (!e || host_is_parents(e->host))
 		return 0;
 	budget plan = read_plan(e);
 	return plan.slots - plan.ring;
@@ -38,14 +38,11 @@ static const char *cpu_words(const ufm_engine *e)
 	return words;
 }
 
-void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
+static ufm_engine_info find_info(const ufm_engine *e)
 {
 	const ufm_engine_config *c = &e->config;
-	*info = (ufm_engine_info){.backend = "", .device = "", .policy = "", .cpu_assist = ""};
-	if (host_is_parents(e->host))
-		return;
 	budget plan = read_plan(e);
-	*info = (ufm_engine_info){
+	return (ufm_engine_info){
 		.backend = e->b->name,
 		.device = e->device_info.name,
 		.policy = c->policy,
@@ -72,18 +69,30 @@ void ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
 	};
 }
 
+/* A child process has the texts "" and the figures 0 beside the failure, whoever reads them. */
+ufm_status ufm_engine_get_info(const ufm_engine *e, ufm_engine_info *info)
+{
+	ufm_engine_info found = {.backend = "", .device = "", .policy = "", .cpu_assist = ""};
+	ufm_status status = status_need(info, "info", "a ufm_engine_info");
+	if (status == UFM_OK)
+		status = status_need(e, "engine", "an open engine");
+	if (status != UFM_OK)
+		return status;
+	if (!host_is_parents(e->host))
+		found = find_info(e);
+	status = status_write_info(info, &found, sizeof found, "ufm_engine_info");
+	return status == UFM_OK ? engine_check_process(e) : status;
+}
+
 /* Atomics instead of the lock, so that a sampler never waits for a copy. */
-void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
+static ufm_engine_memory find_memory(const ufm_engine *e)
 {
 	ufm_device_memory now;
-	*memory = (ufm_engine_memory){0};
-	if (host_is_parents(e->host))
-		return;
 	e->b->device_get_memory(e->device, &now);
 	uint64_t used = atomic_load_explicit(&e->slab.used, memory_order_relaxed);
 	uint64_t most = atomic_load_explicit(&e->slab.high_water, memory_order_relaxed);
 	uint64_t arena_bytes = atomic_load_explicit(&e->arena.live_bytes, memory_order_relaxed);
-	*memory = (ufm_engine_memory){
+	return (ufm_engine_memory){
 		.device_total_bytes = now.total_bytes,
 		.device_free_bytes = now.free_bytes,
 		.held_bytes =
@@ -93,18 +102,40 @@ void ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
 	};
 }
 
-void ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
+ufm_status ufm_engine_get_memory(ufm_engine *e, ufm_engine_memory *memory)
 {
+	ufm_engine_memory found = {0};
+	ufm_status status = status_need(memory, "memory", "a ufm_engine_memory");
+	if (status == UFM_OK)
+		status = status_need(e, "engine", "an open engine");
+	if (status != UFM_OK)
+		return status;
+	if (!host_is_parents(e->host))
+		found = find_memory(e);
+	status = status_write_info(memory, &found, sizeof found, "ufm_engine_memory");
+	return status == UFM_OK ? engine_check_process(e) : status;
+}
+
+ufm_status ufm_engine_get_counters(ufm_engine *e, uint64_t *values, uint32_t count)
+{
+	ufm_status status = status_need(e, "engine", "an open engine");
+	if (status == UFM_OK && count)
+		status = status_need(values, "values", "room for the counters");
+	if (status != UFM_OK)
+		return status;
 	bool ours = !host_is_parents(e->host);
 	if (ours)
 		settle_counters(e);
 	for (uint32_t i = 0; i < count && i < COUNTER_COUNT; i++)
 		values[i] = !ours ? 0 : counter_get(&e->counters, (counter_id)i);
+	return engine_check_process(e);
 }
 
 ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
 {
 	ufm_status status = engine_check_process(e);
+	if (status == UFM_OK)
+		status = status_need(out, "out", "where to put the address");
 	if (status != UFM_OK)
 		return status;
 	lock_take(&e->lock);
@@ -125,7 +156,7 @@ ufm_status ufm_engine_alloc(ufm_engine *e, uint64_t size_bytes, ufm_devptr *out)
 
 ufm_status engine_check_process(const ufm_engine *e)
 {
-	return host_check_process(e->host);
+	return e ? host_check_process(e->host) : status_need(NULL, "engine", "an open engine");
 }
 
 ufm_host *engine_host(const ufm_engine *e)

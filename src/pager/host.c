@@ -146,7 +146,8 @@ static ufm_status fill_and_lock(fill *f, pool *workers)
 	return status;
 }
 
-static ufm_status fill_all(ufm_host *host, const ufm_host_config *config)
+static ufm_status fill_all(ufm_host *host, const ufm_host_config *config,
+                           const ufm_host_debug *debug)
 {
 	fill *f = alloc_zeroed(1, sizeof *f);
 	if (!f)
@@ -159,7 +160,7 @@ static ufm_status fill_all(ufm_host *host, const ufm_host_config *config)
 	pool *workers = NULL;
 	f->filled = alloc_zeroed(f->keys, sizeof *f->filled);
 	ufm_status status =
-		f->filled ? store_open(host->bank, config->store_filter, &f->store) : UFM_ENOMEM;
+		f->filled ? store_open(host->bank, debug->store_filter, &f->store) : UFM_ENOMEM;
 	if (status == UFM_OK)
 		status = pool_open(config->fill_threads, &workers);
 	if (status == UFM_OK)
@@ -192,7 +193,8 @@ static ufm_status read_config(const ufm_bank *bank, const ufm_host_config *confi
 	return status;
 }
 
-static ufm_status load_bank(ufm_host *host, const ufm_host_config *config)
+static ufm_status load_bank(ufm_host *host, const ufm_host_config *config,
+                            const ufm_host_debug *debug)
 {
 	uint64_t size_bytes = host->block_bytes * bank_key_count(host->bank);
 	limits now;
@@ -200,14 +202,17 @@ static ufm_status load_bank(ufm_host *host, const ufm_host_config *config)
 	ufm_status status = pinned_check(&now, "the bank", size_bytes, config->pageable);
 	if (status == UFM_OK)
 		status = pinned_map(size_bytes, host->block_bytes, &host->slab);
-	return status == UFM_OK ? fill_all(host, config) : status;
+	return status == UFM_OK ? fill_all(host, config, debug) : status;
 }
 
 ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_host_config *config,
                         ufm_host **out)
 {
 	ufm_host_config resolved;
+	ufm_host_debug debug = {.store_filter = NULL};
 	ufm_status status = read_config(bank, config, &resolved);
+	if (status == UFM_OK)
+		status = status_read_config(&debug, sizeof debug, resolved.debug, "ufm_host_debug");
 	if (status == UFM_OK)
 		status = process_watch();
 	if (status != UFM_OK)
@@ -220,7 +225,7 @@ ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_ho
 	host->b = backend;
 	host->bank = bank_ref(bank);
 	host->block_bytes = bank_desc(bank)->block_bytes;
-	status = load_bank(host, &resolved);
+	status = load_bank(host, &resolved, &debug);
 	if (status != UFM_OK) {
 		ufm_host_close(host);
 		return status;
@@ -231,11 +236,13 @@ ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_ho
 
 ufm_status ufm_host_open(ufm_bank *bank, const ufm_host_config *user, ufm_host **out)
 {
-	if (!bank)
-		return status_fail(UFM_EINVAL, "bank: NULL, expected an open bank");
 	ufm_host_config config;
 	const ufm_backend *backend = NULL;
-	ufm_status status = read_config(bank, user, &config);
+	ufm_status status = status_need(bank, "bank", "an open bank");
+	if (status == UFM_OK)
+		status = status_need((const void *)out, "out", "where to put the host tier");
+	if (status == UFM_OK)
+		status = read_config(bank, user, &config);
 	if (status == UFM_OK)
 		status = registry_find(config.backend, &backend);
 	return status == UFM_OK ? host_open_on(backend, bank, &config, out) : status;

@@ -4,12 +4,21 @@
 #include "base/status.h"
 #include "pager/pager_int.h"
 
-ufm_status ufm_acquire_begin(ufm_engine *e, uint32_t layer, const uint32_t *experts, uint32_t n,
-                             ufm_lease **out)
+static ufm_status check_acquire(const ufm_engine *e, uint32_t layer, const uint32_t *experts,
+                                ufm_lease **out)
 {
 	ufm_status status = engine_check_process(e);
 	if (status == UFM_OK)
-		status = leases_check_layer(&e->leases, layer);
+		status = status_need(experts, "experts", "their ids");
+	if (status == UFM_OK)
+		status = status_need((const void *)out, "out", "where to put the lease");
+	return status == UFM_OK ? leases_check_layer(&e->leases, layer) : status;
+}
+
+ufm_status ufm_acquire_begin(ufm_engine *e, uint32_t layer, const uint32_t *experts, uint32_t n,
+                             ufm_lease **out)
+{
+	ufm_status status = check_acquire(e, layer, experts, out);
 	if (status != UFM_OK)
 		return status;
 	lock_take(&e->lock);
@@ -48,9 +57,7 @@ ufm_status ufm_acquire_wait(ufm_engine *e, uint32_t layer, const uint32_t *exper
                             uint64_t wait_ns, ufm_lease **out)
 {
 	uint64_t until_ns = until_of(wait_ns);
-	ufm_status status = engine_check_process(e);
-	if (status == UFM_OK)
-		status = leases_check_layer(&e->leases, layer);
+	ufm_status status = check_acquire(e, layer, experts, out);
 	if (status != UFM_OK)
 		return status;
 	lock_take(&e->lock);
@@ -63,10 +70,13 @@ ufm_status ufm_acquire_wait(ufm_engine *e, uint32_t layer, const uint32_t *exper
 ufm_status ufm_acquire_ready(ufm_lease *lease, ufm_stream *stream, uint64_t wait_ns)
 {
 	(void)wait_ns;
+	ufm_status status = status_need(lease, "lease", "one of ufm_acquire_begin");
+	if (status == UFM_OK)
+		status = status_need(stream, "stream", "one of ufm_stream_open");
+	if (status != UFM_OK)
+		return status;
 	ufm_engine *e = lease->engine;
-	if (!stream)
-		return status_fail(UFM_EINVAL, "stream: NULL, expected one of ufm_stream_open");
-	ufm_status status = engine_check_process(e);
+	status = engine_check_process(e);
 	if (status != UFM_OK)
 		return status;
 	lock_take(&e->lock);
@@ -77,15 +87,18 @@ ufm_status ufm_acquire_ready(ufm_lease *lease, ufm_stream *stream, uint64_t wait
 
 ufm_devptr ufm_lease_view(const ufm_lease *lease, uint32_t index)
 {
-	if (host_is_parents(lease->engine->host))
+	if (!lease || host_is_parents(lease->engine->host))
 		return 0;
 	return index < lease->n ? slot_address(&lease->engine->slab, lease->slots[index]) : 0;
 }
 
 ufm_status ufm_release(ufm_lease *lease, ufm_stream *stream)
 {
+	ufm_status status = status_need(lease, "lease", "one of ufm_acquire_begin");
+	if (status != UFM_OK)
+		return status;
 	ufm_engine *e = lease->engine;
-	ufm_status status = engine_check_process(e);
+	status = engine_check_process(e);
 	if (status != UFM_OK)
 		return status;
 	lock_take(&e->lock);
@@ -97,6 +110,8 @@ ufm_status ufm_release(ufm_lease *lease, ufm_stream *stream)
 ufm_status ufm_prefetch(ufm_engine *e, uint32_t layer, const uint32_t *experts, uint32_t n)
 {
 	ufm_status status = engine_check_process(e);
+	if (status == UFM_OK && n)
+		status = status_need(experts, "experts", "their ids");
 	if (status == UFM_OK)
 		status = leases_check_layer(&e->leases, layer);
 	if (status != UFM_OK)

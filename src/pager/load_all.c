@@ -8,7 +8,7 @@
 
 typedef struct loading {
 	ufm_engine *engine;
-	ufm_bank_info bank;
+	bank_shape bank;
 	uint32_t *ids; /* [bank.experts] */
 	ufm_stream *stream;
 	int (*stop)(void *ctx);
@@ -64,7 +64,7 @@ static ufm_status load_layers(loading *l)
 ufm_status pager_load_all(ufm_engine *e, int (*stop)(void *ctx), void *stop_ctx)
 {
 	loading l = {.engine = e, .stop = stop, .stop_ctx = stop_ctx};
-	ufm_bank_get_info(host_bank(engine_host(e)), &l.bank);
+	l.bank = *bank_get_shape(host_bank(engine_host(e)));
 	l.ids = alloc_zeroed(l.bank.experts, sizeof *l.ids);
 	if (!l.ids)
 		return UFM_ENOMEM;

@@ -79,6 +79,7 @@ struct ufm_engine {
 	ufm_device *device;
 	ufm_stream *compute, *copy;
 	ufm_engine_config config; /* defaults resolved */
+	ufm_engine_debug debug;
 	ufm_device_info device_info;
 	uint64_t free_at_open_bytes;
 	ufm_expert_desc desc;
@@ -110,6 +111,8 @@ struct ufm_engine {
 	leases leases;
 	demand demand;
 
+	uint64_t
+		uses_divided;  /* when a budget was last divided by them; guarded by the engine's lock */
 	counters counters; /* atomic */
 };
 

@@ -42,7 +42,7 @@ static ufm_status open_slab(ufm_engine *e)
 	s->marks = &e->marks;
 	s->base = e->region.base + e->plan.workspace_bytes + e->plan.arena_bytes;
 	s->block_bytes = e->desc.block_bytes;
-	s->poison = e->config.poison_free_slots;
+	s->poison = e->debug.poison_free_slots;
 	return slab_open(s, e->region.slots_max);
 }
 

@@ -49,7 +49,7 @@ static ufm_status write_table(ufm_engine *e, const char *path, uint32_t sequence
 		return status;
 	status = routing_file_write(path, &table);
 	if (status == UFM_OK && info)
-		*info = table.info;
+		status = status_write_info(info, &table.info, sizeof table.info, "ufm_routing_info");
 	routing_table_close(&table);
 	return status;
 }
@@ -58,6 +58,8 @@ ufm_status ufm_engine_write_routing(ufm_engine *e, const char *path, uint32_t se
                                     ufm_routing_info *info)
 {
 	ufm_status status = engine_check_process(e);
+	if (status == UFM_OK && info)
+		status = status_check_info(info, "ufm_routing_info");
 	if (status != UFM_OK)
 		return status;
 	if (!e->routing)

@@ -5,30 +5,28 @@
 #include "base/status.h"
 #include "pager/pager_int.h"
 
-/* The engine's lock is held. */
 static ufm_engine_bounds bounds_of(ufm_engine *e)
 {
 	budget_terms terms = engine_terms(e);
 	ufm_engine_bounds found;
 	UFM_STRUCT_INIT(&found);
+	lock_take(&e->lock);
 	found.least_bytes = budget_target(&terms, budget_slots_min(&terms));
 	found.now_bytes = budget_target(&terms, e->plan.slots);
 	found.most_bytes = budget_target(&terms, e->region.slots_max);
+	lock_drop(&e->lock);
 	return found;
 }
 
 ufm_status ufm_engine_get_bounds(ufm_engine *e, ufm_engine_bounds *bounds)
 {
 	ufm_status status = engine_check_process(e);
-	if (status == UFM_OK && bounds->struct_size != sizeof *bounds)
-		status = status_fail(UFM_EINVAL, "ufm_engine_bounds: struct_size is %zu, expected %zu",
-		                     bounds->struct_size, sizeof *bounds);
+	if (status == UFM_OK)
+		status = status_check_info(bounds, "bounds");
 	if (status != UFM_OK)
 		return status;
-	lock_take(&e->lock);
-	*bounds = bounds_of(e);
-	lock_drop(&e->lock);
-	return UFM_OK;
+	ufm_engine_bounds found = bounds_of(e);
+	return status_write_info(bounds, &found, sizeof found, "ufm_engine_bounds");
 }
 
 /* Another thread may resize between the look and the change: then the smaller of both budgets is taken, which the next

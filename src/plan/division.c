@@ -4,6 +4,12 @@
 
 void division_open(const division_config *c, division *out)
 {
+	const bank_shape *bank = &c->shape->bank;
+	const budget_stack stack = {.layers = bank->layers,
+	                            .experts = bank->experts,
+	                            .d_model = bank->desc.d_model,
+	                            .router = !c->given,
+	                            .tokens = c->tokens};
 	ufm_engine_config *e = &out->engine;
 	bool whole = c->max_tokens == 0 || c->max_tokens > c->tokens;
 	UFM_STRUCT_INIT(e);
@@ -12,11 +18,11 @@ void division_open(const division_config *c, division *out)
 	e->max_tokens = whole ? c->tokens : c->max_tokens;
 	e->call_tokens_max = c->tokens;
 	e->top_k_max = c->shape->top_k;
-	e->arena_bytes = budget_stack_bytes(&c->shape->bank, !c->given, c->tokens);
+	e->arena_bytes = budget_stack_bytes(&stack);
 	out->terms = (budget_terms){.config = e,
-	                            .desc = &c->shape->bank.desc,
-	                            .layers = c->shape->bank.layers,
-	                            .experts = c->shape->bank.experts,
+	                            .desc = &bank->desc,
+	                            .layers = bank->layers,
+	                            .experts = bank->experts,
 	                            .hidden_bytes = machine_hidden_bytes,
 	                            .granularity_bytes = c->granularity_bytes,
 	                            .memory_bytes = UINT64_MAX};

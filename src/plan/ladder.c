@@ -85,7 +85,7 @@ static ufm_status find_between(const climber *c, const plan_point *low, const pl
 /* The largest of the list up to the budget that holds everything. */
 static ufm_status find_beyond(const climber *c, const plan_point *last, plan_ladder *l)
 {
-	const ufm_bank_info *bank = &c->config->shape->bank;
+	const bank_shape *bank = &c->config->shape->bank;
 	uint64_t whole_bytes = division_target(c->config->division, bank->layers * bank->experts);
 	plan_point whole;
 	if (last->target_bytes >= whole_bytes)

@@ -2,6 +2,7 @@
 /* The public call: configurations checked and made ours, points made theirs. */
 #include <assert.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <ufm/plan.h>
@@ -12,9 +13,9 @@
 #include "device/registry.h"
 #include "plan/ladder.h"
 #include "plan/planner.h"
+#include "plan/probed.h"
 #include "plan/routing.h"
 #include "policy/registry.h"
-#include "plan/probed.h"
 
 #define BATCH_MAX 4096u
 #define PROMPT_MAX 65536u
@@ -23,15 +24,8 @@
 #define RATE_MAX 1e9
 #define BYTES_MAX (1ull << 60) /* far above any machine and far below a wrapped sum */
 #define THREADS_MAX 4096u
-
-static ufm_status check_size(const void *written, size_t wanted, const char *name)
-{
-	size_t found;
-	memcpy(&found, written, sizeof found);
-	return found == wanted ? UFM_OK
-	                       : status_fail(UFM_EINVAL, "%s: struct_size is %zu, expected %zu", name,
-	                                     found, wanted);
-}
+/* Of a point: with less it could not even be asked. */
+#define POINT_BYTES_MIN (offsetof(ufm_plan_point, status))
 
 static_assert(sizeof((ufm_plan_model *)0)->notes == sizeof((plan_shape *)0)->notes, "as long");
 static_assert(sizeof((ufm_plan_point *)0)->why == sizeof((plan_point *)0)->why, "as long");
@@ -40,38 +34,47 @@ static_assert(sizeof((ufm_plan_point *)0)->why == sizeof((plan_point *)0)->why, 
 
 ufm_status ufm_plan_read_model(const char *path, const char *prefix, ufm_plan_model *model)
 {
+	ufm_plan_model found = {.layers = 0};
 	plan_shape s;
-	ufm_status status = check_size(model, sizeof *model, "ufm_plan_model");
+	ufm_status status = status_need(path, "path", "a model's file or folder");
+	if (!status)
+		status = status_need(model, "model", "a ufm_plan_model");
+	if (!status)
+		status = status_check_info(model, "ufm_plan_model");
+	if (!status)
+		status = status_read_config(&found, sizeof found, model, "ufm_plan_model");
+	if (!status)
+		status = status_check_info(found.desc, "desc");
 	if (!status)
 		status = shape_of_path(path, prefix, &s);
 	if (status)
 		return status;
-	UFM_STRUCT_INIT(model);
-	model->layers = s.bank.layers;
-	model->experts = s.bank.experts;
-	model->top_k = s.top_k;
-	model->desc = s.bank.desc;
-	memcpy(model->notes, s.notes, sizeof s.notes);
-	return UFM_OK;
+	found.layers = s.bank.layers;
+	found.experts = s.bank.experts;
+	found.top_k = s.top_k;
+	memcpy(found.notes, s.notes, sizeof s.notes);
+	(void)status_write_info(found.desc, &s.bank.desc, sizeof s.bank.desc, "desc");
+	return status_write_info(model, &found, sizeof found, "ufm_plan_model");
 }
 
 static ufm_status read_model(const ufm_plan_model *given, plan_shape *out)
 {
 	ufm_plan_model m = {0};
 	plan_shape s = {.name = "the given shape"};
-	if (!given)
-		return status_fail(UFM_EINVAL, "model: NULL, expected a ufm_plan_model");
-	ufm_status status = status_read_config(&m, sizeof m, given, "ufm_plan_model");
+	ufm_status status = status_need(given, "model", "a ufm_plan_model");
 	if (!status)
-		status = bank_check_desc(&m.desc);
-	s.bank = (ufm_bank_info){.layers = m.layers, .experts = m.experts, .desc = m.desc};
-	s.bank.bank_bytes = (uint64_t)m.layers * m.experts * m.desc.expert_bytes;
+		status = status_read_config(&m, sizeof m, given, "ufm_plan_model");
+	if (!status)
+		status = bank_read_desc(m.desc, &s.bank.desc);
+	s.bank.layers = m.layers;
+	s.bank.experts = m.experts;
+	s.bank.bank_bytes = (uint64_t)m.layers * m.experts * s.bank.desc.expert_bytes;
 	s.top_k = m.top_k;
 	if (!status)
 		status = shape_check(&s);
-	if (!status && m.desc.block_bytes > BYTES_MAX / m.layers / m.experts)
+	if (!status && s.bank.desc.block_bytes > BYTES_MAX / m.layers / m.experts)
 		status = status_fail(UFM_EINVAL, "desc: %llu bytes an expert, expected at most 2^60 in all",
-		                     (unsigned long long)m.desc.block_bytes);
+		                     (unsigned long long)s.bank.desc.block_bytes);
 	if (!status)
 		*out = s;
 	return status;
@@ -111,9 +114,9 @@ static ufm_status check_rates(const ufm_plan_machine *m)
 static ufm_status read_machine(const ufm_plan_machine *given, plan_machine *out)
 {
 	ufm_plan_machine g = {0};
-	if (!given)
-		return status_fail(UFM_EINVAL, "machine: NULL, expected a ufm_plan_machine");
-	ufm_status status = status_read_config(&g, sizeof g, given, "ufm_plan_machine");
+	ufm_status status = status_need(given, "machine", "a ufm_plan_machine");
+	if (!status)
+		status = status_read_config(&g, sizeof g, given, "ufm_plan_machine");
 	if (!status)
 		status = check_rates(&g);
 	if (status)
@@ -150,7 +153,9 @@ ufm_status ufm_plan_probe_machine(const ufm_plan_model *model, const char *backe
 	plan_shape s;
 	const ufm_backend *b;
 	probe_machine_found found;
-	ufm_status status = check_size(machine, sizeof *machine, "ufm_plan_machine");
+	ufm_status status = status_need(machine, "machine", "a ufm_plan_machine");
+	if (!status)
+		status = status_check_info(machine, "ufm_plan_machine");
 	if (!status)
 		status = read_model(model, &s);
 	if (!status)
@@ -159,16 +164,15 @@ ufm_status ufm_plan_probe_machine(const ufm_plan_model *model, const char *backe
 		status = probe_machine_for(&s, b, &found);
 	if (status)
 		return status;
-	UFM_STRUCT_INIT(machine);
-	machine->backend = b->name;
-	machine->link_gbps = found.rates.link_gbps;
-	machine->hbm_gbps = found.rates.hbm_gbps;
-	machine->dram_gbps = found.rates.dram_gbps;
-	machine->sum_link_gbps = found.rates.sum_link_gbps;
-	machine->sum_cpu_gbps = found.rates.sum_cpu_gbps;
-	machine->gflops = found.rates.gflops;
-	machine->cpu_threads = found.rates.threads;
-	return UFM_OK;
+	const ufm_plan_machine m = {.backend = b->name,
+	                            .link_gbps = found.rates.link_gbps,
+	                            .hbm_gbps = found.rates.hbm_gbps,
+	                            .dram_gbps = found.rates.dram_gbps,
+	                            .sum_link_gbps = found.rates.sum_link_gbps,
+	                            .sum_cpu_gbps = found.rates.sum_cpu_gbps,
+	                            .gflops = found.rates.gflops,
+	                            .cpu_threads = found.rates.threads};
+	return status_write_info(machine, &m, sizeof m, "ufm_plan_machine");
 }
 
 /* ---- the rest of a configuration */
@@ -253,9 +257,8 @@ static ufm_plan_phase phase_of(const point_way *way, bool cpu)
 	                        .with_cpu = cpu};
 }
 
-static void write_point(const planner *p, const plan_point *found, ufm_plan_point *out)
+static void describe_point(const planner *p, const plan_point *found, ufm_plan_point *out)
 {
-	UFM_STRUCT_INIT(out);
 	out->vram_target_bytes = found->target_bytes;
 	out->host_bytes = division_host_bytes(&p->division);
 	if (found->refused) {
@@ -272,20 +275,57 @@ static void write_point(const planner *p, const plan_point *found, ufm_plan_poin
 	out->limit_tokens_per_s = point_limit(&p->point, found);
 }
 
+/* The caller's points lie as far apart as its struct is large. */
+static void *point_at(ufm_plan_point *points, uint32_t index)
+{
+	return (char *)points + (size_t)index * points->struct_size;
+}
+
+static void write_point(const planner *p, const plan_point *found, ufm_plan_point *out)
+{
+	ufm_plan_point made = {.status = UFM_OK};
+	describe_point(p, found, &made);
+	(void)status_write_info(out, &made, sizeof made, "ufm_plan_point"); /* it was checked */
+}
+
+/* What stands in a point before it is planned. */
+static ufm_status read_points(ufm_plan_point *points, uint32_t count)
+{
+	ufm_status status = UFM_OK;
+	for (uint32_t i = 0; i < count && !status; i++) {
+		ufm_plan_point *point = point_at(points, i);
+		status = status_check_info(point, "ufm_plan_point");
+		if (!status && point->struct_size != points->struct_size)
+			status = status_fail(
+				UFM_EINVAL, "ufm_plan_point: struct_size is %zu, expected %zu as the first one's",
+				point->struct_size, points->struct_size);
+		if (!status && point->struct_size < POINT_BYTES_MIN)
+			status =
+				status_fail(UFM_EINVAL, "ufm_plan_point: struct_size is %zu, expected at least %zu",
+			                point->struct_size, POINT_BYTES_MIN);
+	}
+	return status;
+}
+
+static uint64_t target_of(const planner *p, const ufm_plan_point *point)
+{
+	uint32_t keys = p->point.shape->bank.layers * p->point.shape->bank.experts;
+	uint64_t asked = point->vram_target_bytes;
+	return asked ? asked : division_target(&p->division, keys);
+}
+
 static ufm_status plan_points(const planner *p, const ladder_watch *watch, ufm_plan_point *points,
                               uint32_t count)
 {
-	uint32_t keys = p->point.shape->bank.layers * p->point.shape->bank.experts;
 	uint64_t *targets = alloc_zeroed(count, sizeof *targets);
 	plan_point *found = alloc_zeroed(count, sizeof *found);
 	ufm_status status = targets && found ? UFM_OK : UFM_ENOMEM;
 	for (uint32_t i = 0; i < count && !status; i++)
-		targets[i] = points[i].vram_target_bytes ? points[i].vram_target_bytes
-		                                         : division_target(&p->division, keys);
+		targets[i] = target_of(p, point_at(points, i));
 	if (!status)
 		status = ladder_points(&p->point, targets, count, watch, found);
 	for (uint32_t i = 0; i < count && !status; i++)
-		write_point(p, &found[i], &points[i]);
+		write_point(p, &found[i], point_at(points, i));
 	alloc_free(found);
 	alloc_free(targets);
 	return status;
@@ -295,11 +335,13 @@ ufm_status ufm_plan(const ufm_plan_config *config, ufm_plan_point *points, uint3
 {
 	reading r = {.planner = {.batch = 0}};
 	planner p;
-	if (!config)
-		return status_fail(UFM_EINVAL, "config: NULL, expected a ufm_plan_config");
-	ufm_status status = read_all(config, &r);
-	for (uint32_t i = 0; i < count && !status; i++)
-		status = check_size(&points[i], sizeof *points, "ufm_plan_point");
+	ufm_status status = status_need(config, "config", "a ufm_plan_config");
+	if (!status && count)
+		status = status_need(points, "points", "ufm_plan_points");
+	if (!status)
+		status = read_all(config, &r);
+	if (!status)
+		status = read_points(points, count);
 	if (status || count == 0)
 		return status;
 	planner_begin(&r.planner, &p);

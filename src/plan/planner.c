@@ -17,7 +17,7 @@
 
 static uint64_t routed_max(const planner_config *c)
 {
-	const ufm_bank_info *bank = &c->shape->bank;
+	const bank_shape *bank = &c->shape->bank;
 	uint64_t walked = CHOICES_MAX / ((uint64_t)bank->layers * c->shape->top_k);
 	uint64_t scored = SCORES_MAX / ((uint64_t)bank->layers * bank->experts);
 	return strncmp(c->workload, "sticky", 6) == 0 && scored < walked ? scored : walked;

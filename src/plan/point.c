@@ -91,7 +91,7 @@ static ufm_status run_ways(const point_config *c, plan_point *p, bool cpu)
 static bool has_bound(const point_config *c)
 {
 	const trace *t = c->decode_routing;
-	const ufm_bank_info *bank = &c->shape->bank;
+	const bank_shape *bank = &c->shape->bank;
 	return t->layers == bank->layers && t->experts == bank->experts && t->tokens >= c->batch &&
 	       (t->sequences == 1 || t->sequences >= c->batch);
 }

@@ -36,7 +36,7 @@ static ufm_status open_host(prober *p)
 	ufm_bank_synthetic_config bank;
 	ufm_host_config host;
 	UFM_STRUCT_INIT(&bank);
-	bank.desc = *c->desc;
+	bank.desc = c->desc;
 	bank.layers = 1;
 	bank.experts = experts_for(c->desc, c->top_k);
 	bank.seed = 1;
@@ -74,7 +74,7 @@ static ufm_status probe_engine(prober *p, probe_rates *out)
 
 static void describe(const prober *p, probe_machine_found *out)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(p->engine, &info);
 	out->emulated_gbps = info.link_gbps;
 	out->lockable_bytes = limits_lockable_bytes(&p->here);

@@ -57,7 +57,7 @@ static void draw_set(rng *r, uint16_t *ids, uint32_t top_k, uint32_t experts)
 
 static ufm_status make_uniform(const plan_routing_config *c, trace *out)
 {
-	const ufm_bank_info *bank = &c->shape->bank;
+	const bank_shape *bank = &c->shape->bank;
 	uint32_t top_k = c->shape->top_k;
 	trace t = {.tokens = (uint64_t)c->step_tokens * c->steps,
 	           .layers = bank->layers,
@@ -84,7 +84,7 @@ static ufm_status make_uniform(const plan_routing_config *c, trace *out)
 
 static ufm_status check_suits(const plan_routing_config *c, const char *path, const trace *t)
 {
-	const ufm_bank_info *bank = &c->shape->bank;
+	const bank_shape *bank = &c->shape->bank;
 	if (t->ranks != c->shape->top_k)
 		return status_fail(UFM_EFORMAT,
 		                   "%s: found %u ranks a token, expected %u, the model's top k", path,

@@ -44,7 +44,7 @@ static void keep_excess(const plan_shape *shape, sticky_config *router)
 ufm_status routing_sticky_make(const plan_routing_config *c, const char *text, trace *out)
 {
 	sticky_config router;
-	const ufm_bank_info *bank = &c->shape->bank;
+	const bank_shape *bank = &c->shape->bank;
 	const sticky_run run = {.seed = c->seed,
 	                        .layers = bank->layers,
 	                        .experts = bank->experts,

@@ -37,7 +37,9 @@ ufm_status shape_of_given(const shape_given *g, plan_shape *out)
 {
 	plan_shape s = {.name = "the given shape",
 	                .top_k = g->top_k,
-	                .bank = {.layers = g->layers, .experts = g->experts}};
+	                .bank = {.layers = g->layers,
+	                         .experts = g->experts,
+	                         .desc = {.struct_size = sizeof(ufm_expert_desc)}}};
 	ufm_status status = shape_check(&s);
 	if (!status)
 		status = ufm_expert_desc_init(&s.bank.desc, g->kind, g->d_model, g->d_hidden, g->dtype);

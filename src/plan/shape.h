@@ -5,10 +5,12 @@
 
 #include <ufm/ufm.h>
 
+#include "bank/bank_shape.h"
+
 typedef struct plan_shape {
 	char name[160];   /* as people call it, or "the given shape" */
 	char notes[1024]; /* whole sentences on what was taken for what; "" : nothing */
-	ufm_bank_info bank;
+	bank_shape bank;
 	uint32_t top_k;
 } plan_shape;
 

@@ -17,19 +17,23 @@
 
 ufm_status ufm_bank_read(const ufm_bank *bank, uint32_t layer, uint32_t expert, void *block)
 {
-	ufm_bank_info info;
+	const bank_shape *shape;
 	store *s;
-	ufm_status status;
+	ufm_status status = status_need(bank, "bank", "an open bank");
 
-	ufm_bank_get_info(bank, &info);
-	if (layer >= info.layers || expert >= info.experts)
+	if (!status)
+		status = status_need(block, "block", "memory for an expert");
+	if (status)
+		return status;
+	shape = bank_get_shape(bank);
+	if (layer >= shape->layers || expert >= shape->experts)
 		return status_fail(UFM_EINVAL, "layer %u expert %u, expected below %u and %u", layer,
-		                   expert, info.layers, info.experts);
+		                   expert, shape->layers, shape->experts);
 	/* Every bank is allocated writable; only its reference count changes here. */
 	status = store_open((ufm_bank *)bank, NULL, &s);
 	if (status)
 		return status;
-	status = store_read(s, layer * info.experts + expert, block);
+	status = store_read(s, layer * shape->experts + expert, block);
 	store_close(s);
 	return status;
 }
@@ -58,21 +62,20 @@ static ufm_status write_blocks(ufm_bank *bank, store *s, void *block, int fd, co
 ufm_status store_write_packed(ufm_bank *bank, int fd, const char *path)
 {
 	uint8_t header[BANK_PACKED_HEADER_BYTES];
-	ufm_bank_info info;
+	const bank_shape *shape = bank_get_shape(bank);
 	ufm_status status;
 	store *s;
 	void *block;
 
-	ufm_bank_get_info(bank, &info);
 	status = store_open(bank, NULL, &s);
 	if (status)
 		return status;
-	block = alloc_zeroed(1, info.desc.block_bytes);
+	block = alloc_zeroed(1, shape->desc.block_bytes);
 	if (!block) {
 		status = UFM_ENOMEM;
 		goto close_store;
 	}
-	bank_packed_header(&info, header);
+	bank_packed_header(shape, header);
 	status = write_all(fd, header, sizeof header, path);
 	if (!status)
 		status = write_blocks(bank, s, block, fd, path);
@@ -85,8 +88,10 @@ close_store:
 ufm_status ufm_bank_save(ufm_bank *bank, const char *path)
 {
 	replacement file;
-	ufm_status status;
+	ufm_status status = status_need(bank, "bank", "an open bank");
 
+	if (status)
+		return status;
 	if (!path || !*path)
 		return status_fail(UFM_EINVAL, "path is empty, expected a file to write");
 	status = replacement_open(path, &file);

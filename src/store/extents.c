@@ -34,11 +34,10 @@ typedef struct reading {
 static ufm_status fail_expert(const reading *r, uint64_t done, const char *cause)
 {
 	const ufm_bank *bank = r->s->bank;
-	ufm_bank_info info;
+	uint32_t experts = bank_get_shape(bank)->experts;
 
-	ufm_bank_get_info(bank, &info);
 	return status_fail(UFM_EEXPERT_IO, "layer %u expert %u: %s at byte %llu: %s",
-	                   ufm_bank_layer_number(bank, r->key / info.experts), r->key % info.experts,
+	                   ufm_bank_layer_number(bank, r->key / experts), r->key % experts,
 	                   bank_file_path(bank, r->extent->file),
 	                   (unsigned long long)(r->extent->file_offset_bytes + done), cause);
 }

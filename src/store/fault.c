@@ -2,6 +2,7 @@
 /* A filter that makes the read of one expert fail. */
 #include <stdbool.h>
 
+#include "bank/bank_shape.h"
 #include "base/alloc.h"
 #include "base/status.h"
 #include "store/store_int.h"
@@ -36,18 +37,17 @@ static ufm_status parse_target(const ufm_bank *bank, const char *text, uint32_t 
                                uint32_t *expert)
 {
 	store_option options[] = {{.name = "layer"}, {.name = "expert"}};
-	ufm_bank_info info;
+	const bank_shape *shape = bank_get_shape(bank);
 	ufm_status status = store_parse_options("fault", text, options, 2);
 
 	if (status)
 		return status;
-	ufm_bank_get_info(bank, &info);
 	/* A fault that can never happen would let a test pass for nothing. */
-	if (options[0].value >= info.layers || options[1].value >= info.experts)
+	if (options[0].value >= shape->layers || options[1].value >= shape->experts)
 		return status_fail(UFM_EINVAL,
 		                   "filter fault: layer=%llu,expert=%llu, expected below %u and %u",
 		                   (unsigned long long)options[0].value,
-		                   (unsigned long long)options[1].value, info.layers, info.experts);
+		                   (unsigned long long)options[1].value, shape->layers, shape->experts);
 	*layer = (uint32_t)options[0].value;
 	*expert = (uint32_t)options[1].value;
 	return UFM_OK;
@@ -56,7 +56,6 @@ static ufm_status parse_target(const ufm_bank *bank, const char *text, uint32_t 
 ufm_status store_fault_open(store *inner, const ufm_bank *bank, const char *options, store **out)
 {
 	fault_store *fault = alloc_zeroed(1, sizeof *fault);
-	ufm_bank_info info;
 	ufm_status status = UFM_ENOMEM;
 
 	if (!fault)
@@ -64,8 +63,7 @@ ufm_status store_fault_open(store *inner, const ufm_bank *bank, const char *opti
 	status = parse_target(bank, options, &fault->layer, &fault->expert);
 	if (status)
 		goto free_fault;
-	ufm_bank_get_info(bank, &info);
-	fault->key = fault->layer * info.experts + fault->expert;
+	fault->key = fault->layer * bank_get_shape(bank)->experts + fault->expert;
 	fault->inner = inner;
 	fault->base.read = fault_read;
 	fault->base.close = fault_close;

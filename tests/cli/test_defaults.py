@@ -193,6 +193,22 @@ def test_every_stage_leaves_rows_and_the_archive_holds_them(defaults):
         assert words in asked, words
 
 
+def test_a_library_of_another_soname_is_measured_by_its_own_program(defaults):
+    (defaults.at / "then/libufm.so.2").rename(defaults.at / "then/libufm.so.1")
+    refused = defaults("exact")
+    assert refused.returncode == 3 and "libufm.so.2 (or libufm.so.1 and bench/defaults)" in refused.stderr
+    program = defaults.at / "then/bench/defaults"
+    program.parent.mkdir()
+    program.write_text(FAKE_PROGRAM.replace("echo \"program", "echo \"earlier program"))
+    program.chmod(0o755)
+    traces = defaults("traces", "exact")
+    assert traces.returncode == 0, traces.stdout + traces.stderr
+    asked = defaults.asked.read_text()
+    now, then = defaults.at / "now", defaults.at / "then"
+    assert f"earlier program {then} {then} --label before" in asked
+    assert f"\nprogram {now} {now} --label now" in asked and f"earlier program {now}" not in asked
+
+
 def test_it_goes_on_where_it_was_interrupted(defaults):
     assert defaults("machine", "traces").returncode == 0
     again = defaults("machine", "traces", "decode", "--seconds", 100)

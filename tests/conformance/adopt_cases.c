@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/bf16.h"
+#include "base/f16.h"
 #include "base/rng.h"
 
 typedef struct adopt_data {
@@ -24,7 +25,7 @@ static void *array(uint64_t count, size_t size_bytes)
 	return at;
 }
 
-/* Few enough ids that many are repeated; some far outside, some of other slices. Gates are bf16 numbers. */
+/* Few enough ids that many are repeated; some far outside, some of other slices. Gates are bf16 and f16 numbers. */
 static void data_open(adopt_data *d, uint32_t tokens, uint32_t top_k, uint32_t experts,
                       uint32_t first_id)
 {
@@ -39,7 +40,8 @@ static void data_open(adopt_data *d, uint32_t tokens, uint32_t top_k, uint32_t e
 	rng_seed(&r, rng_mix(the.seed, tokens + experts + first_id));
 	random_f32(d->gates, d->count, 2.0f);
 	for (uint64_t i = 0; i < d->count; i++) {
-		d->gates[i] = bf16_to_f32(bf16_from_f32(d->gates[i]));
+		/* A number of both halves' types: 8 bits, in the range of f16. */
+		d->gates[i] = bf16_to_f32(bf16_from_f32(0.5f + 0.2f * d->gates[i]));
 		d->ids[i] = (int64_t)rng_below(&r, experts + first_id + 2);
 		if (rng_below(&r, 7) == 0)
 			d->ids[i] = others[rng_below(&r, 4)];
@@ -87,7 +89,7 @@ static void run(const adopt_data *d, uint32_t id_bytes, ufm_dtype gate_dtype, bo
 
 	for (uint64_t i = 0; i < d->count; i++) {
 		narrow[i] = (int32_t)d->ids[i];
-		halves[i] = bf16_from_f32(d->gates[i]);
+		halves[i] = gate_dtype == UFM_F16 ? f16_from_f32(d->gates[i]) : bf16_from_f32(d->gates[i]);
 	}
 	OK(the.backend->host_view(the.device, host, &view));
 	bool wide = id_bytes == 8, full = gate_dtype == UFM_F32;
@@ -133,6 +135,7 @@ static void check(uint32_t tokens, uint32_t top_k, uint32_t experts, uint32_t fi
 	run(&d, 8, UFM_BF16, true);
 	run(&d, 8, UFM_F32, false);
 	run(&d, 4, UFM_BF16, true);
+	run(&d, 4, UFM_F16, false);
 	data_close(&d);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "base/f16.h"
 #include "base/rng.h"
 
 #define TOKENS_MAX 45
@@ -12,7 +13,12 @@
 #define STRIDE_MAX 720
 #define K_MAX 8
 
-typedef enum residual_kind { RESIDUAL_NONE, RESIDUAL_F32, RESIDUAL_BF16 } residual_kind;
+typedef enum residual_kind {
+	RESIDUAL_NONE,
+	RESIDUAL_F32,
+	RESIDUAL_BF16,
+	RESIDUAL_F16
+} residual_kind;
 
 typedef struct combine_case {
 	uint32_t tokens, d_model, top_k;
@@ -39,7 +45,8 @@ static void make_inputs(const combine_case *c)
 	random_f32(data.gates, pairs, 1.0f);
 	random_f32(data.residual, TOKENS_MAX * STRIDE_MAX, 2.0f);
 	for (uint32_t i = 0; i < TOKENS_MAX * STRIDE_MAX; i++)
-		data.residual_bits[i] = bf16_from_f32(data.residual[i]);
+		data.residual_bits[i] = c->residual == RESIDUAL_F16 ? f16_from_f32(data.residual[i])
+		                                                    : bf16_from_f32(data.residual[i]);
 	/* Rows in no order, some missing, and one token with none at all. */
 	for (uint32_t i = 0; i < pairs; i++)
 		data.row_of[i] = rng_below(&r, 5) == 0 ? UFM_ROW_NONE : rng_below(&r, pairs);
@@ -57,6 +64,8 @@ static float expected(const combine_case *c, uint32_t token, uint32_t i, uint64_
 		sum = data.residual[token * stride + i];
 	if (c->residual == RESIDUAL_BF16)
 		sum = bf16_to_f32(data.residual_bits[token * stride + i]);
+	if (c->residual == RESIDUAL_F16)
+		sum = f16_to_f32(data.residual_bits[token * stride + i]);
 	for (uint32_t j = 0; j < c->top_k; j++) {
 		uint32_t row = data.row_of[token * c->top_k + j];
 		if (row == UFM_ROW_NONE)
@@ -71,7 +80,7 @@ static float expected(const combine_case *c, uint32_t token, uint32_t i, uint64_
 static void check_element(const combine_case *c, uint32_t token, uint32_t i, uint64_t stride)
 {
 	float value = expected(c, token, i, stride);
-	uint16_t bits = bf16_from_f32(value);
+	uint16_t bits = c->y_dtype == UFM_F16 ? f16_from_f32(value) : bf16_from_f32(value);
 	size_t size_bytes = ufm_dtype_bytes(c->y_dtype);
 	const void *wanted = c->y_dtype == UFM_F32 ? (const void *)&value : (const void *)&bits;
 
@@ -86,7 +95,7 @@ static ufm_devptr upload_residual(const combine_case *c)
 {
 	if (c->residual == RESIDUAL_F32)
 		return upload(data.residual, sizeof data.residual);
-	if (c->residual == RESIDUAL_BF16)
+	if (c->residual == RESIDUAL_BF16 || c->residual == RESIDUAL_F16)
 		return upload(data.residual_bits, sizeof data.residual_bits);
 	return 0;
 }
@@ -109,7 +118,9 @@ static void check_once(const combine_case *c)
 		.d_model = c->d_model,
 		.residual = residual,
 		.residual_stride = stride,
-		.residual_dtype = c->residual == RESIDUAL_BF16 ? UFM_BF16 : UFM_F32,
+		.residual_dtype = c->residual == RESIDUAL_BF16  ? UFM_BF16
+	                      : c->residual == RESIDUAL_F16 ? UFM_F16
+	                                                    : UFM_F32,
 		.y = c->in_place ? residual : device_alloc(y_bytes),
 		.y_stride = stride,
 		.y_dtype = c->y_dtype,
@@ -138,9 +149,10 @@ static void check(const combine_case *c)
 
 static void check_residuals(uint32_t tokens, uint32_t d_model, uint32_t top_k, bool strided)
 {
-	for (residual_kind r = RESIDUAL_NONE; r <= RESIDUAL_BF16; r++) {
+	for (residual_kind r = RESIDUAL_NONE; r <= RESIDUAL_F16; r++) {
 		check(&(combine_case){tokens, d_model, top_k, r, UFM_F32, strided, false, false});
 		check(&(combine_case){tokens, d_model, top_k, r, UFM_BF16, strided, false, false});
+		check(&(combine_case){tokens, d_model, top_k, r, UFM_F16, strided, false, false});
 	}
 }
 
@@ -174,6 +186,7 @@ static void combine_in_place(void **state)
 	for (uint32_t strided = 0; strided < 2; strided++) {
 		check(&(combine_case){17, 100, 2, RESIDUAL_F32, UFM_F32, strided != 0, true, false});
 		check(&(combine_case){17, 600, 2, RESIDUAL_BF16, UFM_BF16, strided != 0, true, false});
+		check(&(combine_case){17, 600, 2, RESIDUAL_F16, UFM_F16, strided != 0, true, false});
 	}
 }
 

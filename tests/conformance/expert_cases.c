@@ -14,7 +14,7 @@ typedef expert_bank bank;
 static void bank_open(bank *k, ufm_expert_kind kind, ufm_dtype dtype, uint32_t d_model,
                       uint32_t d_hidden, const uint32_t *rows, uint32_t entries)
 {
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 
 	OK(ufm_expert_desc_init(&desc, kind, d_model, d_hidden, dtype));
 	expert_bank_open(k, &desc, rows, entries);
@@ -32,7 +32,7 @@ static const struct {
 static void check(size_t v, uint32_t d_model, uint32_t d_hidden, const uint32_t *rows,
                   uint32_t entries)
 {
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	char what[32];
 
 	OK(ufm_expert_desc_init(&desc, variants[v].kind, d_model, d_hidden, variants[v].dtype));

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/bf16.h"
+#include "base/f16.h"
 #include "base/rng.h"
 
 #define TOKENS 61
@@ -39,9 +40,11 @@ static void make_inputs(const gather_case *c)
 	random_f32(data.x, TOKENS * (size_t)width_of(c), 2.0f);
 	random_f32(data.norm, c->d_model, 1.5f);
 	for (uint32_t i = 0; i < TOKENS * width_of(c); i++) {
-		data.bits[i] = bf16_from_f32(data.x[i]);
+		data.bits[i] = c->dtype == UFM_F16 ? f16_from_f32(data.x[i]) : bf16_from_f32(data.x[i]);
 		if (c->dtype == UFM_BF16)
 			data.x[i] = bf16_to_f32(data.bits[i]);
+		if (c->dtype == UFM_F16)
+			data.x[i] = f16_to_f32(data.bits[i]);
 	}
 	for (uint32_t i = 0; i < c->rows; i++)
 		data.index[i] = c->index ? rng_below(&r, TOKENS) : c->first + i;
@@ -104,9 +107,10 @@ static void check(const gather_case *c)
 
 static void check_all(uint32_t d_model, uint32_t rows, uint32_t first, uint64_t stride)
 {
-	for (uint32_t v = 0; v < 8; v++) {
-		gather_case c = {d_model,      rows,         first, stride, v & 1 ? UFM_BF16 : UFM_F32,
-		                 (v & 2) != 0, (v & 4) != 0, false};
+	static const ufm_dtype dtypes[] = {UFM_F32, UFM_BF16, UFM_F16};
+	for (uint32_t v = 0; v < 12; v++) {
+		gather_case c = {d_model,       rows,         first,        stride,
+		                 dtypes[v / 4], (v & 1) != 0, (v & 2) != 0, false};
 		check(&c);
 	}
 }

@@ -74,6 +74,7 @@ static void refusal_kernels(void **state)
 	FAILS(b->experts(the.stream, &experts), UFM_EINVAL);
 	ufm_expert_rows *entry = host_alloc(sizeof *entry);
 	ufm_expert_desc *desc = host_alloc(sizeof *desc);
+	UFM_STRUCT_INIT(desc);
 	OK(ufm_expert_desc_init(desc, UFM_EXPERT_MLP, 4, 4, UFM_F32));
 	*entry = (ufm_expert_rows){.block = device_alloc(desc->block_bytes), .row = 0, .rows = 1};
 	desc->activation = (ufm_activation)(UFM_ACT_RELU2 + 1);

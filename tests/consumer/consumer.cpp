@@ -18,10 +18,13 @@ template <typename T> using owned = std::unique_ptr<T, void (*)(T *)>;
 static owned<ufm_bank> open_bank(uint32_t experts)
 {
 	ufm_bank_synthetic_config config;
+	ufm_expert_desc desc;
 	ufm_bank *bank;
+	UFM_STRUCT_INIT(&desc);
 	UFM_STRUCT_INIT(&config);
+	config.desc = &desc;
 	config.experts = experts;
-	must(ufm_expert_desc_init(&config.desc, UFM_EXPERT_GATED, 64, 96, UFM_BF16));
+	must(ufm_expert_desc_init(&desc, UFM_EXPERT_GATED, 64, 96, UFM_BF16));
 	must(ufm_bank_synthetic(&config, &bank));
 	return {bank, ufm_bank_close};
 }
@@ -45,8 +48,9 @@ static bool same_bytes(ufm_engine *engine, ufm_bank *bank, uint32_t expert)
 	ufm_bank_info info;
 	ufm_lease *lease;
 	ufm_stream *stream;
-	ufm_bank_get_info(bank, &info);
-	std::vector<char> wanted(info.desc.expert_bytes), found(info.desc.expert_bytes);
+	UFM_STRUCT_INIT(&info);
+	must(ufm_bank_get_info(bank, &info));
+	std::vector<char> wanted(info.desc->expert_bytes), found(info.desc->expert_bytes);
 	must(ufm_bank_read(bank, 0, expert, wanted.data()));
 	must(ufm_stream_open(engine, nullptr, &stream));
 	must(ufm_acquire_begin(engine, 0, &expert, 1, &lease));

@@ -113,7 +113,7 @@ static void a_resize_may_find_no_memory(void **state)
 	fixture f;
 	fixture_config c = {
 		.experts = 7, .d_model = 128, .d_hidden = 72, .tokens = 5, .vram_target_bytes = 8 << 20};
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	ufm_engine_get_info(f.engine, &info);
 	assert_int_equal(fixture_run(&f, 0), UFM_OK);

@@ -50,6 +50,7 @@ static void fail_each(bool for_ever)
 	plan p = {.fail_at = UINT64_MAX};
 	uint64_t total;
 
+	UFM_STRUCT_INIT(&b.desc);
 	assert_int_equal(ufm_expert_desc_init(&b.desc, UFM_EXPERT_GATED, 7, 9, UFM_F32), UFM_OK);
 	files_bank_make(&b, 1);
 	files_bank_write(&b, case_folder);

@@ -257,7 +257,7 @@ static void resident_steps_fail_locally(void **state)
 static uint64_t recorded_tokens(fixture *f)
 {
 	char path[64];
-	ufm_routing_info info;
+	ufm_routing_info info = {.struct_size = sizeof info};
 	snprintf(path, sizeof path, "/tmp/ufm_fault_%d.npy", (int)getpid());
 	assert_int_equal(ufm_engine_write_routing(f->engine, path, 1, &info), UFM_OK);
 	assert_int_equal(unlink(path), 0);
@@ -270,8 +270,8 @@ static ufm_status forward_once(fixture *f)
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = f->c.tokens;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	return ufm_moe_forward(f->layers[0], &call, NULL);
 }
 
@@ -396,8 +396,8 @@ static void the_timeline_outlives_failures(void **state)
 /* A budget in force: as many slots as are said, and as much memory. */
 static void check_budget(fixture *f, uint32_t slots)
 {
-	ufm_engine_info info;
-	ufm_engine_memory memory;
+	ufm_engine_info info = {.struct_size = sizeof info};
+	ufm_engine_memory memory = {.struct_size = sizeof memory};
 	ufm_engine_get_info(f->engine, &info);
 	ufm_engine_get_memory(f->engine, &memory);
 	uint64_t total = info.workspace_bytes + info.arena_bytes + slots * info.block_bytes;
@@ -441,7 +441,7 @@ static void resizes_fail_locally(void **state)
 	c.d_hidden = 72;
 	c.vram_target_bytes = 8 << 20;
 	fixture f;
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	atomic_store(&faults.fail_at, UINT64_MAX);
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	ufm_engine_get_info(f.engine, &info);
@@ -481,7 +481,7 @@ static void resizes_after_failed_steps(void **state)
 	c.tokens = c.max_tokens = 64;
 	c.vram_target_bytes = 64 << 20;
 	fixture f;
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	atomic_store(&faults.fail_at, UINT64_MAX);
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	ufm_engine_get_info(f.engine, &info);
@@ -520,8 +520,8 @@ static void failed_calls_do_not_write(void **state)
 		ufm_moe_call call;
 		UFM_STRUCT_INIT(&call);
 		call.tokens = 6;
-		call.x.host = f.x;
-		call.y.host = f.y;
+		call.x = &f.x_tokens;
+		call.y = &f.y_tokens;
 		int32_t ids[12];
 		memset(ids, 0x5a, sizeof ids);
 		call.ids_out = ids;

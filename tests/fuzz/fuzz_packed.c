@@ -11,7 +11,7 @@ enum { CHECKSUM_AT = BANK_PACKED_HEADER_BYTES - 8 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
 
-static void check_accepted(const uint8_t *header, uint64_t file_bytes, const ufm_bank_info *info)
+static void check_accepted(const uint8_t *header, uint64_t file_bytes, const bank_shape *info)
 {
 	uint8_t again[BANK_PACKED_HEADER_BYTES];
 	uint64_t keys = (uint64_t)info->layers * info->experts;
@@ -26,7 +26,7 @@ static void check_accepted(const uint8_t *header, uint64_t file_bytes, const ufm
 
 static void parse(const uint8_t *header, size_t header_bytes, uint64_t file_bytes)
 {
-	ufm_bank_info info;
+	bank_shape info;
 	ufm_status status = bank_packed_parse(header, header_bytes, file_bytes, &info);
 
 	if (status == UFM_OK)

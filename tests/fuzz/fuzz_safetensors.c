@@ -87,15 +87,15 @@ static void check_all_towers(const checkpoint *c)
 
 static void check_bank(const ufm_bank *bank)
 {
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 	void *block;
 
 	ufm_bank_get_info(bank, &info);
-	require(bank_check_desc(&info.desc) == UFM_OK);
-	require(info.bank_bytes == (uint64_t)info.layers * info.experts * info.desc.expert_bytes);
-	if (info.desc.block_bytes > BLOCK_BYTES_MAX)
+	require(bank_check_desc(info.desc) == UFM_OK);
+	require(info.bank_bytes == (uint64_t)info.layers * info.experts * info.desc->expert_bytes);
+	if (info.desc->block_bytes > BLOCK_BYTES_MAX)
 		return;
-	block = malloc(info.desc.expert_bytes);
+	block = malloc(info.desc->expert_bytes);
 	require(block);
 	require(ufm_bank_read(bank, 0, 0, block) == UFM_OK);
 	require(ufm_bank_read(bank, info.layers - 1, info.experts - 1, block) == UFM_OK);

@@ -7,7 +7,8 @@
 #   tests/gpu/defaults.sh --before DIR [--build DIR] [--results DIR] [--seconds N] [--passes N] [--backend NAME]
 #                         [--size full|tiny] [STAGE...]
 #
-# --before: a folder with ufm, libufm.so.2 and plugin of the earlier build. --passes: how often each build takes its
+# --before: a folder with ufm, libufm and plugin of the earlier build, and bench/defaults where its libufm has another
+# SONAME than this build's: the programs of one do not run with the other. --passes: how often each build takes its
 # turn, 1 if not given. A stage that has passed for this build is not run again: run it once more, with the same
 # results folder, after an interruption, and it goes on. --seconds: no stage is begun that could need longer than what
 # is left of them. --size tiny: small shapes that any machine can run, to try the script; what it measures means nothing.
@@ -35,9 +36,21 @@ option() {
 	esac
 }
 
+# The program that measures the earlier build: this one's, or its own where this one's cannot load its library.
+before_program() {
+	if [ -e "$before/libufm.so.2" ]; then
+		echo "$build/bench/defaults"
+	elif [ -e "$before/libufm.so.1" ] && [ -x "$before/bench/defaults" ]; then
+		echo "$before/bench/defaults"
+	else
+		return 1
+	fi
+}
+
 stages_ready() {
-	if [ ! -x "$before/ufm" ] || [ ! -e "$before/libufm.so.2" ]; then
-		echo "defaults.sh: --before '$before': expected a folder with ufm, libufm.so.2 and plugin of a build" >&2
+	if [ ! -x "$before/ufm" ] || ! before_program >/dev/null; then
+		echo "defaults.sh: --before '$before': expected a folder with ufm, libufm.so.2 (or libufm.so.1 and bench/defaults)" \
+			"and plugin of a build" >&2
 		return 1
 	fi
 	"$ufm" bench --backend "$backend" --experts 1 --d-model 8 --d-hidden 8 --top-k 1 --steps 1 --no-out >/dev/null
@@ -109,9 +122,9 @@ math_of() { # bf16 weights on tensor cores; the cpu backend has fp32 alone
 	if [ "$1" = cpu ]; then echo fp32; else echo bf16; fi
 }
 
-# Both builds in turn, by the same program; the library beside a plugin is that of its build.
+# Both builds in turn; the library beside a plugin is that of its build.
 by_both() { # by_both FOLDER NAME OPTION-OF-BENCH-DEFAULTS...
-	local rows=$1/rows pass of folder
+	local rows=$1/rows pass of folder program
 	mkdir -p "$rows"
 	{
 		printf 'bench/defaults'
@@ -120,10 +133,10 @@ by_both() { # by_both FOLDER NAME OPTION-OF-BENCH-DEFAULTS...
 	} >>"$rows/command.txt"
 	for ((pass = 1; pass <= passes; pass++)); do
 		for of in now before; do
-			folder=$build
-			[ $of = now ] || folder=$before
+			folder=$build program=$build/bench/defaults
+			[ $of = now ] || { folder=$before && program=$(before_program); } || return 1
 			echo "$2, $of, pass $pass"
-			LD_LIBRARY_PATH=$folder UFM_BACKEND_PATH=$folder "${pinned[@]}" "$build/bench/defaults" --label $of \
+			LD_LIBRARY_PATH=$folder UFM_BACKEND_PATH=$folder "${pinned[@]}" "$program" --label $of \
 				"${@:3}" >"$rows/$2-$of-$pass.jsonl" || return 1
 		done
 	done

@@ -32,8 +32,8 @@ static ufm_status forward(fixture *f, ufm_devptr y, ufm_ticket *ticket)
 
 	UFM_STRUCT_INIT(&call);
 	call.tokens = 16;
-	call.x.host = f->x;
-	call.y = (ufm_tokens){.place = UFM_ON_DEVICE, .device = y};
+	call.x = &f->x_tokens;
+	call.y = &(ufm_tokens){.struct_size = sizeof(ufm_tokens), .place = UFM_ON_DEVICE, .device = y};
 	return ufm_moe_forward(f->layers[0], &call, ticket);
 }
 
@@ -45,7 +45,7 @@ static void lost_device(void **state)
 	ufm_ticket ticket = {0};
 	ufm_lease *lease;
 	const uint32_t one[1] = {0};
-	ufm_engine_memory memory;
+	ufm_engine_memory memory = {.struct_size = sizeof memory};
 
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	assert_int_equal(fixture_run(&f, 0), UFM_OK);

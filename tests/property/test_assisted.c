@@ -30,7 +30,7 @@ static outcome run_steps(const fixture_config *c, const char *what)
 {
 	fixture f;
 	outcome out = {0};
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	if (fixture_open(&f, c) != UFM_OK)
 		fail_msg("%s: open: %s", what, ufm_last_error());
 	for (uint64_t step = 0; step < STEPS; step++) {

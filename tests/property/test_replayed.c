@@ -32,7 +32,7 @@ typedef struct mirror {
 
 static void mirror_open(mirror *m, fixture *f, const admit_terms *terms)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(f->engine, &info);
 	cache_config config = {.slots = info.slots,
 	                       .ring = info.ring_slots,
@@ -81,8 +81,8 @@ static void engine_step(fixture *f, uint32_t layer, const int32_t *ids)
 	ufm_ticket ticket;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = f->c.tokens;
-	call.x = (ufm_tokens){.place = UFM_ON_HOST, .host = f->x};
-	call.y = (ufm_tokens){.place = UFM_ON_HOST, .host = f->y};
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	call.ids = ids;
 	call.gates = gates;
 	if (ufm_moe_forward(f->layers[layer], &call, &ticket) != UFM_OK)

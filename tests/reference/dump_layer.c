@@ -22,37 +22,37 @@ static ufm_status write_npy(const char *name, npy_type type, uint64_t rows, uint
 
 static ufm_status write_blocks(fixture *f)
 {
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 	ufm_bank_get_info(f->bank, &info);
-	uint8_t *all = calloc(info.experts, info.desc.expert_bytes);
+	uint8_t *all = calloc(info.experts, info.desc->expert_bytes);
 	ufm_status status = UFM_OK;
 	for (uint32_t i = 0; i < info.experts && status == UFM_OK; i++)
-		status = ufm_bank_read(f->bank, 0, i, all + i * info.desc.expert_bytes);
+		status = ufm_bank_read(f->bank, 0, i, all + i * info.desc->expert_bytes);
 	if (status == UFM_OK)
-		status = write_npy("blocks", NPY_U8, info.experts, info.desc.expert_bytes, all);
+		status = write_npy("blocks", NPY_U8, info.experts, info.desc->expert_bytes, all);
 	free(all);
 	return status;
 }
 
 static ufm_status write_layout(fixture *f)
 {
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 	ufm_bank_get_info(f->bank, &info);
 	int64_t rows[UFM_PARTS_MAX][5];
-	for (uint32_t i = 0; i < info.desc.part_count; i++) {
-		const ufm_part *p = &info.desc.parts[i];
+	for (uint32_t i = 0; i < info.desc->part_count; i++) {
+		const ufm_part *p = &info.desc->parts[i];
 		int64_t row[5] = {p->role, p->dtype, p->rows, p->cols, (int64_t)p->offset_bytes};
 		memcpy(rows[i], row, sizeof row);
 	}
-	return write_npy("layout", NPY_I64, info.desc.part_count, 5, rows);
+	return write_npy("layout", NPY_I64, info.desc->part_count, 5, rows);
 }
 
 /* The activation, and the parameters in the order of ufm_expert_desc. */
 static ufm_status write_gating(fixture *f)
 {
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 	ufm_bank_get_info(f->bank, &info);
-	const ufm_expert_desc *d = &info.desc;
+	const ufm_expert_desc *d = info.desc;
 	float row[6] = {(float)d->activation, d->act_alpha, d->gate_limit,
 	                d->activated_limit,   d->up_limit,  d->up_offset};
 	return write_npy("gating", NPY_F32, 1, 6, row);
@@ -67,8 +67,8 @@ static ufm_status run_and_write(fixture *f)
 	ufm_ticket ticket;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = tokens;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	call.ids_out = ids;
 	call.gates_out = gates;
 	fixture_fill_x(f, f->c.seed);

@@ -16,19 +16,21 @@ u32, u64 = ctypes.c_uint32, ctypes.c_uint64
 
 
 class Part(ctypes.Structure):
-    _fields_ = [("role", u32), ("dtype", u32), ("rows", u32), ("cols", u32), ("offset", u64)]
+    _fields_ = [("role", u32), ("dtype", u32), ("rows", u32), ("cols", u32), ("offset", u64),
+                ("size", u64), ("format", u32), ("reserved", u32 * 5)]
 
 
 class Desc(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_size_t), ("d_model", u32), ("d_hidden", u32),
-                ("activation", u32), ("part_count", u32), ("parts", Part * 8),
+                ("activation", u32), ("part_count", u32), ("parts", Part * 16),
                 ("expert_bytes", u64), ("block_bytes", u64),
                 *((name, ctypes.c_float) for name in
                   ("act_alpha", "gate_limit", "activated_limit", "up_limit", "up_offset"))]
 
 
 class Info(ctypes.Structure):
-    _fields_ = [("layers", u32), ("experts", u32), ("desc", Desc), ("bank_bytes", u64)]
+    _fields_ = [("struct_size", ctypes.c_size_t), ("layers", u32), ("experts", u32), ("desc", ctypes.POINTER(Desc)),
+                ("bank_bytes", u64)]
 
 
 class Config(ctypes.Structure):
@@ -40,23 +42,24 @@ class Bank:
     def __init__(self, path, f16_as=F32):
         self.library = load()
         config = Config(ctypes.sizeof(Config), f16_as, SILU, 0, 0)
-        self.handle, self.info = ctypes.c_void_p(), Info()
+        self.handle, self.info = ctypes.c_void_p(), Info(ctypes.sizeof(Info))
         status = self.library.ufm_bank_checkpoint(os.fsencode(path), ctypes.byref(config),
                                              ctypes.byref(self.handle))
         assert status == 0, self.library.ufm_last_error()
-        self.library.ufm_bank_get_info(self.handle, ctypes.byref(self.info))
+        assert self.library.ufm_bank_get_info(self.handle, ctypes.byref(self.info)) == 0
+        self.desc = self.info.desc.contents
 
     def number(self, layer):
         return self.library.ufm_bank_layer_number(self.handle, layer)
 
     def parts(self, layer, expert):
         """{name: bits of the weights}; what lies between the parts must be zero."""
-        block = np.full(self.info.desc.expert_bytes, 0xA5, np.uint8)
+        block = np.full(self.desc.expert_bytes, 0xA5, np.uint8)
         status = self.library.ufm_bank_read(self.handle, layer, expert,
                                        block.ctypes.data_as(ctypes.c_void_p))
         assert status == 0, self.library.ufm_last_error()
         found, rest = {}, np.ones(block.size, bool)
-        for part in self.info.desc.parts[:self.info.desc.part_count]:
+        for part in self.desc.parts[:self.desc.part_count]:
             size = part.rows * part.cols * (4 if part.dtype == F32 else 2)
             place = slice(part.offset, part.offset + size)
             shape = (part.rows, part.cols) if "bias" not in PARTS[part.role] else (part.rows,)
@@ -95,7 +98,7 @@ def model(random, scheme, layers, experts, d_model, d_hidden):
 def check(path, routed, dtype, f16_as, d_model, d_hidden):
     bank = Bank(path, f16_as)
     assert (bank.info.layers, bank.info.experts) == (len(routed), len(routed[0]))
-    assert (bank.info.desc.d_model, bank.info.desc.d_hidden) == (d_model, d_hidden)
+    assert (bank.desc.d_model, bank.desc.d_hidden) == (d_model, d_hidden)
     for i, layer in enumerate(routed):
         assert bank.number(i) == 2 * i + 1
         for e, parts in enumerate(layer):

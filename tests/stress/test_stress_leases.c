@@ -121,7 +121,7 @@ static void leases_beside_a_running_layer(void **state)
 	(void)state;
 	fixture f;
 	uint64_t want[4];
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	/* Every thread that waits tells spans of what has ended; the timeline is too small for all. */
 	fixture_config c = {
 		.experts = EXPERTS, .slots_max = 7, .tokens = 6, .seed = 9, .timeline_events = 256};

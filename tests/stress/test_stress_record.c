@@ -37,6 +37,8 @@ static void *call_layer(void *arg)
 	const fixture *f = me->f;
 	size_t elements = (size_t)TOKENS * f->c.d_model;
 	float *x = calloc(elements, sizeof *x), *y = calloc(elements, sizeof *y);
+	const ufm_tokens on_x = {.struct_size = sizeof on_x, .host = x};
+	const ufm_tokens on_y = {.struct_size = sizeof on_y, .host = y};
 	static const float gates[TOKENS * TOP_K];
 	for (uint32_t c = 0; c < CALLS; c++) {
 		int32_t ids[TOKENS * TOP_K];
@@ -46,8 +48,8 @@ static void *call_layer(void *arg)
 		for (uint32_t i = 0; i < TOKENS * TOP_K; i++)
 			ids[i] = i % TOP_K ? 7 : (int32_t)(c % 7);
 		call.tokens = TOKENS;
-		call.x.host = x;
-		call.y.host = y;
+		call.x = &on_x;
+		call.y = &on_y;
 		call.ids = c % 2 ? ids : NULL;
 		call.gates = c % 2 ? gates : NULL;
 		me->wrong += ufm_moe_forward(f->layers[me->layer], &call, &ticket) != UFM_OK;
@@ -83,7 +85,7 @@ typedef struct watcher {
 
 static void read_recording(watcher *me)
 {
-	ufm_routing_info info;
+	ufm_routing_info info = {.struct_size = sizeof info};
 	npy_array a;
 	ufm_status status = ufm_engine_write_routing(me->f->engine, me->path, 1, &info);
 	if (status == UFM_EINVAL) /* not every layer was called yet */

@@ -102,7 +102,7 @@ static void *resize_many(void *arg)
 		ufm_status status = ufm_engine_resize(s->f.engine, target);
 		expect(s, status == UFM_OK || status == UFM_EBUSY);
 		atomic_fetch_add(status == UFM_OK ? &s->resized : &s->refused, 1);
-		ufm_engine_memory memory;
+		ufm_engine_memory memory = {.struct_size = sizeof memory};
 		ufm_engine_get_memory(s->f.engine, &memory);
 		if (status == UFM_OK)
 			expect(s, memory.held_bytes <= target);
@@ -116,8 +116,8 @@ static void *watch(void *arg)
 {
 	shared *s = ((worker *)arg)->s;
 	while (!atomic_load(&s->stop)) {
-		ufm_engine_memory memory;
-		ufm_engine_info info;
+		ufm_engine_memory memory = {.struct_size = sizeof memory};
+		ufm_engine_info info = {.struct_size = sizeof info};
 		ufm_engine_get_memory(s->f.engine, &memory);
 		ufm_engine_get_info(s->f.engine, &info);
 		expect(s, memory.held_bytes <= s->largest_bytes);
@@ -142,7 +142,7 @@ static void open_shared(shared *s)
 	                    .tokens = 6,
 	                    .vram_target_bytes = 128 * granule,
 	                    .seed = 9};
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	memset(s, 0, sizeof *s);
 	assert_int_equal(fixture_open(&s->f, &c), UFM_OK);
 	ufm_engine_get_info(s->f.engine, &info);

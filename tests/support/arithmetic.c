@@ -50,7 +50,8 @@ static void append_bias(ufm_expert_desc *desc, ufm_role role, uint32_t rows)
 	uint64_t offset = round_up(desc->expert_bytes, 64);
 	ufm_dtype dtype = desc->parts[0].dtype;
 
-	desc->parts[desc->part_count++] = (ufm_part){role, dtype, rows, 1, offset};
+	desc->parts[desc->part_count++] =
+		(ufm_part){.role = role, .dtype = dtype, .rows = rows, .cols = 1, .offset_bytes = offset};
 	desc->expert_bytes = offset + rows * ufm_dtype_bytes(dtype);
 	desc->block_bytes = round_up(desc->expert_bytes, 4096);
 }
@@ -58,7 +59,7 @@ static void append_bias(ufm_expert_desc *desc, ufm_role role, uint32_t rows)
 ufm_expert_desc arithmetic_desc(const arithmetic *a, bool biased, ufm_dtype dtype, uint32_t d_model,
                                 uint32_t d_hidden)
 {
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_status status = ufm_expert_desc_init(&desc, a->gated ? UFM_EXPERT_GATED : UFM_EXPERT_MLP,
 	                                         d_model, d_hidden, dtype);
 

@@ -112,7 +112,7 @@ ufm_bank_files_config files_bank_config(files_bank *b)
 	return (ufm_bank_files_config){.struct_size = sizeof(ufm_bank_files_config),
 	                               .layers = b->layers,
 	                               .experts = b->experts,
-	                               .desc = b->desc,
+	                               .desc = &b->desc,
 	                               .paths = b->path_list,
 	                               .path_count = FILES_COUNT,
 	                               .extents = b->extents,

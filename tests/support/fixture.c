@@ -55,27 +55,30 @@ static void resolve(fixture_config *c)
 static ufm_status open_bank(fixture *f)
 {
 	ufm_bank_synthetic_config bank;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	UFM_STRUCT_INIT(&bank);
 	bank.layers = f->c.layers;
 	bank.experts = f->c.experts;
+	bank.desc = &desc;
 	bank.seed = f->c.seed;
 	if (f->c.bank) {
 		f->bank = bank_ref(f->c.bank);
 		return UFM_OK;
 	}
 	ufm_status status =
-		ufm_expert_desc_init(&bank.desc, f->c.kind, f->c.d_model, f->c.d_hidden, f->c.dtype);
+		ufm_expert_desc_init(&desc, f->c.kind, f->c.d_model, f->c.d_hidden, f->c.dtype);
 	if (f->c.arithmetic)
-		bank.desc = arithmetic_desc(f->c.arithmetic, true, f->c.dtype, f->c.d_model, f->c.d_hidden);
+		desc = arithmetic_desc(f->c.arithmetic, true, f->c.dtype, f->c.d_model, f->c.d_hidden);
 	return status == UFM_OK ? ufm_bank_synthetic(&bank, &f->bank) : status;
 }
 
 static ufm_status open_host(fixture *f)
 {
 	ufm_host_config host;
+	const ufm_host_debug debug = {.struct_size = sizeof debug, .store_filter = f->c.store_filter};
 	UFM_STRUCT_INIT(&host);
 	host.fill_threads = 2;
-	host.store_filter = f->c.store_filter;
+	host.debug = &debug;
 	ufm_status status = open_bank(f);
 	return status == UFM_OK ? host_open_on(f->c.backend, f->bank, &host, &f->host) : status;
 }
@@ -83,6 +86,7 @@ static ufm_status open_host(fixture *f)
 static ufm_status open_engine(fixture *f)
 {
 	ufm_engine_config config;
+	const ufm_engine_debug debug = {.struct_size = sizeof debug, .poison_free_slots = 1};
 	UFM_STRUCT_INIT(&config);
 	config.policy = f->c.policy;
 	config.slots_max = f->c.slots_max;
@@ -90,7 +94,7 @@ static ufm_status open_engine(fixture *f)
 	config.routing_bytes = f->c.routing_bytes;
 	config.ring_slots = f->c.ring_slots;
 	config.resident_all = f->c.resident_all;
-	config.poison_free_slots = 1;
+	config.debug = &debug;
 	config.max_tokens = f->c.max_tokens;
 	config.call_tokens_max = f->c.tokens > f->c.max_tokens ? f->c.tokens : f->c.max_tokens;
 	config.top_k_max = f->c.top_k;
@@ -134,6 +138,8 @@ ufm_status fixture_open(fixture *f, const fixture_config *config)
 	size_t tokens = f->c.tokens ? f->c.tokens : 1;
 	f->x = calloc(tokens * f->c.d_model, sizeof(float));
 	f->y = calloc(tokens * f->c.d_model, sizeof(float));
+	f->x_tokens = (ufm_tokens){.struct_size = sizeof f->x_tokens, .host = f->x};
+	f->y_tokens = (ufm_tokens){.struct_size = sizeof f->y_tokens, .host = f->y};
 	f->router = calloc((size_t)f->c.experts * f->c.d_model, sizeof(float));
 	f->norm = calloc(f->c.d_model, sizeof(float));
 	ufm_status status = open_host(f);
@@ -188,7 +194,7 @@ ufm_status fixture_run(fixture *f, uint64_t step)
 		ufm_moe_call call;
 		UFM_STRUCT_INIT(&call);
 		call.tokens = f->c.tokens;
-		call.x.host = call.y.host = f->y;
+		call.x = call.y = &f->y_tokens;
 		status = ufm_moe_forward(f->layers[i], &call, &ticket);
 	}
 	ufm_status waited = ufm_ticket_wait(f->engine, ticket, UFM_WAIT_FOREVER);
@@ -228,8 +234,8 @@ uint64_t fixture_counter(fixture *f, const char *name)
 
 int fixture_identities(fixture *f)
 {
-	ufm_engine_info info;
-	ufm_engine_memory memory;
+	ufm_engine_info info = {.struct_size = sizeof info};
+	ufm_engine_memory memory = {.struct_size = sizeof memory};
 	ufm_engine_get_info(f->engine, &info);
 	ufm_engine_get_memory(f->engine, &memory);
 	uint64_t uses = fixture_counter(f, "uses");

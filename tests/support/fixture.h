@@ -37,8 +37,9 @@ typedef struct fixture {
 	ufm_host *host;
 	ufm_engine *engine;
 	ufm_layer *layers[FIXTURE_LAYERS_MAX];
-	float *x, *y;         /* [tokens, d_model] */
-	float *router, *norm; /* of the layer opened last */
+	float *x, *y;                  /* [tokens, d_model] */
+	ufm_tokens x_tokens, y_tokens; /* what lies there, for calls */
+	float *router, *norm;          /* of the layer opened last */
 } fixture;
 
 /* The backend named by UFM_TEST_BACKEND, else cpu; aborts where that cannot be had. */

@@ -48,6 +48,7 @@ static void fill_part(uint8_t *block, const ufm_part *part, uint64_t key)
 static void bench_open(bench *b, ufm_expert_kind kind, ufm_dtype dtype, uint32_t d_model,
                        uint32_t d_hidden, const uint32_t *rows)
 {
+	UFM_STRUCT_INIT(&b->desc);
 	assert_int_equal(ufm_expert_desc_init(&b->desc, kind, d_model, d_hidden, dtype), UFM_OK);
 	memcpy(b->rows, rows, sizeof b->rows);
 	b->all_rows = 0;
@@ -163,7 +164,7 @@ static void same_bits_with_prepared_inputs(void **state)
 	(void)state;
 	static const uint32_t rows[EXPERTS] = {1, 0, 3, 65, 7, 16, 0, 2, 33};
 	const kernel_table *amx = amx_emulated();
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_GATED, 64, 96, UFM_BF16), UFM_OK);
 	assert_true(amx->prepared_bytes(&desc, UFM_ROLE_UP, 64) > 0);
 	check_kernels(amx, UFM_EXPERT_GATED, UFM_BF16, 64, 96, rows);
@@ -190,7 +191,7 @@ static void same_bits_as_one_thread(void **state)
 static void jobs_without_work(void **state)
 {
 	(void)state;
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	assist *a;
 	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 8, UFM_F32), UFM_OK);
 	assist_config config = {.desc = &desc, .threads = 3, .experts_max = 1, .rows_max = 1};

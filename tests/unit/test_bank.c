@@ -29,7 +29,7 @@ static void test_standard_layouts(void **state)
 	const ufm_role mlp[] = {UFM_ROLE_UP, UFM_ROLE_DOWN};
 	const ufm_role bias[] = {UFM_ROLE_UP, UFM_ROLE_UP_BIAS, UFM_ROLE_DOWN, UFM_ROLE_DOWN_BIAS};
 	const ufm_role gated[] = {UFM_ROLE_GATE, UFM_ROLE_UP, UFM_ROLE_DOWN};
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 
 	(void)state;
 	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_OK);
@@ -62,10 +62,11 @@ static void test_standard_layouts(void **state)
 
 static void test_wrong_dimensions_are_named(void **state)
 {
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 
 	(void)state;
 	memset(&desc, 0xee, sizeof desc);
+	desc.struct_size = sizeof desc;
 	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 0, 8, UFM_F32), UFM_EINVAL,
 	             "d_model is 0");
 	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 0, UFM_F32), UFM_EINVAL,
@@ -97,7 +98,7 @@ static void test_broken_descriptions_are_refused(void **state)
 		{AT(activation), 5, "activation is 5"},
 		{AT(activation), UINT64_MAX, "activation is 4294967295"},
 		{AT(part_count), 0, "part_count is 0"},
-		{AT(part_count), UFM_PARTS_MAX + 1, "part_count is 9"},
+		{AT(part_count), UFM_PARTS_MAX + 1, "part_count is 17"},
 		{AT(part_count), 2, "up and a down"},
 		{AT(parts[0].role), 77, "role is 77"},
 		{AT(parts[2].role), UFM_ROLE_UP, "second up"},
@@ -108,6 +109,9 @@ static void test_broken_descriptions_are_refused(void **state)
 		{AT(parts[1].offset_bytes), 196, "multiple of 64"},
 		{AT(parts[1].offset_bytes), 0, "overlap"},
 		{AT(parts[0].offset_bytes), UINT64_MAX - 63, "leaves the payload"},
+		{AT(parts[1].size_bytes), 27, "size_bytes is 27, expected 0 or 28"},
+		{AT(parts[3].reserved[0]), 1, "part 3 (down bias): reserved[0] is 1"},
+		{AT(parts[0].reserved[4]), 9, "part 0 (up): reserved[4] is 9"},
 		{AT(expert_bytes), 64, "leaves the payload"},
 		{AT(expert_bytes), 4096, "expert_bytes is 4096"},
 		{AT(expert_bytes), UINT64_MAX, "2^63"},
@@ -116,7 +120,7 @@ static void test_broken_descriptions_are_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		ufm_expert_desc desc;
+		ufm_expert_desc desc = {.struct_size = sizeof desc};
 
 		assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP_BIAS, 5, 7, UFM_F32), UFM_OK);
 		assert_int_equal(bank_check_desc(&desc), UFM_OK);
@@ -167,7 +171,7 @@ static void test_broken_parameters_are_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		ufm_expert_desc desc;
+		ufm_expert_desc desc = {.struct_size = sizeof desc};
 
 		assert_int_equal(ufm_expert_desc_init(&desc, cases[i].kind, 5, 7, UFM_F32), UFM_OK);
 		desc.activation = cases[i].activation;
@@ -180,9 +184,51 @@ static void test_broken_parameters_are_refused(void **state)
 	}
 }
 
+/* What an older or a newer caller describes is read as far as either knows it. */
+static void test_descriptions_of_other_sizes(void **state)
+{
+	struct {
+		ufm_expert_desc known;
+		uint64_t later;
+	} newer = {.known = {.struct_size = sizeof newer}, .later = 7};
+	ufm_expert_desc desc, read;
+
+	(void)state;
+	assert_int_equal(ufm_expert_desc_init(&newer.known, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_OK);
+	assert_int_equal(newer.known.struct_size, sizeof newer);
+	assert_int_equal(newer.later, 7);
+	assert_error(bank_read_desc(&newer.known, &read), UFM_EINVAL, "ufm_expert_desc: byte");
+	newer.later = 0;
+	assert_int_equal(bank_read_desc(&newer.known, &read), UFM_OK);
+	assert_int_equal(read.struct_size, sizeof read);
+
+	memset(&desc, 0xee, sizeof desc);
+	desc.struct_size = offsetof(ufm_expert_desc, block_bytes); /* an older caller */
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_OK);
+	assert_int_equal(desc.d_hidden, 7);
+	assert_true(desc.block_bytes == 0xeeeeeeeeeeeeeeee);
+	assert_error(bank_read_desc(&desc, &read), UFM_EINVAL, "block_bytes is 0");
+	desc.struct_size = 0;
+	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_EINVAL,
+	             "ufm_expert_desc: struct_size is 0");
+}
+
+static void test_a_parts_storage(void **state)
+{
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
+
+	(void)state;
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP_BIAS, 5, 7, UFM_F32), UFM_OK);
+	desc.parts[1].size_bytes = 28; /* as 0 says */
+	assert_int_equal(bank_check_desc(&desc), UFM_OK);
+	desc.parts[2].format = 3;
+	assert_error(bank_check_desc(&desc), UFM_EUNSUPPORTED,
+	             "part 2 (down): format is 3, expected 0");
+}
+
 static void test_gate_bias_needs_a_gate(void **state)
 {
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 
 	(void)state;
 	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP_BIAS, 5, 7, UFM_F32), UFM_OK);
@@ -194,14 +240,16 @@ static void test_gate_bias_needs_a_gate(void **state)
 
 static ufm_bank_synthetic_config small_config(void)
 {
+	static ufm_expert_desc desc; /* the configurations point to it */
 	ufm_bank_synthetic_config config;
 
+	UFM_STRUCT_INIT(&desc);
 	UFM_STRUCT_INIT(&config);
 	config.layers = 2;
 	config.experts = 3;
+	config.desc = &desc;
 	config.seed = 7;
-	assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP_BIAS, 33, 17, UFM_F32),
-	                 UFM_OK);
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP_BIAS, 33, 17, UFM_F32), UFM_OK);
 	return config;
 }
 
@@ -209,7 +257,7 @@ static void test_synthetic(void **state)
 {
 	ufm_bank_synthetic_config config = small_config();
 	bank_extent a[BANK_EXTENTS_MAX], b[BANK_EXTENTS_MAX];
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 	ufm_bank *bank;
 
 	(void)state;
@@ -217,13 +265,15 @@ static void test_synthetic(void **state)
 	ufm_bank_get_info(bank, &info);
 	assert_int_equal(info.layers, 2);
 	assert_int_equal(info.experts, 3);
-	assert_int_equal(info.bank_bytes, 6 * config.desc.expert_bytes);
+	assert_int_equal(info.bank_bytes, 6 * config.desc->expert_bytes);
+	assert_memory_equal(info.desc, config.desc, sizeof *info.desc);
+	assert_ptr_not_equal(info.desc, config.desc);
 	assert_int_equal(bank_key_count(bank), 6);
 	assert_int_equal(bank_file_count(bank), 0);
 	assert_int_equal(bank_extents(bank, 0, a), 1);
 	assert_int_equal(bank_extents(bank, 5, b), 1);
 	assert_int_equal(a[0].kind, EXTENT_SYNTHETIC);
-	assert_int_equal(a[0].size_bytes, config.desc.expert_bytes);
+	assert_int_equal(a[0].size_bytes, config.desc->expert_bytes);
 	assert_true(a[0].seed != b[0].seed);
 
 	/* the first close gives back one reference, the second the bank */
@@ -234,10 +284,35 @@ static void test_synthetic(void **state)
 	ufm_bank_close(NULL);
 }
 
+/* An older and a newer caller's struct is written as far as it goes. */
+static void test_infos_of_other_sizes(void **state)
+{
+	ufm_bank_synthetic_config config = small_config();
+	struct {
+		ufm_bank_info known;
+		uint64_t later;
+	} newer = {.known = {.struct_size = sizeof newer}, .later = 7};
+	ufm_bank_info older = {.struct_size = offsetof(ufm_bank_info, bank_bytes), .bank_bytes = 7};
+	ufm_bank *bank;
+
+	(void)state;
+	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
+	assert_int_equal(ufm_bank_get_info(bank, &newer.known), UFM_OK);
+	assert_int_equal(newer.known.experts, 3);
+	assert_int_equal(newer.known.struct_size, sizeof newer);
+	assert_int_equal(newer.later, 7);
+	assert_int_equal(ufm_bank_get_info(bank, &older), UFM_OK);
+	assert_int_equal(older.experts, 3);
+	assert_int_equal(older.bank_bytes, 7);
+	older.struct_size = SIZE_MAX;
+	assert_error(ufm_bank_get_info(bank, &older), UFM_EINVAL, "ufm_bank_info: struct_size");
+	ufm_bank_close(bank);
+}
+
 static void test_layers_default_to_one(void **state)
 {
 	ufm_bank_synthetic_config config = small_config();
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 	ufm_bank *bank;
 
 	(void)state;
@@ -251,6 +326,7 @@ static void test_layers_default_to_one(void **state)
 static void test_counts_are_bounded(void **state)
 {
 	ufm_bank_synthetic_config config = small_config();
+	ufm_expert_desc large = {.struct_size = sizeof large};
 	ufm_bank *bank = NULL;
 
 	(void)state;
@@ -266,13 +342,14 @@ static void test_counts_are_bounded(void **state)
 	ufm_bank_close(bank);
 	bank = NULL;
 	/* 2^24 blocks of 8 TiB */
-	assert_int_equal(
-		ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, 1u << 20, 1u << 20, UFM_F32), UFM_OK);
+	config.desc = &large;
+	assert_int_equal(ufm_expert_desc_init(&large, UFM_EXPERT_MLP, 1u << 20, 1u << 20, UFM_F32),
+	                 UFM_OK);
 	assert_error(ufm_bank_synthetic(&config, &bank), UFM_EINVAL, "2^63");
 	assert_null(bank);
-	config.struct_size = sizeof config + 8;
+	config.struct_size = 0;
 	assert_error(ufm_bank_synthetic(&config, &bank), UFM_EINVAL, "ufm_bank_synthetic_config");
-	assert_error(ufm_bank_synthetic(NULL, &bank), UFM_EINVAL, "expert description");
+	assert_error(ufm_bank_synthetic(NULL, &bank), UFM_EINVAL, "config: NULL");
 }
 
 static void test_memory(void **state)
@@ -306,7 +383,10 @@ int main(void)
 		cmocka_unit_test(test_wrong_dimensions_are_named),
 		cmocka_unit_test(test_broken_descriptions_are_refused),
 		cmocka_unit_test(test_broken_parameters_are_refused),
+		cmocka_unit_test(test_a_parts_storage),
 		cmocka_unit_test(test_gate_bias_needs_a_gate),
+		cmocka_unit_test(test_descriptions_of_other_sizes),
+		cmocka_unit_test(test_infos_of_other_sizes),
 		cmocka_unit_test(test_synthetic),
 		cmocka_unit_test(test_layers_default_to_one),
 		cmocka_unit_test(test_counts_are_bounded),

@@ -100,7 +100,7 @@ static void check_host(const files_bank *b, ufm_bank *bank)
 static void check_all(files_bank *b, uint64_t seed)
 {
 	ufm_bank *bank;
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 
 	files_bank_make(b, seed);
 	files_bank_write(b, case_folder);
@@ -109,7 +109,7 @@ static void check_all(files_bank *b, uint64_t seed)
 	assert_int_equal(info.layers, b->layers);
 	assert_int_equal(info.experts, b->experts);
 	assert_int_equal(info.bank_bytes, b->layers * b->experts * b->desc.expert_bytes);
-	assert_memory_equal(&info.desc, &b->desc, sizeof b->desc);
+	assert_memory_equal(info.desc, &b->desc, sizeof b->desc);
 	check_reads(b, bank);
 	check_saved(b, bank);
 	check_host(b, bank);
@@ -134,6 +134,7 @@ static void check_types(rng *r, files_layout layout)
 			                .lead_bytes = rng_below(r, 100)};
 			ufm_expert_kind kind = (ufm_expert_kind)(1 + rng_below(r, 3));
 
+			UFM_STRUCT_INIT(&b.desc);
 			assert_int_equal(
 				ufm_expert_desc_init(&b.desc, kind, dimension(r), dimension(r), (ufm_dtype)to),
 				UFM_OK);
@@ -167,6 +168,7 @@ static void test_large_matrices(void **state)
 		                .from = layout % 2 ? UFM_F32 : UFM_F16,
 		                .lead_bytes = 4096 + 2 * (uint64_t)layout};
 
+		UFM_STRUCT_INIT(&b.desc);
 		assert_int_equal(ufm_expert_desc_init(&b.desc, UFM_EXPERT_GATED, 1021, 1201,
 		                                      layout == FILES_SECOND_COLS ? UFM_BF16 : UFM_F32),
 		                 UFM_OK);
@@ -181,6 +183,7 @@ static void test_any_description(void **state)
 	ufm_part kept;
 
 	(void)state;
+	UFM_STRUCT_INIT(&b.desc);
 	assert_int_equal(ufm_expert_desc_init(&b.desc, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_OK);
 	b.desc.parts[0].offset_bytes += 128;
 	b.desc.parts[1].offset_bytes += 320;
@@ -195,6 +198,7 @@ static files_bank small(files_layout layout)
 {
 	files_bank b = {.layers = 2, .experts = 3, .layout = layout, .from = UFM_F32};
 
+	UFM_STRUCT_INIT(&b.desc);
 	assert_int_equal(ufm_expert_desc_init(&b.desc, UFM_EXPERT_GATED, 24, 40, UFM_F32), UFM_OK);
 	files_bank_make(&b, 5);
 	return b;
@@ -278,7 +282,7 @@ static ufm_bank *open_memory(const files_bank *b, uint8_t *const *blocks)
 	ufm_bank_memory_config config = {.struct_size = sizeof config,
 	                                 .layers = b->layers,
 	                                 .experts = b->experts,
-	                                 .desc = b->desc,
+	                                 .desc = &b->desc,
 	                                 .blocks = (const void *const *)blocks};
 	ufm_bank *bank;
 
@@ -292,10 +296,11 @@ static void check_layers(files_layout layout, ufm_dtype dtype)
 	uint8_t *blocks[6];
 	ufm_bank *synthetic, *memory, *bank;
 
+	UFM_STRUCT_INIT(&b.desc);
 	assert_int_equal(ufm_expert_desc_init(&b.desc, UFM_EXPERT_GATED, 24, 40, dtype), UFM_OK);
 	files_bank_make(&b, 5);
 	ufm_bank_synthetic_config config = {
-		.struct_size = sizeof config, .layers = 2, .experts = 3, .desc = b.desc, .seed = 4};
+		.struct_size = sizeof config, .layers = 2, .experts = 3, .desc = &b.desc, .seed = 4};
 	assert_int_equal(ufm_bank_synthetic(&config, &synthetic), UFM_OK);
 	for (uint32_t key = 0; key < 6; key++) {
 		blocks[key] = malloc(b.desc.expert_bytes);
@@ -327,8 +332,9 @@ static void test_numbers_and_filters(void **state)
 	const uint32_t numbers[] = {3, 17};
 	files_bank b = small(FILES_SLICES);
 	ufm_bank_files_config config = files_bank_config(&b);
-	ufm_host_config filtered = {.struct_size = sizeof filtered,
-	                            .store_filter = "fault:layer=1,expert=2"};
+	const ufm_host_debug debug = {.struct_size = sizeof debug,
+	                              .store_filter = "fault:layer=1,expert=2"};
+	ufm_host_config filtered = {.struct_size = sizeof filtered, .debug = &debug};
 	ufm_host *host;
 	ufm_bank *bank;
 

@@ -21,6 +21,7 @@ static files_bank small(files_layout layout)
 {
 	files_bank b = {.layers = 2, .experts = 3, .layout = layout, .from = UFM_F32};
 
+	UFM_STRUCT_INIT(&b.desc);
 	assert_int_equal(ufm_expert_desc_init(&b.desc, UFM_EXPERT_GATED, 24, 40, UFM_F32), UFM_OK);
 	files_bank_make(&b, 5);
 	return b;
@@ -64,11 +65,15 @@ static void test_wrong_configurations(void **state)
 		refused(&b, &bad, UFM_EINVAL, text); \
 	} while (0)
 	REFUSED(struct_size, 0, "ufm_bank_files_config: struct_size is 0");
-	REFUSED(struct_size, sizeof bad + 8, "ufm_bank_files_config: struct_size is");
 	REFUSED(layers, 1u << 31, "layers is 2147483648");
 	REFUSED(experts, 0, "experts is 0");
-	REFUSED(desc.d_model, 25, "part 0 (gate): shape is [40, 24], expected [40, 25]");
-	REFUSED(desc.parts[1].dtype, UFM_F16, "part 1: dtype is 3");
+	REFUSED(desc, NULL, "desc");
+	ufm_expert_desc other = b.desc;
+	other.d_model = 25;
+	REFUSED(desc, &other, "part 0 (gate): shape is [40, 24], expected [40, 25]");
+	other = b.desc;
+	other.parts[1].dtype = UFM_F16;
+	REFUSED(desc, &other, "part 1: dtype is 3");
 	REFUSED(paths, NULL, "paths is NULL, expected 2 paths");
 	REFUSED(path_count, 0, "path_count is 0, expected 1 … 4096");
 	REFUSED(path_count, 4097, "path_count is 4097, expected 1 … 4096");
@@ -77,11 +82,17 @@ static void test_wrong_configurations(void **state)
 	REFUSED(extent_bytes, 0, "extent_bytes is 0, expected 32");
 	REFUSED(extent_bytes, 40, "extent_bytes is 40, expected 32");
 #undef REFUSED
-	refused(&b, NULL, UFM_EINVAL, "expert description: struct_size is 0");
+	struct {
+		ufm_bank_files_config known;
+		uint64_t later;
+	} newer = {good, 7};
+	newer.known.struct_size = sizeof newer;
+	refused(&b, &newer.known, UFM_EINVAL, "ufm_bank_files_config: byte");
+	refused(&b, NULL, UFM_EINVAL, "config: NULL");
 	bad = good;
 	bad.layers = 0; /* the default: 1 */
 	ufm_bank *bank;
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 	assert_int_equal(ufm_bank_files(&bad, &bank), UFM_OK);
 	ufm_bank_get_info(bank, &info);
 	assert_int_equal(info.layers, 1);
@@ -136,6 +147,7 @@ static void test_files_too_short_by_a_byte(void **state)
 				.layers = 1, .experts = 1, .layout = (files_layout)layout, .from = (ufm_dtype)from};
 			uint64_t span, end;
 
+			UFM_STRUCT_INIT(&b.desc);
 			assert_int_equal(ufm_expert_desc_init(&b.desc, UFM_EXPERT_GATED, 3, 5, UFM_F32),
 			                 UFM_OK);
 			files_bank_make(&b, 5);

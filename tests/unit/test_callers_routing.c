@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/bf16.h"
+#include "base/f16.h"
 #include "base/rng.h"
 #include "support/assert_error.h"
 #include "support/fixture.h"
@@ -22,7 +23,7 @@
 
 typedef struct routing {
 	int32_t ids[COUNT];
-	float gates[COUNT]; /* bf16 numbers */
+	float gates[COUNT]; /* bf16 and f16 numbers */
 } routing;
 
 /* Some ids are no expert's, some stand twice with a token. */
@@ -55,8 +56,8 @@ static ufm_moe_call call_of(fixture *f)
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = TOKENS;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	return call;
 }
 
@@ -92,12 +93,12 @@ static uint64_t by_device(fixture *f, const routing *r, uint32_t id_bytes, ufm_d
 	ufm_moe_call call = call_of(f);
 	for (uint32_t i = 0; i < COUNT; i++) {
 		wide[i] = r->ids[i];
-		halves[i] = bf16_from_f32(r->gates[i]);
+		halves[i] = dtype == UFM_F16 ? f16_from_f32(r->gates[i]) : bf16_from_f32(r->gates[i]);
 	}
 	call.device_ids = on_device(f, id_bytes == 8 ? (const void *)wide : r->ids,
 	                            (id_bytes ? id_bytes : 4) * COUNT);
-	call.device_gates = on_device(f, dtype == UFM_BF16 ? (const void *)halves : r->gates,
-	                              (dtype == UFM_BF16 ? 2 : 4) * COUNT);
+	call.device_gates = on_device(f, dtype && dtype != UFM_F32 ? (const void *)halves : r->gates,
+	                              (dtype && dtype != UFM_F32 ? 2 : 4) * COUNT);
 	call.id_bytes = id_bytes;
 	call.gate_dtype = dtype;
 	memset(f->y, 0xff, TOKENS * f->c.d_model * sizeof *f->y);
@@ -111,7 +112,7 @@ static void device_routing_is_host_routing(void **state)
 	static const struct {
 		uint32_t id_bytes;
 		ufm_dtype dtype;
-	} widths[] = {{0, 0}, {4, UFM_F32}, {8, UFM_BF16}, {8, UFM_F32}, {4, UFM_BF16}};
+	} widths[] = {{0, 0}, {4, UFM_F32}, {8, UFM_BF16}, {8, UFM_F32}, {4, UFM_BF16}, {4, UFM_F16}};
 	const fixture_config models[] = {{.resident_all = 1},
 	                                 {.resident_all = 1, .no_router = 1, .no_residual = 1},
 	                                 {.slots_max = 3},
@@ -166,13 +167,13 @@ static void open_slice(slice *s, fixture *whole, uint32_t slots)
 	ufm_bank_memory_config bank;
 	ufm_engine_config engine;
 	ufm_layer_config layer;
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 	UFM_STRUCT_INIT(&bank);
 	UFM_STRUCT_INIT(&engine);
 	UFM_STRUCT_INIT(&layer);
 	ufm_bank_get_info(whole->bank, &info);
 	for (uint32_t i = 0; i < END - BEGIN; i++) {
-		s->blocks[i] = alloc_zeroed(1, info.desc.block_bytes);
+		s->blocks[i] = alloc_zeroed(1, info.desc->block_bytes);
 		assert_int_equal(ufm_bank_read(whole->bank, 0, BEGIN + i, s->blocks[i]), UFM_OK);
 	}
 	bank.experts = END - BEGIN;

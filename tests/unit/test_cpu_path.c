@@ -15,7 +15,7 @@ static ufm_engine_info info_of(const fixture_config *c)
 {
 	fixture f;
 	static char line[192];
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	assert_int_equal(fixture_open(&f, c), UFM_OK);
 	ufm_engine_get_info(f.engine, &info);
 	strncpy(line, info.cpu_assist, sizeof line - 1);
@@ -70,7 +70,7 @@ static ufm_status open_auto(fixture *f, ufm_engine **out, ufm_engine_config *con
 static void check_auto(fixture *f, ufm_engine_config config, const char *why)
 {
 	ufm_engine *e;
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	assert_int_equal(open_auto(f, &e, &config), UFM_OK);
 	ufm_engine_get_info(e, &info);
 	if (strncmp(info.cpu_assist, why, strlen(why)) != 0)
@@ -111,7 +111,7 @@ static void auto_measures(void **state)
 		skip();
 	}
 	ufm_engine_config config;
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine *e;
 	pager_rates rates;
 	UFM_STRUCT_INIT(&config);
@@ -148,7 +148,7 @@ static void auto_looks_at_both_ways_and_tells(void **state)
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	pager_get_cpu(f.engine)->chooses = true; /* whatever the probe would have found */
 	ufm_cpu_choice told = {.struct_size = sizeof told};
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	uint32_t steps = 0;
 	for (; steps < 4000; steps++) {
 		assert_int_equal(fixture_run(&f, steps), UFM_OK);
@@ -159,8 +159,14 @@ static void auto_looks_at_both_ways_and_tells(void **state)
 	assert_true(steps < 4000);
 	assert_int_equal(told.tokens_from, 1);
 	assert_int_equal(ufm_engine_get_cpu_choice(f.engine, 1, &told), UFM_EINVAL);
-	told.struct_size = 8;
+	told.struct_size = 0;
 	assert_int_equal(ufm_engine_get_cpu_choice(f.engine, 0, &told), UFM_EINVAL);
+	told.struct_size = offsetof(ufm_cpu_choice, changes); /* an older caller */
+	told.changes = UINT64_MAX;
+	told.tokens_from = 0;
+	assert_int_equal(ufm_engine_get_cpu_choice(f.engine, 0, &told), UFM_OK);
+	assert_int_equal(told.tokens_from, 1);
+	assert_int_equal(told.changes, UINT64_MAX);
 	ufm_engine_get_info(f.engine, &info);
 	assert_non_null(strstr(info.cpu_assist, "on: 1 tokens with"));
 	assert_true(fixture_counter(&f, "cpu_uses") > 0 && fixture_counter(&f, "streamed_uses") > 0);

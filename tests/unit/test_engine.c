@@ -14,7 +14,7 @@
 
 static ufm_engine_info info_of(fixture *f)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(f->engine, &info);
 	return info;
 }
@@ -52,7 +52,7 @@ static void budget_is_kept_to_the_byte(void **state)
 		if (fixture_open(&f, &c) != UFM_OK)
 			fail_msg("target %llu: %s", (unsigned long long)target, ufm_last_error());
 		assert_int_equal(fixture_run(&f, 0), UFM_OK);
-		ufm_engine_memory memory;
+		ufm_engine_memory memory = {.struct_size = sizeof memory};
 		ufm_engine_get_memory(f.engine, &memory);
 		ufm_engine_info info = info_of(&f);
 		assert_true(memory.held_bytes <= target - c.headroom_bytes);
@@ -120,12 +120,20 @@ static void structs_of_other_sizes(void **state)
 	fixture f;
 	fixture_config c = {0};
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	struct {
+		ufm_engine_config known;
+		uint64_t later;
+	} newer = {.later = 1};
 	ufm_engine_config config;
 	ufm_engine *engine = NULL;
 	memset(&config, 0, sizeof config);
 	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_EINVAL);
-	config.struct_size = sizeof config + 8;
-	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_EINVAL);
+	newer.known.struct_size = sizeof newer;
+	assert_int_equal(ufm_engine_open(f.host, &newer.known, &engine), UFM_EINVAL);
+	assert_non_null(strstr(ufm_last_error(), "ufm_engine_config: byte"));
+	newer.later = 0;
+	assert_int_equal(ufm_engine_open(f.host, &newer.known, &engine), UFM_OK);
+	ufm_engine_close(engine);
 	config.struct_size = offsetof(ufm_engine_config, policy); /* an older caller */
 	config.policy = (const char *)"never read";
 	assert_int_equal(ufm_engine_open(f.host, &config, &engine), UFM_OK);
@@ -205,7 +213,7 @@ static uint64_t workspace_of(ufm_host *host, uint32_t max_tokens)
 {
 	ufm_engine *engine;
 	ufm_engine_config config;
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	UFM_STRUCT_INIT(&config);
 	UFM_STRUCT_INIT(&info);
 	config.max_tokens = max_tokens;

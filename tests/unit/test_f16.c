@@ -38,9 +38,35 @@ static void test_every_half(void **state)
 	}
 }
 
+/* Every half comes back, and what lies between two goes to the nearer, from the middle to the even one. */
+static void test_rounding(void **state)
+{
+	(void)state;
+	for (uint32_t bits = 0; bits < 0x7c00; bits++) {
+		float low = f16_to_f32((uint16_t)bits);
+		/* beyond the largest half the next would be 65536 */
+		float high = bits == 0x7bff ? 65536.0f : f16_to_f32((uint16_t)(bits + 1));
+		float middle = low + (high - low) / 2; /* exact: a float has 13 bits more */
+		uint32_t even = bits + (bits & 1);
+		for (uint32_t sign = 0; sign < 2; sign++) {
+			float s = sign ? -1.0f : 1.0f;
+			uint32_t top = sign << 15;
+			assert_int_equal(f16_from_f32(s * low), top | bits);
+			assert_int_equal(f16_from_f32(s * middle), top | even);
+			assert_int_equal(f16_from_f32(s * nextafterf(middle, 0)), top | bits);
+			assert_int_equal(f16_from_f32(s * nextafterf(middle, INFINITY)), top | (bits + 1));
+		}
+	}
+	assert_int_equal(f16_from_f32(INFINITY), 0x7c00);
+	assert_int_equal(f16_from_f32(-3e38f), 0xfc00);
+	assert_int_equal(f16_from_f32(1e-40f), 0);
+	assert_true(isnan(f16_to_f32(f16_from_f32(NAN))));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_half)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_half),
+	                                   cmocka_unit_test(test_rounding)};
 
 	return cmocka_run_group_tests_name("f16", tests, NULL, NULL);
 }

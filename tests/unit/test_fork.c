@@ -72,7 +72,7 @@ static void expect_statuses(family *a)
 	ufm_stream *stream;
 	ufm_devptr at;
 
-	call.x.host = call.y.host = a->f.x;
+	call.x = call.y = &a->f.x_tokens;
 	EXPECT_REFUSED(ufm_moe_forward(a->f.layers[0], &call, NULL));
 	EXPECT_REFUSED(ufm_ticket_wait(e, (ufm_ticket){1}, UFM_WAIT_FOREVER));
 	EXPECT_REFUSED(ufm_layer_open(e, &layer, &new_layer));
@@ -95,15 +95,15 @@ static void expect_statuses(family *a)
 static void expect_figures(family *a)
 {
 	ufm_engine *e = a->f.engine;
-	ufm_engine_info info;
-	ufm_engine_memory memory;
+	ufm_engine_info info = {.struct_size = sizeof info};
+	ufm_engine_memory memory = {.struct_size = sizeof memory};
 	uint64_t values[3] = {1, 1, 1};
 
-	ufm_engine_get_info(e, &info);
+	EXPECT_REFUSED(ufm_engine_get_info(e, &info));
 	EXPECT(info.slots == 0 && strcmp(info.backend, "") == 0 && strcmp(info.cpu_assist, "") == 0);
-	ufm_engine_get_memory(e, &memory);
+	EXPECT_REFUSED(ufm_engine_get_memory(e, &memory));
 	EXPECT(memory.live_bytes == 0 && memory.device_total_bytes == 0);
-	ufm_engine_get_counters(e, values, 2);
+	EXPECT_REFUSED(ufm_engine_get_counters(e, values, 2));
 	EXPECT(values[0] == 0 && values[1] == 0 && values[2] == 1);
 	EXPECT(ufm_engine_lease_max(e) == 0);
 	EXPECT(ufm_lease_view(a->lease, 0) == 0);
@@ -124,7 +124,7 @@ static void expect_own_engine(family *a)
 #ifndef CHILD_HAS_NO_THREADS
 	ufm_engine_config config = {.struct_size = sizeof config, .max_tokens = 4, .top_k_max = 2};
 	ufm_host_config on = {.struct_size = sizeof on, .backend = "cpu"};
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_host *host;
 	ufm_engine *engine;
 

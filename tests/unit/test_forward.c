@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/bf16.h"
+#include "base/f16.h"
 #include "support/assert_error.h"
 #include "support/fixture.h"
 
@@ -148,8 +149,8 @@ static ufm_moe_call call_of(fixture *f, uint32_t tokens)
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = tokens;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	return call;
 }
 
@@ -251,13 +252,12 @@ static void strides_and_device_memory(void **state)
 	float *wide = calloc(16 * (d + 5), sizeof *wide);
 	for (uint32_t t = 0; t < 16; t++)
 		memcpy(wide + t * (d + 5), f.x + t * d, d * sizeof *wide);
-	call.x.host = wide;
-	call.x.stride = d + 5;
+	const ufm_tokens strided = {.struct_size = sizeof strided, .host = wide, .stride = d + 5};
+	call.x = &strided;
 	memset(f.y, 0, 16 * d * sizeof(float));
 	assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
 	assert_int_equal(fixture_hash(&f), want);
-	call.y.host = wide; /* in place, strided */
-	call.y.stride = d + 5;
+	call.y = &strided; /* in place */
 	assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
 	for (uint32_t t = 0; t < 16; t++)
 		assert_memory_equal(wide + t * (d + 5), f.y + t * d, d * sizeof *wide);
@@ -279,7 +279,8 @@ static void device_tokens_on_the_callers_stream(void **state)
 	ufm_devptr x;
 	assert_int_equal(ufm_stream_open(f.engine, NULL, &stream), UFM_OK);
 	assert_int_equal(ufm_engine_alloc(f.engine, bytes, &x), UFM_OK);
-	call.x = call.y = (ufm_tokens){.place = UFM_ON_DEVICE, .device = x};
+	const ufm_tokens there = {.struct_size = sizeof there, .place = UFM_ON_DEVICE, .device = x};
+	call.x = call.y = &there;
 	call.stream = stream;
 	for (uint32_t i = 0; i < 20; i++) {
 		memset(f.y, 0, bytes);
@@ -293,27 +294,36 @@ static void device_tokens_on_the_callers_stream(void **state)
 	fixture_close(&f);
 }
 
-static void bf16_tokens(void **state)
+static uint16_t narrowed(ufm_dtype dtype, float value)
+{
+	return dtype == UFM_F16 ? f16_from_f32(value) : bf16_from_f32(value);
+}
+
+/* Tokens of 16 bits are read exactly and rounded once, at the end. */
+static void tokens_of_16_bits(void **state)
 {
 	(void)state;
-	fixture f;
-	fixture_config c = {.slots_max = 3};
-	assert_int_equal(fixture_open(&f, &c), UFM_OK);
-	fixture_fill_x(&f, 1);
-	uint32_t count = 16 * f.c.d_model;
-	uint16_t *narrow = calloc(count, sizeof *narrow);
-	for (uint32_t i = 0; i < count; i++) {
-		narrow[i] = bf16_from_f32(f.x[i]);
-		f.x[i] = bf16_to_f32(narrow[i]);
+	for (ufm_dtype dtype = UFM_BF16; dtype <= UFM_F16; dtype++) {
+		fixture f;
+		fixture_config c = {.slots_max = 3};
+		assert_int_equal(fixture_open(&f, &c), UFM_OK);
+		fixture_fill_x(&f, 1);
+		uint32_t count = 16 * f.c.d_model;
+		uint16_t *narrow = calloc(count, sizeof *narrow);
+		for (uint32_t i = 0; i < count; i++) {
+			narrow[i] = narrowed(dtype, f.x[i]);
+			f.x[i] = dtype == UFM_F16 ? f16_to_f32(narrow[i]) : bf16_to_f32(narrow[i]);
+		}
+		ufm_moe_call call = call_of(&f, 16);
+		assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
+		const ufm_tokens halves = {.struct_size = sizeof halves, .dtype = dtype, .host = narrow};
+		call.x = call.y = &halves;
+		assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
+		for (uint32_t i = 0; i < count; i++)
+			assert_int_equal(narrow[i], narrowed(dtype, f.y[i]));
+		free(narrow);
+		fixture_close(&f);
 	}
-	ufm_moe_call call = call_of(&f, 16);
-	assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
-	call.x = call.y = (ufm_tokens){.dtype = UFM_BF16, .host = narrow};
-	assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
-	for (uint32_t i = 0; i < count; i++)
-		assert_int_equal(narrow[i], bf16_from_f32(f.y[i]));
-	free(narrow);
-	fixture_close(&f);
 }
 
 /* Host x and host y share the staging buffer; a residual reads one while the other is written. */
@@ -324,12 +334,15 @@ static void residual_needs_one_dtype(void **state)
 	fixture_config c = {.slots_max = 3};
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	ufm_moe_call call = call_of(&f, 16);
-	call.x.dtype = UFM_BF16;
+	f.x_tokens.dtype = UFM_BF16;
 	assert_int_equal(forward_and_wait(&f, &call), UFM_EINVAL);
-	call.y.dtype = UFM_BF16;
+	f.y_tokens.dtype = UFM_BF16;
 	assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
-	call.x = (ufm_tokens){.place = UFM_ON_DEVICE, .device = 4096, .stride = 24};
-	call.y = (ufm_tokens){.place = UFM_ON_DEVICE, .device = 4096, .stride = 32};
+	ufm_tokens x = {.struct_size = sizeof x, .place = UFM_ON_DEVICE, .device = 4096, .stride = 24};
+	ufm_tokens y = x;
+	y.stride = 32;
+	call.x = &x;
+	call.y = &y;
 	assert_int_equal(forward_and_wait(&f, &call), UFM_EINVAL);
 	fixture_close(&f);
 }
@@ -344,31 +357,80 @@ static void wrong_calls_leave_the_engine_usable(void **state)
 	uint64_t want = fixture_hash(&f);
 	int32_t ids[32] = {0};
 	ufm_moe_call good = call_of(&f, 16), bad = good;
+	ufm_tokens tokens = f.x_tokens;
 	bad.tokens = 17;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
 	bad = good;
 	bad.ids = ids;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
 	bad = good;
-	bad.x.host = NULL;
+	bad.x = &tokens;
+	tokens.host = NULL;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
 	bad = good;
-	bad.y.stride = 1;
+	tokens = f.y_tokens;
+	tokens.stride = 1;
+	bad.y = &tokens;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
 	bad = good;
-	bad.x.dtype = (ufm_dtype)9;
-	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
-	bad.x.dtype = UFM_F16; /* a format of files alone */
+	tokens = f.x_tokens;
+	tokens.dtype = (ufm_dtype)9;
+	bad.x = &tokens;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
 	bad = good;
-	bad.y.dtype = UFM_F16;
+	const ufm_tokens halves = {.struct_size = sizeof halves,
+	                           .dtype = UFM_F16,
+	                           .host = f.y}; /* beside x, with a residual */
+	bad.y = &halves;
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_EINVAL);
+	bad = good;
+	bad.x = NULL;
+	assert_error(forward_and_wait(&f, &bad), UFM_EINVAL, "x: NULL");
+	bad = good;
+	bad.y = NULL;
+	assert_error(forward_and_wait(&f, &bad), UFM_EINVAL, "y: NULL");
+	tokens = f.y_tokens;
+	tokens.struct_size = 0;
+	bad.y = &tokens;
+	assert_error(forward_and_wait(&f, &bad), UFM_EINVAL, "y: struct_size is 0");
 	bad = good;
 	bad.tokens = 0;
+	bad.x = bad.y = NULL; /* nothing is read */
 	assert_int_equal(forward_and_wait(&f, &bad), UFM_OK);
 	assert_int_equal(ufm_ticket_wait(f.engine, (ufm_ticket){.id = 1u << 30}, 0), UFM_EINVAL);
 	assert_int_equal(fixture_run(&f, 0), UFM_OK);
 	assert_int_equal(fixture_hash(&f), want);
+	fixture_close(&f);
+}
+
+/* An older caller's tokens end before the stride, a newer one's may go on with zeros. */
+static void tokens_of_other_sizes(void **state)
+{
+	(void)state;
+	fixture f;
+	fixture_config c = {.slots_max = 3};
+	assert_int_equal(fixture_open(&f, &c), UFM_OK);
+	fixture_fill_x(&f, 1);
+	ufm_moe_call call = call_of(&f, 16);
+	assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
+	uint64_t want = fixture_hash(&f);
+	struct {
+		ufm_tokens known;
+		uint64_t later;
+	} newer = {.known = f.y_tokens, .later = 0};
+	ufm_tokens older = f.x_tokens;
+	newer.known.struct_size = sizeof newer;
+	older.struct_size = offsetof(ufm_tokens, stride);
+	older.stride = 1; /* not read */
+	call.x = &older;
+	call.y = &newer.known;
+	memset(f.y, 0, 16 * f.c.d_model * sizeof(float));
+	assert_int_equal(forward_and_wait(&f, &call), UFM_OK);
+	assert_int_equal(fixture_hash(&f), want);
+	newer.later = 1;
+	assert_error(forward_and_wait(&f, &call), UFM_EINVAL, "y: byte");
+	call.struct_size = offsetof(ufm_moe_call, y);
+	assert_error(forward_and_wait(&f, &call), UFM_EINVAL, "y: NULL");
 	fixture_close(&f);
 }
 
@@ -388,12 +450,15 @@ static void strides_whose_bytes_overflow(void **state)
 	for (size_t i = 0; i < sizeof strides / sizeof strides[0]; i++)
 		for (int place = UFM_ON_HOST; place <= UFM_ON_DEVICE; place++) {
 			ufm_moe_call bad = call_of(&f, 16);
-			bad.x.place = bad.y.place = (ufm_place)place;
-			bad.x.device = bad.y.device = device;
-			bad.x.stride = strides[i];
+			ufm_tokens x = f.x_tokens, y = f.y_tokens;
+			x.place = y.place = (ufm_place)place;
+			x.device = y.device = device;
+			x.stride = strides[i];
+			bad.x = &x;
+			bad.y = &y;
 			assert_error(ufm_moe_forward(f.layers[0], &bad, NULL), UFM_EINVAL, "x.stride: ");
-			bad.x.stride = 0;
-			bad.y.stride = strides[i];
+			x.stride = 0;
+			y.stride = strides[i];
 			assert_error(ufm_moe_forward(f.layers[0], &bad, NULL), UFM_EINVAL, "y.stride: ");
 		}
 	assert_int_equal(fixture_run(&f, 0), UFM_OK);
@@ -436,9 +501,10 @@ int main(void)
 		cmocka_unit_test(routing_by_the_caller),
 		cmocka_unit_test(short_calls_beside_long_ones),
 		cmocka_unit_test(strides_and_device_memory),
+		cmocka_unit_test(tokens_of_other_sizes),
 		cmocka_unit_test(strides_whose_bytes_overflow),
 		cmocka_unit_test(device_tokens_on_the_callers_stream),
-		cmocka_unit_test(bf16_tokens),
+		cmocka_unit_test(tokens_of_16_bits),
 		cmocka_unit_test(residual_needs_one_dtype),
 		cmocka_unit_test(wrong_calls_leave_the_engine_usable),
 		cmocka_unit_test(wrong_layers),

@@ -25,12 +25,14 @@ static char path[80];
 static ufm_bank *make(uint32_t experts, uint32_t d_model, uint32_t d_hidden)
 {
 	ufm_bank_synthetic_config config;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_bank *bank, *file;
 
 	UFM_STRUCT_INIT(&config);
+	config.desc = &desc;
 	config.experts = experts;
 	config.seed = 3;
-	assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, d_model, d_hidden, UFM_F32),
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, d_model, d_hidden, UFM_F32),
 	                 UFM_OK);
 	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
 	snprintf(path, sizeof path, PATH, (int)getpid());
@@ -130,9 +132,11 @@ static void filters_work(void **state)
 	UFM_STRUCT_INIT(&config);
 	config.backend = "cpu";
 	config.pageable = 1;
-	config.store_filter = "delay:ns=1000+fault:layer=0,expert=8";
+	config.debug = &(ufm_host_debug){.struct_size = sizeof(ufm_host_debug),
+	                                 .store_filter = "delay:ns=1000+fault:layer=0,expert=8"};
 	assert_error(ufm_host_open(bank, &config, &host), UFM_EEXPERT_IO, "layer 0 expert 8");
-	config.store_filter = "delay:ns=1000";
+	config.debug =
+		&(ufm_host_debug){.struct_size = sizeof(ufm_host_debug), .store_filter = "delay:ns=1000"};
 	assert_int_equal(ufm_host_open(bank, &config, &host), UFM_OK);
 	ufm_host_close(host);
 	ufm_bank_close(bank);

@@ -29,7 +29,7 @@ typedef expert_sample sample;
 static void sample_init(sample *s, ufm_expert_kind kind, ufm_dtype dtype, uint32_t d_model,
                         uint32_t d_hidden, uint32_t tokens)
 {
-	ufm_expert_desc desc;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 
 	assert_int_equal(ufm_expert_desc_init(&desc, kind, d_model, d_hidden, dtype), UFM_OK);
 	expert_sample_init(s, &desc, tokens, base_seed);
@@ -231,8 +231,13 @@ static void test_mixed_biases(void **state)
 	sample_init(&s, UFM_EXPERT_GATED, UFM_F32, 10, 19, 3);
 	uint64_t end = s.desc.expert_bytes;
 	assert_true(end + 192 <= s.desc.block_bytes);
-	s.desc.parts[s.desc.part_count++] = (ufm_part){UFM_ROLE_UP_BIAS, UFM_BF16, 19, 1, end};
-	s.desc.parts[s.desc.part_count++] = (ufm_part){UFM_ROLE_GATE_BIAS, UFM_F32, 19, 1, end + 64};
+	s.desc.parts[s.desc.part_count++] = (ufm_part){
+		.role = UFM_ROLE_UP_BIAS, .dtype = UFM_BF16, .rows = 19, .cols = 1, .offset_bytes = end};
+	s.desc.parts[s.desc.part_count++] = (ufm_part){.role = UFM_ROLE_GATE_BIAS,
+	                                               .dtype = UFM_F32,
+	                                               .rows = 19,
+	                                               .cols = 1,
+	                                               .offset_bytes = end + 64};
 	rng_fill_bf16((uint16_t *)(void *)(s.block + end), 19, base_seed, 0, 1.0f);
 	rng_fill_f32((float *)(void *)(s.block + end + 64), 19, base_seed, 19, 1.0f);
 	expert_sample_reference(&s);

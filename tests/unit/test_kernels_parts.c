@@ -46,10 +46,20 @@ static void hidden_of(const kernel_table *k, ufm_expert_desc desc, const float *
 	desc.d_model = 1;
 	desc.d_hidden = count;
 	desc.part_count = gate ? 4 : 2;
-	desc.parts[0] = (ufm_part){UFM_ROLE_UP, UFM_F32, count, 1, 0};
-	desc.parts[1] = (ufm_part){UFM_ROLE_UP_BIAS, UFM_F32, count, 1, sizeof(float[POINTS])};
-	desc.parts[2] = (ufm_part){UFM_ROLE_GATE, UFM_F32, count, 1, 0};
-	desc.parts[3] = (ufm_part){UFM_ROLE_GATE_BIAS, UFM_F32, count, 1, sizeof(float[2 * POINTS])};
+	desc.parts[0] = (ufm_part){
+		.role = UFM_ROLE_UP, .dtype = UFM_F32, .rows = count, .cols = 1, .offset_bytes = 0};
+	desc.parts[1] = (ufm_part){.role = UFM_ROLE_UP_BIAS,
+	                           .dtype = UFM_F32,
+	                           .rows = count,
+	                           .cols = 1,
+	                           .offset_bytes = sizeof(float[POINTS])};
+	desc.parts[2] = (ufm_part){
+		.role = UFM_ROLE_GATE, .dtype = UFM_F32, .rows = count, .cols = 1, .offset_bytes = 0};
+	desc.parts[3] = (ufm_part){.role = UFM_ROLE_GATE_BIAS,
+	                           .dtype = UFM_F32,
+	                           .rows = count,
+	                           .cols = 1,
+	                           .offset_bytes = sizeof(float[2 * POINTS])};
 	memcpy(block + POINTS, up, count * sizeof *up);
 	if (gate)
 		memcpy(block + 2 * POINTS, gate, count * sizeof *gate);

@@ -31,7 +31,7 @@ static int close_small(void **state)
 static void check_contents(fixture *f, ufm_lease *lease, uint32_t layer, const uint32_t *experts,
                            uint32_t n, ufm_stream *stream)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(f->engine, &info);
 	uint8_t *got = malloc(info.expert_bytes), *want = malloc(info.expert_bytes);
 	for (uint32_t i = 0; i < n; i++) {
@@ -131,7 +131,7 @@ static void hints_fill_empty_slots_only(void **state)
 static void slots_outlive_slow_readers(void **state)
 {
 	fixture *f = *state;
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(f->engine, &info);
 	ufm_stream *streams[2];
 	uint8_t *got[2], *want = malloc(info.expert_bytes);

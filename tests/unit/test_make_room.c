@@ -33,7 +33,7 @@ static ufm_engine_bounds bounds_of(fixture *f)
 
 static uint32_t slots_of(fixture *f)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(f->engine, &info);
 	return info.slots;
 }
@@ -54,8 +54,8 @@ static void bounds_are_what_a_resize_takes(void **state)
 	assert_int_equal(ufm_engine_resize(f.engine, b.most_bytes), UFM_OK);
 	assert_int_equal(slots_of(&f), 6);
 	assert_int_equal(fixture_run(&f, 1), UFM_OK);
-	b.struct_size--;
-	assert_error(ufm_engine_get_bounds(f.engine, &b), UFM_EINVAL, "ufm_engine_bounds: struct_size");
+	b.struct_size = 0;
+	assert_error(ufm_engine_get_bounds(f.engine, &b), UFM_EINVAL, "struct_size is 0");
 	fixture_close(&f);
 }
 
@@ -68,7 +68,7 @@ static void room_is_made_to_the_byte(void **state)
 	ufm_engine_bounds b = bounds_of(&f);
 	for (uint64_t asked = 0; asked <= b.now_bytes - b.least_bytes;
 	     asked += (b.now_bytes - b.least_bytes) / 3) {
-		ufm_engine_memory was, is;
+		ufm_engine_memory was = {.struct_size = sizeof was}, is = {.struct_size = sizeof is};
 		uint64_t freed = 77;
 		assert_int_equal(ufm_engine_resize(f.engine, b.now_bytes), UFM_OK);
 		ufm_engine_get_memory(f.engine, &was);
@@ -162,8 +162,8 @@ static void streams_by_their_handles(void **state)
 		ufm_moe_call call;
 		UFM_STRUCT_INIT(&call);
 		call.tokens = 16;
-		call.x.host = f.x;
-		call.y.host = f.y;
+		call.x = &f.x_tokens;
+		call.y = &f.y_tokens;
 		fixture_fill_x(&f, 3);
 		assert_int_equal(fixture_run(&f, 3), UFM_OK);
 		uint64_t want = fixture_hash(&f);

@@ -17,9 +17,9 @@
 #include "support/arithmetic.h"
 #include "support/assert_error.h"
 
-static ufm_bank_info small_info(void)
+static bank_shape small_info(void)
 {
-	ufm_bank_info info = {.layers = 2, .experts = 3};
+	bank_shape info = {.layers = 2, .experts = 3, .desc = {.struct_size = sizeof info.desc}};
 
 	assert_int_equal(ufm_expert_desc_init(&info.desc, UFM_EXPERT_MLP_BIAS, 33, 17, UFM_F32),
 	                 UFM_OK);
@@ -27,7 +27,7 @@ static ufm_bank_info small_info(void)
 	return info;
 }
 
-static uint64_t file_bytes_of(const ufm_bank_info *info)
+static uint64_t file_bytes_of(const bank_shape *info)
 {
 	return BANK_PACKED_HEADER_BYTES +
 	       (uint64_t)info->layers * info->experts * info->desc.block_bytes;
@@ -40,7 +40,7 @@ static void test_header_comes_back(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		ufm_bank_info info = small_info(), back;
+		bank_shape info = small_info(), back;
 
 		memset(&back, 0xff, sizeof back);
 		assert_int_equal(ufm_expert_desc_init(&info.desc, kinds[i], 65, 3, UFM_BF16), UFM_OK);
@@ -61,7 +61,7 @@ static void test_arithmetic_comes_back(void **state)
 
 	(void)state;
 	for (size_t a = 0; a < arithmetic_count; a++) {
-		ufm_bank_info info = small_info(), back;
+		bank_shape info = small_info(), back;
 
 		info.desc = arithmetic_desc(&arithmetics[a], true, UFM_BF16, 65, 3);
 		bank_packed_header(&info, header);
@@ -76,12 +76,13 @@ static void test_places_of_parameters(void **state)
 {
 	const float values[5] = {1.702f, 7.0f, 6.0f, 5.0f, 1.0f};
 	uint8_t header[BANK_PACKED_HEADER_BYTES];
-	ufm_bank_info info = small_info();
+	bank_shape info = small_info();
 
 	(void)state;
 	bank_packed_header(&info, header);
 	for (size_t i = 256; i < 4088; i++)
 		assert_int_equal(header[i], 0);
+	UFM_STRUCT_INIT(&info.desc);
 	assert_int_equal(ufm_expert_desc_init(&info.desc, UFM_EXPERT_GATED, 33, 17, UFM_F32), UFM_OK);
 	info.desc.act_alpha = values[0];
 	info.desc.gate_limit = values[1];
@@ -96,7 +97,7 @@ static void test_places_of_parameters(void **state)
 static void test_every_byte_counts(void **state)
 {
 	uint8_t header[BANK_PACKED_HEADER_BYTES];
-	ufm_bank_info info = small_info(), back;
+	bank_shape info = small_info(), back;
 
 	(void)state;
 	bank_packed_header(&info, header);
@@ -154,7 +155,7 @@ static void test_rules_are_named(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		uint8_t header[BANK_PACKED_HEADER_BYTES];
-		ufm_bank_info info = small_info(), back;
+		bank_shape info = small_info(), back;
 		uint64_t sum;
 
 		bank_packed_header(&info, header);
@@ -170,7 +171,7 @@ static void test_rules_are_named(void **state)
 static void test_sizes_must_agree(void **state)
 {
 	uint8_t header[BANK_PACKED_HEADER_BYTES];
-	ufm_bank_info info = small_info(), back;
+	bank_shape info = small_info(), back;
 	uint64_t right = file_bytes_of(&info);
 
 	(void)state;
@@ -202,7 +203,7 @@ static void test_open(void **state)
 {
 	char folder[64], path[80];
 	uint8_t *content;
-	ufm_bank_info info = small_info(), back;
+	bank_shape info = small_info(), back;
 	bank_extent extents[BANK_EXTENTS_MAX];
 	size_t size = file_bytes_of(&info);
 	ufm_bank *bank;
@@ -215,7 +216,7 @@ static void test_open(void **state)
 	bank_packed_header(&info, content);
 	write_file(path, content, size);
 	assert_int_equal(ufm_bank_open(path, &bank), UFM_OK);
-	ufm_bank_get_info(bank, &back);
+	back = *bank_get_shape(bank);
 	assert_int_equal(back.bank_bytes, info.bank_bytes);
 	assert_int_equal(bank_file_count(bank), 1);
 	assert_string_equal(bank_file_path(bank, 0), path);

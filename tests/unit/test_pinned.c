@@ -35,15 +35,15 @@ static struct {
 
 static void check_filled(const uint8_t *memory, uint64_t size_bytes, uint64_t first_key)
 {
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 	ufm_bank_get_info(seen.bank, &info);
-	uint8_t *block = alloc_zeroed(1, info.desc.expert_bytes);
+	uint8_t *block = alloc_zeroed(1, info.desc->expert_bytes);
 	assert_non_null(block);
 	for (uint64_t i = 0; i < size_bytes / seen.block_bytes; i++) {
 		uint32_t key = (uint32_t)(first_key + i);
 		assert_int_equal(ufm_bank_read(seen.bank, key / info.experts, key % info.experts, block),
 		                 UFM_OK);
-		assert_memory_equal(memory + i * seen.block_bytes, block, info.desc.expert_bytes);
+		assert_memory_equal(memory + i * seen.block_bytes, block, info.desc->expert_bytes);
 	}
 	alloc_free(block);
 }
@@ -174,12 +174,14 @@ static void shares_of_the_memory(void **state)
 static ufm_bank *small_bank(uint32_t experts)
 {
 	ufm_bank_synthetic_config config;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_bank *bank;
 	UFM_STRUCT_INIT(&config);
+	config.desc = &desc;
 	config.layers = 2;
 	config.experts = experts;
 	config.seed = 5;
-	assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, 33, 50, UFM_F32), UFM_OK);
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 33, 50, UFM_F32), UFM_OK);
 	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
 	return bank;
 }
@@ -191,17 +193,17 @@ static void blocks_are_filled_before_they_are_registered(void **state)
 	for (uint32_t experts = 1; experts <= 9; experts += 4) {
 		ufm_backend b = recorder(UINT32_MAX);
 		ufm_bank *bank = small_bank(experts);
-		ufm_bank_info info;
+		ufm_bank_info info = {.struct_size = sizeof info};
 		ufm_host_config config;
 		ufm_host *host;
 		ufm_bank_get_info(bank, &info);
 		seen.bank = bank;
-		seen.block_bytes = info.desc.block_bytes;
+		seen.block_bytes = info.desc->block_bytes;
 		UFM_STRUCT_INIT(&config);
 		config.fill_threads = 3;
 		assert_int_equal(host_open_on(&b, bank, &config, &host), UFM_OK);
 		assert_int_equal(seen.count, 1);
-		assert_int_equal(seen.pieces[0].size_bytes, 2 * experts * info.desc.block_bytes);
+		assert_int_equal(seen.pieces[0].size_bytes, 2 * experts * info.desc->block_bytes);
 		ufm_host_close(host);
 		assert_int_equal(seen.count, 0);
 		config.pageable = 1;
@@ -215,7 +217,8 @@ static void blocks_are_filled_before_they_are_registered(void **state)
 		assert_int_equal(seen.count, 0);
 		/* an expert that cannot be read ends it before anything is registered */
 		seen.asked = 0;
-		config.store_filter = "fault:layer=0,expert=0";
+		config.debug = &(ufm_host_debug){.struct_size = sizeof(ufm_host_debug),
+		                                 .store_filter = "fault:layer=0,expert=0"};
 		assert_int_equal(host_open_on(&b, bank, &config, &host), UFM_EEXPERT_IO);
 		assert_int_equal(seen.asked, 0);
 		ufm_bank_close(bank);
@@ -256,12 +259,13 @@ static ufm_bank *large_bank(uint8_t **block)
 {
 	static const void *blocks[LARGE_BLOCKS]; /* must outlive the bank */
 	ufm_bank_memory_config config;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_bank *bank;
 	UFM_STRUCT_INIT(&config);
+	config.desc = &desc;
 	config.experts = LARGE_BLOCKS;
-	assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, 4096, 2048, UFM_F32),
-	                 UFM_OK);
-	assert_int_equal(config.desc.block_bytes, LARGE_BYTES);
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 4096, 2048, UFM_F32), UFM_OK);
+	assert_int_equal(desc.block_bytes, LARGE_BYTES);
 	*block = alloc_pages(LARGE_BYTES);
 	assert_non_null(*block);
 	memset(*block, 0x5a, LARGE_BYTES);
@@ -339,7 +343,7 @@ static void progress_rises_to_the_whole(void **state)
 		for (uint32_t threads = 1; threads <= 8; threads += 7) {
 			ufm_backend b = recorder(UINT32_MAX);
 			ufm_bank *bank = small_bank(experts);
-			ufm_bank_info info;
+			ufm_bank_info info = {.struct_size = sizeof info};
 			ufm_host_config config;
 			ufm_host *host;
 			told t = {.rising = true};
@@ -351,12 +355,13 @@ static void progress_rises_to_the_whole(void **state)
 			config.progress_ctx = &t;
 			assert_int_equal(host_open_on(&b, bank, &config, &host), UFM_OK);
 			assert_true(t.rising && t.whole);
-			assert_int_equal(t.total_bytes, 2 * experts * info.desc.block_bytes);
+			assert_int_equal(t.total_bytes, 2 * experts * info.desc->block_bytes);
 			if (threads == 1)
 				assert_int_equal(t.calls, 2 * experts + 1);
 			ufm_host_close(host);
 			t = (told){.rising = true};
-			config.store_filter = "fault:layer=1,expert=0";
+			config.debug = &(ufm_host_debug){.struct_size = sizeof(ufm_host_debug),
+			                                 .store_filter = "fault:layer=1,expert=0"};
 			assert_int_equal(host_open_on(&b, bank, &config, &host), UFM_EEXPERT_IO);
 			assert_true(t.rising && !t.whole);
 			ufm_bank_close(bank);

@@ -20,14 +20,16 @@
 
 enum { LAYERS = 2, EXPERTS = 16, TOP_K = 2, POINTS = 3 };
 
-static ufm_plan_model a_model(void)
+static ufm_plan_model a_model(ufm_expert_desc *desc)
 {
 	ufm_plan_model m;
 	UFM_STRUCT_INIT(&m);
+	UFM_STRUCT_INIT(desc);
+	m.desc = desc;
 	m.layers = LAYERS;
 	m.experts = EXPERTS;
 	m.top_k = TOP_K;
-	assert_int_equal(ufm_expert_desc_init(&m.desc, UFM_EXPERT_GATED, 64, 128, UFM_BF16), UFM_OK);
+	assert_int_equal(ufm_expert_desc_init(desc, UFM_EXPERT_GATED, 64, 128, UFM_BF16), UFM_OK);
 	return m;
 }
 
@@ -43,6 +45,7 @@ static ufm_plan_machine a_machine(void)
 
 /* What a test changes before the call. */
 typedef struct call {
+	ufm_expert_desc desc;
 	ufm_plan_model model;
 	ufm_plan_machine machine;
 	ufm_plan_config config;
@@ -51,7 +54,7 @@ typedef struct call {
 
 static void begin(call *c)
 {
-	c->model = a_model();
+	c->model = a_model(&c->desc);
 	c->machine = a_machine();
 	UFM_STRUCT_INIT(&c->config);
 	c->config.model = &c->model;
@@ -85,7 +88,7 @@ static void points_are_planned(void **state)
 	c.points[0].vram_target_bytes = 1;
 	must(ufm_plan(&c.config, &c.points[2], 1));
 	c.points[1].vram_target_bytes =
-		c.points[2].vram_target_bytes - LAYERS * EXPERTS / 2 * c.model.desc.block_bytes;
+		c.points[2].vram_target_bytes - LAYERS * EXPERTS / 2 * c.desc.block_bytes;
 	c.points[2].vram_target_bytes = 0;
 	must(ufm_plan(&c.config, c.points, POINTS));
 
@@ -93,7 +96,7 @@ static void points_are_planned(void **state)
 	assert_int_equal(none->status, UFM_EBUDGET);
 	assert_non_null(strstr(none->why, "must be at least"));
 	assert_int_equal(none->slots, 0);
-	assert_true(none->host_bytes >= LAYERS * EXPERTS * c.model.desc.block_bytes);
+	assert_true(none->host_bytes >= LAYERS * EXPERTS * c.desc.block_bytes);
 
 	assert_int_equal(half->status, UFM_OK);
 	assert_int_equal(half->slots, LAYERS * EXPERTS / 2);
@@ -117,8 +120,8 @@ static void slots_are_the_engines(void **state)
 	ufm_bank *bank;
 	ufm_host *host;
 	ufm_engine *engine;
-	ufm_engine_info info;
-	ufm_bank_info about;
+	ufm_engine_info info = {.struct_size = sizeof info};
+	ufm_bank_info about = {.struct_size = sizeof about};
 	const ufm_host_config on = {.struct_size = sizeof on, .backend = "cpu"};
 	begin(&c);
 	c.points[0].vram_target_bytes = 900000;
@@ -126,16 +129,20 @@ static void slots_are_the_engines(void **state)
 	const ufm_bank_synthetic_config made = {
 		.struct_size = sizeof made, .layers = LAYERS, .experts = EXPERTS, .desc = c.model.desc};
 	must(ufm_bank_synthetic(&made, &bank));
-	ufm_bank_get_info(bank, &about);
+	must(ufm_bank_get_info(bank, &about));
+	const budget_stack stack = {.layers = LAYERS,
+	                            .experts = EXPERTS,
+	                            .d_model = about.desc->d_model,
+	                            .router = true,
+	                            .tokens = c.config.prompt};
 	must(ufm_host_open(bank, &on, &host));
 	const ufm_engine_config config = {.struct_size = sizeof config,
 	                                  .vram_target_bytes = 900000,
 	                                  .max_tokens = c.config.prompt,
 	                                  .top_k_max = TOP_K,
-	                                  .arena_bytes =
-	                                      budget_stack_bytes(&about, true, c.config.prompt)};
+	                                  .arena_bytes = budget_stack_bytes(&stack)};
 	must(ufm_engine_open(host, &config, &engine));
-	ufm_engine_get_info(engine, &info);
+	must(ufm_engine_get_info(engine, &info));
 	assert_in_range(c.points[0].slots, 3, LAYERS * EXPERTS - 1);
 	assert_int_equal(c.points[0].slots, info.slots);
 	assert_int_equal(c.points[0].ring_slots, info.ring_slots);
@@ -179,14 +186,14 @@ static void fields_are_named(void **state)
 	begin(&c);
 	assert_error(ufm_plan(NULL, c.points, 1), UFM_EINVAL, "config");
 	c.config.struct_size = sizeof c.config + 8;
-	expect(&c, UFM_EINVAL, "ufm_plan_config: struct_size");
+	expect(&c, UFM_EINVAL, "ufm_plan_config: byte"); /* points[0] lies there */
 	c.points[0].struct_size = 0;
 	expect(&c, UFM_EINVAL, "ufm_plan_point: struct_size is 0");
 	c.config.model = NULL;
 	expect(&c, UFM_EINVAL, "model: NULL");
 	c.config.machine = NULL;
 	expect(&c, UFM_EINVAL, "machine: NULL");
-	c.model.desc.block_bytes = 1;
+	c.desc.block_bytes = 1;
 	expect(&c, UFM_EINVAL, "block_bytes is 1");
 	c.model.layers = 0;
 	expect(&c, UFM_EINVAL, "layers x experts: found 0");
@@ -268,6 +275,45 @@ static void an_older_config_is_read(void **state)
 	must(ufm_plan(&c.config, c.points, 1));
 }
 
+/* Points of an older and of a newer caller lie closer together and further apart. */
+static void points_lie_as_far_apart_as_they_are_large(void **state)
+{
+	(void)state;
+	struct {
+		ufm_plan_point point;
+		uint64_t later;
+	} newer[POINTS];
+	char older[POINTS][offsetof(ufm_plan_point, decode)];
+	const size_t older_size = sizeof older[0], newer_size = sizeof newer[0];
+	call c;
+	begin(&c);
+	must(ufm_plan(&c.config, c.points, POINTS));
+	memset(newer, 0, sizeof newer);
+	memset(older, 0, sizeof older);
+	for (int i = 0; i < POINTS; i++) {
+		call fresh;
+		begin(&fresh);
+		memcpy(&newer[i].point, &fresh.points[i], sizeof newer[i].point);
+		memcpy(older[i], &fresh.points[i], older_size);
+		memcpy(&newer[i].point.struct_size, &newer_size, sizeof newer_size);
+		memcpy(older[i], &older_size, sizeof older_size);
+		newer[i].later = 7;
+	}
+	must(ufm_plan(&c.config, &newer[0].point, POINTS));
+	must(ufm_plan(&c.config, (ufm_plan_point *)(void *)older, POINTS));
+	for (int i = 0; i < POINTS; i++) {
+		const size_t at = sizeof(size_t);
+		assert_memory_equal((char *)&newer[i] + at, (char *)&c.points[i] + at,
+		                    sizeof c.points[i] - at);
+		assert_int_equal(newer[i].later, 7);
+		assert_memory_equal(older[i] + at, (char *)&c.points[i] + at, older_size - at);
+	}
+	c.points[1].struct_size = older_size;
+	assert_error(ufm_plan(&c.config, c.points, POINTS), UFM_EINVAL, "as the first one's");
+	c.points[0].struct_size = sizeof(size_t);
+	assert_error(ufm_plan(&c.config, c.points, 1), UFM_EINVAL, "expected at least 16");
+}
+
 static bool refuse_after(void *ctx, size_t size_bytes)
 {
 	int *left = ctx;
@@ -298,6 +344,7 @@ static void a_config_is_read(void **state)
 {
 	(void)state;
 	ufm_plan_model m;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	call c;
 	char folder[64], path[128];
 	static const char text[] =
@@ -307,18 +354,23 @@ static void a_config_is_read(void **state)
 	checkpoint_text_write(folder, "config.json", text);
 	snprintf(path, sizeof path, "%s/config.json", folder);
 	UFM_STRUCT_INIT(&m);
+	assert_error(ufm_plan_read_model(path, NULL, &m), UFM_EINVAL, "desc: NULL");
+	m.desc = &desc;
 	must(ufm_plan_read_model(path, NULL, &m));
 	assert_int_equal(m.layers, 3);
 	assert_int_equal(m.experts, 8);
 	assert_int_equal(m.top_k, 2);
+	assert_ptr_equal(m.desc, &desc);
+	assert_int_equal(desc.d_hidden, 32);
 	assert_non_null(strstr(m.notes, "bf16 is assumed"));
 	begin(&c);
 	c.config.model = &m;
 	must(ufm_plan(&c.config, c.points, 1));
-	m.struct_size = 8;
+	m.struct_size = 0;
 	assert_error(ufm_plan_read_model(path, NULL, &m), UFM_EINVAL,
-	             "ufm_plan_model: struct_size is 8");
+	             "ufm_plan_model: struct_size is 0");
 	UFM_STRUCT_INIT(&m);
+	m.desc = &desc;
 	assert_error(ufm_plan_read_model("/nowhere", NULL, &m), UFM_EFILE, "/nowhere");
 	assert_int_equal(m.layers, 0);
 	checkpoint_folder_remove(folder);
@@ -349,7 +401,7 @@ static void what_was_probed_says_what_may_be_used(void **state)
 	probe_machine_found found;
 	begin(&c);
 	limits_read(&here);
-	const probe_machine_config config = {.desc = &c.model.desc, .top_k = TOP_K, .backend = "cpu"};
+	const probe_machine_config config = {.desc = &c.desc, .top_k = TOP_K, .backend = "cpu"};
 	must(probe_machine(&config, &found));
 	assert_int_equal(found.cores, here.cores);
 	assert_true(found.lockable_bytes > 0);
@@ -365,6 +417,7 @@ int main(void)
 		cmocka_unit_test(fields_are_named),
 		cmocka_unit_test(a_caller_watches_and_stops),
 		cmocka_unit_test(an_older_config_is_read),
+		cmocka_unit_test(points_lie_as_far_apart_as_they_are_large),
 		cmocka_unit_test(memory_runs_out_anywhere),
 		cmocka_unit_test(a_config_is_read),
 		cmocka_unit_test(this_machine_is_probed),

@@ -63,7 +63,7 @@ static uint32_t tenants(fixture *f, uint32_t keys[SLOTS_MAX])
 /* Every slot holds the bytes of the expert that it is said to hold. */
 static void check_contents(fixture *f)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	uint32_t keys[SLOTS_MAX], slots = tenants(f, keys);
 	ufm_engine_get_info(f->engine, &info);
 	unsigned char *seen = alloc_zeroed(1, info.expert_bytes);
@@ -91,7 +91,7 @@ static void leaves_the_engine_as_it_was(const fixture_config *config)
 	fixture probed = open_model(config), plain = open_model(config);
 	uint64_t before[COUNTER_COUNT], after[COUNTER_COUNT];
 	uint32_t held[SLOTS_MAX], still[SLOTS_MAX];
-	ufm_engine_memory was, is;
+	ufm_engine_memory was = {.struct_size = sizeof was}, is = was;
 	for (uint64_t step = 0; step < 4; step++) {
 		assert_int_equal(fixture_run(&probed, step), UFM_OK);
 		assert_int_equal(fixture_run(&plain, step), UFM_OK);

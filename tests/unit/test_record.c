@@ -16,8 +16,8 @@ static ufm_moe_call call_of(fixture *f)
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = f->c.tokens;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	return call;
 }
 
@@ -68,7 +68,7 @@ static void compare_recordings(fixture_config c, bool resident)
 	folder d = open_folder("t.npy");
 	size_t count = (size_t)c.layers * c.tokens * c.top_k;
 	int32_t *ids = calloc(STEPS * count, sizeof *ids);
-	ufm_routing_info info;
+	ufm_routing_info info = {.struct_size = sizeof info};
 	assert_int_equal(fixture_open(&told, &c), UFM_OK);
 	c.routing_bytes = 1 << 20;
 	assert_int_equal(fixture_open(&recorded, &c), UFM_OK);
@@ -114,7 +114,7 @@ static void both_ways_of_a_layer_keep_their_order(void **state)
 	fixture f;
 	fixture_config c = {.experts = 6, .tokens = 3, .resident_all = 1, .routing_bytes = 4096};
 	folder d = open_folder("t.npy");
-	ufm_routing_info info;
+	ufm_routing_info info = {.struct_size = sizeof info};
 	int32_t ids[CALLS][6] = {0}, again[6];
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
@@ -149,7 +149,7 @@ static void routing_by_the_caller_is_recorded(void **state)
 	fixture f;
 	fixture_config c = {.experts = 5, .tokens = 2, .top_k = 2, .routing_bytes = 3 * 4};
 	folder d = open_folder("t.jsonl");
-	ufm_routing_info info = {0};
+	ufm_routing_info info = {.struct_size = sizeof info};
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	assert_int_equal(run_given(&f, (const int32_t[]){4, 0, 1, 2}), UFM_OK);
 	assert_int_equal(run_given(&f, (const int32_t[]){3, -1, 2, 2}), UFM_OK);
@@ -174,7 +174,7 @@ static void a_refused_call_is_not_recorded(void **state)
 	fixture_config c = {
 		.experts = 5, .tokens = 2, .top_k = 2, .slots_max = 4, .routing_bytes = 4096};
 	folder d = open_folder("t.jsonl");
-	ufm_routing_info info;
+	ufm_routing_info info = {.struct_size = sizeof info};
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	assert_int_equal(run_given(&f, (const int32_t[]){4, 0, 1, 2}), UFM_OK);
 	/* Too many tokens are refused before anything is routed. */

@@ -62,8 +62,8 @@ static void what_is_left_out_is_said(void **state)
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = 1;
-	call.x.host = f.x;
-	call.y.host = f.y;
+	call.x = &f.x_tokens;
+	call.y = &f.y_tokens;
 	assert_int_equal(ufm_moe_forward(f.layers[0], &call, NULL), UFM_OK);
 	assert_int_equal(ufm_stream_sync(f.engine, NULL), UFM_OK);
 	snprintf(

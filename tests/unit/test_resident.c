@@ -79,8 +79,8 @@ static ufm_moe_call call_of(fixture *f)
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = f->c.tokens;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	return call;
 }
 
@@ -250,7 +250,7 @@ static void streams_take_turns(void **state)
 	}
 	for (uint32_t i = 0; i < 60; i++) {
 		call.stream = streams[i % 3];
-		call.y.host = y[i % 3];
+		call.y = &(ufm_tokens){.struct_size = sizeof(ufm_tokens), .host = y[i % 3]};
 		assert_int_equal(ufm_moe_forward(f.layers[0], &call, NULL), UFM_OK);
 	}
 	for (uint32_t i = 0; i < 3; i++) {
@@ -373,7 +373,7 @@ static void a_resize_waits_for_the_call(void **state)
 	ufm_moe_call call = call_of(&f);
 	run_call(&f, &call);
 	uint64_t want = fixture_hash(&f);
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(f.engine, &info);
 	uint64_t large = info.vram_target_bytes;
 	uint64_t small = info.workspace_bytes + info.arena_bytes + 3 * info.block_bytes + 65536;
@@ -416,7 +416,7 @@ static void a_smaller_budget_keeps_who_was_used(void **state)
 	                    .tokens = 2,
 	                    .vram_target_bytes = 96 << 20};
 	fixture f;
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	must_open(&f, &c);
 	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	fixture_fill_x(&f, 1);

@@ -34,14 +34,14 @@ static fixture_config large_model(uint32_t experts)
 
 static ufm_engine_info info_of(const fixture *f)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(f->engine, &info);
 	return info;
 }
 
 static ufm_engine_memory memory_of(fixture *f)
 {
-	ufm_engine_memory memory;
+	ufm_engine_memory memory = {.struct_size = sizeof memory};
 	ufm_engine_get_memory(f->engine, &memory);
 	return memory;
 }

@@ -131,8 +131,8 @@ static ufm_moe_call call_of(fixture *f)
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = f->c.tokens;
-	call.x.host = f->x;
-	call.y.host = f->y;
+	call.x = &f->x_tokens;
+	call.y = &f->y_tokens;
 	return call;
 }
 

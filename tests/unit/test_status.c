@@ -175,7 +175,7 @@ static void test_read_config_null_keeps_defaults(void **state)
 
 static void test_read_config_refuses_wrong_sizes(void **state)
 {
-	const size_t wrong[] = {0, sizeof(size_t) - 1, sizeof(sample_config) + 1, SIZE_MAX};
+	const size_t wrong[] = {0, sizeof(size_t) - 1, STATUS_STRUCT_BYTES_MAX + 1, SIZE_MAX};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -186,6 +186,61 @@ static void test_read_config_refuses_wrong_sizes(void **state)
 		assert_non_null(strstr(ufm_last_error(), "sample_config"));
 		assert_int_equal(ours.first, 10);
 	}
+}
+
+typedef struct newer_config {
+	sample_config known;
+	uint64_t later[2];
+} newer_config;
+
+/* Zeros ask for nothing; anything else would be silently ignored. */
+static void test_read_config_takes_newer_structs_that_ask_for_nothing(void **state)
+{
+	sample_config ours = {sizeof ours, 10, 20, 30};
+	newer_config given = {{sizeof given, 1, 2, 3}, {0, 0}};
+
+	(void)state;
+	assert_int_equal(status_read_config(&ours, sizeof ours, &given, "sample_config"), UFM_OK);
+	assert_int_equal(ours.struct_size, sizeof ours);
+	assert_int_equal(ours.added_later, 3);
+	given.later[1] = (uint64_t)1 << 63;
+	assert_int_equal(status_read_config(&ours, sizeof ours, &given, "sample_config"), UFM_EINVAL);
+	assert_non_null(strstr(ufm_last_error(), "sample_config: byte 39 is set, expected 0"));
+}
+
+static void test_write_info_writes_what_both_know(void **state)
+{
+	const sample_config found = {0, 1, 2, 3};
+	sample_config older = {offsetof(sample_config, added_later), 7, 7, 7};
+	newer_config newer = {{sizeof newer, 7, 7, 7}, {7, 7}};
+
+	(void)state;
+	assert_int_equal(status_write_info(&older, &found, sizeof found, "sample_info"), UFM_OK);
+	assert_int_equal(older.struct_size, offsetof(sample_config, added_later));
+	assert_int_equal(older.second, 2);
+	assert_int_equal(older.added_later, 7);
+	assert_int_equal(status_write_info(&newer, &found, sizeof found, "sample_info"), UFM_OK);
+	assert_int_equal(newer.known.struct_size, sizeof newer);
+	assert_int_equal(newer.known.added_later, 3);
+	assert_int_equal(newer.later[0], 7);
+}
+
+static void test_write_info_refuses_wrong_sizes(void **state)
+{
+	const size_t wrong[] = {0, sizeof(size_t) - 1, STATUS_STRUCT_BYTES_MAX + 1, SIZE_MAX};
+	const sample_config found = {0, 1, 2, 3};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		sample_config theirs = {wrong[i], 7, 7, 7};
+		assert_int_equal(status_check_info(&theirs, "sample_info"), UFM_EINVAL);
+		assert_int_equal(status_write_info(&theirs, &found, sizeof found, "sample_info"),
+		                 UFM_EINVAL);
+		assert_non_null(strstr(ufm_last_error(), "sample_info: struct_size"));
+		assert_int_equal(theirs.first, 7);
+	}
+	assert_int_equal(status_check_info(NULL, "sample_info"), UFM_EINVAL);
+	assert_string_equal(ufm_last_error(), "sample_info: NULL, expected one to write to");
 }
 
 /* ------------------------------------------------------------------ log */
@@ -280,6 +335,9 @@ int main(void)
 		cmocka_unit_test(test_read_config_takes_older_structs),
 		cmocka_unit_test(test_read_config_null_keeps_defaults),
 		cmocka_unit_test(test_read_config_refuses_wrong_sizes),
+		cmocka_unit_test(test_read_config_takes_newer_structs_that_ask_for_nothing),
+		cmocka_unit_test(test_write_info_writes_what_both_know),
+		cmocka_unit_test(test_write_info_refuses_wrong_sizes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

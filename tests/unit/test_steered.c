@@ -39,13 +39,15 @@ static void must(ufm_status status)
 static void open_host(steered *s, uint32_t layers)
 {
 	ufm_bank_synthetic_config bank;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_host_config host;
 	UFM_STRUCT_INIT(&bank);
 	UFM_STRUCT_INIT(&host);
 	bank.layers = layers;
 	bank.experts = EXPERTS;
 	host.backend = fixture_backend()->name;
-	must(ufm_expert_desc_init(&bank.desc, UFM_EXPERT_GATED, D_MODEL, 16, UFM_F32));
+	must(ufm_expert_desc_init(&desc, UFM_EXPERT_GATED, D_MODEL, 16, UFM_F32));
+	bank.desc = &desc;
 	must(ufm_bank_synthetic(&bank, &s->bank));
 	must(ufm_host_open(s->bank, &host, &s->host));
 }
@@ -59,8 +61,7 @@ static void open_engine(steered *s, const shape *c, const model_config *describe
 	engine.slots_max = c->resident ? 0 : RANKS * 2;
 	engine.resident_all = c->resident;
 	engine.cpu_assist = UFM_CPU_OFF;
-	engine.arena_bytes =
-		budget_stack_bytes(&describe->bank, !describe->routed_by_caller, describe->tokens);
+	engine.arena_bytes = model_arena_bytes(describe);
 	must(ufm_engine_open(s->host, &engine, &s->engine));
 }
 
@@ -78,7 +79,7 @@ static void steered_open(steered *s, const shape *c)
 	memset(s, 0, sizeof *s);
 	open_host(s, c->layers);
 	must(workload_open(&load, &s->load));
-	ufm_bank_get_info(s->bank, &describe.bank);
+	describe.bank = *bank_get_shape(s->bank);
 	describe.steers = s->load;
 	open_engine(s, c, &describe);
 	must(model_open(s->engine, &describe, &s->model));

@@ -31,13 +31,15 @@ static ufm_bank *open_synthetic(ufm_expert_kind kind, ufm_dtype dtype, uint32_t 
                                 uint32_t d_hidden)
 {
 	ufm_bank_synthetic_config config;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_bank *bank;
 
 	UFM_STRUCT_INIT(&config);
+	config.desc = &desc;
 	config.layers = 2;
 	config.experts = 3;
 	config.seed = SEED;
-	assert_int_equal(ufm_expert_desc_init(&config.desc, kind, d_model, d_hidden, dtype), UFM_OK);
+	assert_int_equal(ufm_expert_desc_init(&desc, kind, d_model, d_hidden, dtype), UFM_OK);
 	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
 	return bank;
 }
@@ -141,27 +143,29 @@ static void test_synthetic_weights(void **state)
 static void test_synthetic_gaps_in_any_layout(void **state)
 {
 	ufm_bank_synthetic_config config;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_bank *bank;
 	uint8_t *block;
 	ufm_part kept;
 
 	(void)state;
 	UFM_STRUCT_INIT(&config);
+	config.desc = &desc;
 	config.experts = 1;
 	config.seed = SEED;
-	assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_OK);
-	config.desc.parts[0].offset_bytes += 128;
-	config.desc.parts[1].offset_bytes += 320;
-	config.desc.expert_bytes += 320;
-	kept = config.desc.parts[0];
-	config.desc.parts[0] = config.desc.parts[1];
-	config.desc.parts[1] = kept;
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_OK);
+	desc.parts[0].offset_bytes += 128;
+	desc.parts[1].offset_bytes += 320;
+	desc.expert_bytes += 320;
+	kept = desc.parts[0];
+	desc.parts[0] = desc.parts[1];
+	desc.parts[1] = kept;
 	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
 	block = new_block(bank);
 	assert_int_equal(ufm_bank_read(bank, 0, 0, block), UFM_OK);
-	check_gaps(&config.desc, block);
-	check_part(&config.desc.parts[0], block, 0);
-	check_part(&config.desc.parts[1], block, 0);
+	check_gaps(&desc, block);
+	check_part(&desc.parts[0], block, 0);
+	check_part(&desc.parts[1], block, 0);
 	free(block);
 	ufm_bank_close(bank);
 }
@@ -183,7 +187,7 @@ static void test_memory(void **state)
 	UFM_STRUCT_INIT(&config);
 	config.layers = 2;
 	config.experts = 3;
-	config.desc = *bank_desc(source);
+	config.desc = bank_desc(source);
 	config.blocks = (const void *const *)blocks;
 	assert_int_equal(ufm_bank_memory(&config, &bank), UFM_OK);
 	for (uint32_t key = 0; key < 6; key++) {
@@ -250,7 +254,8 @@ static void test_save_and_open(void **state)
 	UFM_STRUCT_INIT(&config);
 	config.layers = 2;
 	config.experts = 3;
-	config.desc = arithmetic_desc(a, true, UFM_BF16, 33, 17);
+	const ufm_expert_desc desc = arithmetic_desc(a, true, UFM_BF16, 33, 17);
+	config.desc = &desc;
 	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
 	save_and_compare(bank);
 }
@@ -353,9 +358,10 @@ static void test_two_save_to_one_path(void **state)
 	make_folder(folder);
 	snprintf(path, sizeof path, "%s/bank.ufm", folder);
 	for (int i = 0; i < 2; i++) {
+		ufm_expert_desc desc = {.struct_size = sizeof desc};
 		ufm_bank_synthetic_config config = {
-			.struct_size = sizeof config, .experts = 16, .seed = (uint64_t)i + 1};
-		assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, 64, 64, UFM_F32), 0);
+			.struct_size = sizeof config, .experts = 16, .desc = &desc, .seed = (uint64_t)i + 1};
+		assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 64, 64, UFM_F32), 0);
 		savers[i].path = path;
 		assert_int_equal(ufm_bank_synthetic(&config, &savers[i].bank), UFM_OK);
 		assert_int_equal(ufm_bank_save(savers[i].bank, path), UFM_OK);
@@ -550,6 +556,7 @@ static ufm_status make_save_open(const ufm_bank_synthetic_config *config, const 
 static void test_every_allocation_may_fail(void **state)
 {
 	ufm_bank_synthetic_config config;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_status status = UFM_ENOMEM;
 	char folder[64], path[80];
 	int granted = 0;
@@ -558,8 +565,9 @@ static void test_every_allocation_may_fail(void **state)
 	make_folder(folder);
 	snprintf(path, sizeof path, "%s/bank.ufm", folder);
 	UFM_STRUCT_INIT(&config);
+	config.desc = &desc;
 	config.experts = 2;
-	assert_int_equal(ufm_expert_desc_init(&config.desc, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_OK);
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 5, 7, UFM_F32), UFM_OK);
 	for (; status; granted++) {
 		int left = granted;
 

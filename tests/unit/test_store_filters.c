@@ -18,13 +18,15 @@ static ufm_bank *open_synthetic(ufm_expert_kind kind, ufm_dtype dtype, uint32_t 
                                 uint32_t d_hidden)
 {
 	ufm_bank_synthetic_config config;
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_bank *bank;
 
 	UFM_STRUCT_INIT(&config);
+	config.desc = &desc;
 	config.layers = 2;
 	config.experts = 3;
 	config.seed = 11;
-	assert_int_equal(ufm_expert_desc_init(&config.desc, kind, d_model, d_hidden, dtype), UFM_OK);
+	assert_int_equal(ufm_expert_desc_init(&desc, kind, d_model, d_hidden, dtype), UFM_OK);
 	assert_int_equal(ufm_bank_synthetic(&config, &bank), UFM_OK);
 	return bank;
 }

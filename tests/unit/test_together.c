@@ -49,7 +49,7 @@ static ufm_backend counting_backend(void)
 
 static void open_counted(fixture *f, const fixture_config *c)
 {
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	if (fixture_open(f, c) != UFM_OK)
 		fail_msg("open: %s", ufm_last_error());
 	ufm_engine_get_info(f->engine, &info);
@@ -113,7 +113,7 @@ static void same_bits_in_fewer_copies(void **state)
 static uint32_t ring_of(fixture_config c)
 {
 	fixture f;
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	assert_int_equal(fixture_open(&f, &c), UFM_OK);
 	ufm_engine_get_info(f.engine, &info);
 	fixture_close(&f);
@@ -215,7 +215,7 @@ static void leases_leave_little_room(void **state)
 	uint64_t want = hash_of_residents(c, 1);
 	fixture f;
 	open_counted(&f, &c);
-	ufm_engine_info info;
+	ufm_engine_info info = {.struct_size = sizeof info};
 	ufm_engine_get_info(f.engine, &info);
 	for (uint32_t n = 1; n <= info.lease_max; n++) {
 		uint32_t experts[24];

@@ -186,14 +186,14 @@ static ufm_status open_bank(const char *prefix, uint32_t begin, uint32_t end, uf
 static void assert_bank(const char *prefix, uint32_t layers, uint32_t d_hidden)
 {
 	ufm_bank *bank;
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 
 	if (open_bank(prefix, 0, 0, &bank))
 		fail_msg("%s", ufm_last_error());
 	ufm_bank_get_info(bank, &info);
 	assert_int_equal(info.layers, layers);
 	assert_int_equal(info.experts, 2);
-	assert_int_equal(info.desc.d_hidden, d_hidden);
+	assert_int_equal(info.desc->d_hidden, d_hidden);
 	ufm_bank_close(bank);
 }
 
@@ -252,7 +252,7 @@ static void test_the_config_is_of_the_tower(void **state)
 		"\"moe_intermediate_size\":5,\"num_experts_per_tok\":1,\"hidden_act\":\"gelu\"}}}";
 	const ufm_bank_checkpoint_config talker = {.struct_size = sizeof talker, .prefix = "talker"};
 	ufm_bank *bank;
-	ufm_bank_info info;
+	ufm_bank_info info = {.struct_size = sizeof info};
 
 	(void)state;
 	write_layers("thinker.model.layers.0 +talker.model.layers.0");
@@ -264,7 +264,7 @@ static void test_the_config_is_of_the_tower(void **state)
 	ufm_bank_close(bank);
 	assert_int_equal(ufm_bank_checkpoint(case_folder, &talker, &bank), UFM_OK);
 	ufm_bank_get_info(bank, &info);
-	assert_int_equal(info.desc.activation, UFM_ACT_GELU);
+	assert_int_equal(info.desc->activation, UFM_ACT_GELU);
 	assert_int_equal(bank_towers(bank)->model.top_k, 1);
 	ufm_bank_close(bank);
 	write_layers("+thinker.model.layers.0 talker.model.layers.0");

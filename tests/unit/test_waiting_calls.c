@@ -23,15 +23,23 @@ static void open_model(fixture *f, fixture_config c)
 	fixture_fill_x(f, 1);
 }
 
-static ufm_moe_call call_of(fixture *f, float *y, uint32_t wait)
+static ufm_moe_call call_of(fixture *f, const ufm_tokens *y, uint32_t wait)
 {
 	ufm_moe_call call;
 	UFM_STRUCT_INIT(&call);
 	call.tokens = TOKENS;
-	call.x.host = f->x;
-	call.y.host = y;
+	call.x = &f->x_tokens;
+	call.y = y;
 	call.wait = wait;
 	return call;
+}
+
+static ufm_tokens tokens_at(float *host)
+{
+	ufm_tokens t;
+	UFM_STRUCT_INIT(&t);
+	t.host = host;
+	return t;
 }
 
 static void the_same_bits(void **state)
@@ -45,15 +53,16 @@ static void the_same_bits(void **state)
 	for (uint32_t m = 0; m < sizeof models / sizeof *models; m++) {
 		fixture f;
 		float waited[TOKENS * WIDTH], later[TOKENS * WIDTH];
+		const ufm_tokens y_waited = tokens_at(waited), y_later = tokens_at(later);
 		ufm_ticket ticket = {0};
 		open_model(&f, models[m]);
 		for (uint32_t round = 0; round < 20; round++) {
 			fixture_fill_x(&f, round);
-			ufm_moe_call call = call_of(&f, later, 0);
+			ufm_moe_call call = call_of(&f, &y_later, 0);
 			assert_int_equal(ufm_moe_forward(f.layers[0], &call, &ticket), UFM_OK);
 			assert_int_equal(ufm_ticket_wait(f.engine, ticket, UFM_WAIT_FOREVER), UFM_OK);
 			memset(waited, 0xff, sizeof waited);
-			call = call_of(&f, waited, 1);
+			call = call_of(&f, &y_waited, 1);
 			assert_int_equal(ufm_moe_forward(f.layers[0], &call, round % 2 ? &ticket : NULL),
 			                 UFM_OK);
 			assert_memory_equal(waited, later, sizeof later);
@@ -69,7 +78,7 @@ static void nothing_to_do(void **state)
 	(void)state;
 	fixture f;
 	open_model(&f, (fixture_config){.slots_max = 2});
-	ufm_moe_call call = call_of(&f, f.y, 1);
+	ufm_moe_call call = call_of(&f, &f.y_tokens, 1);
 	call.tokens = 0;
 	assert_int_equal(ufm_moe_forward(f.layers[0], &call, NULL), UFM_OK);
 	fixture_close(&f);
@@ -80,11 +89,12 @@ static void a_failed_call_leaves_the_stream_as_it_was(void **state)
 	(void)state;
 	fixture f;
 	float y[TOKENS * WIDTH];
+	const ufm_tokens to = tokens_at(y), nowhere = tokens_at(NULL);
 	open_model(&f, (fixture_config){.slots_max = 2});
-	ufm_moe_call call = call_of(&f, y, 1);
-	call.x.host = NULL;
+	ufm_moe_call call = call_of(&f, &to, 1);
+	call.x = &nowhere;
 	assert_int_equal(ufm_moe_forward(f.layers[0], &call, NULL), UFM_EINVAL);
-	call = call_of(&f, y, 1);
+	call = call_of(&f, &to, 1);
 	assert_int_equal(ufm_moe_forward(f.layers[0], &call, NULL), UFM_OK);
 	assert_int_equal(fixture_run(&f, 2), UFM_OK);
 	assert_int_equal(fixture_identities(&f), 0);
@@ -113,11 +123,12 @@ static void *call_often(void *arg)
 {
 	caller *c = arg;
 	float y[TOKENS * WIDTH];
+	const ufm_tokens to = tokens_at(y);
 	ufm_stream *stream = NULL;
 	ufm_ticket ticket;
 	c->good = ufm_stream_open(c->f->engine, NULL, &stream) == UFM_OK;
 	for (uint32_t i = 0; i < 60 && c->good; i++) {
-		ufm_moe_call call = call_of(c->f, y, (i + c->wait) % 2);
+		ufm_moe_call call = call_of(c->f, &to, (i + c->wait) % 2);
 		call.stream = i % 3 ? stream : NULL;
 		memset(y, 0xff, sizeof y);
 		c->good = ufm_moe_forward(c->f->layers[0], &call, &ticket) == UFM_OK &&

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A caller's routing, as the other operations want it. */
 #include "base/bf16.h"
+#include "base/dtype.h"
+#include "base/f16.h"
 #include "base/status.h"
 #include "device/cpu/cpu_int.h"
 
@@ -16,7 +18,8 @@ static float gate_at(const ufm_adopt_args *a, uint64_t index)
 {
 	if (a->gate_dtype == UFM_F32)
 		return ((const float *)cpu_host(a->gates))[index];
-	return bf16_to_f32(((const uint16_t *)cpu_host(a->gates))[index]);
+	uint16_t bits = ((const uint16_t *)cpu_host(a->gates))[index];
+	return a->gate_dtype == UFM_F16 ? f16_to_f32(bits) : bf16_to_f32(bits);
 }
 
 static void adopt_token(const ufm_adopt_args *a, uint64_t begin)
@@ -44,8 +47,9 @@ ufm_status cpu_adopt(ufm_stream *stream, const ufm_adopt_args *args)
 
 	if (args->id_bytes != 4 && args->id_bytes != 8)
 		return status_fail(UFM_EINVAL, "adopt: ids of %u bytes, expected 4 or 8", args->id_bytes);
-	if (args->gate_dtype != UFM_F32 && args->gate_dtype != UFM_BF16)
-		return status_fail(UFM_EINVAL, "adopt: gates of dtype %d, expected UFM_F32 or UFM_BF16",
+	if (!dtype_is_token(args->gate_dtype))
+		return status_fail(UFM_EINVAL,
+		                   "adopt: gates of dtype %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                   (int)args->gate_dtype);
 	if (assignments > UFM_GROUP_MAX)
 		return status_fail(UFM_EINVAL,

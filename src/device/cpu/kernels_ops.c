@@ -5,6 +5,7 @@
 
 #include "base/bf16.h"
 #include "base/dtype.h"
+#include "base/f16.h"
 #include "base/status.h"
 #include "device/cpu/cpu_int.h"
 
@@ -40,7 +41,7 @@ static void read_row(ufm_devptr base, ufm_dtype dtype, uint64_t element, uint32_
 	}
 	const uint16_t *bits = (const uint16_t *)cpu_host(base) + element;
 	for (uint32_t i = 0; i < count; i++)
-		out[i] = bf16_to_f32(bits[i]);
+		out[i] = dtype == UFM_F16 ? f16_to_f32(bits[i]) : bf16_to_f32(bits[i]);
 }
 
 static void write_row(ufm_devptr base, ufm_dtype dtype, uint64_t element, uint32_t count,
@@ -52,7 +53,7 @@ static void write_row(ufm_devptr base, ufm_dtype dtype, uint64_t element, uint32
 	}
 	uint16_t *bits = (uint16_t *)cpu_host(base) + element;
 	for (uint32_t i = 0; i < count; i++)
-		bits[i] = bf16_from_f32(values[i]);
+		bits[i] = dtype == UFM_F16 ? f16_from_f32(values[i]) : bf16_from_f32(values[i]);
 }
 
 /* ------------------------------------------------------------------ gather */
@@ -86,8 +87,8 @@ ufm_status cpu_gather(ufm_stream *stream, const ufm_gather_args *args)
 {
 	cpu_command command = {.op = CPU_OP_GATHER, .gather = *args};
 
-	if (!dtype_is_computed(args->x_dtype))
-		return status_fail(UFM_EINVAL, "gather: dtype is %d, expected UFM_F32 or UFM_BF16",
+	if (!dtype_is_token(args->x_dtype))
+		return status_fail(UFM_EINVAL, "gather: dtype is %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                   (int)args->x_dtype);
 	if (args->rows == 0)
 		return UFM_OK;
@@ -300,10 +301,9 @@ ufm_status cpu_combine(ufm_stream *stream, const ufm_combine_args *args)
 {
 	cpu_command command = {.op = CPU_OP_COMBINE, .combine = *args};
 
-	if (!dtype_is_computed(args->y_dtype) ||
-	    (args->residual && !dtype_is_computed(args->residual_dtype)))
+	if (!dtype_is_token(args->y_dtype) || (args->residual && !dtype_is_token(args->residual_dtype)))
 		return status_fail(UFM_EINVAL,
-		                   "combine: dtypes are %d and %d, expected UFM_F32 or UFM_BF16",
+		                   "combine: dtypes are %d and %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                   (int)args->residual_dtype, (int)args->y_dtype);
 	if (args->tokens == 0)
 		return UFM_OK;

@@ -29,8 +29,8 @@ __device__ group load_group(const void *base, ufm_dtype dtype, uint64_t at, uint
 		g = {{four.x, four.y, four.z, four.w}};
 	} else if (WIDE && c < d_model) {
 		uint2 two = *(const uint2 *)((const uint16_t *)base + at + c);
-		g = {{bf16_widen(two.x), __uint_as_float(two.x & 0xffff0000u), bf16_widen(two.y),
-		      __uint_as_float(two.y & 0xffff0000u)}};
+		g = {{half_widen(two.x, dtype), half_widen(two.x >> 16, dtype), half_widen(two.y, dtype),
+		      half_widen(two.y >> 16, dtype)}};
 	} else {
 #pragma unroll
 		for (uint32_t i = 0; i < GROUP; i++)

@@ -4,6 +4,7 @@
 #define UFM_DEVICE_CUDA_NUMBERS_CUH
 
 #include <cstdint>
+#include <cuda_fp16.h>
 #include <ufm/ufm.h>
 
 #define WARP 32u
@@ -23,12 +24,18 @@ __device__ inline uint16_t bf16_round(float value)
 	return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
-/* The index-th element of an array that is f32 or bf16. */
+__device__ inline float half_widen(uint32_t bits, ufm_dtype dtype)
+{
+	return dtype == UFM_F16 ? __half2float(__ushort_as_half((uint16_t)bits))
+	                        : bf16_widen(bits & 0xffffu);
+}
+
+/* The index-th element of an array of tokens or gates. */
 __device__ inline float element_at(const void *base, ufm_dtype dtype, uint64_t index)
 {
 	if (dtype == UFM_F32)
 		return ((const float *)base)[index];
-	return bf16_widen(((const uint16_t *)base)[index]);
+	return half_widen(((const uint16_t *)base)[index], dtype);
 }
 
 __device__ inline void element_put(void *base, ufm_dtype dtype, uint64_t index, float value)
@@ -36,7 +43,8 @@ __device__ inline void element_put(void *base, ufm_dtype dtype, uint64_t index, 
 	if (dtype == UFM_F32)
 		((float *)base)[index] = value;
 	else
-		((uint16_t *)base)[index] = bf16_round(value);
+		((uint16_t *)base)[index] =
+			dtype == UFM_F16 ? __half_as_ushort(__float2half_rn(value)) : bf16_round(value);
 }
 
 /* The same bits in every lane: both sides of each addition are the same two numbers. */

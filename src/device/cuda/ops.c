@@ -12,7 +12,7 @@
 
 static bool is_dtype(ufm_dtype dtype)
 {
-	return dtype == UFM_F32 || dtype == UFM_BF16;
+	return dtype == UFM_F32 || dtype == UFM_BF16 || dtype == UFM_F16;
 }
 
 /* Defines a function of the operation's arguments: its launcher with the stream's device
@@ -40,7 +40,7 @@ DEFINE_LAUNCH(read, read_args)
 ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
 {
 	if (!is_dtype(args->x_dtype))
-		return cuda_fail(UFM_EINVAL, "gather: dtype is %d, expected UFM_F32 or UFM_BF16",
+		return cuda_fail(UFM_EINVAL, "gather: dtype is %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                 (int)args->x_dtype);
 	if (args->rows == 0)
 		return UFM_OK;
@@ -192,7 +192,8 @@ ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args)
 ufm_status cuda_combine(ufm_stream *stream, const ufm_combine_args *args)
 {
 	if (!is_dtype(args->y_dtype) || (args->residual && !is_dtype(args->residual_dtype)))
-		return cuda_fail(UFM_EINVAL, "combine: dtypes are %d and %d, expected UFM_F32 or UFM_BF16",
+		return cuda_fail(UFM_EINVAL,
+		                 "combine: dtypes are %d and %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                 (int)args->residual_dtype, (int)args->y_dtype);
 	if (args->tokens == 0)
 		return UFM_OK;
@@ -237,7 +238,8 @@ ufm_status cuda_adopt(ufm_stream *stream, const ufm_adopt_args *args)
 	if (args->id_bytes != 4 && args->id_bytes != 8)
 		return cuda_fail(UFM_EINVAL, "adopt: ids of %u bytes, expected 4 or 8", args->id_bytes);
 	if (!is_dtype(args->gate_dtype))
-		return cuda_fail(UFM_EINVAL, "adopt: gates of dtype %d, expected UFM_F32 or UFM_BF16",
+		return cuda_fail(UFM_EINVAL,
+		                 "adopt: gates of dtype %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                 (int)args->gate_dtype);
 	if (assignments > UFM_GROUP_MAX)
 		return cuda_fail(UFM_EINVAL,
