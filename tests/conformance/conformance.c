@@ -99,6 +99,21 @@ void *host_alloc(uint64_t size_bytes)
 	return at;
 }
 
+memory_mark memory_now(void)
+{
+	return (memory_mark){arena.device_used, arena.host_used};
+}
+
+void memory_back_to(memory_mark mark)
+{
+	OK(the.backend->fill(the.stream, arena.device + mark.device_used, 0xff,
+	                     arena.device_used - mark.device_used));
+	OK(the.backend->stream_sync(the.stream));
+	memset(arena.host + mark.host_used, 0xff, arena.host_used - mark.host_used);
+	arena.device_used = mark.device_used;
+	arena.host_used = mark.host_used;
+}
+
 ufm_devptr upload(const void *data, uint64_t size_bytes)
 {
 	ufm_devptr to = device_alloc(size_bytes);

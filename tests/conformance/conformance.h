@@ -38,6 +38,13 @@ ufm_status open_device(uint64_t memory_limit_bytes, double link_gbps, ufm_device
 ufm_devptr device_alloc(uint64_t size_bytes);
 void *host_alloc(uint64_t size_bytes); /* page-locked */
 
+/* Gives back what was taken since the mark; all work on it is done. */
+typedef struct memory_mark {
+	uint64_t device_used, host_used;
+} memory_mark;
+memory_mark memory_now(void);
+void memory_back_to(memory_mark mark);
+
 /* Through page-locked memory, in order on the case's stream; both return when done. */
 ufm_devptr upload(const void *data, uint64_t size_bytes);
 void download(void *data, ufm_devptr from, uint64_t size_bytes);

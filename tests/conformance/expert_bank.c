@@ -189,7 +189,10 @@ void expert_bank_check(const char *what, const ufm_expert_desc *desc, const uint
 {
 	assert_true(the.info.math >> UFM_MATH_FP32 & 1u);
 	for (ufm_math math = UFM_MATH_FP32; math <= UFM_MATH_BF16; math++) {
-		if (the.info.math >> math & 1u)
-			check_math(what, math, desc, rows, entries);
+		memory_mark before = memory_now();
+		if (!(the.info.math >> math & 1u))
+			continue;
+		check_math(what, math, desc, rows, entries);
+		memory_back_to(before);
 	}
 }

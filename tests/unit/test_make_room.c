@@ -13,11 +13,11 @@
 #include "support/assert_error.h"
 #include "support/fixture.h"
 
-/* Experts of several granules, so that slots come and go one by one. */
+/* Experts of several granules, also of a GPU, so that slots come and go one by one. */
 static void open_model(fixture *f, fixture_config c)
 {
 	c.experts = 6;
-	c.d_model = c.d_model ? c.d_model : 192;
+	c.d_model = fixture_granule() > 1 << 20 ? 768 : 192;
 	c.d_hidden = c.d_model;
 	if (fixture_open(f, &c) != UFM_OK)
 		fail_msg("open: %s", ufm_last_error());
@@ -42,7 +42,7 @@ static void bounds_are_what_a_resize_takes(void **state)
 {
 	(void)state;
 	fixture f;
-	open_model(&f, (fixture_config){.vram_target_bytes = (uint64_t)64 << 20});
+	open_model(&f, (fixture_config){.vram_target_bytes = (uint64_t)256 << 20});
 	ufm_engine_bounds b = bounds_of(&f);
 	assert_true(b.least_bytes < b.now_bytes && b.now_bytes <= b.most_bytes);
 	assert_int_equal(slots_of(&f), 6);
@@ -63,11 +63,11 @@ static void room_is_made_to_the_byte(void **state)
 {
 	(void)state;
 	fixture f;
-	open_model(&f, (fixture_config){.vram_target_bytes = (uint64_t)64 << 20});
+	open_model(&f, (fixture_config){.vram_target_bytes = (uint64_t)256 << 20});
 	assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
 	ufm_engine_bounds b = bounds_of(&f);
-	for (uint64_t asked = 0; asked <= b.now_bytes - b.least_bytes;
-	     asked += (b.now_bytes - b.least_bytes) / 3) {
+	for (uint32_t step = 0; step <= 3; step++) {
+		uint64_t asked = (b.now_bytes - b.least_bytes) * step / 3;
 		ufm_engine_memory was = {.struct_size = sizeof was}, is = {.struct_size = sizeof is};
 		uint64_t freed = 77;
 		assert_int_equal(ufm_engine_resize(f.engine, b.now_bytes), UFM_OK);
@@ -76,7 +76,7 @@ static void room_is_made_to_the_byte(void **state)
 		ufm_engine_get_memory(f.engine, &is);
 		assert_true(freed >= asked && freed % fixture_granule() == 0);
 		assert_int_equal(is.device_free_bytes - was.device_free_bytes, freed);
-		assert_int_equal(fixture_run(&f, asked), UFM_OK);
+		assert_int_equal(fixture_run(&f, step), UFM_OK);
 	}
 	uint64_t freed = 77;
 	assert_int_equal(ufm_engine_resize(f.engine, b.now_bytes), UFM_OK);
@@ -95,7 +95,7 @@ static void leases_stay_in_the_way(void **state)
 	fixture f;
 	ufm_lease *lease;
 	const uint32_t ids[] = {0, 1, 2, 3};
-	open_model(&f, (fixture_config){.vram_target_bytes = (uint64_t)64 << 20, .top_k = 1});
+	open_model(&f, (fixture_config){.vram_target_bytes = (uint64_t)256 << 20, .top_k = 1});
 	ufm_engine_bounds b = bounds_of(&f);
 	assert_int_equal(ufm_acquire_begin(f.engine, 0, ids, 4, &lease), UFM_OK);
 	assert_int_equal(ufm_engine_make_room(f.engine, b.now_bytes - b.least_bytes, NULL), UFM_EBUSY);
