@@ -36,13 +36,14 @@
  *   that are written. New fields go last. What a caller's struct lacks takes its default and is not
  *   written; what it has that this library does not know must be 0, and stays as it is where it is
  *   written. So program and library may each be the older one. A field that is 0 takes its default.
- *   No size have ufm_part and ufm_plan_phase, which have room of their own, ufm_ticket, which is a number, and
- *   ufm_counter_desc, which the library makes and others only read.
+ *   No size have ufm_part and ufm_plan_phase, which have room of their own, ufm_ticket, which is a number,
+ *   ufm_extent, whose array says its stride, and ufm_counter_desc, which the library makes and others only read.
  * - Functions return ufm_status; outputs are written on success only. ufm_last_error() gives the
  *   calling thread's last failure in one line, naming what was wrong and what was expected.
- * - NULL where an object or a pointer is needed is UFM_EINVAL, and 0 or NULL where a function gives no status;
- *   where NULL may stand, the function says so. Close functions take NULL. Layers, leases and streams close before their engine; bank and host
- *   may be closed as soon as the next object is open, which holds a reference.
+ * - NULL where an object or a pointer is needed is UFM_EINVAL, and 0 or NULL where a function gives no
+ *   status; where NULL may stand, the function says so. Close functions take NULL. Layers, leases and
+ *   streams close before their engine; bank and host may be closed as soon as the next object is open,
+ *   which holds a reference.
  * - Sizes are in bytes, times in nanoseconds; the unit is the end of the name.
  * - Threads: different engines are independent. On one engine the pager level may be called from
  *   any thread; layer calls are serialised inside. Closing an object while another thread uses it

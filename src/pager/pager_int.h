@@ -4,6 +4,7 @@
  *
  * Files stand on each other in this order, and call downwards only:
  *
+ *   room divide                             a budget by what others need; several engines' one
  *   resize                                  a new budget
  *   engine                                  opening and closing
  *   parts                                   what each part stands on

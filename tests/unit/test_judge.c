@@ -40,7 +40,7 @@ static void open_bed(bed *b)
 /* An event of `residents` experts that are loaded, and of misses after these. */
 static void begin(bed *b, uint32_t residents, uint32_t n)
 {
-	cache_member members[EXPERTS];
+	cache_member members[EXPERTS] = {0};
 	for (uint32_t i = 0; i < residents; i++)
 		demand(b->cache, i);
 	for (uint32_t i = 0; i < n; i++)
@@ -54,7 +54,7 @@ static void begin(bed *b, uint32_t residents, uint32_t n)
 
 static void end(bed *b, uint32_t n)
 {
-	cache_member members[EXPERTS];
+	cache_member members[EXPERTS] = {0};
 	for (uint32_t i = 0; i < n; i++)
 		members[i] = member(i);
 	cache_event_end(b->cache, 0, members, n);
