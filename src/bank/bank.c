@@ -54,7 +54,7 @@ ufm_status bank_new(extent_kind kind, uint32_t layers, uint32_t experts,
 	return UFM_OK;
 }
 
-static ufm_status need_both(const void *config, const char *wanted, ufm_bank **out)
+ufm_status bank_need_both(const void *config, const char *wanted, ufm_bank **out)
 {
 	ufm_status status = status_need(config, "config", wanted);
 
@@ -67,7 +67,7 @@ ufm_status ufm_bank_synthetic(const ufm_bank_synthetic_config *given, ufm_bank *
 	ufm_status status;
 
 	UFM_STRUCT_INIT(&config);
-	status = need_both(given, "a ufm_bank_synthetic_config", out);
+	status = bank_need_both(given, "a ufm_bank_synthetic_config", out);
 	if (!status)
 		status = status_read_config(&config, sizeof config, given, "ufm_bank_synthetic_config");
 	if (!status)
@@ -99,7 +99,7 @@ ufm_status ufm_bank_memory(const ufm_bank_memory_config *given, ufm_bank **out)
 	ufm_status status;
 
 	UFM_STRUCT_INIT(&config);
-	status = need_both(given, "a ufm_bank_memory_config", out);
+	status = bank_need_both(given, "a ufm_bank_memory_config", out);
 	if (!status)
 		status = status_read_config(&config, sizeof config, given, "ufm_bank_memory_config");
 	/* Before the blocks: the counts say how many there must be. */

@@ -208,9 +208,7 @@ ufm_status ufm_bank_files(const ufm_bank_files_config *given, ufm_bank **out)
 	ufm_status status;
 
 	UFM_STRUCT_INIT(&config);
-	status = status_need(given, "config", "what the bank is made of");
-	if (!status)
-		status = status_need((const void *)out, "out", "where to put the bank");
+	status = bank_need_both(given, "a ufm_bank_files_config", out);
 	if (!status)
 		status = status_read_config(&config, sizeof config, given, "ufm_bank_files_config");
 	/* Before the extents: description and counts say how many there must be. */

@@ -35,6 +35,9 @@ struct ufm_bank {
 	bank_files *files; /* from the caller's extents; NULL for every other bank */
 };
 
+/* UFM_EINVAL where a configuration that is needed, or where the bank is to be put, is NULL. */
+ufm_status bank_need_both(const void *config, const char *wanted, ufm_bank **out);
+
 ufm_status bank_packed_open(const char *path, ufm_bank **out);
 
 /* bank_extents of a checkpoint. */

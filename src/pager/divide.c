@@ -12,8 +12,13 @@ typedef struct share {
 	ufm_engine_bounds bounds;
 	double weight;
 	uint64_t bytes; /* that it is to have */
-	bool full;      /* it can use no more */
 } share;
+
+/* It can use no more. */
+static bool is_full(const share *s)
+{
+	return s->bytes >= s->bounds.most_bytes;
+}
 
 /* Bytes of experts that its calls used since it was last asked. */
 static double used_bytes(ufm_engine *e)
@@ -61,11 +66,11 @@ static double open_weight(const share *shares, uint32_t n)
 {
 	double weight = 0;
 	for (uint32_t i = 0; i < n; i++)
-		weight += shares[i].full ? 0 : shares[i].weight;
+		weight += is_full(&shares[i]) ? 0 : shares[i].weight;
 	return weight;
 }
 
-/* Gives each that is not full its part of what is left; who gets more than it can use is full, and the rest is divided
+/* Gives each that is not full its part of what is left; an engine that gets more than it can use is full, and the rest is divided
  * again. Returns what is left. */
 static uint64_t pour(share *shares, uint32_t n, uint64_t left_bytes)
 {
@@ -73,15 +78,16 @@ static uint64_t pour(share *shares, uint32_t n, uint64_t left_bytes)
 	uint64_t poured_bytes = 0;
 	for (uint32_t i = 0; i < n && weight > 0; i++) {
 		share *s = &shares[i];
-		if (s->full)
+		if (is_full(s))
 			continue;
 		uint64_t part_bytes = (uint64_t)((double)left_bytes * (s->weight / weight));
 		uint64_t room_bytes = s->bounds.most_bytes - s->bytes;
 		if (part_bytes > left_bytes - poured_bytes)
 			part_bytes = left_bytes - poured_bytes;
-		s->full = part_bytes >= room_bytes;
-		s->bytes += s->full ? room_bytes : part_bytes;
-		poured_bytes += s->full ? room_bytes : part_bytes;
+		if (part_bytes > room_bytes)
+			part_bytes = room_bytes;
+		s->bytes += part_bytes;
+		poured_bytes += part_bytes;
 	}
 	return left_bytes - poured_bytes;
 }
@@ -92,7 +98,6 @@ static void divide(share *shares, uint32_t n, uint64_t total_bytes)
 	uint64_t left_bytes = total_bytes;
 	for (uint32_t i = 0; i < n; i++) {
 		shares[i].bytes = shares[i].bounds.least_bytes;
-		shares[i].full = shares[i].bounds.most_bytes <= shares[i].bytes;
 		left_bytes -= shares[i].bytes;
 	}
 	for (uint32_t round = 0; round < n && left_bytes; round++)
