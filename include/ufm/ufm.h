@@ -301,6 +301,43 @@ typedef struct ufm_bank_files_config {
  * expert and part, for an extent that ends beyond its file; UFM_EINVAL for all else that is wrong. */
 UFM_API ufm_status ufm_bank_files(const ufm_bank_files_config *config, ufm_bank **out);
 
+typedef struct ufm_bank_callback_config {
+	size_t struct_size;
+	uint32_t layers; /* default 1 */
+	uint32_t experts;
+	const ufm_expert_desc *desc; /* copied */
+	ufm_status (*read)(void *ctx, uint32_t layer, uint32_t expert, void *block);
+	void *ctx;
+	/* NULL, or called once when the bank is gone: when it and all that holds a reference to it are closed, by
+	 * the thread that closes the last of them. From then on neither function is called. */
+	void (*closed)(void *ctx);
+	/* [layers]: the model's own numbers, for messages and ufm_bank_layer_number; NULL: 0 … layers-1; copied */
+	const uint32_t *layer_numbers;
+} ufm_bank_callback_config;
+
+/*
+ * Experts whose bytes the caller's function writes, for weights in memory of the caller's that need not stay.
+ *
+ * read(ctx, layer, expert, block) writes expert_bytes to `block`, which is valid during the call alone. What lies
+ * between the parts is zero already and may be left out. `layer` counts from 0, whatever layer_numbers says. Every
+ * ufm_host_open and ufm_bank_save calls it once for each expert, ufm_bank_read for the one, and nothing else does:
+ * once the last host tier is open, what it reads from may go.
+ *
+ * Threads: ufm_bank_read and ufm_bank_save call it from the caller's thread, one expert after the other. ufm_host_open
+ * calls it from its fill_threads, of which the calling thread is one, side by side, and with a `block` that begins at a
+ * multiple of 4096. They take the experts in the order of layers and, within a layer, of experts: each thread sees them
+ * rising, and when one is asked for, some thread has taken every earlier one. Calls may end in another order, so a
+ * layer is done with when as many of its calls have ended as it has experts; with fill_threads 1 the whole order holds.
+ * When ufm_host_open returns no call is under way.
+ *
+ * Anything but UFM_OK ends ufm_host_open, ufm_bank_read or ufm_bank_save with that status, or with UFM_EEXPERT_IO
+ * where it is none of ufm_status; the message names layer and expert. Each other thread may ask for one more before
+ * it stops. The function may use libufm, but not what is being opened or saved by the call that it is called from.
+ *
+ * Where ufm_bank_callback fails there is no bank, and `closed` is not called. UFM_EINVAL: what is wrong in config.
+ */
+UFM_API ufm_status ufm_bank_callback(const ufm_bank_callback_config *config, ufm_bank **out);
+
 /* The model's own number of a bank's layer (0 … layers-1): banks count routed layers only. `layer`
  * itself for banks that are no checkpoint and were told no numbers. */
 UFM_API uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer);
@@ -476,6 +513,89 @@ UFM_API ufm_status ufm_engine_make_room(ufm_engine *engine, uint64_t size_bytes,
  */
 UFM_API ufm_status ufm_engines_divide(ufm_engine *const *engines, uint32_t n, uint64_t total_bytes,
                                       uint64_t *bytes);
+
+/*
+ * One limit for a device's engines and another library's allocator (PyTorch's), by the driver's count. What an allocation lacks
+ * the engines give back, so that not a step is repeated but an allocation takes longer; between steps they take again what
+ * nobody needs. The allocator gets its memory from ufm_lender_alloc or, where it can pass no object, from ufm_lent_alloc. What
+ * the process holds besides (a context, memory of a third allocator) counts, too.
+ *
+ * Threads: any. An allocation waits for a layer call on another thread, as ufm_engine_resize does, and for allocations and
+ * settling of the same lender; giving back waits for neither. The lender's lock is taken before those of its engines and held
+ * while the driver is asked; under it nobody else is called. So a caller may hold its own allocator's lock, unless its layer
+ * calls, the function of ufm_set_log or those of the config wait for that. The driver's functions act on the calling thread's
+ * device context, which must be that of the engines, as it is where PyTorch allocates.
+ */
+typedef struct ufm_lender ufm_lender;
+
+typedef struct ufm_lender_config {
+	size_t struct_size;
+	/* Of one device, each once; copied. They must stay open longer than the lender. Several models in one process share one
+	 * limit by one lender with the engines of all. */
+	ufm_engine *const *engines;
+	uint32_t engine_count;
+	uint64_t limit_bytes; /* all that the process may hold on the device by the driver's count */
+	/* of that count, what other processes hold; what they take later counts as ours */
+	uint64_t others_bytes;
+	/* Of the driver: shapes of cuMemAlloc_v2, cuMemFree_v2 and cuMemGetInfo_v2; 0 is success. Called from the threads that
+	 * allocate, free and settle. `release` is kept as long as there is memory to give back. */
+	int (*alloc)(ufm_devptr *out, size_t size_bytes);
+	int (*release)(ufm_devptr memory);
+	/* NULL, where nobody else takes memory (`cpu`): what the engines hold and what is lent is the count, and others_bytes
+	 * is 0 */
+	int (*memory)(size_t *free_bytes, size_t *total_bytes);
+} ufm_lender_config;
+
+/* The lender of its device from now on (ufm_lent_alloc). Nothing is allocated or resized yet; the limit may be passed already,
+ * until ufm_lender_settle. UFM_EINVAL; UFM_EDEVICE: `memory` failed, as in all that follows. */
+UFM_API ufm_status ufm_lender_open(const ufm_lender_config *config, ufm_lender **out);
+/* Memory lent stays valid, and ufm_lent_free takes it. Waits for ufm_lent_alloc on other threads. */
+UFM_API void ufm_lender_close(ufm_lender *lender);
+
+/*
+ * Device memory from the driver. What would pass the limit the engines give back first, whoever can give most before the
+ * others. Where the driver refuses what the limit allows, engines give as much as was asked, and it is tried once more.
+ *
+ * UFM_EBUDGET: the smallest working sets do not leave it, and nothing has changed: bytes asked, used, limit, and what could be
+ * given back; also when a driver that takes more than it is asked for would pass the limit so: then it has it again. UFM_EBUSY:
+ * leases hold slots that must go. UFM_EDEVMEM: the driver refused, and what engines can give does not help. What they gave
+ * before a failure they take again at the next ufm_lender_settle.
+ */
+UFM_API ufm_status ufm_lender_alloc(ufm_lender *lender, uint64_t size_bytes, ufm_devptr *out);
+/* UFM_EINVAL: this lender has not lent it, or has it back. UFM_EDEVICE: the driver refused; it is not lent any more. */
+UFM_API ufm_status ufm_lender_free(ufm_lender *lender, ufm_devptr memory);
+
+/*
+ * Between steps: engines grow by what limit and driver leave above keep_free_bytes, divided as by ufm_engines_divide, and shrink
+ * when less is left. Changes by less than 1/256 of the limit or a granule are not made, unless the limit is passed or every
+ * expert gets a slot. When nothing has changed since the last time this is one question to the driver. UFM_EBUDGET: engines are
+ * at their smallest, and less than keep_free_bytes is left or the limit is passed; else as ufm_engines_divide.
+ */
+UFM_API ufm_status ufm_lender_settle(ufm_lender *lender, uint64_t keep_free_bytes);
+
+typedef struct ufm_lender_info {
+	size_t struct_size;
+	uint64_t limit_bytes;
+	uint64_t used_bytes;             /* now, of the limit */
+	uint64_t used_high_water_bytes;  /* the most that any call on the lender has seen */
+	uint64_t gives_bytes;            /* what the engines could give back now, leases aside */
+	uint64_t lent_bytes, lent_count; /* not given back yet */
+	uint64_t rooms, room_bytes;      /* how often engines gave memory back at once, and how much */
+	uint64_t refused;                /* allocations that failed */
+	uint64_t grown, grown_bytes, shrunk, shrunk_bytes; /* how often settling changed the engines */
+} ufm_lender_info;
+UFM_API ufm_status ufm_lender_get_info(ufm_lender *lender, ufm_lender_info *info);
+
+/*
+ * The same for allocators that can pass no object: by the lender of that device (the index of its engines) that was opened last
+ * and is open. Opening another replaces it for what is allocated from then on; when that closes, the one before is asked
+ * again. NULL: there is no lender, or ufm_lender_alloc fails, whose line ufm_last_error has. The stream is not looked at.
+ * These are the two functions of torch._C._cuda_customAllocator.
+ */
+UFM_API void *ufm_lent_alloc(ptrdiff_t size_bytes, int device_index, void *stream);
+/* Gives memory of any lender back by that lender's `release`, closed or not. NULL and memory that nobody has lent are left
+ * alone, as is all memory in a child process. */
+UFM_API void ufm_lent_free(void *memory, ptrdiff_t size_bytes, int device_index, void *stream);
 
 /* The configuration in effect, every default resolved. Strings live as long as the engine, but cpu_assist, whose
  * text stays until this thread asks again. */

@@ -5,7 +5,9 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <string.h>
 
+#include "bank/bank_callback_int.h"
 #include "bank/bank_files_int.h"
 #include "bank/bank_int.h"
 #include "base/alloc.h"
@@ -51,6 +53,19 @@ ufm_status bank_new(extent_kind kind, uint32_t layers, uint32_t experts,
 	bank->shape.desc = desc;
 	bank->shape.bank_bytes = (uint64_t)layers * experts * desc.expert_bytes;
 	*out = bank;
+	return UFM_OK;
+}
+
+ufm_status bank_copy_numbers(ufm_bank *bank, const uint32_t *numbers)
+{
+	uint32_t layers = bank->shape.layers;
+
+	if (!numbers)
+		return UFM_OK;
+	bank->layer_numbers = alloc_zeroed(layers, sizeof *numbers);
+	if (!bank->layer_numbers)
+		return UFM_ENOMEM;
+	memcpy(bank->layer_numbers, numbers, layers * sizeof *numbers);
 	return UFM_OK;
 }
 
@@ -167,6 +182,8 @@ void ufm_bank_close(ufm_bank *bank)
 	towers_free(&bank->towers);
 	checkpoint_close(bank->source);
 	bank_files_free(bank->files);
+	alloc_free(bank->layer_numbers);
+	bank_callback_close(bank);
 	alloc_free(bank);
 }
 
@@ -189,6 +206,8 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 		return bank_checkpoint_extents(bank, key, out);
 	if (bank->files)
 		return bank_files_extents(bank, key, out);
+	if (bank->kind == EXTENT_CALLBACK)
+		return bank_callback_extents(bank, out);
 	switch (bank->kind) {
 	case EXTENT_SYNTHETIC:
 		extent.seed = rng_mix(bank->seed, key);
@@ -200,6 +219,7 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 		extent.file_offset_bytes =
 			BANK_PACKED_HEADER_BYTES + (uint64_t)key * bank->shape.desc.block_bytes;
 		break;
+	case EXTENT_CALLBACK: /* has been told of */
 	case EXTENT_STRIDED:
 	case EXTENT_ZERO: /* the kinds of no bank */
 		break;
@@ -255,7 +275,7 @@ uint32_t ufm_bank_layer_number(const ufm_bank *bank, uint32_t layer)
 {
 	if (!bank)
 		return 0;
-	if (bank->files && layer < bank->shape.layers)
-		return bank_files_layer_number(bank->files, layer);
+	if (bank->layer_numbers && layer < bank->shape.layers)
+		return bank->layer_numbers[layer];
 	return bank->source && layer < bank->found.layers ? bank->found.numbers[layer] : layer;
 }

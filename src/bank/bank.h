@@ -16,8 +16,15 @@ typedef enum extent_kind {
 	EXTENT_MEMORY,        /* at `memory` */
 	EXTENT_FILE,          /* in file number `file` at `file_offset_bytes` */
 	EXTENT_STRIDED,       /* the same, but its elements lie there at two strides */
-	EXTENT_ZERO,          /* zero bytes: what lies between parts that come from a file one by one */
+	EXTENT_ZERO,          /* zero bytes: what lies between parts that come one by one */
+	EXTENT_CALLBACK,      /* written by `reader`: a whole block */
 } extent_kind;
+
+/* The caller's function that writes an expert's bytes. */
+typedef struct bank_reader {
+	ufm_status (*read)(void *ctx, uint32_t layer, uint32_t expert, void *block);
+	void *ctx;
+} bank_reader;
 
 /* A piece of a block. A synthetic piece is a whole block: `seed` is the expert's own, and the
  * description says what to make of it. */
@@ -25,6 +32,7 @@ typedef struct bank_extent {
 	extent_kind kind;
 	uint64_t seed;
 	const void *memory;
+	const bank_reader *reader; /* the bank's own */
 	uint32_t file;
 	uint64_t file_offset_bytes;
 	ufm_dtype from, to;          /* in the file, in the block; both 0: bytes as they are */

@@ -3,7 +3,6 @@
 #include "bank/bank_files_int.h"
 
 #include <stdbool.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -13,8 +12,7 @@
 struct bank_files {
 	uint32_t path_count;
 	char **paths;
-	ufm_extent *extents;     /* resolved */
-	uint32_t *layer_numbers; /* NULL: 0 … layers-1 */
+	ufm_extent *extents; /* resolved */
 };
 
 static ufm_status check_config(const ufm_bank_files_config *config)
@@ -51,17 +49,6 @@ static ufm_status copy_paths(bank_files *files, const ufm_bank_files_config *con
 			return UFM_ENOMEM;
 		files->paths[files->path_count] = path;
 	}
-	return UFM_OK;
-}
-
-static ufm_status copy_numbers(bank_files *files, const uint32_t *numbers, uint32_t layers)
-{
-	if (!numbers)
-		return UFM_OK;
-	files->layer_numbers = alloc_zeroed(layers, sizeof *numbers);
-	if (!files->layer_numbers)
-		return UFM_ENOMEM;
-	memcpy(files->layer_numbers, numbers, layers * sizeof *numbers);
 	return UFM_OK;
 }
 
@@ -102,7 +89,7 @@ static ufm_status copy_config(ufm_bank *bank, const ufm_bank_files_config *confi
 		return UFM_ENOMEM;
 	status = copy_paths(files, config);
 	if (!status)
-		status = copy_numbers(files, config->layer_numbers, bank->shape.layers);
+		status = bank_copy_numbers(bank, config->layer_numbers);
 	if (!status)
 		status = copy_extents(files, &bank->shape.desc, config->extents, bank_key_count(bank));
 	return status;
@@ -237,7 +224,6 @@ void bank_files_free(bank_files *files)
 		alloc_free(files->paths[i]);
 	alloc_free(files->paths);
 	alloc_free(files->extents);
-	alloc_free(files->layer_numbers);
 	alloc_free(files);
 }
 
@@ -251,11 +237,6 @@ uint32_t bank_files_count(const bank_files *files)
 const char *bank_files_path(const bank_files *files, uint32_t file)
 {
 	return files->paths[file];
-}
-
-uint32_t bank_files_layer_number(const bank_files *files, uint32_t layer)
-{
-	return files->layer_numbers ? files->layer_numbers[layer] : layer;
 }
 
 static bool is_contiguous(const ufm_extent *extent, const ufm_part *part)
@@ -279,34 +260,13 @@ static bank_extent part_extent(const ufm_extent *extent, const ufm_part *part)
 	                     .size_bytes = bank_part_bytes(part)};
 }
 
-/* Where what lies before a part ends, whatever the order of the parts. */
-static uint64_t end_before(const ufm_expert_desc *desc, const ufm_part *part)
-{
-	uint64_t end = 0;
-
-	for (uint32_t i = 0; i < desc->part_count; i++) {
-		const ufm_part *other = &desc->parts[i];
-		uint64_t other_end = other->offset_bytes + bank_part_bytes(other);
-
-		if (other->offset_bytes < part->offset_bytes && other_end > end)
-			end = other_end;
-	}
-	return end;
-}
-
 uint32_t bank_files_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_EXTENTS_MAX])
 {
 	const ufm_expert_desc *desc = &bank->shape.desc;
 	const ufm_extent *extents = &bank->files->extents[(uint64_t)key * desc->part_count];
-	uint32_t count = 0;
+	uint32_t count = bank_gaps(desc, out);
 
-	for (uint32_t i = 0; i < desc->part_count; i++) {
-		const ufm_part *part = &desc->parts[i];
-		uint64_t end = end_before(desc, part);
-
-		if (part->offset_bytes > end)
-			out[count++] = bank_zeros(end, part->offset_bytes);
-		out[count++] = part_extent(&extents[i], part);
-	}
+	for (uint32_t i = 0; i < desc->part_count; i++)
+		out[count++] = part_extent(&extents[i], &desc->parts[i]);
 	return count;
 }

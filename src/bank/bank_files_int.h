@@ -8,7 +8,6 @@
 void bank_files_free(bank_files *files); /* NULL is allowed */
 uint32_t bank_files_count(const bank_files *files);
 const char *bank_files_path(const bank_files *files, uint32_t file);
-uint32_t bank_files_layer_number(const bank_files *files, uint32_t layer);
 /* bank_extents of such a bank. */
 uint32_t bank_files_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_EXTENTS_MAX]);
 

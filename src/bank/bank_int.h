@@ -26,13 +26,16 @@ struct ufm_bank {
 	extent_kind kind;
 	uint64_t seed;             /* synthetic */
 	const void *const *blocks; /* memory: the caller's */
+	bank_reader reader;        /* callback */
+	void (*closed)(void *ctx); /* callback: told of reader.ctx when the bank is gone; or NULL */
 	char *path;                /* packed file */
 	/* a checkpoint's; source is NULL for every other bank */
 	checkpoint *source;
 	towers towers;
 	expert_set found;
-	ufm_dtype in_file; /* the type of the experts there */
-	bank_files *files; /* from the caller's extents; NULL for every other bank */
+	ufm_dtype in_file;       /* the type of the experts there */
+	bank_files *files;       /* from the caller's extents; NULL for every other bank */
+	uint32_t *layer_numbers; /* that the caller told; NULL: 0 … layers-1, or a checkpoint's */
 };
 
 /* UFM_EINVAL where a configuration that is needed, or where the bank is to be put, is NULL. */
@@ -62,6 +65,12 @@ static inline bank_extent bank_zeros(uint64_t from, uint64_t to)
 {
 	return (bank_extent){.kind = EXTENT_ZERO, .block_offset_bytes = from, .size_bytes = to - from};
 }
+
+/* One EXTENT_ZERO for what lies before each part, at most one a part; returns how many. */
+uint32_t bank_gaps(const ufm_expert_desc *desc, bank_extent *out);
+
+/* Copies the caller's layer numbers, which may be NULL. */
+ufm_status bank_copy_numbers(ufm_bank *bank, const uint32_t *numbers);
 
 /* A bank of one kind with everything but the kind's own fields. 0 layers are 1. UFM_EINVAL names
  * what is wrong with the description or the counts. */

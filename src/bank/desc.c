@@ -180,6 +180,34 @@ static ufm_status check_roles(const ufm_expert_desc *desc)
 	return UFM_OK;
 }
 
+/* Where what lies before a part ends, whatever the order of the parts. */
+static uint64_t end_before(const ufm_expert_desc *desc, const ufm_part *part)
+{
+	uint64_t end = 0;
+
+	for (uint32_t i = 0; i < desc->part_count; i++) {
+		const ufm_part *other = &desc->parts[i];
+
+		if (other->offset_bytes < part->offset_bytes && part_end(other) > end)
+			end = part_end(other);
+	}
+	return end;
+}
+
+uint32_t bank_gaps(const ufm_expert_desc *desc, bank_extent *out)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < desc->part_count; i++) {
+		const ufm_part *part = &desc->parts[i];
+		uint64_t end = end_before(desc, part);
+
+		if (part->offset_bytes > end)
+			out[count++] = bank_zeros(end, part->offset_bytes);
+	}
+	return count;
+}
+
 /* Readers size their buffers by expert_bytes and stride by block_bytes. */
 static ufm_status check_sizes(const ufm_expert_desc *desc)
 {

@@ -10,6 +10,7 @@
 
 typedef enum lock_rank {
 	LOCK_RANK_SAMPLER = 5, /* held while a probe asks an engine */
+	LOCK_RANK_LENDER = 7,  /* held while engines make room */
 	LOCK_RANK_LAYER = 10,  /* one layer call at a time on an engine */
 	LOCK_RANK_ENGINE = 20, /* cache, rings and marks of an engine */
 	LOCK_RANK_SPANS = 30,  /* device work of an engine that is not on the timeline yet */

@@ -48,13 +48,26 @@ void ufm_struct_init(void *config, size_t struct_size)
 	memcpy(config, &struct_size, sizeof struct_size);
 }
 
-const char *ufm_strerror(ufm_status status)
+/* NULL for what is no status. */
+static const char *find_phrase(ufm_status status)
 {
 	for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++) {
 		if (phrases[i].status == status)
 			return phrases[i].phrase;
 	}
-	return "unknown status";
+	return NULL;
+}
+
+const char *ufm_strerror(ufm_status status)
+{
+	const char *phrase = find_phrase(status);
+
+	return phrase ? phrase : "unknown status";
+}
+
+bool status_is_known(ufm_status status)
+{
+	return find_phrase(status) != NULL;
 }
 
 const char *ufm_last_error(void)

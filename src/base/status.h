@@ -4,6 +4,7 @@
 #define UFM_BASE_STATUS_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <ufm/ufm.h>
 
 /* Records one line (what was wrong, what was expected) and gives `status`, so that the first function
@@ -23,6 +24,9 @@ static inline ufm_status status_failed(ufm_status status)
 	assert(status != UFM_OK);
 	return status;
 }
+
+/* Whether it is one of ufm_status, UFM_OK included: callers' functions may return anything. */
+bool status_is_known(ufm_status status);
 
 /* UFM_EINVAL names the argument when it is NULL: "engine: NULL, expected an engine". */
 ufm_status status_need(const void *given, const char *name, const char *wanted);

@@ -14,11 +14,14 @@
 	X(ufm_bank_checkpoint_config) \
 	X(ufm_extent) \
 	X(ufm_bank_files_config) \
+	X(ufm_bank_callback_config) \
 	X(ufm_host_debug) \
 	X(ufm_host_config) \
 	X(ufm_engine_debug) \
 	X(ufm_engine_config) \
 	X(ufm_engine_bounds) \
+	X(ufm_lender_config) \
+	X(ufm_lender_info) \
 	X(ufm_engine_info) \
 	X(ufm_cpu_choice) \
 	X(ufm_engine_memory) \

@@ -36,14 +36,8 @@ static double bank_bytes(const ufm_engine *e)
 	return (double)e->layers * e->experts * (double)e->desc.expert_bytes;
 }
 
-static ufm_status read_share(share *s, ufm_engine *engine, const ufm_engine *first)
+static ufm_status read_share(share *s, ufm_engine *engine)
 {
-	ufm_status status = engine_check_process(engine);
-	if (status == UFM_OK &&
-	    (engine->b != first->b || engine->config.device_index != first->config.device_index))
-		status = status_fail(UFM_EINVAL, "engines: of several devices, expected one");
-	if (status != UFM_OK)
-		return status;
 	*s = (share){.engine = engine};
 	UFM_STRUCT_INIT(&s->bounds);
 	return ufm_engine_get_bounds(engine, &s->bounds);
@@ -124,7 +118,7 @@ static ufm_status divide_all(share *shares, ufm_engine *const *engines, uint32_t
 {
 	ufm_status status = UFM_OK;
 	for (uint32_t i = 0; i < n && status == UFM_OK; i++)
-		status = read_share(&shares[i], engines[i], engines[0]);
+		status = read_share(&shares[i], engines[i]);
 	if (status == UFM_OK)
 		status = check_total(shares, n, total_bytes);
 	if (status != UFM_OK)
@@ -139,21 +133,45 @@ static ufm_status divide_all(share *shares, ufm_engine *const *engines, uint32_t
 	return status == UFM_OK ? resize_those(shares, n, true) : status;
 }
 
-ufm_status ufm_engines_divide(ufm_engine *const *engines, uint32_t n, uint64_t total_bytes,
-                              uint64_t *bytes)
+static ufm_status check_distinct(ufm_engine *const *engines, uint32_t n)
 {
-	ufm_status status =
-		status_need((const void *)engines, "engines", "those that share the budget");
-	if (status == UFM_OK && n == 0)
-		status = status_fail(UFM_EINVAL, "engines: none, expected at least one");
-	if (status != UFM_OK)
-		return status;
 	for (uint32_t i = 0; i < n; i++) {
 		for (uint32_t k = 0; k <= i; k++) {
 			if (!engines[i] || (k < i && engines[k] == engines[i]))
 				return status_fail(UFM_EINVAL, "engines[%u]: NULL or given twice", i);
 		}
 	}
+	return UFM_OK;
+}
+
+static ufm_status check_place(const ufm_engine *e, const ufm_engine *first)
+{
+	ufm_status status = engine_check_process(e);
+	if (status == UFM_OK &&
+	    (e->b != first->b || e->config.device_index != first->config.device_index))
+		status = status_fail(UFM_EINVAL, "engines: of several devices, expected one");
+	return status;
+}
+
+ufm_status engines_check(ufm_engine *const *engines, uint32_t n)
+{
+	ufm_status status =
+		status_need((const void *)engines, "engines", "those that share the budget");
+	if (status == UFM_OK && n == 0)
+		status = status_fail(UFM_EINVAL, "engines: none, expected at least one");
+	if (status == UFM_OK)
+		status = check_distinct(engines, n);
+	for (uint32_t i = 0; i < n && status == UFM_OK; i++)
+		status = check_place(engines[i], engines[0]);
+	return status;
+}
+
+ufm_status ufm_engines_divide(ufm_engine *const *engines, uint32_t n, uint64_t total_bytes,
+                              uint64_t *bytes)
+{
+	ufm_status status = engines_check(engines, n);
+	if (status != UFM_OK)
+		return status;
 	share *shares = alloc_zeroed(n, sizeof *shares);
 	if (!shares)
 		return UFM_ENOMEM;

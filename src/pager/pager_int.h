@@ -4,6 +4,8 @@
  *
  * Files stand on each other in this order, and call downwards only:
  *
+ *   lend regrow                             memory for another allocator; a budget that follows it
+ *   lender                                  one budget for engines and another allocator
  *   room divide                             a budget by what others need; several engines' one
  *   resize                                  a new budget
  *   engine                                  opening and closing
@@ -21,7 +23,7 @@
  *   loads                                   copies
  *   slab tables spans calls                 slots; resident layers; timeline; calls' buffers
  *   marks host budget                       points in streams; the host tier; the budget
- *   pinned key pager.h                      page-locked memory; keys; what other folders see
+ *   pinned key lent pager.h                 page-locked memory; keys; what was lent; what other folders see
  *
  * A part knows the parts below it by pointers that parts.c sets, and includes their headers, not
  * this one. It takes no lock of the engine; its header says which one guards a field.
@@ -165,6 +167,10 @@ void terms_look(ufm_engine *e);
 /* streams.c */
 /* Closes what ufm_stream_of has opened. */
 void streams_close(ufm_engine *e);
+
+/* divide.c */
+/* Distinct engines of one device and of this process, at least one. */
+ufm_status engines_check(ufm_engine *const *engines, uint32_t n);
 
 /* record.c */
 ufm_status record_check(const ufm_engine_config *c);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The store that carries out a bank's extents: made from a seed, copied from memory, or read from a
- * file by a thread that waits. */
+/* The store that carries out a bank's extents: made from a seed, copied from memory, written by the caller's
+ * function, or read from a file by a thread that waits. */
 #include <stdbool.h>
 #include <string.h>
 
@@ -105,6 +105,21 @@ static ufm_status read_file(reading *r, uint8_t *out)
 	return read_bytes(r, 0, r->extent->size_bytes, out);
 }
 
+/* Whatever the caller's function returns, ours is a status. */
+static ufm_status call_reader(const ufm_bank *bank, uint32_t key, const bank_reader *reader,
+                              void *block)
+{
+	uint32_t experts = bank_get_shape(bank)->experts, layer = key / experts, expert = key % experts;
+	ufm_status status = reader->read(reader->ctx, layer, expert, block);
+
+	if (status == UFM_OK)
+		return UFM_OK;
+	return status_fail(status_is_known(status) ? status : UFM_EEXPERT_IO,
+	                   "layer %u expert %u: the caller's function returned %d (%s)",
+	                   ufm_bank_layer_number(bank, layer), expert, (int)status,
+	                   ufm_strerror(status));
+}
+
 static ufm_status read_extent(const extents_store *s, uint32_t key, const bank_extent *extent,
                               uint8_t *block)
 {
@@ -120,6 +135,8 @@ static ufm_status read_extent(const extents_store *s, uint32_t key, const bank_e
 	case EXTENT_ZERO:
 		memset(out, 0, extent->size_bytes);
 		return UFM_OK;
+	case EXTENT_CALLBACK:
+		return call_reader(s->bank, key, extent->reader, out);
 	case EXTENT_FILE:
 	case EXTENT_STRIDED:
 		break;

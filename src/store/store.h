@@ -11,7 +11,8 @@
 /* A store, or a filter around one. Any thread may read; reads may run side by side. */
 typedef struct store store;
 struct store {
-	/* Fills expert_bytes at `block`. UFM_EEXPERT_IO names layer (by its number in the model), expert and cause. */
+	/* Fills expert_bytes at `block`. UFM_EEXPERT_IO, and what a caller's function returns, name layer (by its number in
+	 * the model), expert and cause. */
 	ufm_status (*read)(store *s, uint32_t key, void *block);
 	void (*close)(store *s);
 };

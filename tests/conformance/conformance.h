@@ -75,6 +75,6 @@ typedef struct case_list {
 	}
 extern const case_list memory_cases, copy_cases, event_cases, gather_cases, router_cases,
 	expert_cases, arithmetic_cases, combine_cases, group_cases, adopt_cases, read_cases, peak_cases,
-	refusal_cases, cpu_cases, cuda_cases;
+	refusal_cases, cpu_cases, cpu_short_cases, cuda_cases;
 
 #endif

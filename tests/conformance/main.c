@@ -18,7 +18,7 @@ static const case_list *const lists[] = {
 static const struct {
 	const char *backend;
 	const case_list *list;
-} own_lists[] = {{"cpu", &cpu_cases}, {"cuda", &cuda_cases}};
+} own_lists[] = {{"cpu", &cpu_cases}, {"cpu", &cpu_short_cases}, {"cuda", &cuda_cases}};
 
 #define CASES_MAX 128
 

@@ -60,7 +60,7 @@ run_engine() {
 	tests/run --build "$build" --jobs 1 --kind unit --kind stress --kind property \
 		--filter test_engine --filter test_forward --filter test_lease --filter test_resize --filter stress \
 		--filter test_assisted --filter test_cpu_path --filter test_together --filter test_resident --filter test_rows \
-		--filter test_callers_routing --filter test_make_room --filter test_waiting_calls --filter test_divide
+		--filter test_callers_routing --filter test_make_room --filter test_waiting_calls --filter test_divide --filter test_lend
 }
 
 run_reference() { PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider tests/reference; }

@@ -214,7 +214,8 @@ def judge(job, run, clean, fault):
 
 # ---- what files hold besides times
 
-_NUMBER = re.compile(rb"(?<![#\w])-?\d+(\.\d+)?([eE][-+]?\d+)?")
+_NUMBER = re.compile(rb"(?<![#\w])-?\d+(,\d{3})*(\.\d+)?([eE][-+]?\d+)?")
+_RULE = re.compile(rb"-{2,}")  # under a table's head, as wide as the widest figure
 # Members of rows that follow from clocks. Beside them, what cannot be asked of the machine is null in its description.
 _TIMED = re.compile(r"_(ms|s|ns|gflops)$|gbps|per_s|_of_|_ms_|peak_ram|started|overlap|measured_again|cpu_choice")
 
@@ -245,5 +246,5 @@ def without_times(name, content):
             raise ValueError("a cut line")
         return lines[0]
     lines = [re.sub(rb'"[^";]* cores;', b'"#;', line) for line in lines]  # a machine whose name cannot be read has none
-    words = [re.sub(rb" +", b" ", re.sub(rb"#(, #)+", b"#", _NUMBER.sub(b"#", line))) for line in lines]
+    words = [re.sub(rb" +", b" ", re.sub(rb"#(, #)+", b"#", _NUMBER.sub(b"#", _RULE.sub(b"--", line)))) for line in lines]
     return set(words) if kind == ".dat" else words

@@ -86,7 +86,8 @@ static ufm_status open_host(fixture *f)
 static ufm_status open_engine(fixture *f)
 {
 	ufm_engine_config config;
-	const ufm_engine_debug debug = {.struct_size = sizeof debug, .poison_free_slots = 1};
+	const ufm_engine_debug debug = {.struct_size = sizeof debug,
+	                                .poison_free_slots = !f->c.no_poison};
 	UFM_STRUCT_INIT(&config);
 	config.policy = f->c.policy;
 	config.slots_max = f->c.slots_max;

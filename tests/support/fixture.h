@@ -19,6 +19,7 @@ typedef struct fixture_config {
 	const char *policy;
 	uint32_t slots_max, ring_slots, resident_all, max_tokens; /* max_tokens 0: tokens */
 	uint32_t no_residual, norm_topk, no_router;
+	uint32_t no_poison; /* 1: slots are not filled with NaN before they are refilled */
 	uint64_t vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	const char *store_filter;
 	const ufm_backend *backend; /* NULL: fixture_backend() */

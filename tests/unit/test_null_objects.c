@@ -104,6 +104,13 @@ static void banks(void **state)
 	REFUSES("config", ufm_bank_files, NULL, &bank);
 	REFUSES("desc", ufm_bank_files, &files, &bank);
 	REFUSES("out", ufm_bank_files, &files, NULL);
+	const ufm_bank_callback_config callback = {.struct_size = sizeof callback, .experts = 1};
+	const ufm_bank_callback_config no_read = {
+		.struct_size = sizeof no_read, .experts = 1, .desc = &desc};
+	REFUSES("config", ufm_bank_callback, NULL, &bank);
+	REFUSES("desc", ufm_bank_callback, &callback, &bank);
+	REFUSES("read", ufm_bank_callback, &no_read, &bank);
+	REFUSES("out", ufm_bank_callback, &callback, NULL);
 	REFUSES("path", ufm_bank_open, NULL, &bank);
 	REFUSES("out", ufm_bank_open, "/nowhere", NULL);
 	REFUSES("path", ufm_bank_checkpoint, NULL, NULL, &bank);
@@ -139,6 +146,49 @@ static void hosts_and_engines(void **state)
 	assert_int_equal(ufm_engine_make_room(f->engine, 0, NULL), UFM_OK);
 	REFUSES("engines", ufm_engines_divide, NULL, 1, 1 << 20, NULL);
 	assert_true(!host && !engine);
+}
+
+static int no_memory(ufm_devptr *out, size_t size_bytes)
+{
+	(void)size_bytes;
+	*out = 0;
+	return 2;
+}
+
+static int no_release(ufm_devptr memory)
+{
+	(void)memory;
+	return 1;
+}
+
+static void lenders(void **state)
+{
+	fixture *f = *state;
+	ufm_lender_config config = {.struct_size = sizeof config, .limit_bytes = 1 << 30};
+	ufm_lender_info info = {.struct_size = sizeof info};
+	ufm_lender *lender = NULL;
+	ufm_devptr memory;
+	REFUSES("config", ufm_lender_open, NULL, &lender);
+	REFUSES("engines", ufm_lender_open, &config, &lender);
+	config.engines = &f->engine;
+	config.engine_count = 1;
+	REFUSES("alloc", ufm_lender_open, &config, &lender);
+	config.alloc = no_memory;
+	REFUSES("release", ufm_lender_open, &config, &lender);
+	config.release = no_release;
+	REFUSES("out", ufm_lender_open, &config, NULL);
+	assert_null(lender);
+	assert_int_equal(ufm_lender_open(&config, &lender), UFM_OK);
+	REFUSES("lender", ufm_lender_alloc, NULL, 1, &memory);
+	REFUSES("out", ufm_lender_alloc, lender, 1, NULL);
+	REFUSES("lender", ufm_lender_free, NULL, 1);
+	REFUSES("lender", ufm_lender_settle, NULL, 0);
+	REFUSES("lender", ufm_lender_get_info, NULL, &info);
+	REFUSES("info", ufm_lender_get_info, lender, NULL);
+	NO_POINTER(ufm_lent_alloc, 1, 0, NULL);
+	TAKES(ufm_lent_free, NULL, 1, 0, NULL);
+	TAKES(ufm_lender_close, NULL);
+	ufm_lender_close(lender);
 }
 
 static void what_an_engine_tells(void **state)
@@ -303,6 +353,7 @@ int main(void)
 		cmocka_unit_test(descriptions),
 		cmocka_unit_test(banks),
 		cmocka_unit_test(hosts_and_engines),
+		cmocka_unit_test(lenders),
 		cmocka_unit_test(what_an_engine_tells),
 		cmocka_unit_test(device_memory),
 		cmocka_unit_test(leases),

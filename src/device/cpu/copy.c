@@ -6,10 +6,10 @@
 #include "base/status.h"
 #include "device/cpu/cpu_int.h"
 
-ufm_status cpu_copy(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
-                    uint64_t size_bytes)
+static ufm_status copy_one(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
+                           uint64_t size_bytes, uint64_t together_bytes)
 {
-	cpu_command command = {.op = CPU_OP_COPY, .copy = {kind, dst, src, size_bytes}};
+	cpu_command command = {.op = CPU_OP_COPY, .copy = {kind, dst, src, size_bytes, together_bytes}};
 
 	if (kind < UFM_COPY_H2D || kind > UFM_COPY_D2D)
 		return status_fail(UFM_EINVAL, "copy kind: found %d, expected 1 … 3", (int)kind);
@@ -22,13 +22,20 @@ ufm_status cpu_copy(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_
 	return UFM_OK;
 }
 
+ufm_status cpu_copy(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr src,
+                    uint64_t size_bytes)
+{
+	return copy_one(stream, kind, dst, src, size_bytes, size_bytes);
+}
+
 /* The emulated link has no time of its own for a copy, so together they take what they take one by one. */
 ufm_status cpu_copies(ufm_stream *stream, const ufm_copies_args *args)
 {
 	ufm_status status = UFM_OK;
 
 	for (uint32_t i = 0; i < args->count && status == UFM_OK; i++)
-		status = cpu_copy(stream, args->kind, args->dst[i], args->src[i], args->size_bytes);
+		status = copy_one(stream, args->kind, args->dst[i], args->src[i], args->size_bytes,
+		                  args->count * args->size_bytes);
 	return status;
 }
 
@@ -43,6 +50,19 @@ ufm_status cpu_fill(ufm_stream *stream, ufm_devptr dst, uint8_t byte, uint64_t s
 		                   (unsigned long long)size_bytes);
 	cpu_enqueue(stream, &command);
 	return UFM_OK;
+}
+
+static bool is_on_link(const ufm_device *device, const cpu_command *command)
+{
+	return device->link_gbps > 0.0 && command->copy.kind != UFM_COPY_D2D;
+}
+
+bool cpu_is_short(const ufm_device *device, const cpu_command *command)
+{
+	if (command->op == CPU_OP_FILL)
+		return command->fill.size_bytes <= CPU_SHORT_BYTES;
+	return command->op == CPU_OP_COPY && command->copy.together_bytes <= CPU_SHORT_BYTES &&
+	       !is_on_link(device, command);
 }
 
 /* Takes the next free time of one direction of the link; gives when the copy ends on it. */
@@ -62,7 +82,7 @@ static uint64_t book_link(ufm_device *device, ufm_copy_kind kind, uint64_t size_
 
 void cpu_run_copy(ufm_device *device, const cpu_command *command)
 {
-	bool on_link = device->link_gbps > 0.0 && command->copy.kind != UFM_COPY_D2D;
+	bool on_link = is_on_link(device, command);
 	uint64_t end_ns = 0;
 
 	if (on_link)

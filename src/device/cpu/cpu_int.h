@@ -17,6 +17,8 @@
 #define CPU_EXPERTS_MAX \
 	65536u /* of a router: its logits for one token fit the scratch of a thread */
 #define CPU_QUEUE_COMMANDS 256u
+/* So much is copied in no more time than another thread takes to wake up. */
+#define CPU_SHORT_BYTES ((uint64_t)256 * 1024)
 
 /* One address range and which of its granules hold memory. */
 typedef struct cpu_range {
@@ -89,6 +91,7 @@ typedef struct cpu_command {
 			ufm_copy_kind kind;
 			ufm_devptr dst, src;
 			uint64_t size_bytes;
+			uint64_t together_bytes; /* with those that were enqueued with it */
 		} copy;
 		struct {
 			ufm_devptr dst;
@@ -142,7 +145,8 @@ ufm_status cpu_stream_sync(ufm_stream *stream);
 void cpu_stream_inline(ufm_stream *stream, int on);
 /* All that was enqueued is done. With the device's lock held. */
 bool cpu_stream_is_idle(const ufm_stream *stream);
-/* Blocks while the queue is full. */
+/* Does it at once where nothing is before it and the stream is inline or the command short. Blocks while the queue is
+ * full. */
 void cpu_enqueue(ufm_stream *stream, const cpu_command *command);
 /* The same with the device's lock held; gives the command's position on the timeline. */
 uint64_t cpu_enqueue_locked(ufm_stream *stream, const cpu_command *command);
@@ -164,6 +168,8 @@ ufm_status cpu_copy(ufm_stream *stream, ufm_copy_kind kind, ufm_devptr dst, ufm_
                     uint64_t size_bytes);
 ufm_status cpu_copies(ufm_stream *stream, const ufm_copies_args *args);
 ufm_status cpu_fill(ufm_stream *stream, ufm_devptr dst, uint8_t byte, uint64_t size_bytes);
+/* Whether whoever enqueues it had better do it than wake a thread: no time of the link passes in it. */
+bool cpu_is_short(const ufm_device *device, const cpu_command *command);
 void cpu_run_copy(ufm_device *device, const cpu_command *command);
 void cpu_run_fill(const cpu_command *command);
 

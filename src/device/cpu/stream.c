@@ -112,7 +112,8 @@ static void run_here(ufm_stream *stream, const cpu_command *command)
 void cpu_enqueue(ufm_stream *stream, const cpu_command *command)
 {
 	lock_take(&stream->device->lock);
-	if (stream->in_caller && cpu_stream_is_idle(stream))
+	bool here = stream->in_caller || cpu_is_short(stream->device, command);
+	if (here && cpu_stream_is_idle(stream))
 		run_here(stream, command);
 	else
 		cpu_enqueue_locked(stream, command);
