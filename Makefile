@@ -5,6 +5,7 @@
 #   make bench      installs what is missing, builds, runs the quick sweep, leaves results/latest/ (RESULTS=DIR: DIR)
 #   make test       installs what is missing, builds, runs every test
 #   make install    PREFIX=/usr/local
+#   make wheel      dist/ufm-*.whl, the Python package with libufm and the CUDA plugin (ARGS="…" for `pip wheel`)
 #   make format     clang-format over the sources
 #
 # NO_INSTALL=1 forbids installing. ARGS="…" is passed on to `ufm bench` or tests/run.
@@ -20,7 +21,7 @@ ARGS ?=
 CONFIGURE = cmake -S . -B $(BUILD) -G "Unix Makefiles"
 COMPILE = cmake --build $(BUILD) --parallel $(JOBS)
 
-.PHONY: all bench test install format clean
+.PHONY: all bench test install wheel format clean
 
 all:
 	@command -v cmake >/dev/null || { echo "cmake is missing: run tools/bootstrap run" >&2; exit 3; }
@@ -43,6 +44,9 @@ install:
 	@$(CONFIGURE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 	@$(COMPILE)
 	@cmake --install $(BUILD)
+
+wheel:
+	@$(firstword $(wildcard .venv/bin/python) python3) tools/make_wheel dist $(ARGS)
 
 format:
 	@git ls-files '*.c' '*.h' '*.cu' '*.cuh' | xargs clang-format -i

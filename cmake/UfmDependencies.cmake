@@ -25,8 +25,10 @@ function(ufm_find name header library)
 	endif()
 endfunction()
 
-ufm_find(jansson jansson.h jansson)
-if(NOT TARGET ufm_jansson)
+if(NOT UFM_PYTHON)
+	ufm_find(jansson jansson.h jansson)
+endif()
+if(NOT UFM_PYTHON AND NOT TARGET ufm_jansson)
 	# A leading space keeps CMake from breaking the line.
 	message(FATAL_ERROR " jansson is missing: install libjansson-dev (or run tools/bootstrap run)")
 endif()
