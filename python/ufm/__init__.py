@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from .core import Bank, Engine, Host, Layer, divide
 from .errors import UfmError
-from .stats import Stats, stats
-from .trace import record_trace
+from .models.stats import Stats, stats
+from .models.trace import record_trace
 
 __version__ = "0.3.0"
 
@@ -37,16 +37,16 @@ __all__ = [
 _LAZY = {"Config": "quantizer", "attach": "attached", "from_pretrained": "loading", "paging_of": "paging"}
 
 if TYPE_CHECKING:
-    from .attached import attach
-    from .loading import from_pretrained
-    from .paging import paging_of
-    from .quantizer import Config
+    from .models.attached import attach
+    from .models.loading import from_pretrained
+    from .models.paging import paging_of
+    from .models.quantizer import Config
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'ufm' has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    return getattr(importlib.import_module(f".models.{_LAZY[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

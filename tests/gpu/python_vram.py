@@ -18,7 +18,7 @@ import time
 
 import torch
 import ufm
-from ufm.budget import _shared
+from ufm.models.budget import _shared
 from ufm.sizes import parse_size
 
 

@@ -14,7 +14,7 @@ import transformers
 from transformers.core_model_loading import revert_weight_conversion
 
 from ufm.errors import Unsupported
-from ufm.sites import find_sites
+from ufm.models.sites import find_sites
 
 HEAD = """\
 # Families of Transformers and their experts

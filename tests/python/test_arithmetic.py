@@ -11,10 +11,10 @@ from transformers import GptOssConfig  # noqa: E402
 from transformers.integrations.moe import use_experts_implementation  # noqa: E402
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts  # noqa: E402
 
-from ufm.arithmetic import Arithmetic  # noqa: E402
-from ufm.arithmetic import understand as understand_by  # noqa: E402
 from ufm.errors import Unsupported  # noqa: E402
-from ufm.interfaces import interface_of  # noqa: E402
+from ufm.models.arithmetic import Arithmetic  # noqa: E402
+from ufm.models.arithmetic import understand as understand_by  # noqa: E402
+from ufm.models.interfaces import interface_of  # noqa: E402
 
 
 def understand(module):

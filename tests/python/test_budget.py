@@ -18,10 +18,10 @@ from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM  # noqa: E402
 
 import ufm  # noqa: E402
 import ufm.lender  # noqa: E402
-from ufm import budget, footprint  # noqa: E402
 from ufm.core import Lender  # noqa: E402
 from ufm.errors import BudgetError  # noqa: E402
-from ufm.options import Options  # noqa: E402
+from ufm.models import budget, footprint  # noqa: E402
+from ufm.models.options import Options  # noqa: E402
 
 MIB = 1 << 20
 IDS = torch.arange(12)[None] % 90

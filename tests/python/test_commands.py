@@ -258,7 +258,7 @@ def test_ctrl_c_while_loading(run, folder, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ufm.loading.from_pretrained", interrupted)
+    monkeypatch.setattr("ufm.models.loading.from_pretrained", interrupted)
     code, out, err = run("generate", folder, "--prompt", "the sea")
     assert (code, out) == (outcome.INTERRUPTED, "")
     assert "interrupted while loading" in one_line(err)

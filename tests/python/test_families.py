@@ -20,7 +20,7 @@ import parity  # noqa: E402
 import tiny_models  # noqa: E402
 
 import ufm  # noqa: E402
-from ufm.experts import PagedExperts  # noqa: E402
+from ufm.models.experts import PagedExperts  # noqa: E402
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()

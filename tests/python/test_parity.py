@@ -10,7 +10,7 @@ import families  # noqa: E402
 import parity  # noqa: E402
 import tiny_models  # noqa: E402
 
-from ufm.interfaces import interface_of  # noqa: E402
+from ufm.models.interfaces import interface_of  # noqa: E402
 
 transformers.logging.set_verbosity_error()
 

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="not installed: torch")
 
-from ufm.placed import Joined, NotPlaced, Placed, Source, Strided, join  # noqa: E402
+from ufm.models.placed import Joined, NotPlaced, Placed, Source, Strided, join  # noqa: E402
 
 FILE = torch.arange(4000, dtype=torch.int64)
 SOURCE = Source(0, "I64", 8)

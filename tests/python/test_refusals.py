@@ -16,7 +16,7 @@ import tiny_models  # noqa: E402
 
 import ufm  # noqa: E402
 from ufm.errors import Unsupported  # noqa: E402
-from ufm.sites import find_sites  # noqa: E402
+from ufm.models.sites import find_sites  # noqa: E402
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()

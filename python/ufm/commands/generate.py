@@ -117,7 +117,7 @@ def reading(directory: Path) -> Iterator[None]:
 
 
 def _load(args: argparse.Namespace, directory: Path, device: str) -> tuple[Any, float]:
-    from ..loading import from_pretrained
+    from ..models.loading import from_pretrained
     from .weights import torch_dtype
 
     begin_s = time.perf_counter()
@@ -175,7 +175,7 @@ def _generate(args: argparse.Namespace, model: Any, tokenizer: Any, inputs: Any)
     import torch
     from transformers import TextStreamer
 
-    from ..stats import stats
+    from ..models.stats import stats
 
     if args.seed is not None:
         torch.manual_seed(args.seed)

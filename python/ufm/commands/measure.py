@@ -80,7 +80,7 @@ def _load(job: _Figures, row: _Figures) -> Any:
 
 def _placed(model: Any) -> _Figures:
     """Where the experts are."""
-    from ..paging import paging_of
+    from ..models.paging import paging_of
 
     paging = paging_of(model)
     if paging is None:
@@ -102,7 +102,7 @@ def _placed(model: Any) -> _Figures:
 
 
 def _prefill(model: Any, job: _Figures) -> _Figures:
-    from ..stats import stats
+    from ..models.stats import stats
     from . import decoding
 
     prompt = decoding.prompt_of(model, job["prompt_tokens"])
@@ -118,7 +118,7 @@ def _prefill(model: Any, job: _Figures) -> _Figures:
 
 def _decode(model: Any, job: _Figures) -> _Figures:
     """The first pass of a process is not timed: on some machines it takes twice as long as all that follow."""
-    from ..stats import stats
+    from ..models.stats import stats
     from . import decoding
 
     prompt = decoding.prompt_of(model, job["decode_prompt_tokens"])

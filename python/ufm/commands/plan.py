@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _needs(args: argparse.Namespace, weights: Any, device: str) -> Needs:
-    from .. import budget, footprint
+    from ..models import budget, footprint
 
     each = footprint.cache_bytes_per_token(weights.config, weights.dtype.itemsize)
     if device == "cpu":
@@ -116,8 +116,8 @@ def _refuse(weights: Any, needs: Needs, vram: int) -> None:
 
 def _routed(weights: Any) -> list[Routed]:
     """The routed layers, a geometry each."""
-    from ..layout import describe
-    from ..paging import by_geometry, expert_dtype
+    from ..models.layout import describe
+    from ..models.paging import by_geometry, expert_dtype
 
     dtype = expert_dtype(weights.dtype)
     return [
@@ -143,7 +143,7 @@ def _points(
     args: argparse.Namespace, weights: Any, parts: list[Routed], machine: Machine | None, left: int
 ) -> list[tuple[Routed, Point]]:
     """A point for each geometry, which gets its part of the budget by its bytes."""
-    from ..paging import call_tokens
+    from ..models.paging import call_tokens
 
     total = sum(part.desc.block_bytes * part.layers * part.experts for part in parts)
     found = []

@@ -13,11 +13,11 @@ from transformers import AutoConfig
 from transformers.quantizers import register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from ..loading import class_of, from_pretrained
-from ..quantizer import WithoutExperts
-from ..sites import find_sites
+from ..models.loading import class_of, from_pretrained
+from ..models.quantizer import WithoutExperts
+from ..models.sites import find_sites
+from ..models.starting import leave_out, replace
 from ..sizes import parse_share
-from ..starting import leave_out, replace
 from .placing import device_map
 from .weights import Weights, measure, torch_dtype
 

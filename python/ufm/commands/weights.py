@@ -39,8 +39,8 @@ def measure(directory: Path, dtype: str | None = None) -> Weights:
     import torch
     from transformers import AutoConfig
 
-    from ..loading import class_of
-    from ..sites import find_sites
+    from ..models.loading import class_of
+    from ..models.sites import find_sites
 
     try:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import Unsupported
+from ..errors import Unsupported
 from .sites import Site
 
 
@@ -39,7 +39,7 @@ class PagedExperts(nn.Module):  # type: ignore[misc]
 
     def open(self, layer: Any, paging: Any) -> None:
         """Gives the module its layer (`ufm.core.Layer`) once the experts are loaded, and what keeps it (`Paging`)."""
-        from .torch_op import routed
+        from ..torch_op import routed
 
         self.layer, self.paging, self._call = layer, paging, routed
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .bank import Bank
-from .description import ExpertDesc
-from .errors import InvalidArgument, Unsupported
+from ..bank import Bank
+from ..description import ExpertDesc
+from ..errors import InvalidArgument, Unsupported
 from .layout import describe, parts_of
 from .paging import Group, by_geometry, expert_dtype, paging_of
 from .quantizer import Config, Quantizer, one_device

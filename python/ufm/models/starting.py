@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import Unsupported
 from . import budget
 from .checkpoint import expert_keys
-from .errors import Unsupported
 from .experts import PagedExperts
 from .options import Options
 from .paging import Group, Paging

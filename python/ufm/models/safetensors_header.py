@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from .errors import FileError, FormatError
+from ..errors import FileError, FormatError
 from .placed import Source, Strided
 
 _HEADER_BYTES_MAX = 100_000_000

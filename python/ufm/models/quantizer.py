@@ -22,9 +22,9 @@ from transformers.quantizers import register_quantization_config, register_quant
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from ..errors import InvalidArgument, Unsupported
 from . import budget
 from .checkpoint import headers, locate
-from .errors import InvalidArgument, Unsupported
 from .options import Options
 from .paging import banks_of_files, expert_dtype
 from .sites import Site, find_sites

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .errors import Unsupported
+from ..errors import Unsupported
 from .placed import NotPlaced, Placed
 from .safetensors_header import read_header
 

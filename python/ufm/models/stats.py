@@ -15,9 +15,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import InvalidArgument
-from .figures import counter_descriptions
-from .sizes import size_text
+from ..errors import InvalidArgument
+from ..figures import counter_descriptions
+from ..sizes import size_text
 
 __all__ = ["GeometryStats", "Stats", "stats"]
 

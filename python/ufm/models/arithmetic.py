@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .errors import Unsupported
+from ..errors import Unsupported
 from .interfaces import Interface
 
 # Sizes of the tiny copy: all different, none a multiple of another, so that a wrong axis cannot go unseen.

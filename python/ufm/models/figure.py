@@ -6,7 +6,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from .sizes import size_text
+from ..sizes import size_text
 
 # Of the three paths, told apart also by people who do not see all colours; text takes the notebook's own.
 RESIDENT, LINK, CPU, EMPTY = "#0072b2", "#e69f00", "#009e73", "#88888833"

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
+from ..errors import BudgetError
+from ..sizes import size_text
 from . import footprint
-from .errors import BudgetError
 from .options import Options
-from .sizes import size_text
 
 log = logging.getLogger("ufm")
 
@@ -151,7 +151,7 @@ class _Shared:
             return self.lender
 
     def _open(self, device: torch.device) -> None:
-        from .lender import Lender
+        from ..lender import Lender
 
         if self.lender is not None:
             self.lender.close()

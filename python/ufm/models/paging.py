@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from ._enums import Dtype
-from .core import Bank, Engine, Host, Layer, divide
-from .errors import BudgetError, InvalidArgument
+from .._enums import Dtype
+from ..core import Bank, Engine, Host, Layer, divide
+from ..errors import BudgetError, InvalidArgument
+from ..sizes import size_text
 from .experts import PagedExperts
 from .layout import describe, extents
 from .options import Options
 from .placed import Placed
 from .sites import Geometry, Site
-from .sizes import size_text
 
 # A model in float16 has its experts in float32: blocks of float16 are none of libufm's.
 _EXPERT_DTYPES = {torch.float32: Dtype.F32, torch.bfloat16: Dtype.BF16, torch.float16: Dtype.F32}

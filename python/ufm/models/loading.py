@@ -9,7 +9,7 @@ from typing import Any
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from .errors import FileError, Unsupported
+from ..errors import FileError, Unsupported
 from .quantizer import Config, refuse_quantised
 
 

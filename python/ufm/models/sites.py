@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from ..errors import Unsupported
 from .arithmetic import Arithmetic, understand
-from .errors import Unsupported
 from .interfaces import Interface, interface_of
 
 _TOP_K_KEYS = (

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InvalidArgument
-from .sizes import parse_share, parse_size
+from ..errors import InvalidArgument
+from ..sizes import parse_share, parse_size
 
 _CPU_ASSIST = ("auto", "on", "off")
 _MATH = ("auto", "fp32", "tf32", "bf16")

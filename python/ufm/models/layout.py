@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ._enums import Activation, Dtype, Role
-from .core import ExpertDesc, Extent, Part
-from .errors import Unsupported
+from .._enums import Activation, Dtype, Role
+from ..core import ExpertDesc, Extent, Part
+from ..errors import Unsupported
 from .placed import Placed, Strided
 from .sites import Geometry, Site
 
