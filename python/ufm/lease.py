@@ -3,16 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ._enums import WAIT_FOREVER
 from ._fields import whole
 from ._handle import Handle, Owner
 from ._library import check, lib
 from .errors import InvalidArgument
-
-if TYPE_CHECKING:
-    from .engine import Engine
 
 __all__ = ["Lease"]
 
@@ -39,8 +34,8 @@ class Lease(Owner):
 
     __slots__ = ("_count", "_release", "engine")
 
-    def __init__(self, engine: Engine, pointer: int, count: int) -> None:
-        #: whose slots they are
+    def __init__(self, engine: Owner, pointer: int, count: int) -> None:
+        #: the `Engine` whose slots they are, and which lives as long as the lease
         self.engine = engine
         self._count = count
         self._release = _Release()
