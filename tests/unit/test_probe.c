@@ -296,9 +296,11 @@ static void a_slow_cpu_gets_longer(void **state)
 /* ---- failures */
 
 static uint32_t fail_after; /* calls of the failing function that succeed */
+static bool failed;         /* since it was last reset */
 
 static ufm_status failing(void)
 {
+	failed = failed || fail_after == 0;
 	if (fail_after == 0)
 		return UFM_EDEVICE;
 	fail_after--;
@@ -331,12 +333,15 @@ static void a_failure_is_told_and_harms_nothing(void **state)
 			fail_after = UINT32_MAX;
 			f = open_model(&(fixture_config){.tokens = 700, .slots_max = 4, .backend = &b});
 			assert_int_equal(fixture_run(&f, 0), UFM_OK);
-			/* long enough for three calls of either on a busy machine */
+			/* usually long enough for three calls of either; one is certain, however busy the machine is */
 			pager_probe_config config = {.budget_ns = 20 * BUDGET_NS};
 			probe_rates rates = {.threads = 77};
 			fail_after = at;
-			assert_int_equal(pager_probe_all(f.engine, &config, &rates), UFM_EDEVICE);
-			assert_int_equal(rates.threads, 77);
+			failed = false;
+			ufm_status status = pager_probe_all(f.engine, &config, &rates);
+			assert_int_equal(status, failed ? UFM_EDEVICE : UFM_OK);
+			assert_true(failed || at > 0);
+			assert_true(!failed || rates.threads == 77);
 			fail_after = UINT32_MAX;
 			check_contents(&f);
 			assert_int_equal(fixture_run(&f, 1), UFM_OK);
