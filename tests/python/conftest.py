@@ -26,6 +26,7 @@ import pytest  # noqa: E402
 from ufm.core import Bank, Dtype, Engine, ExpertDesc, ExpertKind, Host  # noqa: E402
 
 BACKEND = os.environ.get("UFM_TEST_BACKEND", "cpu")
+UNDER_A_SANITIZER = "asan" in os.environ.get("LD_PRELOAD", "")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, UNDER_A_SANITIZER
 
 # What the runner sets for tests of the build tree.
 UNWANTED = ("UFM_LIBRARY", "UFM_BACKEND_PATH", "PYTHONPATH")
@@ -43,7 +43,7 @@ def run(*command, **options):
 
 def test_a_wheel_from_the_tree_works_elsewhere(tmp_path):
     """Without the plugin, which takes minutes to compile and changes nothing but what lies beside the library."""
-    if "asan" in os.environ.get("LD_PRELOAD", ""):
+    if UNDER_A_SANITIZER:
         pytest.skip("not under a sanitizer: nothing of that build is used")
     pytest.importorskip("scikit_build_core", reason="not installed: scikit-build-core")
     clean = {name: value for name, value in os.environ.items() if name not in UNWANTED}
