@@ -74,8 +74,11 @@ class Role(enum.IntEnum):
 
 
 class Format(enum.IntEnum):
-    """How a part's elements are stored. Q8_0 to MXFP4 carry their scales in their blocks, as in GGUF files; E4M3, E2M1 and
-    U4 have them in parts beside them; E8M0 is for scales, U8 for zero points."""
+    """How a part's elements are stored.
+
+    Q8_0 to MXFP4 carry their scales in their blocks, as in GGUF files; E4M3, E2M1 and U4 have them in parts beside;
+    E8M0 is for scales, U8 for zero points.
+    """
 
     PLAIN = 0
     Q8_0 = 1

@@ -43,7 +43,7 @@ class Part:
     @property
     def bytes(self) -> int:
         """Bytes of the part in the block; 0 where `cols` is no whole number of the format's blocks."""
-        if self.format:
+        if self.dtype is None:
             return self.rows * int(lib.ufm_format_bytes(int(self.format), self.cols))
         return self.rows * self.cols * Dtype(self.dtype).bytes
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What weights are worth in every storage format, bit for bit: beside the `gguf` package and PyTorch, on random bytes."""
+"""What weights are worth in every storage format, bit for bit as the `gguf` package and PyTorch say."""
 
 import gguf
 import numpy as np
