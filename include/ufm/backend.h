@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define UFM_BACKEND_ABI 6u
+#define UFM_BACKEND_ABI 7u
 #define UFM_BACKEND_HEADER(backend_name) \
 	.abi_version = UFM_BACKEND_ABI, .struct_size = sizeof(ufm_backend), .name = (backend_name)
 
@@ -61,6 +61,8 @@ typedef struct ufm_device_info {
 	uint32_t compute_units;
 	double link_gbps; /* emulated; 0: real */
 	uint32_t math;    /* 1 << ufm_math for every arithmetic that `experts` has */
+	uint32_t dtypes;  /* 1 << ufm_dtype for all that plain matrices may be */
+	uint64_t formats; /* 1 << ufm_format for all that matrices may be stored in */
 } ufm_device_info;
 
 /* Read without waiting for the device. */

@@ -126,7 +126,7 @@ UFM_API void ufm_set_log(ufm_log_fn fn, void *ctx);
 
 /* ------------------------------------------------------------------ experts */
 
-/* UFM_F16 is one of files (ufm_extent), and of tokens and gates, which are computed in f32. Experts lie in the other two. */
+/* Matrices of experts may be any of them, biases F32 or BF16, tokens and gates any. Sums are f32 whatever these are. */
 typedef enum ufm_dtype { UFM_F32 = 1, UFM_BF16 = 2, UFM_F16 = 3 } ufm_dtype;
 /* Bytes of one element; 0 for an unknown dtype. */
 UFM_API size_t ufm_dtype_bytes(ufm_dtype dtype);
@@ -143,7 +143,48 @@ typedef enum ufm_role {
 	UFM_ROLE_GATE_BIAS, /* [d_hidden] */
 	UFM_ROLE_DOWN,      /* [d_model, d_hidden] */
 	UFM_ROLE_DOWN_BIAS, /* [d_model] */
+	/* What scales a matrix whose format carries no scales; one element for each of its groups (ufm_part.group_rows). */
+	UFM_ROLE_UP_SCALE, /* [ceil(rows / group_rows), ceil(cols / group_cols)] of the matrix */
+	UFM_ROLE_GATE_SCALE,
+	UFM_ROLE_DOWN_SCALE,
+	UFM_ROLE_UP_ZERO, /* the same shape: what is taken from each element of a UFM_FORMAT_U4 */
+	UFM_ROLE_GATE_ZERO,
+	UFM_ROLE_DOWN_ZERO,
+	UFM_ROLE_UP_FACTOR, /* [1]: multiplies every scale of the matrix */
+	UFM_ROLE_GATE_FACTOR,
+	UFM_ROLE_DOWN_FACTOR,
 } ufm_role;
+
+/*
+ * How the elements of a part are stored (docs/formats.md says it bit by bit). Blocks lie along a row, whose length is
+ * a whole number of them. The first group carries its scales in its blocks, as GGUF files have them. Of the second
+ * an element is worth (value - zero) * (scale * factor): scale and factor of its group, each product rounded to f32;
+ * zero 8 for UFM_FORMAT_U4 without zero points, and 0 for the others. The last are for scales and zero points alone.
+ */
+typedef enum ufm_format {
+	UFM_FORMAT_PLAIN = 0, /* elements of dtype */
+	/* elements and bytes of a block */
+	UFM_FORMAT_Q8_0 = 1,   /* 32, 34 */
+	UFM_FORMAT_Q4_0 = 2,   /* 32, 18 */
+	UFM_FORMAT_Q5_0 = 3,   /* 32, 22 */
+	UFM_FORMAT_Q4_K = 4,   /* 256, 144 */
+	UFM_FORMAT_Q5_K = 5,   /* 256, 176 */
+	UFM_FORMAT_Q6_K = 6,   /* 256, 210 */
+	UFM_FORMAT_IQ4_NL = 7, /* 32, 18 */
+	UFM_FORMAT_IQ4_XS = 8, /* 256, 136 */
+	UFM_FORMAT_MXFP4 = 9,  /* 32, 17 */
+
+	UFM_FORMAT_E4M3 = 16, /* 8 bits, as float8_e4m3fn */
+	UFM_FORMAT_E2M1 = 17, /* 4 bits, the element of the lower column in the low ones */
+	UFM_FORMAT_U4 = 18,   /* 4 bits, unsigned, the same */
+
+	UFM_FORMAT_E8M0 = 24, /* 8 bits: 2^(value - 127); 255 is a NaN. Scales */
+	UFM_FORMAT_U8 = 25,   /* 8 bits, unsigned. Zero points */
+} ufm_format;
+/* "Q4_K"; NULL for an unknown one. Static storage. */
+UFM_API const char *ufm_format_name(ufm_format format);
+/* Bytes of so many consecutive elements; 0 for UFM_FORMAT_PLAIN, an unknown format, or no whole number of blocks. */
+UFM_API uint64_t ufm_format_bytes(ufm_format format, uint64_t elements);
 
 /* Applied to `up` without a gate, to `gate` with one (then multiplied by `up`). */
 typedef enum ufm_activation {
@@ -156,12 +197,15 @@ typedef enum ufm_activation {
 /* Never grows: what comes later has its room here. */
 typedef struct ufm_part {
 	ufm_role role;
-	ufm_dtype dtype;
-	uint32_t rows, cols;   /* cols is 1 for a bias */
+	ufm_dtype dtype;       /* of plain elements; 0 with a format */
+	uint32_t rows, cols;   /* in elements; cols is 1 for a bias and a factor */
 	uint64_t offset_bytes; /* within the block; a multiple of 64 */
-	uint64_t size_bytes;   /* 0: rows * cols elements of dtype */
-	uint32_t format;       /* 0: plain elements of dtype; UFM_EUNSUPPORTED for any other */
-	uint32_t reserved[5];  /* 0 */
+	uint64_t size_bytes;   /* 0, or what rows * cols elements take */
+	uint32_t format;       /* ufm_format */
+	/* Of a matrix that a part beside it scales: so many rows and columns share a scale; above 0, group_cols a multiple of 16
+	 * or at least cols. 0 for all else. */
+	uint32_t group_rows, group_cols;
+	uint32_t reserved[3]; /* 0 */
 } ufm_part;
 
 #define UFM_PARTS_MAX 16
@@ -206,6 +250,12 @@ UFM_API ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind k
 
 /* The part with a role, or NULL. */
 UFM_API const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role role);
+
+/* Writes what a matrix or a bias of an expert is worth, whatever its format: out is f32 [rows, cols] of the part with `role`. `block`
+ * has the expert's expert_bytes bytes, aligned to 64. The definition that every backend's arithmetic follows. UFM_EINVAL:
+ * no such part, no matrix or bias, or a description that a bank would refuse. */
+UFM_API ufm_status ufm_expert_expand(const ufm_expert_desc *desc, const void *block, ufm_role role,
+                                     float *out);
 
 /* ------------------------------------------------------------------ bank */
 

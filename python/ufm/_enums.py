@@ -33,7 +33,7 @@ class LogLevel(enum.IntEnum):
 
 
 class Dtype(enum.IntEnum):
-    """Elements. F16 is one of files, tokens and gates; experts lie in the other two."""
+    """Plain elements. Biases of experts are F32 or BF16, all else may be any."""
 
     F32 = 1
     BF16 = 2
@@ -62,6 +62,39 @@ class Role(enum.IntEnum):
     GATE_BIAS = 4
     DOWN = 5
     DOWN_BIAS = 6
+    UP_SCALE = 7
+    GATE_SCALE = 8
+    DOWN_SCALE = 9
+    UP_ZERO = 10
+    GATE_ZERO = 11
+    DOWN_ZERO = 12
+    UP_FACTOR = 13
+    GATE_FACTOR = 14
+    DOWN_FACTOR = 15
+
+
+class Format(enum.IntEnum):
+    """How a part's elements are stored.
+
+    Q8_0 to MXFP4 carry their scales in their blocks, as in GGUF files; E4M3, E2M1 and U4 have them in parts beside;
+    E8M0 is for scales, U8 for zero points.
+    """
+
+    PLAIN = 0
+    Q8_0 = 1
+    Q4_0 = 2
+    Q5_0 = 3
+    Q4_K = 4
+    Q5_K = 5
+    Q6_K = 6
+    IQ4_NL = 7
+    IQ4_XS = 8
+    MXFP4 = 9
+    E4M3 = 16
+    E2M1 = 17
+    U4 = 18
+    E8M0 = 24
+    U8 = 25
 
 
 class Activation(enum.IntEnum):

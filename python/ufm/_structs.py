@@ -60,7 +60,9 @@ class ufm_part(Structure):
         ("offset_bytes", c_uint64),
         ("size_bytes", c_uint64),
         ("format", c_uint32),
-        ("reserved", c_uint32 * 5),
+        ("group_rows", c_uint32),
+        ("group_cols", c_uint32),
+        ("reserved", c_uint32 * 3),
     ]
 
 

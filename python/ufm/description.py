@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import array
 import ctypes
 from dataclasses import dataclass, field
 
-from ._enums import PARTS_MAX, Activation, Dtype, ExpertKind, Role
+from ._enums import PARTS_MAX, Activation, Dtype, ExpertKind, Format, Role
 from ._fields import fill, member
 from ._library import check, lib
 from ._structs import ufm_expert_desc, ufm_part
@@ -27,16 +28,23 @@ def _round_up(size: int, to: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One matrix [rows, cols] of an expert, or one bias [rows] with cols 1, row-major."""
+    """One matrix [rows, cols] of an expert, or one bias [rows] with cols 1, row-major; or what scales a matrix."""
 
     role: Role
-    dtype: Dtype
+    #: of plain elements; None with a format
+    dtype: Dtype | None
     rows: int
+    #: in elements
     cols: int = 1
+    format: Format = Format.PLAIN
+    #: of a matrix that a part beside it scales: rows and columns that share a scale
+    group: tuple[int, int] = (0, 0)
 
     @property
     def bytes(self) -> int:
-        """Bytes of the part in the block."""
+        """Bytes of the part in the block; 0 where `cols` is no whole number of the format's blocks."""
+        if self.dtype is None:
+            return self.rows * int(lib.ufm_format_bytes(int(self.format), self.cols))
         return self.rows * self.cols * Dtype(self.dtype).bytes
 
 
@@ -97,7 +105,7 @@ class ExpertDesc:
     @classmethod
     def from_struct(cls, struct: ufm_expert_desc) -> ExpertDesc:
         """Of a bank that libufm opened, with its parts where they lie there."""
-        parts = tuple(Part(Role(p.role), Dtype(p.dtype), p.rows, p.cols) for p in struct.parts[: struct.part_count])
+        parts = tuple(_part_of(p) for p in struct.parts[: struct.part_count])
         parameters = {name: float(getattr(struct, name)) for name in _PARAMETERS}
         made = cls(struct.d_model, struct.d_hidden, Activation(struct.activation), parts, **parameters)
         found = tuple(p.offset_bytes for p in struct.parts[: struct.part_count])
@@ -124,17 +132,47 @@ class ExpertDesc:
             _fill_part(struct.parts[index], part, offset)
         return struct
 
+    def expand(self, block: bytes | bytearray | memoryview, role: Role) -> array.array[float]:
+        """What a matrix or a bias of an expert is worth, whatever its format.
+
+        Args:
+            block: the expert's `expert_bytes` bytes, contiguous.
+            role: of a matrix or a bias.
+
+        Returns:
+            rows * cols floats, row-major.
+        """
+        index = self.index(role)
+        count = 0 if index is None else self.parts[index].rows * self.parts[index].cols
+        found = memoryview(block).nbytes
+        if found < self.expert_bytes:
+            raise InvalidArgument(f"block: it has {found} bytes, expected {self.expert_bytes}")
+        out = array.array("f", bytes(4 * max(1, count)))
+        copy = ctypes.create_string_buffer(self.expert_bytes + PART_ALIGN_BYTES)
+        at = _round_up(ctypes.addressof(copy), PART_ALIGN_BYTES)
+        ctypes.memmove(at, bytes(memoryview(block).cast("B")[: self.expert_bytes]), self.expert_bytes)
+        check(lib.ufm_expert_expand(ctypes.byref(self.struct()), at, int(role), out.buffer_info()[0]))
+        return out
+
     def index(self, role: Role) -> int | None:
         """The place of the part with a role among `parts`, or None."""
         return next((i for i, part in enumerate(self.parts) if part.role == role), None)
+
+
+def _part_of(p: ufm_part) -> Part:
+    dtype = Dtype(p.dtype) if p.dtype else None
+    return Part(Role(p.role), dtype, p.rows, p.cols, Format(p.format), (p.group_rows, p.group_cols))
 
 
 def _fill_part(struct: ufm_part, part: Part, offset: int) -> None:
     fill(
         struct,
         role=int(member("role", part.role, Role)),
-        dtype=int(member("dtype", part.dtype, Dtype)),
+        dtype=0 if part.dtype is None else int(member("dtype", part.dtype, Dtype)),
         rows=part.rows,
         cols=part.cols,
         offset_bytes=offset,
+        format=int(member("format", part.format, Format)),
+        group_rows=part.group[0],
+        group_cols=part.group[1],
     )

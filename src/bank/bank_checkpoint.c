@@ -4,6 +4,7 @@
 #include "bank/model_config.h"
 #include "base/dtype.h"
 #include "base/status.h"
+#include "format/format.h"
 
 /* What the weights are in the block, and how they get there. */
 static ufm_status choose_dtype(checkpoint_dtype found, ufm_dtype f16_as, ufm_dtype *in_file,
@@ -166,8 +167,8 @@ uint32_t bank_checkpoint_extents(const ufm_bank *bank, uint32_t key,
 		                             .from = bank->in_file,
 		                             .to = part->dtype,
 		                             .block_offset_bytes = part->offset_bytes,
-		                             .size_bytes = bank_part_bytes(part)};
-		end = part->offset_bytes + bank_part_bytes(part);
+		                             .size_bytes = format_part_bytes(part)};
+		end = part->offset_bytes + format_part_bytes(part);
 	}
 	return count;
 }

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "format/format.h"
 
 struct bank_files {
 	uint32_t path_count;
@@ -257,7 +258,7 @@ static bank_extent part_extent(const ufm_extent *extent, const ufm_part *part)
 	                     .row_stride = extent->row_stride,
 	                     .col_stride = extent->col_stride,
 	                     .block_offset_bytes = part->offset_bytes,
-	                     .size_bytes = bank_part_bytes(part)};
+	                     .size_bytes = format_part_bytes(part)};
 }
 
 uint32_t bank_files_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_EXTENTS_MAX])

@@ -52,11 +52,6 @@ static inline uint64_t bank_round_up(uint64_t value, uint64_t align)
 	return (value + align - 1) / align * align;
 }
 
-static inline uint64_t bank_part_bytes(const ufm_part *part)
-{
-	return (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
-}
-
 /* "gate bias". Static storage. */
 const char *bank_role_name(ufm_role role);
 

@@ -2,37 +2,80 @@
 /* An expert's description: the standard layouts, and what makes a description computable. */
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "bank/bank_int.h"
 #include "base/dtype.h"
 #include "base/status.h"
+#include "format/format.h"
 
-#define ROLE_COUNT (UFM_ROLE_DOWN_BIAS + 1)
+#define ROLE_COUNT (UFM_ROLE_DOWN_FACTOR + 1)
 
 const char *bank_role_name(ufm_role role)
 {
 	static const char *const names[ROLE_COUNT] = {
-		[UFM_ROLE_UP] = "up",     [UFM_ROLE_UP_BIAS] = "up bias",
-		[UFM_ROLE_GATE] = "gate", [UFM_ROLE_GATE_BIAS] = "gate bias",
-		[UFM_ROLE_DOWN] = "down", [UFM_ROLE_DOWN_BIAS] = "down bias",
+		[UFM_ROLE_UP] = "up",
+		[UFM_ROLE_UP_BIAS] = "up bias",
+		[UFM_ROLE_GATE] = "gate",
+		[UFM_ROLE_GATE_BIAS] = "gate bias",
+		[UFM_ROLE_DOWN] = "down",
+		[UFM_ROLE_DOWN_BIAS] = "down bias",
+		[UFM_ROLE_UP_SCALE] = "up scale",
+		[UFM_ROLE_GATE_SCALE] = "gate scale",
+		[UFM_ROLE_DOWN_SCALE] = "down scale",
+		[UFM_ROLE_UP_ZERO] = "up zero",
+		[UFM_ROLE_GATE_ZERO] = "gate zero",
+		[UFM_ROLE_DOWN_ZERO] = "down zero",
+		[UFM_ROLE_UP_FACTOR] = "up factor",
+		[UFM_ROLE_GATE_FACTOR] = "gate factor",
+		[UFM_ROLE_DOWN_FACTOR] = "down factor",
 	};
 
 	return (unsigned)role < ROLE_COUNT && names[role] ? names[role] : "unknown role";
 }
 
+typedef enum role_kind { MATRIX, BIAS, SCALE, ZERO, FACTOR } role_kind;
+
+/* What a role is, and the matrix that it is about. */
+static role_kind kind_of_role(ufm_role role, ufm_role *matrix)
+{
+	static const ufm_role matrices[] = {UFM_ROLE_UP, UFM_ROLE_GATE, UFM_ROLE_DOWN};
+	unsigned at = (unsigned)role - UFM_ROLE_UP, beside = (unsigned)role - UFM_ROLE_UP_SCALE;
+
+	if (role < UFM_ROLE_UP_SCALE) {
+		*matrix = matrices[at / 2];
+		return at % 2 ? BIAS : MATRIX;
+	}
+	*matrix = matrices[beside % 3];
+	return (role_kind)(SCALE + (int)(beside / 3));
+}
+
+static uint32_t groups_of(uint32_t count, uint32_t group)
+{
+	return group ? count / group + (count % group != 0) : 0;
+}
+
 static void role_shape(const ufm_expert_desc *desc, ufm_role role, uint32_t *rows, uint32_t *cols)
 {
-	bool down = role == UFM_ROLE_DOWN || role == UFM_ROLE_DOWN_BIAS;
-	bool bias =
-		role == UFM_ROLE_UP_BIAS || role == UFM_ROLE_GATE_BIAS || role == UFM_ROLE_DOWN_BIAS;
+	ufm_role matrix;
+	role_kind kind = kind_of_role(role, &matrix);
+	const ufm_part *part = ufm_expert_part(desc, matrix);
 
-	*rows = down ? desc->d_model : desc->d_hidden;
-	*cols = bias ? 1 : down ? desc->d_hidden : desc->d_model;
+	*rows = matrix == UFM_ROLE_DOWN ? desc->d_model : desc->d_hidden;
+	*cols = matrix == UFM_ROLE_DOWN ? desc->d_hidden : desc->d_model;
+	if (kind == BIAS)
+		*cols = 1;
+	if (kind == FACTOR)
+		*rows = *cols = 1;
+	if (kind == SCALE || kind == ZERO) {
+		*rows = groups_of(*rows, part ? part->group_rows : 0);
+		*cols = groups_of(*cols, part ? part->group_cols : 0);
+	}
 }
 
 static uint64_t part_end(const ufm_part *part)
 {
-	return part->offset_bytes + bank_part_bytes(part);
+	return part->offset_bytes + format_part_bytes(part);
 }
 
 static void append_part(ufm_expert_desc *desc, ufm_role role, ufm_dtype dtype)
@@ -105,19 +148,121 @@ const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role role)
 	return NULL;
 }
 
+/* What a part of a kind may be stored as. */
+static uint32_t uses_of_kind(role_kind kind)
+{
+	switch (kind) {
+	case MATRIX:
+		return FORMAT_WEIGHTS | FORMAT_SCALED_WEIGHTS;
+	case SCALE:
+		return FORMAT_SCALES;
+	case ZERO:
+		return FORMAT_ZEROS;
+	case BIAS:
+	case FACTOR:
+		break;
+	}
+	return 0;
+}
+
+static ufm_status fail_part(const ufm_expert_desc *desc, uint32_t index, const char *found,
+                            const char *expected)
+{
+	return status_fail(UFM_EINVAL, "part %u (%s): %s, expected %s", index,
+	                   bank_role_name(desc->parts[index].role), found, expected);
+}
+
+static ufm_status check_plain(const ufm_expert_desc *desc, uint32_t index, role_kind kind)
+{
+	const ufm_part *part = &desc->parts[index];
+	char found[32];
+
+	snprintf(found, sizeof found, "dtype is %u", (unsigned)part->dtype);
+	if (kind == ZERO)
+		return fail_part(desc, index, "format is plain", "UFM_FORMAT_U8");
+	if (kind == FACTOR && part->dtype != UFM_F32)
+		return fail_part(desc, index, found, "UFM_F32");
+	if (kind == BIAS && !dtype_is_computed(part->dtype))
+		return fail_part(desc, index, found, "UFM_F32 or UFM_BF16");
+	if (!dtype_is_token(part->dtype))
+		return fail_part(desc, index, found, "UFM_F32, UFM_BF16 or UFM_F16");
+	return UFM_OK;
+}
+
+static ufm_status check_coded(const ufm_expert_desc *desc, uint32_t index, role_kind kind)
+{
+	const ufm_part *part = &desc->parts[index];
+	const format_info *info = format_find(part->format);
+	char found[64];
+
+	if (!info)
+		return status_fail(UFM_EUNSUPPORTED, "part %u (%s): format is %u, which is not known here",
+		                   index, bank_role_name(part->role), part->format);
+	snprintf(found, sizeof found, "format is %s", info->name);
+	if (!(info->uses & uses_of_kind(kind)))
+		return fail_part(desc, index, found, "one that such a part may have");
+	snprintf(found, sizeof found, "dtype is %u", (unsigned)part->dtype);
+	if (part->dtype)
+		return fail_part(desc, index, found, "0 beside a format");
+	if (!format_row_bytes(part))
+		return status_fail(
+			UFM_EINVAL, "part %u (%s): %u columns, expected a multiple of the %u of a %s block",
+			index, bank_role_name(part->role), part->cols, info->elements, info->name);
+	return UFM_OK;
+}
+
+/* Groups say where scales are, and both are there or neither is. */
+static ufm_status check_groups(const ufm_expert_desc *desc, uint32_t index, role_kind kind,
+                               ufm_role matrix)
+{
+	const ufm_part *part = &desc->parts[index], *of = ufm_expert_part(desc, matrix);
+	bool scaled = of && format_is_scaled(of);
+	char found[64];
+
+	snprintf(found, sizeof found, "groups of %u x %u", part->group_rows, part->group_cols);
+	if (kind != MATRIX || !scaled) {
+		if (part->group_rows || part->group_cols)
+			return fail_part(desc, index, found, "0 for a part that nothing scales");
+	} else if (!part->group_rows || !part->group_cols ||
+	           (part->group_cols % 16 && part->group_cols < part->cols)) {
+		return fail_part(desc, index, found, "both above 0, columns a multiple of 16 or all");
+	} else if (!ufm_expert_part(desc, (ufm_role)(UFM_ROLE_UP_SCALE + (matrix - UFM_ROLE_UP) / 2))) {
+		return fail_part(desc, index, "no scales", "a part with them");
+	}
+	if (kind >= SCALE && !scaled)
+		return fail_part(desc, index, "the matrix needs none",
+		                 "a format without scales of its own");
+	if (kind == ZERO && of->format != UFM_FORMAT_U4)
+		return fail_part(desc, index, "the matrix has no zero points", "UFM_FORMAT_U4");
+	return UFM_OK;
+}
+
+/* Where all is plain, and none is F16, one dtype. */
+static ufm_status check_one_dtype(const ufm_expert_desc *desc)
+{
+	const ufm_part *first = &desc->parts[0];
+
+	for (uint32_t i = 0; i < desc->part_count; i++) {
+		if (desc->parts[i].format || desc->parts[i].dtype == UFM_F16)
+			return UFM_OK;
+	}
+	for (uint32_t i = 1; i < desc->part_count; i++) {
+		if (desc->parts[i].dtype != first->dtype)
+			return status_fail(UFM_EINVAL, "part %u: dtype is %u, expected %u as in part 0", i,
+			                   (unsigned)desc->parts[i].dtype, (unsigned)first->dtype);
+	}
+	return UFM_OK;
+}
+
 /* Its shape is known to be right. */
 static ufm_status check_storage(const ufm_part *part, uint32_t index)
 {
-	uint64_t plain_bytes = (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
+	uint64_t bytes = format_part_bytes(part);
 
-	if (part->format)
-		return status_fail(UFM_EUNSUPPORTED,
-		                   "part %u (%s): format is %u, expected 0: no other is known here", index,
-		                   bank_role_name(part->role), part->format);
-	if (part->size_bytes && part->size_bytes != plain_bytes)
+	if (part->size_bytes && part->size_bytes != bytes)
 		return status_fail(UFM_EINVAL, "part %u (%s): size_bytes is %llu, expected 0 or %llu",
 		                   index, bank_role_name(part->role), (unsigned long long)part->size_bytes,
-		                   (unsigned long long)plain_bytes);
+		                   (unsigned long long)bytes);
 	for (size_t i = 0; i < sizeof part->reserved / sizeof part->reserved[0]; i++) {
 		if (part->reserved[i])
 			return status_fail(UFM_EINVAL, "part %u (%s): reserved[%zu] is %u, expected 0", index,
@@ -132,6 +277,8 @@ static ufm_status check_part(const ufm_expert_desc *desc, uint32_t index)
 {
 	const ufm_part *part = &desc->parts[index];
 	uint32_t rows, cols;
+	ufm_role matrix;
+	ufm_status status;
 
 	if ((unsigned)part->role < UFM_ROLE_UP || (unsigned)part->role >= ROLE_COUNT)
 		return status_fail(UFM_EINVAL, "part %u: role is %u, expected 1 … %d", index,
@@ -139,14 +286,17 @@ static ufm_status check_part(const ufm_expert_desc *desc, uint32_t index)
 	if (ufm_expert_part(desc, part->role) != part)
 		return status_fail(UFM_EINVAL, "part %u: a second %s part", index,
 		                   bank_role_name(part->role));
-	if (!dtype_is_computed(part->dtype) || part->dtype != desc->parts[0].dtype)
-		return status_fail(UFM_EINVAL,
-		                   "part %u: dtype is %u, expected UFM_F32 or UFM_BF16, one for all", index,
-		                   (unsigned)part->dtype);
+	role_kind kind = kind_of_role(part->role, &matrix);
+	status = check_groups(desc, index, kind, matrix);
+	if (status)
+		return status;
 	role_shape(desc, part->role, &rows, &cols);
 	if (part->rows != rows || part->cols != cols)
 		return status_fail(UFM_EINVAL, "part %u (%s): shape is [%u, %u], expected [%u, %u]", index,
 		                   bank_role_name(part->role), part->rows, part->cols, rows, cols);
+	status = part->format ? check_coded(desc, index, kind) : check_plain(desc, index, kind);
+	if (status)
+		return status;
 	if (part->offset_bytes % BANK_PART_ALIGN)
 		return status_fail(UFM_EINVAL, "part %u (%s): offset is %llu, expected a multiple of %u",
 		                   index, bank_role_name(part->role),
@@ -286,6 +436,8 @@ static ufm_status check_desc(const ufm_expert_desc *desc)
 
 	for (uint32_t i = 0; !status && i < desc->part_count; i++)
 		status = check_part(desc, i);
+	if (!status)
+		status = check_one_dtype(desc);
 	if (!status)
 		status = check_overlap(desc);
 	if (!status)

@@ -35,8 +35,9 @@ static uint32_t part_order(ufm_role role)
 		return 4;
 	case UFM_ROLE_DOWN_BIAS:
 		return 5;
+	default:
+		return 6;
 	}
-	return 6;
 }
 
 static int compare(uint32_t a, uint32_t b)

@@ -20,13 +20,21 @@ static const ufm_part *find_part(const ufm_expert_desc *desc, ufm_role role)
 	return NULL;
 }
 
-static matrix part_matrix(const ufm_expert_desc *desc, const void *block, ufm_role role)
+/* `coded` is filled where the matrix needs it, and must live as long. */
+static matrix part_matrix(const ufm_expert_desc *desc, const void *block, ufm_role role,
+                          format_matrix *coded)
 {
 	const ufm_part *part = find_part(desc, role);
 
 	assert(part);
-	return (matrix){(const unsigned char *)block + part->offset_bytes, part->cols,
-	                part->dtype == UFM_BF16};
+	matrix m = {.data = (const unsigned char *)block + part->offset_bytes,
+	            .k = part->cols,
+	            .bf16 = part->dtype == UFM_BF16};
+	if (part->format || part->dtype == UFM_F16) {
+		*coded = format_matrix_of(desc, block, role);
+		m.coded = coded;
+	}
+	return m;
 }
 
 /* Elements begin … end-1 of a bias as f32; zeros where the expert has none. */
@@ -153,8 +161,9 @@ static void multiplied(const ufm_expert_desc *desc, const matrix *m, span s, con
 static void gated_hidden(const ufm_expert_desc *desc, const void *block, inputs in, uint32_t tokens,
                          float *hidden, uint32_t unit_begin, uint32_t unit_end)
 {
-	matrix gate = part_matrix(desc, block, UFM_ROLE_GATE);
-	matrix up = part_matrix(desc, block, UFM_ROLE_UP);
+	format_matrix coded_gate, coded_up;
+	matrix gate = part_matrix(desc, block, UFM_ROLE_GATE, &coded_gate);
+	matrix up = part_matrix(desc, block, UFM_ROLE_UP, &coded_up);
 	float bias[BLOCK_ROWS_MAX];
 
 	while (unit_begin < unit_end) {
@@ -172,12 +181,13 @@ static void hidden_units(const ufm_expert_desc *desc, const void *block, inputs 
                          float *hidden, uint32_t unit_begin, uint32_t unit_end)
 {
 	float bias[BLOCK_ROWS_MAX];
+	format_matrix coded;
 
 	if (find_part(desc, UFM_ROLE_GATE)) {
 		gated_hidden(desc, block, in, tokens, hidden, unit_begin, unit_end);
 		return;
 	}
-	matrix up = part_matrix(desc, block, UFM_ROLE_UP);
+	matrix up = part_matrix(desc, block, UFM_ROLE_UP, &coded);
 	while (unit_begin < unit_end) {
 		span s = next_span(&up, unit_begin, unit_end);
 		read_bias(desc, block, UFM_ROLE_UP_BIAS, s.begin, s.end, bias);
@@ -189,7 +199,8 @@ static void hidden_units(const ufm_expert_desc *desc, const void *block, inputs 
 static void output_units(const ufm_expert_desc *desc, const void *block, inputs in, uint32_t tokens,
                          float *out, uint32_t unit_begin, uint32_t unit_end)
 {
-	matrix down = part_matrix(desc, block, UFM_ROLE_DOWN);
+	format_matrix coded;
+	matrix down = part_matrix(desc, block, UFM_ROLE_DOWN, &coded);
 	float bias[BLOCK_ROWS_MAX];
 
 	while (unit_begin < unit_end) {
@@ -289,7 +300,7 @@ static void table_prepare(const ufm_expert_desc *desc, ufm_role role, const floa
 static void table_logits(const float *weight, uint32_t experts, const float *x, uint32_t tokens,
                          uint32_t d_model, float *logits)
 {
-	matrix m = {(const unsigned char *)(const void *)weight, d_model, false};
+	matrix m = {.data = (const unsigned char *)(const void *)weight, .k = d_model};
 	uint32_t begin = 0;
 
 	while (begin < experts) {

@@ -19,6 +19,7 @@ ENUMS = {
     "Dtype": "UFM_",
     "Math": "UFM_MATH_",
     "Role": "UFM_ROLE_",
+    "Format": "UFM_FORMAT_",
     "Activation": "UFM_ACT_",
     "ExpertKind": "UFM_EXPERT_",
     "CpuAssist": "UFM_CPU_",

@@ -102,8 +102,11 @@ static void test_broken_descriptions_are_refused(void **state)
 		{AT(part_count), 2, "up and a down"},
 		{AT(parts[0].role), 77, "role is 77"},
 		{AT(parts[2].role), UFM_ROLE_UP, "second up"},
-		{AT(parts[1].dtype), UFM_BF16, "expected UFM_F32 or UFM_BF16, one for all"},
-		{AT(parts[1].dtype), UFM_F16, "part 1: dtype is 3, expected UFM_F32 or UFM_BF16"},
+		{AT(parts[1].dtype), UFM_BF16, "part 1: dtype is 2, expected 1 as in part 0"},
+		{AT(parts[1].dtype), UFM_F16, "part 1 (up bias): dtype is 3, expected UFM_F32 or UFM_BF16"},
+		{AT(parts[0].dtype), 9, "part 0 (up): dtype is 9, expected UFM_F32, UFM_BF16 or UFM_F16"},
+		{AT(parts[0].format), UFM_FORMAT_Q8_0, "dtype is 1, expected 0 beside a format"},
+		{AT(parts[0].group_cols), 16, "groups of 0 x 16, expected 0"},
 		{AT(parts[0].rows), 8, "shape is [8, 5]"},
 		{AT(parts[1].cols), 2, "shape is [7, 2]"},
 		{AT(parts[1].offset_bytes), 196, "multiple of 64"},
@@ -111,7 +114,7 @@ static void test_broken_descriptions_are_refused(void **state)
 		{AT(parts[0].offset_bytes), UINT64_MAX - 63, "leaves the payload"},
 		{AT(parts[1].size_bytes), 27, "size_bytes is 27, expected 0 or 28"},
 		{AT(parts[3].reserved[0]), 1, "part 3 (down bias): reserved[0] is 1"},
-		{AT(parts[0].reserved[4]), 9, "part 0 (up): reserved[4] is 9"},
+		{AT(parts[0].reserved[2]), 9, "part 0 (up): reserved[2] is 9"},
 		{AT(expert_bytes), 64, "leaves the payload"},
 		{AT(expert_bytes), 4096, "expert_bytes is 4096"},
 		{AT(expert_bytes), UINT64_MAX, "2^63"},
@@ -221,9 +224,9 @@ static void test_a_parts_storage(void **state)
 	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP_BIAS, 5, 7, UFM_F32), UFM_OK);
 	desc.parts[1].size_bytes = 28; /* as 0 says */
 	assert_int_equal(bank_check_desc(&desc), UFM_OK);
-	desc.parts[2].format = 3;
+	desc.parts[2].format = 99;
 	assert_error(bank_check_desc(&desc), UFM_EUNSUPPORTED,
-	             "part 2 (down): format is 3, expected 0");
+	             "part 2 (down): format is 99, which is not known here");
 }
 
 static void test_gate_bias_needs_a_gate(void **state)

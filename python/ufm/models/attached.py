@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._enums import Dtype
 from ..bank import Bank
 from ..description import ExpertDesc
 from ..errors import InvalidArgument, Unsupported
@@ -96,7 +97,7 @@ class _Source:
             raise InvalidArgument(f"{self.sites[layer].name}: its experts were taken over already")
         parts = parts_of(self.geometry, expert, tensors)
         for part, offset, tensor in zip(self.desc.parts, self.desc.offsets, parts, strict=True):
-            dtype = torch.float32 if part.dtype.bytes == 4 else torch.bfloat16
+            dtype = torch.float32 if part.dtype == Dtype.F32 else torch.bfloat16
             there = torch.frombuffer(block, dtype=dtype, count=part.rows * part.cols, offset=offset)
             there.view(tensor.shape).copy_(tensor)
         with self.lock:

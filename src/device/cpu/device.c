@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "device/cpu/cpu_int.h"
 #include "device/registry.h"
+#include "format/format.h"
 
 #define LINK_GBPS_MIN 1e-3
 #define LINK_GBPS_MAX 1e6
@@ -127,6 +128,18 @@ static void cpu_device_close(ufm_device *device)
 	alloc_free(device);
 }
 
+/* All that there are: the kernels expand them. */
+static uint64_t weight_formats(void)
+{
+	uint64_t formats = 1u << UFM_FORMAT_PLAIN;
+
+	for (uint32_t i = 0; format_at(i); i++) {
+		if (format_at(i)->uses & (FORMAT_WEIGHTS | FORMAT_SCALED_WEIGHTS))
+			formats |= (uint64_t)1 << format_at(i)->format;
+	}
+	return formats;
+}
+
 static void cpu_device_get_info(ufm_device *device, ufm_device_info *info)
 {
 	uint32_t threads = pool_threads(device->pool);
@@ -137,6 +150,8 @@ static void cpu_device_get_info(ufm_device *device, ufm_device_info *info)
 		.compute_units = threads,
 		.link_gbps = device->link_gbps,
 		.math = 1u << UFM_MATH_FP32,
+		.dtypes = 1u << UFM_F32 | 1u << UFM_BF16 | 1u << UFM_F16,
+		.formats = weight_formats(),
 	};
 	snprintf(info->name, sizeof info->name, "cpu (%u thread%s, %s)", threads,
 	         threads == 1 ? "" : "s", device->kernels->isa);
