@@ -153,10 +153,10 @@ class Bank(Owner):
         """Experts whose bytes lie where the caller says.
 
         `extents` in the order [layers][experts][parts], the parts in the order of `desc.parts`; from F32, BF16 and
-        F16 to F32 or BF16, from F16 to F16, and what has a format as it is. `layer_numbers`: the model's own
-        numbers of the layers, for messages; default 0 … layers - 1. The files must stay until a host tier of the bank is loaded, and are opened here for their sizes
-        alone. FileError: what is no file that can be opened; FormatError: an extent that ends beyond its file;
-        InvalidArgument.
+        F16 to F32 or BF16, from F16 to F16, and what has a format as it is. `layer_numbers`: the model's own numbers
+        of the layers, for messages; default 0 … layers - 1. The files must stay until a host tier of the bank is
+        loaded, and are opened here for their sizes alone. FileError: what is no file that can be opened; FormatError:
+        an extent that ends beyond its file; InvalidArgument.
         """
         config, out = ufm_bank_files_config(), ctypes.c_void_p()
         fill(config, layers=layers, experts=experts, path_count=len(paths), extent_bytes=ctypes.sizeof(ufm_extent))

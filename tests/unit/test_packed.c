@@ -81,8 +81,8 @@ static void test_storages_come_back(void **state)
 	for (size_t i = 0; i < storage_count; i++) {
 		bank_shape info = small_info(), back;
 
-		info.desc =
-			arithmetic_desc(arithmetic_named("clamped, alpha, up + 1"), true, UFM_F32, STORAGE_STEP, STORAGE_STEP);
+		info.desc = arithmetic_desc(arithmetic_named("clamped, alpha, up + 1"), true, UFM_F32,
+		                            STORAGE_STEP, STORAGE_STEP);
 		storage_apply(&storages[i], &info.desc);
 		assert_int_equal(bank_check_desc(&info.desc), UFM_OK);
 		bank_packed_header(&info, header);
