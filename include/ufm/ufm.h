@@ -276,8 +276,9 @@ typedef struct ufm_bank_synthetic_config {
 	uint64_t seed;
 } ufm_bank_synthetic_config;
 
-/* Weights made from the seed: uniform with variance 1/fan_in, biases uniform in ±0.02. The same
- * bytes on every machine. */
+/* Weights made from the seed: uniform with variance 1/fan_in, biases uniform in ±0.02. A matrix with a format has random
+ * bits, no NaN or infinity among them, and scales by which its elements have that variance. The same bytes on every
+ * machine. */
 UFM_API ufm_status ufm_bank_synthetic(const ufm_bank_synthetic_config *config, ufm_bank **out);
 
 typedef struct ufm_bank_memory_config {
@@ -320,10 +321,13 @@ UFM_API ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoi
 /* Where one part of one expert lies in a file: element (row, col) at offset_bytes + (row * row_stride +
  * col * col_stride) * bytes of an element. So a part may be a slice of a larger tensor (row_stride its
  * width), every second row (twice its width), every second column (col_stride 2), transposed (row_stride
- * 1, col_stride the width), or several of these. */
+ * 1, col_stride the width), or several of these.
+ * A part with a format lies there as its bytes: dtype is 0, both strides count bytes, and an element of the above is
+ * one. A row is as many bytes as its columns take (ufm_format_bytes), one after the other (col_stride 1, or 0, which
+ * is the same); row_stride says where the next row begins, so rows may be a slice of longer ones or take turns. */
 typedef struct ufm_extent {
-	uint32_t file;         /* index into paths */
-	ufm_dtype dtype;       /* as it lies there; converted to the part's */
+	uint32_t file;   /* index into paths */
+	ufm_dtype dtype; /* as it lies there; converted to the part's; 0 for a part with a format */
 	uint64_t offset_bytes; /* of element (0, 0); any alignment */
 	/* elements; both 0: rows one after the other. Else above 0, but along an axis of one element, where
 	 * it counts for nothing. */
@@ -347,7 +351,7 @@ typedef struct ufm_bank_files_config {
 /* Experts whose bytes lie where the caller says: for a caller that knows a checkpoint better than
  * ufm_bank_checkpoint does. All that config points to is copied. The files must stay: they are opened here
  * for their sizes, and again when experts are read. From F32, BF16 and F16 to F32 (exact) or BF16 (nearest,
- * ties to even). UFM_EFILE for what is no regular file that can be opened; UFM_EFORMAT, with file, layer,
+ * ties to even); a part in F16 comes from F16 alone. UFM_EFILE for what is no regular file that can be opened; UFM_EFORMAT, with file, layer,
  * expert and part, for an extent that ends beyond its file; UFM_EINVAL for all else that is wrong. */
 UFM_API ufm_status ufm_bank_files(const ufm_bank_files_config *config, ufm_bank **out);
 

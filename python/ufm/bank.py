@@ -34,10 +34,13 @@ class Extent(NamedTuple):
 
     Element (row, col) is at offset_bytes + (row * row_stride + col * col_stride) * bytes of an element of `dtype`.
     Strides are in elements; both 0: rows one after the other. `file` is an index into the bank's paths.
+
+    Of a part with a format `dtype` is None: its bytes lie there as they are, strides count bytes, `row_stride` from one
+    row to the next and `col_stride` 1 (or 0).
     """
 
     file: int
-    dtype: Dtype
+    dtype: Dtype | None
     offset_bytes: int
     row_stride: int = 0
     col_stride: int = 0
@@ -56,21 +59,28 @@ class BankInfo(NamedTuple):
 _pack_extent = struct.Struct("@IiQQQ").pack
 
 
+def _fields(extent: Extent) -> tuple[int, ...]:
+    """With 0 where it has no dtype."""
+    return (*extent[:1], *(0 if dtype is None else dtype for dtype in extent[1:2]), *extent[2:])
+
+
 def _packed(extents: Sequence[Extent], count: int) -> bytes:
     if len(extents) != count:
         raise InvalidArgument(
             f"extents: there are {len(extents)}, expected {count} (layers * experts * parts, in that order)"
         )
     try:
+        if any(extent[1] is None for extent in extents):
+            return b"".join(_pack_extent(*_fields(extent)) for extent in extents)
         return b"".join(itertools.starmap(_pack_extent, extents))
-    except (struct.error, TypeError):
+    except (struct.error, TypeError, IndexError):
         raise InvalidArgument(_wrong_extent(extents)) from None
 
 
 def _wrong_extent(extents: Sequence[Extent]) -> str:
     for index, extent in enumerate(extents):
         try:
-            _pack_extent(*extent)
+            _pack_extent(*_fields(extent))
         except (struct.error, TypeError) as error:
             return f"extents[{index}] is {tuple(extent)!r}: {error}"
     return "extents: what is no whole number stands there"
@@ -102,7 +112,9 @@ class Bank(Owner):
 
     @classmethod
     def synthetic(cls, desc: ExpertDesc, layers: int, experts: int, seed: int = 0) -> Bank:
-        """Weights made from the seed: uniform with variance 1/fan_in. The same bytes on every machine."""
+        """Weights made from the seed: uniform with variance 1/fan_in; with a format random bits whose scales give that
+        variance. The same bytes on every machine.
+        """
         config, out = ufm_bank_synthetic_config(), ctypes.c_void_p()
         fill(config, layers=layers, experts=experts, seed=seed)
         config.desc = ctypes.pointer(desc.struct())
@@ -141,10 +153,10 @@ class Bank(Owner):
         """Experts whose bytes lie where the caller says.
 
         `extents` in the order [layers][experts][parts], the parts in the order of `desc.parts`; from F32, BF16 and
-        F16 to the part's dtype. `layer_numbers`: the model's own numbers of the layers, for messages; default 0 …
-        layers - 1. The files must stay until a host tier of the bank is loaded, and are opened here for their sizes
-        alone. FileError: what is no file that can be opened; FormatError: an extent that ends beyond its file;
-        InvalidArgument.
+        F16 to F32 or BF16, from F16 to F16, and what has a format as it is. `layer_numbers`: the model's own numbers
+        of the layers, for messages; default 0 … layers - 1. The files must stay until a host tier of the bank is
+        loaded, and are opened here for their sizes alone. FileError: what is no file that can be opened; FormatError:
+        an extent that ends beyond its file; InvalidArgument.
         """
         config, out = ufm_bank_files_config(), ctypes.c_void_p()
         fill(config, layers=layers, experts=experts, path_count=len(paths), extent_bytes=ctypes.sizeof(ufm_extent))

@@ -35,7 +35,7 @@ typedef struct bank_extent {
 	const bank_reader *reader; /* the bank's own */
 	uint32_t file;
 	uint64_t file_offset_bytes;
-	ufm_dtype from, to;          /* in the file, in the block; both 0: bytes as they are */
+	ufm_dtype from, to; /* in the file, in the block; both 0: bytes as they are, each an element */
 	uint64_t block_offset_bytes; /* where it belongs in the block */
 	uint64_t size_bytes;         /* in the block */
 	/* strided: what becomes a row-major matrix. Element (row, col) lies row * row_stride + col * col_stride

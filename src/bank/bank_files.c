@@ -53,16 +53,29 @@ static ufm_status copy_paths(bank_files *files, const ufm_bank_files_config *con
 	return UFM_OK;
 }
 
-/* Rows one after the other where nothing is said, and no stride along a single element. */
+/* What strides count: elements, or the bytes of a part that has a format. A row is so many of them. */
+static uint32_t row_units(const ufm_part *part)
+{
+	return part->format ? (uint32_t)format_row_bytes(part) : part->cols;
+}
+
+static uint64_t unit_bytes(const ufm_extent *extent, const ufm_part *part)
+{
+	return part->format ? 1 : ufm_dtype_bytes(extent->dtype);
+}
+
+/* Rows one after the other where nothing is said, bytes of a row always, and no stride along a single element. */
 static void resolve(ufm_extent *extent, const ufm_part *part)
 {
 	if (extent->row_stride == 0 && extent->col_stride == 0) {
-		extent->row_stride = part->cols;
+		extent->row_stride = row_units(part);
 		extent->col_stride = 1;
 	}
+	if (part->format && extent->col_stride == 0)
+		extent->col_stride = 1;
 	if (part->rows == 1)
 		extent->row_stride = 0;
-	if (part->cols == 1)
+	if (row_units(part) == 1)
 		extent->col_stride = 0;
 }
 
@@ -98,13 +111,27 @@ static ufm_status copy_config(ufm_bank *bank, const ufm_bank_files_config *confi
 
 /* ------------------------------------------------------------------ extents */
 
-static ufm_status check_fields(const ufm_extent *extent, const ufm_part *part, uint32_t path_count)
+/* Whatever has a format comes as it is, F16 to stay so too: nothing is rounded twice. */
+static ufm_status check_dtype(ufm_dtype dtype, const ufm_part *part)
 {
-	if (extent->file >= path_count)
-		return status_fail(UFM_EINVAL, "file is %u, expected below %u", extent->file, path_count);
-	if (!ufm_dtype_bytes(extent->dtype))
+	if (part->format && dtype)
+		return status_fail(UFM_EINVAL, "dtype is %d, expected 0: the part is %s, byte for byte",
+		                   (int)dtype, ufm_format_name((ufm_format)part->format));
+	if (!part->format && !ufm_dtype_bytes(dtype))
 		return status_fail(UFM_EINVAL, "dtype is %d, expected UFM_F32, UFM_BF16 or UFM_F16",
-		                   (int)extent->dtype);
+		                   (int)dtype);
+	if (part->dtype == UFM_F16 && dtype != UFM_F16)
+		return status_fail(UFM_EINVAL, "dtype is %d, expected UFM_F16 as in the expert",
+		                   (int)dtype);
+	return UFM_OK;
+}
+
+static ufm_status check_strides(const ufm_extent *extent, const ufm_part *part)
+{
+	if (part->format && extent->col_stride > 1)
+		return status_fail(UFM_EINVAL, "col_stride is %llu, expected 0 or 1: a row of %s is whole",
+		                   (unsigned long long)extent->col_stride,
+		                   ufm_format_name((ufm_format)part->format));
 	if (part->rows > 1 && extent->row_stride == 0)
 		return status_fail(UFM_EINVAL, "row_stride is 0 and col_stride is not, expected both or "
 		                               "none");
@@ -114,15 +141,25 @@ static ufm_status check_fields(const ufm_extent *extent, const ufm_part *part, u
 	return UFM_OK;
 }
 
+static ufm_status check_fields(const ufm_extent *extent, const ufm_part *part, uint32_t path_count)
+{
+	ufm_status status;
+
+	if (extent->file >= path_count)
+		return status_fail(UFM_EINVAL, "file is %u, expected below %u", extent->file, path_count);
+	status = check_dtype(extent->dtype, part);
+	return status ? status : check_strides(extent, part);
+}
+
 /* Where the last element ends; false beyond 2^64. */
 static bool find_end(const ufm_extent *extent, const ufm_part *part, uint64_t *end)
 {
 	uint64_t down, right;
 
 	return !__builtin_mul_overflow(part->rows - 1, extent->row_stride, &down) &&
-	       !__builtin_mul_overflow(part->cols - 1, extent->col_stride, &right) &&
+	       !__builtin_mul_overflow(row_units(part) - 1, extent->col_stride, &right) &&
 	       !__builtin_add_overflow(down, right, end) && !__builtin_add_overflow(*end, 1, end) &&
-	       !__builtin_mul_overflow(*end, ufm_dtype_bytes(extent->dtype), end) &&
+	       !__builtin_mul_overflow(*end, unit_bytes(extent, part), end) &&
 	       !__builtin_add_overflow(*end, extent->offset_bytes, end);
 }
 
@@ -242,8 +279,8 @@ const char *bank_files_path(const bank_files *files, uint32_t file)
 
 static bool is_contiguous(const ufm_extent *extent, const ufm_part *part)
 {
-	return (part->cols == 1 || extent->col_stride == 1) &&
-	       (part->rows == 1 || extent->row_stride == part->cols);
+	return (row_units(part) == 1 || extent->col_stride == 1) &&
+	       (part->rows == 1 || extent->row_stride == row_units(part));
 }
 
 static bank_extent part_extent(const ufm_extent *extent, const ufm_part *part)
@@ -254,7 +291,7 @@ static bank_extent part_extent(const ufm_extent *extent, const ufm_part *part)
 	                     .from = extent->dtype,
 	                     .to = part->dtype,
 	                     .rows = part->rows,
-	                     .cols = part->cols,
+	                     .cols = row_units(part),
 	                     .row_stride = extent->row_stride,
 	                     .col_stride = extent->col_stride,
 	                     .block_offset_bytes = part->offset_bytes,

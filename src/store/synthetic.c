@@ -3,7 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/f16.h"
 #include "base/rng.h"
+#include "format/format.h"
 #include "store/synthetic_int.h"
 
 #define BIAS_SCALE 0.02f
@@ -17,10 +19,25 @@ static uint64_t run_key(uint64_t part_key, uint64_t run)
 	return run ? rng_mix(part_key, run) : part_key;
 }
 
+static void fill_f16(uint16_t *out, size_t count, uint64_t key, float scale)
+{
+	float piece[256];
+
+	for (size_t done = 0; done < count; done += 256) {
+		size_t n = count - done < 256 ? count - done : 256;
+
+		rng_fill_f32(piece, n, key, (uint32_t)done, scale);
+		for (size_t i = 0; i < n; i++)
+			out[done + i] = f16_from_f32(piece[i]);
+	}
+}
+
 static void fill_run(ufm_dtype dtype, void *out, size_t count, uint64_t key, float scale)
 {
 	if (dtype == UFM_BF16)
 		rng_fill_bf16(out, count, key, 0, scale);
+	else if (dtype == UFM_F16)
+		fill_f16(out, count, key, scale);
 	else
 		rng_fill_f32(out, count, key, 0, scale);
 }
@@ -39,7 +56,7 @@ static float part_scale(const ufm_part *part)
 	}
 }
 
-static void fill_part(const ufm_part *part, uint64_t key, uint8_t *block)
+static void fill_plain(const ufm_part *part, uint64_t key, uint8_t *block)
 {
 	uint64_t count = (uint64_t)part->rows * part->cols;
 	size_t element_bytes = ufm_dtype_bytes(part->dtype);
@@ -72,9 +89,12 @@ void synthetic_fill(const ufm_expert_desc *desc, uint64_t seed, void *block)
 	zero_gap(desc, 0, block);
 	for (uint32_t i = 0; i < desc->part_count; i++) {
 		const ufm_part *part = &desc->parts[i];
-		uint64_t size = (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
+		uint64_t key = rng_mix(seed, (uint64_t)part->role);
 
-		fill_part(part, rng_mix(seed, (uint64_t)part->role), block);
-		zero_gap(desc, part->offset_bytes + size, block);
+		if (part->format || part->role >= UFM_ROLE_UP_SCALE)
+			synthetic_fill_coded(desc, part, key, (uint8_t *)block + part->offset_bytes);
+		else
+			fill_plain(part, key, block);
+		zero_gap(desc, part->offset_bytes + format_part_bytes(part), block);
 	}
 }

@@ -11,7 +11,7 @@ import pytest
 import reference
 from conftest import BACKEND
 from ufm import errors
-from ufm.core import Activation, Bank, Dtype, ExpertDesc, ExpertKind, Extent, Host, Part, Role
+from ufm.core import Activation, Bank, Dtype, ExpertDesc, ExpertKind, Extent, Format, Host, Part, Role
 
 GATED = ExpertDesc.standard(ExpertKind.GATED, 24, 10, Dtype.F32)
 
@@ -60,7 +60,8 @@ def test_parameters_reach_libufm():
         ({"d_model": 25}, "shape is"),
         ({"parts": ()}, "part_count is 0"),
         ({"parts": GATED.parts[:2]}, "an up and a down"),
-        ({"parts": (Part(9, Dtype.F32, 1, 1),)}, "role is 9"),
+        ({"parts": (Part(16, Dtype.F32, 1, 1),)}, "role is 16"),
+        ({"parts": (Part(Role.UP, Dtype.F32, 10, 24, format=10),)}, "format is 10"),
         ({"up_limit": float("nan")}, "up_limit"),
         ({"act_alpha": "x"}, "could not convert"),
     ],
@@ -169,6 +170,64 @@ def test_a_bank_of_files(tmp_path, rng, file_dtype):
         assert np.array_equal(found[Role.GATE], gate_up[e, 0::2].astype(np.float64))
         assert np.array_equal(found[Role.UP], gate_up[e, 1::2].astype(np.float64))
         assert np.array_equal(found[Role.DOWN], down[e].T.astype(np.float64))
+
+
+def quantised():
+    """Up and down in E2M1 with a scale in E8M0 for 32 columns, and biases."""
+    parts = []
+    for role, rows, cols in ((Role.UP, 40, 64), (Role.DOWN, 64, 40)):
+        parts.append(Part(role, None, rows, cols, Format.E2M1, (1, 32)))
+        parts.append(Part(Role.UP_SCALE if role == Role.UP else Role.DOWN_SCALE, None, rows, 2, Format.E8M0))
+    parts.append(Part(Role.UP_BIAS, Dtype.F32, 40))
+    return ExpertDesc(64, 40, Activation.SILU, tuple(parts))
+
+
+def lay_out_quantised(folder, rng):
+    """Two experts: rows of up in turns with others, all else one after the other; the bias in bf16."""
+    desc = quantised()
+    data = rng.integers(0, 256, (2, 40, 2, 32), dtype=np.uint8)
+    rest = rng.integers(100, 120, (2, 80 + 64 * 20 + 128), dtype=np.uint8)
+    bias = (rng.standard_normal((2, 40)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    (folder / "data.bin").write_bytes(data.tobytes() + rest.tobytes() + bias.tobytes())
+    extents = []
+    for e in range(2):
+        at = data.nbytes + e * rest.shape[1]
+        extents.append(Extent(0, None, e * data[0].nbytes + 32, 64))
+        extents.append(Extent(0, None, at))
+        extents.append(Extent(0, None, at + 80, 20, 1))
+        extents.append(Extent(0, None, at + 80 + 64 * 20))
+        extents.append(Extent(0, Dtype.BF16, data.nbytes + rest.nbytes + e * 80))
+    return desc, data, rest, bias, extents
+
+
+def test_a_bank_of_files_in_formats(tmp_path, rng):
+    desc, data, rest, bias, extents = lay_out_quantised(tmp_path, rng)
+    bank = Bank.files(desc, [tmp_path / "data.bin"], extents, 1, 2)
+    saved = tmp_path / "saved.ufm"
+    bank.save(saved)
+    assert Bank.open(saved).info.desc == desc
+    for opened in (bank, Bank.open(saved)):
+        for e in range(2):
+            block = opened.read(0, e)
+            found = [bytes(block[at : at + p.bytes]) for p, at in zip(desc.parts, desc.offsets, strict=True)]
+            assert found[0] == data[e, :, 1].tobytes()
+            assert b"".join(found[1:4]) == rest[e].tobytes()
+            assert found[4] == (bias[e].astype(np.uint32) << 16).tobytes()
+
+
+def test_extents_of_formats_that_are_wrong(tmp_path, rng):
+    desc, *_, extents = lay_out_quantised(tmp_path, rng)
+    for index, told, change in (
+        (0, "expert 0 up: dtype is 1, expected 0: the part is E2M1", {"dtype": Dtype.F32}),
+        (5, "expert 1 up: col_stride is 2, expected 0 or 1", {"col_stride": 2}),
+        (4, "expert 0 up bias: dtype is 0, expected UFM_F32", {"dtype": None}),
+        (6, r"extents\[6\] is .*-1", {"offset_bytes": -1}),
+    ):
+        bad = [*extents[:index], extents[index]._replace(**change), *extents[index + 1 :]]
+        with pytest.raises(errors.InvalidArgument, match=told):
+            Bank.files(desc, [tmp_path / "data.bin"], bad, 1, 2)
+    with pytest.raises(errors.InvalidArgument, match=r"extents\[0\]"):
+        Bank.files(desc, [tmp_path / "data.bin"], [(0,), *extents[1:]], 1, 2)
 
 
 def test_files_that_are_wrong(tmp_path, rng):

@@ -16,12 +16,27 @@ static uint64_t region_bytes(const files_bank *b)
 {
 	uint64_t matrix = (uint64_t)b->desc.d_model * b->desc.d_hidden;
 
-	return 2 * matrix * ufm_dtype_bytes(b->from);
+	return 2 * matrix * ufm_dtype_bytes(UFM_F32);
 }
 
 static bool is_down(const ufm_part *part)
 {
+	if (part->role >= UFM_ROLE_UP_SCALE)
+		return (part->role - UFM_ROLE_UP_SCALE) % 3 == 2;
 	return part->role == UFM_ROLE_DOWN || part->role == UFM_ROLE_DOWN_BIAS;
+}
+
+static ufm_dtype dtype_in_file(const files_bank *b, const ufm_part *part)
+{
+	if (part->format)
+		return (ufm_dtype)0;
+	return part->dtype == UFM_F16 ? UFM_F16 : b->from;
+}
+
+/* Of a row, in what strides count. */
+static uint64_t units(const ufm_part *part)
+{
+	return part->format ? ufm_format_bytes((ufm_format)part->format, part->cols) : part->cols;
 }
 
 static void place(const files_bank *b, uint32_t key, uint32_t index, ufm_extent *e)
@@ -29,10 +44,12 @@ static void place(const files_bank *b, uint32_t key, uint32_t index, ufm_extent 
 	const ufm_part *part = &b->desc.parts[index];
 	bool second = part->role == UFM_ROLE_UP && b->desc.parts[0].role == UFM_ROLE_GATE;
 	uint32_t region = second ? 0 : index;
-	uint64_t step = second, rows = part->rows, cols = part->cols;
+	uint64_t step = second, rows = part->rows, cols = units(part);
+	ufm_dtype from = dtype_in_file(b, part);
 	uint64_t at = b->lead_bytes + (key * b->desc.part_count + region) * region_bytes(b);
 
-	*e = (ufm_extent){.file = is_down(part), .dtype = b->from};
+	assert(!part->format || b->layout <= FILES_SECOND_ROWS);
+	*e = (ufm_extent){.file = is_down(part), .dtype = from};
 	switch (b->layout) {
 	case FILES_ROWS:
 		step *= rows * cols;
@@ -40,7 +57,7 @@ static void place(const files_bank *b, uint32_t key, uint32_t index, ufm_extent 
 	case FILES_SLICES:
 		step *= rows * cols;
 		e->row_stride = cols;
-		e->col_stride = 1;
+		e->col_stride = !part->format;
 		break;
 	case FILES_SECOND_ROWS:
 		step *= cols;
@@ -56,7 +73,7 @@ static void place(const files_bank *b, uint32_t key, uint32_t index, ufm_extent 
 		e->row_stride = 2;
 		e->col_stride = 2 * rows;
 	}
-	e->offset_bytes = at + step * ufm_dtype_bytes(b->from);
+	e->offset_bytes = at + step * plain_strided_unit(from);
 }
 
 static void fill_image(uint8_t *image, uint64_t size_bytes, rng *r)
@@ -126,9 +143,9 @@ static plain_strided shape_of(const ufm_extent *e, const ufm_part *part)
 	return (plain_strided){.from = e->dtype,
 	                       .to = part->dtype,
 	                       .rows = part->rows,
-	                       .cols = part->cols,
-	                       .row_stride = said ? e->row_stride : part->cols,
-	                       .col_stride = said ? e->col_stride : 1};
+	                       .cols = units(part),
+	                       .row_stride = said ? e->row_stride : units(part),
+	                       .col_stride = said && e->col_stride ? e->col_stride : 1};
 }
 
 void files_bank_expect(const files_bank *b, uint32_t key, uint8_t *block)
@@ -149,7 +166,7 @@ void files_bank_put(files_bank *b, uint32_t key, const uint8_t *block)
 		const ufm_part *part = &b->desc.parts[i];
 		const ufm_extent *e = &b->extents[key * b->desc.part_count + i];
 		plain_strided m = shape_of(e, part);
-		uint64_t size = ufm_dtype_bytes(e->dtype);
+		uint64_t size = plain_strided_unit(e->dtype);
 
 		assert(m.from == m.to);
 		for (uint64_t row = 0; row < m.rows; row++) {

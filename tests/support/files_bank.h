@@ -8,7 +8,7 @@
 typedef enum files_layout {
 	FILES_ROWS,        /* gate, then up; strides are left out */
 	FILES_SLICES,      /* the same as slices of one tensor */
-	FILES_SECOND_ROWS, /* rows of gate and up in turn */
+	FILES_SECOND_ROWS, /* rows of gate and up in turn; the last that parts with a format may have */
 	FILES_TRANSPOSED,  /* columns of gate, then of up, in each row */
 	FILES_SECOND_COLS, /* columns of gate and up in turn */
 	FILES_LAYOUTS,
@@ -22,7 +22,7 @@ typedef struct files_bank {
 	uint32_t layers, experts;
 	ufm_expert_desc desc;
 	files_layout layout;
-	ufm_dtype from;
+	ufm_dtype from; /* of plain parts; those in F16 lie there as F16 */
 	uint64_t lead_bytes;
 	/* set by files_bank_make */
 	ufm_extent extents[FILES_EXTENTS_MAX];

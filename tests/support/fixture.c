@@ -42,8 +42,8 @@ static void resolve(fixture_config *c)
 {
 	c->layers = c->layers ? c->layers : 1;
 	c->experts = c->experts ? c->experts : 8;
-	c->d_model = c->d_model ? c->d_model : 24;
-	c->d_hidden = c->d_hidden ? c->d_hidden : 40;
+	c->d_model = c->d_model ? c->d_model : c->storage ? STORAGE_STEP : 24;
+	c->d_hidden = c->d_hidden ? c->d_hidden : c->storage ? 2 * STORAGE_STEP : 40;
 	c->top_k = c->top_k ? c->top_k : 2;
 	c->tokens = c->tokens ? c->tokens : 16;
 	c->kind = c->kind ? c->kind : UFM_EXPERT_MLP_BIAS;
@@ -69,6 +69,8 @@ static ufm_status open_bank(fixture *f)
 		ufm_expert_desc_init(&desc, f->c.kind, f->c.d_model, f->c.d_hidden, f->c.dtype);
 	if (f->c.arithmetic)
 		desc = arithmetic_desc(f->c.arithmetic, true, f->c.dtype, f->c.d_model, f->c.d_hidden);
+	if (f->c.storage && status == UFM_OK)
+		storage_apply(f->c.storage, &desc);
 	return status == UFM_OK ? ufm_bank_synthetic(&bank, &f->bank) : status;
 }
 

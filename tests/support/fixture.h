@@ -7,6 +7,7 @@
 #include <ufm/backend.h>
 
 #include "support/arithmetic.h"
+#include "support/storage.h"
 
 #define FIXTURE_LAYERS_MAX 4
 
@@ -15,7 +16,9 @@ typedef struct fixture_config {
 	ufm_expert_kind kind;                                       /* 0: UFM_EXPERT_MLP_BIAS */
 	const arithmetic *arithmetic; /* instead of a kind, with biases on all matrices; or NULL */
 	ufm_dtype dtype;              /* 0: UFM_F32 */
-	ufm_bank *bank;               /* NULL: a synthetic one of this kind and dtype, by the seed */
+	const storage *
+		storage; /* of the matrices, instead of that dtype, or NULL; dimensions of 0 are 256 and 512 */
+	ufm_bank *bank; /* NULL: a synthetic one of this kind and dtype, by the seed */
 	const char *policy;
 	uint32_t slots_max, ring_slots, resident_all, max_tokens; /* max_tokens 0: tokens */
 	uint32_t no_residual, norm_topk, no_router;

@@ -157,6 +157,33 @@ static void test_every_layout_and_type(void **state)
 	}
 }
 
+/* Parts with a format come as their bytes, at any stride of rows; what is plain beside them is converted. */
+static void test_every_storage(void **state)
+{
+	uint64_t seed = (uint64_t)time(NULL);
+	rng r;
+
+	(void)state;
+	print_message("seed %llu\n", (unsigned long long)seed);
+	rng_seed(&r, seed);
+	for (size_t i = 0; i < storage_count; i++) {
+		for (int layout = 0; layout <= FILES_SECOND_ROWS; layout++) {
+			files_bank b = {.layers = 1 + rng_below(&r, 2),
+			                .experts = 1 + rng_below(&r, 2),
+			                .layout = (files_layout)layout,
+			                .from = storages[i].scale_dtype == UFM_F16
+			                            ? UFM_F16
+			                            : (ufm_dtype)(1 + rng_below(&r, 3)),
+			                .lead_bytes = rng_below(&r, 100)};
+
+			b.desc = arithmetic_desc(&arithmetics[rng_below(&r, (uint32_t)arithmetic_count)], true,
+			                         UFM_F32, STORAGE_STEP, 2 * STORAGE_STEP);
+			storage_apply(&storages[i], &b.desc);
+			check_all(&b, rng_u64(&r));
+		}
+	}
+}
+
 /* Matrices of more than one band, of pieces of a conversion, and of reads past the page cache. */
 static void test_large_matrices(void **state)
 {
@@ -386,10 +413,10 @@ int main(void)
 #define IN_A_FOLDER(test) \
 	cmocka_unit_test_setup_teardown(test, case_folder_make, case_folder_remove)
 	const struct CMUnitTest tests[] = {
-		IN_A_FOLDER(test_every_layout_and_type), IN_A_FOLDER(test_large_matrices),
-		IN_A_FOLDER(test_any_description),       IN_A_FOLDER(test_threads_side_by_side),
-		IN_A_FOLDER(test_layers_as_from_memory), IN_A_FOLDER(test_numbers_and_filters),
-		IN_A_FOLDER(test_all_is_copied),
+		IN_A_FOLDER(test_every_layout_and_type), IN_A_FOLDER(test_every_storage),
+		IN_A_FOLDER(test_large_matrices),        IN_A_FOLDER(test_any_description),
+		IN_A_FOLDER(test_threads_side_by_side),  IN_A_FOLDER(test_layers_as_from_memory),
+		IN_A_FOLDER(test_numbers_and_filters),   IN_A_FOLDER(test_all_is_copied),
 	};
 
 	return cmocka_run_group_tests_name("bank files", tests, NULL, NULL);

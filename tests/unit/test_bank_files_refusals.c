@@ -16,6 +16,7 @@
 #include "support/assert_error.h"
 #include "support/checkpoint_file.h"
 #include "support/files_bank.h"
+#include "support/storage.h"
 
 static files_bank small(files_layout layout)
 {
@@ -72,8 +73,8 @@ static void test_wrong_configurations(void **state)
 	other.d_model = 25;
 	REFUSED(desc, &other, "part 0 (gate): shape is [40, 24], expected [40, 25]");
 	other = b.desc;
-	other.parts[1].dtype = UFM_F16;
-	REFUSED(desc, &other, "part 1: dtype is 3");
+	other.parts[1].dtype = (ufm_dtype)9;
+	REFUSED(desc, &other, "part 1 (up): dtype is 9");
 	REFUSED(paths, NULL, "paths is NULL, expected 2 paths");
 	REFUSED(path_count, 0, "path_count is 0, expected 1 … 4096");
 	REFUSED(path_count, 4097, "path_count is 4097, expected 1 … 4096");
@@ -135,6 +136,112 @@ static void test_wrong_extents(void **state)
 	REFUSED(col_stride, UINT64_MAX / 23 - 1, UFM_EFORMAT, "up: ends beyond 2^64 bytes");
 #undef REFUSED
 	files_bank_free(&b);
+}
+
+static files_bank stored(const char *name, files_layout layout)
+{
+	files_bank b = {.layers = 2, .experts = 2, .layout = layout, .from = UFM_F32};
+
+	UFM_STRUCT_INIT(&b.desc);
+	assert_int_equal(
+		ufm_expert_desc_init(&b.desc, UFM_EXPERT_MLP, STORAGE_STEP, 2 * STORAGE_STEP, UFM_F32),
+		UFM_OK);
+	for (size_t i = 0; i < storage_count; i++) {
+		if (strcmp(storages[i].name, name) == 0)
+			storage_apply(&storages[i], &b.desc);
+	}
+	files_bank_make(&b, 5);
+	return b;
+}
+
+static void refuse_extent(files_bank *b, const ufm_bank_files_config *config, uint32_t at,
+                          ufm_extent bad, ufm_status status, const char *text)
+{
+	const ufm_extent good = b->extents[at];
+
+	b->extents[at] = bad;
+	refused(b, config, status, text);
+	b->extents[at] = good;
+}
+
+/* Of layer 1 expert 1: up, its scales, down, its scales. */
+static void test_wrong_extents_of_formats(void **state)
+{
+	const uint32_t numbers[] = {3, 17}, up = 3 * 4, scale = up + 1;
+	files_bank b = stored("E2M1, E8M0 for 1 x 32", FILES_SECOND_ROWS);
+	ufm_bank_files_config config = files_bank_config(&b);
+	ufm_extent bad;
+
+	(void)state;
+	files_bank_write(&b, case_folder);
+	config.layer_numbers = numbers;
+	check_opens(&b, &config);
+#define REFUSED(index, field, value, status, text) \
+	do { \
+		bad = b.extents[index]; \
+		bad.field = value; \
+		refuse_extent(&b, &config, index, bad, status, text); \
+	} while (0)
+	REFUSED(up, dtype, UFM_BF16, UFM_EINVAL,
+	        "extent of layer 17 expert 1 up: dtype is 2, expected 0: the part is E2M1");
+	REFUSED(scale, dtype, UFM_F32, UFM_EINVAL,
+	        "layer 17 expert 1 up scale: dtype is 1, expected 0: the part is E8M0");
+	REFUSED(up, col_stride, 2, UFM_EINVAL, "up: col_stride is 2, expected 0 or 1: a row of E2M1");
+	REFUSED(up, row_stride, 0, UFM_EINVAL, "row_stride is 0 and col_stride is not");
+	REFUSED(up, offset_bytes, b.size_bytes, UFM_EFORMAT,
+	        "part0.bin: layer 17 expert 1 up: ends at byte");
+	REFUSED(scale, row_stride, UINT64_MAX / 100, UFM_EFORMAT, "up scale: ends beyond 2^64 bytes");
+#undef REFUSED
+	files_bank_free(&b);
+}
+
+/* Nothing is rounded to F16 on the way. */
+static void test_f16_comes_from_f16(void **state)
+{
+	const ufm_dtype others[] = {(ufm_dtype)0, UFM_F32, UFM_BF16};
+	files_bank b = stored("F16", FILES_ROWS), scaled;
+	ufm_bank_files_config config = files_bank_config(&b);
+
+	(void)state;
+	files_bank_write(&b, case_folder);
+	check_opens(&b, &config);
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		ufm_extent bad = b.extents[1];
+		bad.dtype = others[i];
+		refuse_extent(&b, &config, 1, bad, UFM_EINVAL,
+		              i ? "layer 0 expert 0 down: dtype is" : "down: dtype is 0, expected UFM_F32");
+	}
+	files_bank_free(&b);
+	scaled = stored("U4, f16 for 1 x 128 and zero points", FILES_ROWS);
+	files_bank_write(&scaled, case_folder);
+	config = files_bank_config(&scaled);
+	check_opens(&scaled, &config);
+	ufm_extent bad = scaled.extents[1];
+	bad.dtype = UFM_BF16;
+	refuse_extent(&scaled, &config, 1, bad, UFM_EINVAL,
+	              "up scale: dtype is 2, expected UFM_F16 as in the expert");
+	files_bank_free(&scaled);
+}
+
+/* The same of parts with a format: a row is its bytes, and none behind them. */
+static void test_formats_too_short_by_a_byte(void **state)
+{
+	(void)state;
+	for (int layout = 0; layout <= FILES_SECOND_ROWS; layout++) {
+		files_bank b = stored("Q6_K", (files_layout)layout);
+		ufm_bank_files_config config = files_bank_config(&b);
+		const ufm_extent *last =
+			&b.extents[7]; /* down, in a file of its own: 256 rows of 420 bytes */
+		uint64_t stride = last->row_stride ? last->row_stride : 420;
+		off_t end = (off_t)(last->offset_bytes + 255 * stride + 420);
+
+		files_bank_write(&b, case_folder);
+		assert_int_equal(truncate(b.paths[1], end), 0);
+		check_opens(&b, &config);
+		assert_int_equal(truncate(b.paths[1], end - 1), 0);
+		refused(&b, &config, UFM_EFORMAT, "part1.bin: layer 1 expert 1 down: ends at byte");
+		files_bank_free(&b);
+	}
 }
 
 /* The last byte of the last element of each layout counts, and none behind it. */
@@ -230,9 +337,10 @@ int main(void)
 #define IN_A_FOLDER(test) \
 	cmocka_unit_test_setup_teardown(test, case_folder_make, case_folder_remove)
 	const struct CMUnitTest tests[] = {
-		IN_A_FOLDER(test_wrong_configurations),      IN_A_FOLDER(test_wrong_extents),
-		IN_A_FOLDER(test_files_too_short_by_a_byte), IN_A_FOLDER(test_files_that_are_none),
-		IN_A_FOLDER(test_reads_fail_by_name),
+		IN_A_FOLDER(test_wrong_configurations),        IN_A_FOLDER(test_wrong_extents),
+		IN_A_FOLDER(test_wrong_extents_of_formats),    IN_A_FOLDER(test_f16_comes_from_f16),
+		IN_A_FOLDER(test_formats_too_short_by_a_byte), IN_A_FOLDER(test_files_too_short_by_a_byte),
+		IN_A_FOLDER(test_files_that_are_none),         IN_A_FOLDER(test_reads_fail_by_name),
 	};
 
 	return cmocka_run_group_tests_name("bank files refusals", tests, NULL, NULL);

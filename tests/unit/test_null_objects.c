@@ -69,6 +69,8 @@ static void without_objects(void **state)
 	HAS_NONE(ufm_strerror);
 	HAS_NONE(ufm_last_error);
 	HAS_NONE(ufm_dtype_bytes);
+	HAS_NONE(ufm_format_name);
+	HAS_NONE(ufm_format_bytes);
 	HAS_NONE(ufm_counter_count);
 	HAS_NONE(ufm_counter_describe);
 	NONE(ufm_sizeof, NULL);
@@ -80,6 +82,14 @@ static void descriptions(void **state)
 	(void)state;
 	REFUSES("desc", ufm_expert_desc_init, NULL, UFM_EXPERT_MLP, 8, 8, UFM_F32);
 	NO_POINTER(ufm_expert_part, NULL, UFM_ROLE_UP);
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
+	_Alignas(64) char block[4096] = {0};
+	float out[64];
+	assert_int_equal(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 8, UFM_F32), UFM_OK);
+	REFUSES("desc", ufm_expert_expand, NULL, block, UFM_ROLE_UP, out);
+	REFUSES("block", ufm_expert_expand, &desc, NULL, UFM_ROLE_UP, out);
+	REFUSES("out", ufm_expert_expand, &desc, block, UFM_ROLE_UP, NULL);
+	assert_int_equal(ufm_expert_expand(&desc, block, UFM_ROLE_UP, out), UFM_OK);
 }
 
 static void banks(void **state)

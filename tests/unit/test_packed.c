@@ -13,9 +13,10 @@
 #include <unistd.h>
 
 #include "bank/bank.h"
-#include "base/hash.h"
 #include "support/arithmetic.h"
 #include "support/assert_error.h"
+#include "support/packed_first.h"
+#include "support/storage.h"
 
 static bank_shape small_info(void)
 {
@@ -71,7 +72,62 @@ static void test_arithmetic_comes_back(void **state)
 	}
 }
 
-/* The bytes that hold them were zeros before there were parameters. */
+/* All formats, with what they need beside them. */
+static void test_storages_come_back(void **state)
+{
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < storage_count; i++) {
+		bank_shape info = small_info(), back;
+
+		info.desc = arithmetic_desc(arithmetic_named("clamped, alpha, up + 1"), true, UFM_F32,
+		                            STORAGE_STEP, STORAGE_STEP);
+		storage_apply(&storages[i], &info.desc);
+		assert_int_equal(bank_check_desc(&info.desc), UFM_OK);
+		bank_packed_header(&info, header);
+		assert_int_equal(bank_packed_parse(header, sizeof header, file_bytes_of(&info), &back),
+		                 UFM_OK);
+		assert_memory_equal(&back.desc, &info.desc, sizeof info.desc);
+	}
+}
+
+static void test_first_version_comes_back(void **state)
+{
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+
+	(void)state;
+	for (size_t a = 0; a < arithmetic_count; a++) {
+		bank_shape info = small_info(), back;
+
+		info.desc = arithmetic_desc(&arithmetics[a], true, UFM_BF16, 65, 3);
+		packed_first(&info, header);
+		assert_int_equal(bank_packed_parse(header, sizeof header, file_bytes_of(&info), &back),
+		                 UFM_OK);
+		assert_memory_equal(&back.desc, &info.desc, sizeof info.desc);
+	}
+}
+
+static void test_places_of_formats(void **state)
+{
+	const uint32_t values[10] = {UFM_ROLE_UP,     0, 512, 256, 0, 0,
+	                             UFM_FORMAT_E2M1, 1, 16,  0}; /* 0, 0: the offset */
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+	bank_shape info = small_info();
+	const storage s = {.format = UFM_FORMAT_E2M1,
+	                   .scale_format = UFM_FORMAT_E4M3,
+	                   .group_rows = 1,
+	                   .group_cols = 16};
+
+	(void)state;
+	UFM_STRUCT_INIT(&info.desc);
+	assert_int_equal(ufm_expert_desc_init(&info.desc, UFM_EXPERT_MLP, 256, 512, UFM_F32), UFM_OK);
+	storage_apply(&s, &info.desc);
+	bank_packed_header(&info, header);
+	assert_int_equal(header[8], 2);
+	assert_memory_equal(header + 64, values, sizeof values);
+}
+
 static void test_places_of_parameters(void **state)
 {
 	const float values[5] = {1.702f, 7.0f, 6.0f, 5.0f, 1.0f};
@@ -80,7 +136,7 @@ static void test_places_of_parameters(void **state)
 
 	(void)state;
 	bank_packed_header(&info, header);
-	for (size_t i = 256; i < 4088; i++)
+	for (size_t i = 704; i < 4088; i++)
 		assert_int_equal(header[i], 0);
 	UFM_STRUCT_INIT(&info.desc);
 	assert_int_equal(ufm_expert_desc_init(&info.desc, UFM_EXPERT_GATED, 33, 17, UFM_F32), UFM_OK);
@@ -90,7 +146,7 @@ static void test_places_of_parameters(void **state)
 	info.desc.up_limit = values[3];
 	info.desc.up_offset = values[4];
 	bank_packed_header(&info, header);
-	assert_memory_equal(header + 256, values, sizeof values);
+	assert_memory_equal(header + 704, values, sizeof values);
 }
 
 /* Whatever one byte is changed to, the header is refused. */
@@ -115,16 +171,31 @@ static void put_u32(uint8_t *at, uint32_t value)
 		at[i] = (uint8_t)(value >> (8 * i));
 }
 
-/* The same with a checksum that fits: the rules behind it. */
+typedef struct broken {
+	size_t at;
+	uint32_t value;
+	const char *text;
+} broken;
+
+/* With a checksum that fits: the rules behind it. */
+static void refuse(const broken *b, const bank_shape *info, const uint8_t *header)
+{
+	uint8_t changed[BANK_PACKED_HEADER_BYTES];
+	bank_shape back;
+
+	memcpy(changed, header, sizeof changed);
+	put_u32(changed + b->at, b->value);
+	packed_sum(changed);
+	assert_error(bank_packed_parse(changed, sizeof changed, file_bytes_of(info), &back),
+	             UFM_EFORMAT, b->text);
+}
+
 static void test_rules_are_named(void **state)
 {
-	const struct {
-		size_t at;
-		uint32_t value;
-		const char *text;
-	} cases[] = {
+	const broken cases[] = {
 		{0, 0, "not a packed bank"},
-		{8, 2, "version is 2"},
+		{8, 0, "version is 0, expected 1 … 2"},
+		{8, 3, "version is 3"},
 		{12, 8192, "payload offset"},
 		{16, 0, "layers is 0"},
 		{16, 1u << 24, "layers is"},
@@ -134,7 +205,7 @@ static void test_rules_are_named(void **state)
 		{24, 34, "shape"},
 		{28, UINT32_MAX, "d_hidden is"},
 		{32, 5, "activation is 5"},
-		{36, 9, "part_count is 9"},
+		{36, 17, "part_count is 17, expected 1 … 16"},
 		{36, 3, "expert_bytes"},
 		{44, 1, "expert_bytes"},
 		{52, 1, "block_bytes"},
@@ -142,30 +213,52 @@ static void test_rules_are_named(void **state)
 		{64, 99, "role is 99"},
 		{68, 0, "dtype"},
 		{80, 1, "multiple of 64"},
-		{64 + 4 * 24, 1, "unused header byte 160"},
-		{256, 0x3f800000, "act_alpha is 1, expected 0 without a gate"},
-		{260, 0xbf800000, "gate_limit is -1"},
-		{264, 0x7fc00000, "activated_limit is"},
-		{268, 0x7f800000, "up_limit is inf"},
-		{272, 0x3f800000, "up_offset is 1"},
-		{276, 1, "unused header byte 276"},
+		{88, 1, "part 0 (up): dtype is 1, expected 0 beside a format"},
+		{88, 99, "part 0 (up): format is 99, which is not known here"},
+		{92, 1, "part 0 (up): groups of 1 x 0, expected 0"},
+		{96, 32, "part 0 (up): groups of 0 x 32, expected 0"},
+		{100, 5, "unused header byte 100 is 5"},
+		{64 + 4 * 40, 1, "unused header byte 224"},
+		{700, 1, "unused header byte 700"},
+		{704, 0x3f800000, "act_alpha is 1, expected 0 without a gate"},
+		{708, 0xbf800000, "gate_limit is -1"},
+		{712, 0x7fc00000, "activated_limit is"},
+		{716, 0x7f800000, "up_limit is inf"},
+		{720, 0x3f800000, "up_offset is 1"},
+		{724, 1, "unused header byte 724"},
 		{4080, 7, "unused header byte 4080"},
 	};
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+	bank_shape info = small_info();
 
 	(void)state;
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		uint8_t header[BANK_PACKED_HEADER_BYTES];
-		bank_shape info = small_info(), back;
-		uint64_t sum;
+	bank_packed_header(&info, header);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		refuse(&cases[i], &info, header);
+}
 
-		bank_packed_header(&info, header);
-		put_u32(header + cases[i].at, cases[i].value);
-		sum = hash_bytes(HASH_SEED, header, 4088);
-		put_u32(header + 4088, (uint32_t)sum);
-		put_u32(header + 4092, (uint32_t)(sum >> 32));
-		assert_error(bank_packed_parse(header, sizeof header, file_bytes_of(&info), &back),
-		             UFM_EFORMAT, cases[i].text);
-	}
+/* And of the first version, where they differ. */
+static void test_rules_of_the_first_version(void **state)
+{
+	const broken cases[] = {
+		{36, 9, "part_count is 9, expected 1 … 8"},
+		{68, 3, "part 0: dtype is 3, expected 1 or 2 in version 1"},
+		{68, 0, "part 0: dtype is 0"},
+		{64, 7, "part 0 (up scale): the matrix needs none"},
+		{64 + 4 * 24, 1, "unused header byte 160"},
+		{252, 1, "unused header byte 252"},
+		{256, 0x3f800000, "act_alpha is 1, expected 0 without a gate"},
+		{272, 0x3f800000, "up_offset is 1"},
+		{276, 1, "unused header byte 276"},
+		{704, 1, "unused header byte 704"},
+	};
+	uint8_t header[BANK_PACKED_HEADER_BYTES];
+	bank_shape info = small_info();
+
+	(void)state;
+	packed_first(&info, header);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		refuse(&cases[i], &info, header);
 }
 
 static void test_sizes_must_agree(void **state)
@@ -213,6 +306,12 @@ static void test_open(void **state)
 	snprintf(path, sizeof path, "%s/bank.ufm", folder);
 	content = calloc(1, size);
 	assert_non_null(content);
+	packed_first(&info, content);
+	write_file(path, content, size);
+	assert_int_equal(ufm_bank_open(path, &bank), UFM_OK);
+	assert_memory_equal(bank_desc(bank), &info.desc, sizeof info.desc);
+	ufm_bank_close(bank);
+
 	bank_packed_header(&info, content);
 	write_file(path, content, size);
 	assert_int_equal(ufm_bank_open(path, &bank), UFM_OK);
@@ -246,9 +345,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_header_comes_back),
 		cmocka_unit_test(test_arithmetic_comes_back),
+		cmocka_unit_test(test_storages_come_back),
+		cmocka_unit_test(test_first_version_comes_back),
+		cmocka_unit_test(test_places_of_formats),
 		cmocka_unit_test(test_places_of_parameters),
 		cmocka_unit_test(test_every_byte_counts),
 		cmocka_unit_test(test_rules_are_named),
+		cmocka_unit_test(test_rules_of_the_first_version),
 		cmocka_unit_test(test_sizes_must_agree),
 		cmocka_unit_test(test_open),
 	};

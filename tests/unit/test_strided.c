@@ -49,7 +49,7 @@ static bank_extent extent_of(const plain_strided *m)
 	                     .cols = (uint32_t)m->cols,
 	                     .row_stride = m->row_stride,
 	                     .col_stride = m->col_stride,
-	                     .size_bytes = m->rows * m->cols * ufm_dtype_bytes(m->to)};
+	                     .size_bytes = m->rows * m->cols * plain_strided_unit(m->to)};
 }
 
 static uint8_t *random_bytes(rng *r, uint64_t size_bytes)
@@ -138,8 +138,10 @@ static void test_any_strides_and_buffer(void **state)
 		                   .rows = 1 + rng_below(&r, i % 10 ? 9 : 70),
 		                   .cols = 1 + rng_below(&r, i % 10 ? 9 : 70)};
 
+		if (rng_below(&r, 4) == 0)
+			m.from = m.to = rng_below(&r, 2) ? UFM_F16 : (ufm_dtype)0;
 		choose_strides(&r, &m);
-		check(&r, &m, ufm_dtype_bytes(m.from) + rng_below(&r, i % 3 ? 60 : 20000), &seen);
+		check(&r, &m, plain_strided_unit(m.from) + rng_below(&r, i % 3 ? 60 : 20000), &seen);
 	}
 }
 
