@@ -31,7 +31,8 @@ typedef struct bench_config {
 extern const option_table bench_options;
 
 ufm_expert_kind bench_kind(const bench_config *c);
-ufm_dtype bench_dtype(const bench_config *c);
+/* Of its experts. UFM_EINVAL: a width that the type of the weights cannot have. */
+ufm_status bench_desc(const bench_config *c, ufm_expert_desc *out);
 static inline uint32_t bench_tokens(const bench_config *c)
 {
 	return c->batch * c->seq;

@@ -13,6 +13,7 @@
 #include "cli/modes/record.h"
 #include "cli/modes/timeline.h"
 #include "cli/options_json.h"
+#include "cli/weights.h"
 #include "device/registry.h"
 
 /* An emulated link is the cpu backend's; --quick means it for that backend alone. */
@@ -94,7 +95,7 @@ static ufm_status ask_peak(sweep *s)
 	const bench_config *c = &s->config;
 	peak_config config = {.backend = s->backend,
 	                      .threads = c->threads,
-	                      .dtype = bench_dtype(c),
+	                      .dtype = weights_dtype(c->dtype),
 	                      .math = mode_math(c->math)};
 	return bench_probes(c) ? peak_ask(&config, &s->peak) : UFM_OK;
 }
