@@ -41,6 +41,17 @@ ufm_status weights_find(const char *word, uint32_t *index)
 	return status_fail(UFM_EINVAL, "dtype: found '%.40s', expected one of " WEIGHT_CHOICES, word);
 }
 
+uint32_t weights_of(const ufm_expert_desc *desc)
+{
+	const ufm_part *up = ufm_expert_part(desc, UFM_ROLE_UP);
+	uint32_t index = 0;
+
+	while (index + 1 < COUNT &&
+	       ((uint32_t)table[index].format != up->format || table[index].dtype != up->dtype))
+		index++;
+	return index;
+}
+
 ufm_dtype weights_dtype(uint32_t index)
 {
 	return table[index].dtype ? table[index].dtype : UFM_F32;

@@ -18,6 +18,8 @@ ufm_status weights_desc(uint32_t index, ufm_expert_kind kind, uint32_t d_model, 
 const char *weights_word(uint32_t index);
 /* The choice with this word. UFM_EINVAL: none. */
 ufm_status weights_find(const char *word, uint32_t *index);
+/* The choice that a description's matrices are, by the first of them. */
+uint32_t weights_of(const ufm_expert_desc *desc);
 /* What the arithmetic with them is held against: of formats, what they expand to. */
 ufm_dtype weights_dtype(uint32_t index);
 

@@ -24,7 +24,10 @@ ufm_expert_kind bench_kind(const bench_config *c)
 
 ufm_status bench_desc(const bench_config *c, ufm_expert_desc *out)
 {
-	return weights_desc(c->dtype, bench_kind(c), c->d_model, c->d_hidden, out);
+	if (!c->shape)
+		return weights_desc(c->dtype, bench_kind(c), c->d_model, c->d_hidden, out);
+	*out = c->shape->desc;
+	return UFM_OK;
 }
 
 ufm_scoring bench_scoring(const bench_config *c)

@@ -3,6 +3,7 @@
 #ifndef CLI_BENCH_CONFIG_H
 #define CLI_BENCH_CONFIG_H
 
+#include "bank/bank_shape.h"
 #include "cli/modes/mode.h"
 #include "cli/options.h"
 
@@ -25,7 +26,8 @@ typedef struct bench_config {
 	uint64_t seed, vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	double link_gbps;
 	const char *policy, *backend, *workload, *warmup, *out, *timeline, *record_trace, *cpu_assist,
-		*cpu_share;
+		*cpu_share, *model, *prefix;
+	const bank_shape *shape; /* of --model, whose bank is open; or NULL */
 } bench_config;
 
 extern const option_table bench_options;

@@ -27,6 +27,12 @@ static const option_spec specs[] = {
 	OPTION_ROW_PRESET(
 		"The routed experts and routers of a published model: layers, experts, widths, kind, "
 		"dtype, top-k, norm-topk and scoring. Options given by hand win. See ufm info --preset."),
+	OPTION_ROW("model", STRING, model, .value_name = "DIR|FILE",
+               .help = "The routed experts of a checkpoint, all its layers with their own routers, "
+                       "or with the routing "
+                       "of a trace or sticky workload; it says what --preset would. Hidden states "
+                       "are the workload's."),
+	OPTION_ROW_PREFIX,
 	OPTION_ROW(
 		"phase", CHOICES, phases, .value_name = "LIST", .fallback = "steps",
 		.choices = PHASE_CHOICES,

@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/status.h"
+#include "cli/bench/checkpoint.h"
 #include "cli/bench/room.h"
 #include "cli/bench/sweep.h"
 #include "cli/exit.h"
@@ -125,6 +126,8 @@ static ufm_status open_results(sweep *s)
 int sweep_open(sweep *s)
 {
 	ufm_status status = bench_config_check_files(&s->config);
+	if (!status && s->config.model)
+		status = bench_checkpoint(&s->config, &s->state, &s->tier.bank);
 	if (!status)
 		status = resolve(s);
 	if (!status)

@@ -30,7 +30,7 @@ ufm_status tier_open_bank(bench_tier *tier, const bench_config *c, uint32_t expe
 	ufm_bank_synthetic_config bank;
 	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_status status;
-	if (tier->bank && tier->experts == experts)
+	if (tier->bank && (tier->experts == experts || c->model))
 		return UFM_OK;
 	tier_close(tier);
 	UFM_STRUCT_INIT(&bank);
