@@ -49,7 +49,7 @@
 	           .choices = "mlp|mlp-bias|gated", .help = (what))
 #define OPTION_ROW_DTYPE(default_type, what) \
 	OPTION_ROW("dtype", CHOICE, dtype, .value_name = "TYPE", .fallback = (default_type), \
-	           .choices = "f32,fp32|bf16", .help = (what))
+	           .choices = WEIGHT_CHOICES, .help = (what))
 #define OPTION_ROW_F16_AS(what) \
 	OPTION_ROW("f16-as", CHOICE, f16_as, .value_name = "TYPE", .fallback = "f32", \
 	           .choices = "f32,fp32|bf16", .help = (what))

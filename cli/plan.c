@@ -21,6 +21,7 @@
 #include "cli/plot/gnuplot.h"
 #include "cli/presets.h"
 #include "cli/rows.h"
+#include "cli/weights.h"
 #include "plan/routing.h"
 #include "policy/registry.h"
 
@@ -94,8 +95,32 @@ static ufm_status find_shape(plan *p)
 	                           .d_model = c->d_model,
 	                           .d_hidden = c->d_hidden,
 	                           .kind = kinds[c->kind],
-	                           .dtype = c->dtype ? UFM_BF16 : UFM_F32};
+	                           .dtype = UFM_BF16};
 	return shape_of_given(&given, &p->shape);
+}
+
+static ufm_expert_kind kind_of(const ufm_expert_desc *desc)
+{
+	if (ufm_expert_part(desc, UFM_ROLE_GATE))
+		return UFM_EXPERT_GATED;
+	return ufm_expert_part(desc, UFM_ROLE_UP_BIAS) ? UFM_EXPERT_MLP_BIAS : UFM_EXPERT_MLP;
+}
+
+/* What is not downloaded yet may be published in another type. */
+static ufm_status store_as(plan *p)
+{
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
+	const ufm_expert_desc *was = &p->shape.bank.desc;
+	if (!said(p, "dtype"))
+		return UFM_OK;
+	ufm_status status =
+		weights_desc(p->config.dtype, kind_of(was), was->d_model, was->d_hidden, &desc);
+	if (!status)
+		status = shape_describe(&p->shape, &desc);
+	if (status)
+		return status_prefix(status, "--dtype %s", weights_word(p->config.dtype));
+	shape_note(&p->shape, "Its experts count as %s.", weights_word(p->config.dtype));
+	return UFM_OK;
 }
 
 /* ------------------------------------------------------------------ the machine */
@@ -230,6 +255,8 @@ static ufm_status open_ladder(plan *p)
 static int make_plan(plan *p)
 {
 	ufm_status status = find_shape(p);
+	if (!status)
+		status = store_as(p);
 	if (!status)
 		status = check(p);
 	if (!status)

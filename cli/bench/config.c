@@ -12,6 +12,7 @@
 #include "cli/modes/options.h"
 #include "cli/presets.h"
 #include "cli/same_file.h"
+#include "cli/weights.h"
 
 #define TOKENS_MAX (1u << 24)
 
@@ -21,9 +22,12 @@ ufm_expert_kind bench_kind(const bench_config *c)
 	return kinds[c->kind];
 }
 
-ufm_dtype bench_dtype(const bench_config *c)
+ufm_status bench_desc(const bench_config *c, ufm_expert_desc *out)
 {
-	return c->dtype ? UFM_BF16 : UFM_F32;
+	if (!c->shape)
+		return weights_desc(c->dtype, bench_kind(c), c->d_model, c->d_hidden, out);
+	*out = c->shape->desc;
+	return UFM_OK;
 }
 
 ufm_scoring bench_scoring(const bench_config *c)
@@ -77,7 +81,7 @@ void bench_config_preset(bench_config *c, option_state *state)
 	take(state, "d-model", &c->d_model, p->d_model);
 	take(state, "d-hidden", &c->d_hidden, p->d_hidden);
 	take(state, "kind", &c->kind, 2);
-	take(state, "dtype", &c->dtype, 1);
+	take(state, "dtype", &c->dtype, WEIGHTS_BF16);
 	take(state, "top-k", &c->top_k, p->top_k);
 	take(state, "norm-topk", &c->norm_topk, p->norm_topk);
 	take(state, "scoring", &c->scoring, p->scoring == UFM_SCORE_SIGMOID);

@@ -3,6 +3,7 @@
 #ifndef CLI_BENCH_CONFIG_H
 #define CLI_BENCH_CONFIG_H
 
+#include "bank/bank_shape.h"
 #include "cli/modes/mode.h"
 #include "cli/options.h"
 
@@ -25,13 +26,15 @@ typedef struct bench_config {
 	uint64_t seed, vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	double link_gbps;
 	const char *policy, *backend, *workload, *warmup, *out, *timeline, *record_trace, *cpu_assist,
-		*cpu_share;
+		*cpu_share, *model, *prefix;
+	const bank_shape *shape; /* of --model, whose bank is open; or NULL */
 } bench_config;
 
 extern const option_table bench_options;
 
 ufm_expert_kind bench_kind(const bench_config *c);
-ufm_dtype bench_dtype(const bench_config *c);
+/* Of its experts. UFM_EINVAL: a width that the type of the weights cannot have. */
+ufm_status bench_desc(const bench_config *c, ufm_expert_desc *out);
 static inline uint32_t bench_tokens(const bench_config *c)
 {
 	return c->batch * c->seq;

@@ -5,11 +5,14 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "base/status.h"
 #include "budget/workspace.h"
 #include "cli/interrupt.h"
+#include "cli/router.h"
 #include "moe/layer.h"
 
 struct model {
@@ -76,15 +79,41 @@ static void make_router(const model_config *c, uint32_t layer, float *router)
 		             sqrtf(3.0f / (float)d));
 }
 
+static ufm_status read_router(const model_config *c, uint32_t layer, float *router)
+{
+	float *weight;
+	ufm_status status = router_read(c->checkpoint, layer, &weight);
+	if (!status && !weight)
+		status = status_fail(
+			UFM_EFORMAT,
+			"layer %u has no router (….gate.weight), expected --workload trace:FILE or sticky:",
+			ufm_bank_layer_number(c->checkpoint, layer));
+	if (status)
+		return status;
+	memcpy(router, weight, (size_t)c->bank.experts * c->bank.desc.d_model * sizeof *router);
+	alloc_free(weight);
+	return UFM_OK;
+}
+
+static ufm_status find_router(const model_config *c, uint32_t layer, float *router)
+{
+	if (c->checkpoint)
+		return read_router(c, layer, router);
+	make_router(c, layer, router);
+	return UFM_OK;
+}
+
 /* Routers of a workload come with the first step. */
 static ufm_status open_layers(model *m)
 {
 	for (uint32_t i = 0; i < m->config.bank.layers; i++) {
 		ufm_layer_config config = layer_config(&m->config, i);
-		ufm_status status;
+		ufm_status status = UFM_OK;
 		make_norm(&m->config, i, m->norm);
 		if (m->router && !m->config.steers)
-			make_router(&m->config, i, m->router);
+			status = find_router(&m->config, i, m->router);
+		if (status)
+			return status;
 		config.router_weight = m->router;
 		config.norm_weight = m->norm;
 		status = ufm_layer_open(m->engine, &config, &m->layers[i]);

@@ -18,7 +18,9 @@ typedef struct model_config {
 	uint32_t top_k, norm_topk;
 	ufm_scoring scoring;
 	uint64_t seed;
-	bool routed_by_caller;  /* batches bring ids and gates: no routers */
+	bool routed_by_caller; /* batches bring ids and gates: no routers */
+	const ufm_bank
+		*checkpoint;        /* its routers take the place of those from the seed; NULL: none does */
 	const workload *steers; /* its routers take the place of those from the seed; NULL: none does */
 } model_config;
 

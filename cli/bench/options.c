@@ -6,6 +6,7 @@
 #include "cli/bench/workload.h"
 #include "cli/modes/record.h"
 #include "cli/rows.h"
+#include "cli/weights.h"
 #include "trace/sticky.h"
 
 /* The reference case in small: experts 1/16 of the reference's 134.3 MB, card 23.51 GiB / 16,
@@ -26,6 +27,12 @@ static const option_spec specs[] = {
 	OPTION_ROW_PRESET(
 		"The routed experts and routers of a published model: layers, experts, widths, kind, "
 		"dtype, top-k, norm-topk and scoring. Options given by hand win. See ufm info --preset."),
+	OPTION_ROW("model", STRING, model, .value_name = "DIR|FILE",
+               .help = "The routed experts of a checkpoint, all its layers with their own routers, "
+                       "or with the routing "
+                       "of a trace or sticky workload; it says what --preset would. Hidden states "
+                       "are the workload's."),
+	OPTION_ROW_PREFIX,
 	OPTION_ROW(
 		"phase", CHOICES, phases, .value_name = "LIST", .fallback = "steps",
 		.choices = PHASE_CHOICES,
@@ -44,7 +51,8 @@ static const option_spec specs[] = {
 	OPTION_ROW_D_HIDDEN(.fallback = "8192", .quick = "2048"),
 	OPTION_ROW_KIND("mlp-bias", "An expert's matrices: up and down with GELU, without or with "
                                 "biases, or gate, up and down with SiLU."),
-	OPTION_ROW_DTYPE("f32", "Type of the weights; products accumulate in f32."),
+	OPTION_ROW_DTYPE("f32", "Type of the weights; products accumulate in f32. What a backend does "
+                            "not read is refused."),
 	MODE_OPTION_MATH,
 	OPTION_ROW_TOP_K(
 		"auto", "Experts a token is routed to; auto: 2, or as a trace or a sticky preset has it."),

@@ -75,8 +75,7 @@ ufm_status room_check(const bench_config *c, const limits *here, char warning[RO
 {
 	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	uint64_t bank_bytes, most_bytes;
-	ufm_status status =
-		ufm_expert_desc_init(&desc, bench_kind(c), c->d_model, c->d_hidden, bench_dtype(c));
+	ufm_status status = bench_desc(c, &desc);
 	if (status)
 		return status;
 	*warning = '\0';

@@ -113,6 +113,7 @@ static void add_run(row_values *out, const bench_row *row, const bench_config *c
 	row_put(out, ROW_device, json_text(row->device));
 	row_put(out, ROW_link_gbps_emulated, json_known(link_gbps > 0, link_gbps));
 	row_put(out, ROW_norm_topk, json_boolean(config->norm_topk));
+	row_put(out, ROW_model, json_text(config->model ? config->model : ""));
 	row_put(out, ROW_preset, config->preset ? choice("preset", config) : NULL);
 	row_put(out, ROW_phase, json_string(bench_phase_name((bench_phase)config->phase)));
 }

@@ -74,6 +74,7 @@ static model_config describe_model(const run *r)
 	                      .norm_topk = r->config->norm_topk,
 	                      .scoring = bench_scoring(r->config),
 	                      .seed = r->config->seed,
+	                      .checkpoint = r->config->model ? r->in->tier->bank : NULL,
 	                      .routed_by_caller = workload_routes(r->in->load),
 	                      .steers = workload_steers(r->in->load) ? r->in->load : NULL};
 }

@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/status.h"
+#include "cli/bench/checkpoint.h"
 #include "cli/bench/room.h"
 #include "cli/bench/sweep.h"
 #include "cli/exit.h"
@@ -13,6 +14,7 @@
 #include "cli/modes/record.h"
 #include "cli/modes/timeline.h"
 #include "cli/options_json.h"
+#include "cli/weights.h"
 #include "device/registry.h"
 
 /* An emulated link is the cpu backend's; --quick means it for that backend alone. */
@@ -94,7 +96,7 @@ static ufm_status ask_peak(sweep *s)
 	const bench_config *c = &s->config;
 	peak_config config = {.backend = s->backend,
 	                      .threads = c->threads,
-	                      .dtype = bench_dtype(c),
+	                      .dtype = weights_dtype(c->dtype),
 	                      .math = mode_math(c->math)};
 	return bench_probes(c) ? peak_ask(&config, &s->peak) : UFM_OK;
 }
@@ -124,6 +126,8 @@ static ufm_status open_results(sweep *s)
 int sweep_open(sweep *s)
 {
 	ufm_status status = bench_config_check_files(&s->config);
+	if (!status && s->config.model)
+		status = bench_checkpoint(&s->config, &s->state, &s->tier.bank);
 	if (!status)
 		status = resolve(s);
 	if (!status)

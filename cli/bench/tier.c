@@ -30,7 +30,7 @@ ufm_status tier_open_bank(bench_tier *tier, const bench_config *c, uint32_t expe
 	ufm_bank_synthetic_config bank;
 	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	ufm_status status;
-	if (tier->bank && tier->experts == experts)
+	if (tier->bank && (tier->experts == experts || c->model))
 		return UFM_OK;
 	tier_close(tier);
 	UFM_STRUCT_INIT(&bank);
@@ -38,7 +38,7 @@ ufm_status tier_open_bank(bench_tier *tier, const bench_config *c, uint32_t expe
 	bank.experts = experts;
 	bank.desc = &desc;
 	bank.seed = c->seed;
-	status = ufm_expert_desc_init(&desc, bench_kind(c), c->d_model, c->d_hidden, bench_dtype(c));
+	status = bench_desc(c, &desc);
 	if (!status)
 		status = ufm_bank_synthetic(&bank, &tier->bank);
 	tier->experts = experts;

@@ -17,7 +17,7 @@ typedef struct bench_tier {
 /* Whether a mode wants ordinary host memory. */
 bool tier_pageable(placement_mode mode);
 
-/* Leaves `tier->bank` as the bank with so many experts. One with other experts is closed before, host tier
+/* Leaves `tier->bank` as the bank with so many experts; a checkpoint's is there already. One with other experts is closed before, host tier
  * and all; the rest of the configuration is the same in a sweep. */
 ufm_status tier_open_bank(bench_tier *tier, const bench_config *config, uint32_t experts);
 

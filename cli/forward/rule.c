@@ -4,10 +4,9 @@
 
 #include "bank/bank.h"
 #include "bank/model_config.h"
-#include "base/alloc.h"
 #include "base/status.h"
 #include "cli/forward/config.h"
-#include "store/store.h"
+#include "cli/router.h"
 
 #define FROM_CONFIG "config.json"
 
@@ -121,25 +120,11 @@ ufm_status forward_rule(const ufm_bank *bank, const forward_input *input, forwar
 
 ufm_status forward_router(const ufm_bank *bank, uint32_t layer_number, float **out)
 {
-	const checkpoint *c = bank_checkpoint(bank);
-	const checkpoint_tensor *tensor;
-	float *weight;
-	ufm_status status = bank_router(bank, 0, &tensor);
-	if (status)
-		return status_prefix(status, "layer %u", layer_number);
-	if (!tensor)
-		return status_fail(UFM_EINVAL,
-		                   "--ids and --gates: found nothing, and layer %u has no router "
-		                   "(….gate.weight)",
-		                   layer_number);
-	weight = alloc_zeroed((size_t)(tensor->shape[0] * tensor->shape[1]), sizeof *weight);
-	if (!weight)
-		return UFM_ENOMEM;
-	status = store_read_tensor(c, tensor, weight);
-	if (status) {
-		alloc_free(weight);
+	ufm_status status = router_read(bank, 0, out);
+	if (status || *out)
 		return status;
-	}
-	*out = weight;
-	return UFM_OK;
+	return status_fail(UFM_EINVAL,
+	                   "--ids and --gates: found nothing, and layer %u has no router "
+	                   "(….gate.weight)",
+	                   layer_number);
 }

@@ -9,6 +9,7 @@
 #include "cli/plan/cards.h"
 #include "cli/plan/config.h"
 #include "cli/rows.h"
+#include "cli/weights.h"
 #include "plan/routing.h"
 #include "trace/sticky_run.h"
 
@@ -44,7 +45,8 @@ static const option_spec specs[] = {
 	OPTION_ROW_D_MODEL(),
 	OPTION_ROW_D_HIDDEN(),
 	OPTION_ROW_KIND("gated", "Of a shape: an expert's matrices."),
-	OPTION_ROW_DTYPE("bf16", "Of a shape: type of the weights."),
+	OPTION_ROW_DTYPE("bf16", "Type of the weights. Of a preset or model: as if it were published "
+                             "so; not given, as it is."),
 	OPTION_ROW(
 		"vram-target", STRING, vram_target, .value_name = "LIST", .fallback = "auto",
 		.suggest = "auto 8GiB,16GiB,24GiB 25%,50%,75%", .check = budgets_check,

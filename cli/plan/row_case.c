@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "cli/json_field.h"
 #include "cli/row_fields.h"
+#include "cli/weights.h"
 #include "plan/routing.h"
 #include "policy/registry.h"
 
@@ -52,8 +53,9 @@ static ufm_status read_shape(const json_t *row, plan_shape *out)
 {
 	static const char *const kinds[] = {"mlp", "mlp-bias", "gated"};
 	static const ufm_expert_kind values[] = {UFM_EXPERT_MLP, UFM_EXPERT_MLP_BIAS, UFM_EXPERT_GATED};
-	shape_given given = {
-		.dtype = strcmp(field_string(row, ROW_NAME(dtype)), "f32") == 0 ? UFM_F32 : UFM_BF16};
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
+	shape_given given = {.dtype = UFM_BF16};
+	uint32_t weights;
 	const whole_field fields[] = {{ROW_layers, &given.layers},
 	                              {ROW_num_experts, &given.experts},
 	                              {ROW_top_k, &given.top_k},
@@ -66,7 +68,13 @@ static ufm_status read_shape(const json_t *row, plan_shape *out)
 		return status_fail(UFM_EFORMAT, "kind: found '%.40s', expected mlp, mlp-bias or gated",
 		                   field_string(row, ROW_NAME(kind)));
 	ufm_status status = READ_WHOLE(row, fields);
-	return status ? status : shape_of_given(&given, out);
+	if (!status)
+		status = weights_find(field_string(row, ROW_NAME(dtype)), &weights);
+	if (!status)
+		status = shape_of_given(&given, out);
+	if (!status)
+		status = weights_desc(weights, given.kind, given.d_model, given.d_hidden, &desc);
+	return status ? status : shape_describe(out, &desc);
 }
 
 /* A trace may lie elsewhere than it did for the run. */

@@ -248,6 +248,13 @@ typedef enum ufm_expert_kind {
 UFM_API ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind,
                                         uint32_t d_model, uint32_t d_hidden, ufm_dtype dtype);
 
+/* The same with matrices in a format and biases in F32. What such matrices have beside them is as most published
+ * checkpoints have it: of UFM_FORMAT_E4M3 an F32 scale for 128 x 128 elements, of E2M1 an E8M0 for 32 of a row, of U4 an F16 for
+ * 128 of a row. */
+UFM_API ufm_status ufm_expert_desc_init_format(ufm_expert_desc *desc, ufm_expert_kind kind,
+                                               uint32_t d_model, uint32_t d_hidden,
+                                               ufm_format format);
+
 /* The part with a role, or NULL. */
 UFM_API const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role role);
 

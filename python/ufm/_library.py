@@ -43,6 +43,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ufm_set_log": (None, (s.LogFn, c_void_p)),
     "ufm_dtype_bytes": (c_size_t, (c_int,)),
     "ufm_expert_desc_init": (c_int, (POINTER(s.ufm_expert_desc), c_int, c_uint32, c_uint32, c_int)),
+    "ufm_expert_desc_init_format": (c_int, (POINTER(s.ufm_expert_desc), c_int, c_uint32, c_uint32, c_int)),
     "ufm_expert_expand": (c_int, (POINTER(s.ufm_expert_desc), c_void_p, c_int, c_void_p)),
     "ufm_format_name": (c_char_p, (c_int,)),
     "ufm_format_bytes": (c_uint64, (c_int, c_uint64)),

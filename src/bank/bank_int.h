@@ -61,6 +61,10 @@ static inline bank_extent bank_zeros(uint64_t from, uint64_t to)
 	return (bank_extent){.kind = EXTENT_ZERO, .block_offset_bytes = from, .size_bytes = to - from};
 }
 
+/* The shape that a part must have; of scales and zero points where the matrix's part is there already. */
+void bank_role_shape(const ufm_expert_desc *desc, ufm_role role, uint32_t *rows, uint32_t *cols);
+ufm_status bank_check_dimensions(const ufm_expert_desc *desc);
+
 /* One EXTENT_ZERO for what lies before each part, at most one a part; returns how many. */
 uint32_t bank_gaps(const ufm_expert_desc *desc, bank_extent *out);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* An expert's description: the standard layouts, and what makes a description computable. */
+/* An expert's description, and what makes one computable. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -55,7 +55,7 @@ static uint32_t groups_of(uint32_t count, uint32_t group)
 	return group ? count / group + (count % group != 0) : 0;
 }
 
-static void role_shape(const ufm_expert_desc *desc, ufm_role role, uint32_t *rows, uint32_t *cols)
+void bank_role_shape(const ufm_expert_desc *desc, ufm_role role, uint32_t *rows, uint32_t *cols)
 {
 	ufm_role matrix;
 	role_kind kind = kind_of_role(role, &matrix);
@@ -78,17 +78,6 @@ static uint64_t part_end(const ufm_part *part)
 	return part->offset_bytes + format_part_bytes(part);
 }
 
-static void append_part(ufm_expert_desc *desc, ufm_role role, ufm_dtype dtype)
-{
-	ufm_part *part = &desc->parts[desc->part_count++];
-
-	part->role = role;
-	part->dtype = dtype;
-	role_shape(desc, role, &part->rows, &part->cols);
-	part->offset_bytes = bank_round_up(desc->expert_bytes, BANK_PART_ALIGN);
-	desc->expert_bytes = part_end(part);
-}
-
 static ufm_status check_dimension(const char *name, uint32_t value)
 {
 	if (value < 1 || value > BANK_DIMENSION_MAX)
@@ -97,46 +86,11 @@ static ufm_status check_dimension(const char *name, uint32_t value)
 	return UFM_OK;
 }
 
-static ufm_status check_dimensions(const ufm_expert_desc *desc)
+ufm_status bank_check_dimensions(const ufm_expert_desc *desc)
 {
 	ufm_status status = check_dimension("d_model", desc->d_model);
 
 	return status ? status : check_dimension("d_hidden", desc->d_hidden);
-}
-
-ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uint32_t d_model,
-                                uint32_t d_hidden, ufm_dtype dtype)
-{
-	ufm_expert_desc made;
-	ufm_status status = status_need(desc, "desc", "a ufm_expert_desc");
-
-	if (!status)
-		status = status_check_info(desc, "ufm_expert_desc");
-
-	if (status)
-		return status;
-	ufm_struct_init(&made, sizeof made);
-	made.d_model = d_model;
-	made.d_hidden = d_hidden;
-	status = check_dimensions(&made);
-	if (status)
-		return status;
-	if (!dtype_is_computed(dtype))
-		return status_fail(UFM_EINVAL, "dtype is %d, expected UFM_F32 or UFM_BF16", (int)dtype);
-	if (kind != UFM_EXPERT_MLP && kind != UFM_EXPERT_MLP_BIAS && kind != UFM_EXPERT_GATED)
-		return status_fail(UFM_EINVAL, "expert kind is %d, expected 1 … 3", (int)kind);
-
-	made.activation = kind == UFM_EXPERT_GATED ? UFM_ACT_SILU : UFM_ACT_GELU;
-	if (kind == UFM_EXPERT_GATED)
-		append_part(&made, UFM_ROLE_GATE, dtype);
-	append_part(&made, UFM_ROLE_UP, dtype);
-	if (kind == UFM_EXPERT_MLP_BIAS)
-		append_part(&made, UFM_ROLE_UP_BIAS, dtype);
-	append_part(&made, UFM_ROLE_DOWN, dtype);
-	if (kind == UFM_EXPERT_MLP_BIAS)
-		append_part(&made, UFM_ROLE_DOWN_BIAS, dtype);
-	made.block_bytes = bank_round_up(made.expert_bytes, BANK_BLOCK_ALIGN);
-	return status_write_info(desc, &made, sizeof made, "ufm_expert_desc");
 }
 
 const ufm_part *ufm_expert_part(const ufm_expert_desc *desc, ufm_role role)
@@ -290,7 +244,7 @@ static ufm_status check_part(const ufm_expert_desc *desc, uint32_t index)
 	status = check_groups(desc, index, kind, matrix);
 	if (status)
 		return status;
-	role_shape(desc, part->role, &rows, &cols);
+	bank_role_shape(desc, part->role, &rows, &cols);
 	if (part->rows != rows || part->cols != cols)
 		return status_fail(UFM_EINVAL, "part %u (%s): shape is [%u, %u], expected [%u, %u]", index,
 		                   bank_role_name(part->role), part->rows, part->cols, rows, cols);
@@ -384,7 +338,7 @@ static ufm_status check_head(const ufm_expert_desc *desc)
 	if (desc->struct_size != sizeof *desc)
 		return status_fail(UFM_EINVAL, "struct_size is %zu, expected %zu (ufm_expert_desc_init)",
 		                   desc->struct_size, sizeof *desc);
-	status = check_dimensions(desc);
+	status = bank_check_dimensions(desc);
 	if (status)
 		return status;
 	if ((unsigned)desc->activation < UFM_ACT_GELU || (unsigned)desc->activation > UFM_ACT_RELU2)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "bank/bank.h"
 #include "bank/checkpoint.h"
 #include "base/alloc.h"
 #include "base/path.h"
@@ -47,6 +48,21 @@ ufm_status shape_of_given(const shape_given *g, plan_shape *out)
 		return status;
 	s.bank.bank_bytes = (uint64_t)g->layers * g->experts * s.bank.desc.expert_bytes;
 	*out = s;
+	return UFM_OK;
+}
+
+ufm_status shape_describe(plan_shape *s, const ufm_expert_desc *desc)
+{
+	ufm_expert_desc read;
+	ufm_status status = bank_read_desc(desc, &read);
+	if (status)
+		return status;
+	if (read.d_model != s->bank.desc.d_model || read.d_hidden != s->bank.desc.d_hidden)
+		return status_fail(UFM_EINVAL, "expert description: %u x %u, expected %u x %u",
+		                   read.d_model, read.d_hidden, s->bank.desc.d_model,
+		                   s->bank.desc.d_hidden);
+	s->bank.desc = read;
+	s->bank.bank_bytes = (uint64_t)s->bank.layers * s->bank.experts * read.expert_bytes;
 	return UFM_OK;
 }
 

@@ -32,6 +32,9 @@ ufm_status shape_check(const plan_shape *s);
 /* UFM_EINVAL names the number. */
 ufm_status shape_of_given(const shape_given *given, plan_shape *out);
 
+/* The same experts, described otherwise. UFM_EINVAL: the description is wrong, or of another size. */
+ufm_status shape_describe(plan_shape *s, const ufm_expert_desc *desc);
+
 /* One more sentence; what does not fit is cut. */
 void shape_note(plan_shape *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

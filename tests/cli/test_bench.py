@@ -596,7 +596,7 @@ def test_a_figure_has_a_line_for_each_phase(ufm):
     (["--vram-target", "4GB"], "--vram-target", 2),
     (["--vram-target", "-4GiB"], "--vram-target", 2),
     (["--headroom", "64MiB"], "--headroom", 2),
-    (["--dtype", "f16"], "--dtype", 2),
+    (["--dtype", "f8"], "--dtype", 2),
     (["--preset", "gpt-oss-120b"], "--preset", 2),
     (["--preset", "deepseek-v3", "--experts", "7"], "--top-k", 2),
     (["--phase", "train"], "--phase", 2),

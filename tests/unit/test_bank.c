@@ -73,8 +73,12 @@ static void test_wrong_dimensions_are_named(void **state)
 	             "d_hidden is 0");
 	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, (1u << 20) + 1, 8, UFM_F32),
 	             UFM_EINVAL, "d_model is 1048577");
-	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 8, UFM_F16), UFM_EINVAL,
-	             "dtype is 3, expected UFM_F32 or UFM_BF16");
+	assert_error(ufm_expert_desc_init_format(&desc, UFM_EXPERT_MLP, 8, 8, UFM_FORMAT_Q8_0),
+	             UFM_EINVAL, "8 columns, expected a multiple of the 32 of a Q8_0 block");
+	assert_error(ufm_expert_desc_init_format(&desc, UFM_EXPERT_MLP, 8, 8, UFM_FORMAT_E8M0),
+	             UFM_EINVAL, "format is E8M0, expected one that such a part may have");
+	assert_error(ufm_expert_desc_init_format(&desc, UFM_EXPERT_MLP, 8, 8, (ufm_format)99),
+	             UFM_EUNSUPPORTED, "format is 99");
 	assert_error(ufm_expert_desc_init(&desc, UFM_EXPERT_MLP, 8, 8, (ufm_dtype)9), UFM_EINVAL,
 	             "dtype is 9");
 	assert_error(ufm_expert_desc_init(&desc, (ufm_expert_kind)0, 8, 8, UFM_F32), UFM_EINVAL,
@@ -83,6 +87,33 @@ static void test_wrong_dimensions_are_named(void **state)
 }
 
 #define AT(field) offsetof(ufm_expert_desc, field), sizeof((ufm_expert_desc *)0)->field
+
+/* Whatever the format, with all that it has beside it. */
+static void test_standard_layouts_in_formats(void **state)
+{
+	const struct {
+		ufm_format format;
+		uint32_t parts;
+		uint64_t bytes; /* of gate, up and down of 512 x 256 */
+	} cases[] = {
+		{UFM_FORMAT_Q8_0, 3, 3 * 512 * 256 / 32 * 34},
+		{UFM_FORMAT_Q4_K, 3, 3 * 512 * 256 / 256 * 144},
+		{UFM_FORMAT_E4M3, 6, 3 * (512 * 256 + 64)},
+		{UFM_FORMAT_E2M1, 6, 3 * (512 * 256 / 2 + 512 * 256 / 32)},
+		{UFM_FORMAT_U4, 6, 3 * (512 * 256 / 2 + 512 * 256 / 128 * 2)},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		ufm_expert_desc desc = {.struct_size = sizeof desc};
+		assert_int_equal(
+			ufm_expert_desc_init_format(&desc, UFM_EXPERT_GATED, 256, 512, cases[i].format),
+			UFM_OK);
+		assert_int_equal(bank_check_desc(&desc), UFM_OK);
+		assert_int_equal(desc.part_count, cases[i].parts);
+		assert_int_equal(desc.expert_bytes, cases[i].bytes);
+	}
+}
 
 /* One field of a good description is overwritten, and one rule broken. */
 static void test_broken_descriptions_are_refused(void **state)
@@ -384,6 +415,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_standard_layouts),
 		cmocka_unit_test(test_wrong_dimensions_are_named),
+		cmocka_unit_test(test_standard_layouts_in_formats),
 		cmocka_unit_test(test_broken_descriptions_are_refused),
 		cmocka_unit_test(test_broken_parameters_are_refused),
 		cmocka_unit_test(test_a_parts_storage),
