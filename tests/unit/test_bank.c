@@ -98,7 +98,7 @@ static void test_standard_layouts_in_formats(void **state)
 	} cases[] = {
 		{UFM_FORMAT_Q8_0, 3, 3 * 512 * 256 / 32 * 34},
 		{UFM_FORMAT_Q4_K, 3, 3 * 512 * 256 / 256 * 144},
-		{UFM_FORMAT_E4M3, 6, 3 * (512 * 256 + 64)},
+		{UFM_FORMAT_E4M3, 6, 3 * 512 * 256 + 2 * 64 + 8 * 4},
 		{UFM_FORMAT_E2M1, 6, 3 * (512 * 256 / 2 + 512 * 256 / 32)},
 		{UFM_FORMAT_U4, 6, 3 * (512 * 256 / 2 + 512 * 256 / 128 * 2)},
 	};

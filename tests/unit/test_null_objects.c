@@ -81,6 +81,7 @@ static void descriptions(void **state)
 {
 	(void)state;
 	REFUSES("desc", ufm_expert_desc_init, NULL, UFM_EXPERT_MLP, 8, 8, UFM_F32);
+	REFUSES("desc", ufm_expert_desc_init_format, NULL, UFM_EXPERT_MLP, 32, 32, UFM_FORMAT_Q8_0);
 	NO_POINTER(ufm_expert_part, NULL, UFM_ROLE_UP);
 	ufm_expert_desc desc = {.struct_size = sizeof desc};
 	_Alignas(64) char block[4096] = {0};

@@ -31,6 +31,7 @@ static bench_config a_config(void)
 	                      .top_k = 3,
 	                      .steps = 2,
 	                      .preset = 1,
+	                      .model = "model",
 	                      .link_gbps = 1,
 	                      .vram_limit_bytes = 1u << 30,
 	                      .vram_target_bytes = 1u << 29,
