@@ -181,7 +181,7 @@ typedef enum ufm_format {
 	UFM_FORMAT_E8M0 = 24, /* 8 bits: 2^(value - 127); 255 is a NaN. Scales */
 	UFM_FORMAT_U8 = 25,   /* 8 bits, unsigned. Zero points */
 } ufm_format;
-/* "Q4_K"; NULL for an unknown one. Static storage. */
+/* "Q4_K", "plain"; NULL for an unknown one. Static storage. */
 UFM_API const char *ufm_format_name(ufm_format format);
 /* Bytes of so many consecutive elements; 0 for UFM_FORMAT_PLAIN, an unknown format, or no whole number of blocks. */
 UFM_API uint64_t ufm_format_bytes(ufm_format format, uint64_t elements);

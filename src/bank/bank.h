@@ -80,8 +80,9 @@ ufm_status bank_packed_parse(const void *header, size_t header_bytes, uint64_t f
                              bank_shape *out);
 
 /* UFM_EINVAL unless a description made by anybody is one that the kernels can compute: known roles
- * once each, shapes that fit the dimensions, one dtype, aligned parts that neither overlap nor
- * leave the payload, both matrices present. */
+ * once each, shapes that fit the dimensions, formats that fit the roles with all that scales them, one
+ * dtype where all is plain, aligned parts that neither overlap nor leave the payload, both matrices present.
+ * UFM_EUNSUPPORTED: a format that is not known here. */
 ufm_status bank_check_desc(const ufm_expert_desc *desc);
 /* A caller's description, which may be of an older or a newer library, as ours and checked. UFM_EINVAL also
  * for NULL. */

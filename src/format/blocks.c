@@ -155,6 +155,6 @@ void format_expand_block(ufm_format format, const uint8_t *block, float *out)
 		expand_mxfp4(block, out);
 		return;
 	default:
-		assert(!"a format whose blocks carry their scales");
+		assert(false && "a format whose blocks carry their scales");
 	}
 }

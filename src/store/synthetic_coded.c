@@ -64,7 +64,7 @@ static block_recipe recipe_of(ufm_format format)
 	default:
 		break;
 	}
-	assert(!"a format whose blocks carry their scales");
+	assert(false && "a format whose blocks carry their scales");
 	return (block_recipe){.square = 1.0};
 }
 
