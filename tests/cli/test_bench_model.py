@@ -115,7 +115,8 @@ def test_weights_in_a_format(ufm, dtype):
     assert len({row["output_hash"] for row in found}) == 1
     for row in found:
         assert (row["status"], row["dtype"]) == ("ok", dtype)
-        assert row["expert_bytes"] == 3 * 256 * 512 * FORMATS[dtype] / 8
+        # scales may be padded to where the next part begins
+        assert row["expert_bytes"] == pytest.approx(3 * 256 * 512 * FORMATS[dtype] / 8, abs=128)
 
 
 def test_a_plan_of_what_is_not_downloaded_yet(ufm):
