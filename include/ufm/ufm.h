@@ -299,7 +299,8 @@ UFM_API ufm_status ufm_bank_open(const char *path, ufm_bank **out);
 
 typedef struct ufm_bank_checkpoint_config {
 	size_t struct_size;
-	ufm_dtype f16_as; /* what F16 weights become: UFM_F32 (default) or UFM_BF16 */
+	ufm_dtype
+		f16_as; /* what F16 weights become: UFM_F32 (default), UFM_BF16, or UFM_F16 where the backend reads it */
 	/* UFM_ACT_GELU or UFM_ACT_SILU; default: what the config.json beside the weights says; one that it says and
 	 * that is none of these is refused whatever stands here */
 	ufm_activation activation;

@@ -78,15 +78,20 @@ static uint64_t part_end(const ufm_part *part)
 	return part->offset_bytes + format_part_bytes(part);
 }
 
-static void append_part(ufm_expert_desc *desc, ufm_role role, ufm_dtype dtype)
+void bank_append_part(ufm_expert_desc *desc, const ufm_part *like)
 {
 	ufm_part *part = &desc->parts[desc->part_count++];
 
-	part->role = role;
-	part->dtype = dtype;
-	role_shape(desc, role, &part->rows, &part->cols);
+	*part = *like;
+	role_shape(desc, part->role, &part->rows, &part->cols);
 	part->offset_bytes = bank_round_up(desc->expert_bytes, BANK_PART_ALIGN);
 	desc->expert_bytes = part_end(part);
+	desc->block_bytes = bank_round_up(desc->expert_bytes, BANK_BLOCK_ALIGN);
+}
+
+static void append_part(ufm_expert_desc *desc, ufm_role role, ufm_dtype dtype)
+{
+	bank_append_part(desc, &(ufm_part){.role = role, .dtype = dtype});
 }
 
 static ufm_status check_dimension(const char *name, uint32_t value)
@@ -135,7 +140,6 @@ ufm_status ufm_expert_desc_init(ufm_expert_desc *desc, ufm_expert_kind kind, uin
 	append_part(&made, UFM_ROLE_DOWN, dtype);
 	if (kind == UFM_EXPERT_MLP_BIAS)
 		append_part(&made, UFM_ROLE_DOWN_BIAS, dtype);
-	made.block_bytes = bank_round_up(made.expert_bytes, BANK_BLOCK_ALIGN);
 	return status_write_info(desc, &made, sizeof made, "ufm_expert_desc");
 }
 

@@ -37,6 +37,11 @@ static inline void store_bf16(void *out, uint64_t i, float value)
 	memcpy((uint8_t *)out + i * sizeof bits, &bits, sizeof bits);
 }
 
+static void copy_bytes(const void *in, uint64_t count, void *out)
+{
+	memcpy(out, in, count);
+}
+
 static void copy_f32(const void *in, uint64_t count, void *out)
 {
 	memcpy(out, in, count * sizeof(float));
@@ -73,7 +78,9 @@ static void f32_as_bf16(const void *in, uint64_t count, void *out)
 
 convert_fn convert_find(ufm_dtype from, ufm_dtype to)
 {
-	assert(ufm_dtype_bytes(from) && dtype_is_computed(to));
+	assert(from == to || (ufm_dtype_bytes(from) && dtype_is_computed(to)));
+	if (!from)
+		return copy_bytes;
 	switch (from) {
 	case UFM_F32:
 		return to == UFM_F32 ? copy_f32 : f32_as_bf16;
@@ -82,5 +89,7 @@ convert_fn convert_find(ufm_dtype from, ufm_dtype to)
 	case UFM_F16:
 		break;
 	}
+	if (to == UFM_F16)
+		return copy_halves;
 	return to == UFM_F32 ? f16_as_f32 : f16_as_bf16;
 }

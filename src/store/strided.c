@@ -90,6 +90,12 @@ static ufm_status read_band(const reader *r, const band *b, strided_source sourc
 	return status;
 }
 
+static void gather_bytes(const uint8_t *in, uint64_t stride, uint64_t count, uint8_t *out)
+{
+	for (uint64_t i = 0; i < count; i++)
+		out[i] = in[i * stride];
+}
+
 static void gather_f32(const uint8_t *in, uint64_t stride, uint64_t count, uint8_t *out)
 {
 	for (uint64_t i = 0; i < count; i++)
@@ -114,8 +120,10 @@ static void pick_run(const reader *r, const uint8_t *in, uint64_t stride, uint64
 	}
 	if (r->element_bytes == sizeof(float))
 		gather_f32(in, stride, count, run);
-	else
+	else if (r->element_bytes == sizeof(uint16_t))
 		gather_halves(in, stride, count, run);
+	else
+		gather_bytes(in, stride, count, run);
 	r->convert(run, count, out);
 }
 
@@ -127,7 +135,7 @@ static void pick_band(const reader *r, const band *b)
 	uint64_t first_col = r->transposed ? b->outer : b->inner;
 	uint64_t row_pitch = r->transposed ? r->inner.stride : r->pitch;
 	uint64_t col_pitch = r->transposed ? r->pitch : r->inner.stride;
-	uint64_t most = col_pitch == 1 ? cols : RUN, out_bytes = ufm_dtype_bytes(r->extent->to);
+	uint64_t most = col_pitch == 1 ? cols : RUN, out_bytes = convert_element_bytes(r->extent->to);
 
 	for (uint64_t col = 0; col < cols; col += most) {
 		for (uint64_t row = 0; row < rows; row++) {
@@ -143,7 +151,7 @@ ufm_status strided_read(const bank_extent *extent, strided_source source, void *
                         uint64_t buffer_bytes, void *out)
 {
 	reader r = {.extent = extent,
-	            .element_bytes = ufm_dtype_bytes(extent->from),
+	            .element_bytes = convert_element_bytes(extent->from),
 	            .convert = convert_find(extent->from, extent->to),
 	            .buffer = buffer,
 	            .out = out};
@@ -171,5 +179,5 @@ uint64_t strided_span_bytes(const bank_extent *extent)
 	uint64_t elements =
 		span(extent->rows, extent->row_stride) - 1 + span(extent->cols, extent->col_stride);
 
-	return elements * ufm_dtype_bytes(extent->from);
+	return elements * convert_element_bytes(extent->from);
 }
