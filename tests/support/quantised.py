@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Checkpoints of quantised experts as others publish them, through the `safetensors` package, and what their weights are worth
 in float32: (value - zero) * (scale * factor), each operation rounded, by NumPy from the floats that the test quantises."""
+import copy
 import os
 
 import numpy as np
@@ -252,7 +253,7 @@ class Quantised:
         _, self.quantisation, text = MXFP4 if name == "mxfp4" else (SINGLE | FUSED)[name]
         self.storage = text.format(d_hidden=self.d_hidden)
         build(rng)
-        self.config = self.family | {"quantization_config": self.quantisation}
+        self.config = self.family | {"quantization_config": copy.deepcopy(self.quantisation)}
 
     @staticmethod
     def _random(rng, rows, cols):
