@@ -313,7 +313,7 @@ typedef struct ufm_bank_checkpoint_config {
 
 /* The routed experts of a checkpoint that others wrote (docs/formats.md): a .safetensors file, an index
  * of shards (.safetensors.index.json), or a folder with either. Reads headers only. F32 and BF16 stay
- * what they are. UFM_EFORMAT, with one line, for what breaks a rule of the format and for experts that
+ * what they are, and so do quantised experts, whose config.json says how they are quantised. UFM_EFORMAT, with one line, for what breaks a rule of the format and for experts that
  * would be computed wrongly; UFM_EINVAL when nothing says the activation. config may be NULL. */
 UFM_API ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_config *config,
                                        ufm_bank **out);

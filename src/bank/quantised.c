@@ -247,8 +247,13 @@ static ufm_status check_values(const quantised *q, const quantised_matrix *m)
 	const expert_slot *slot = quantised_slot(q, m, l->values);
 	uint64_t shape[CHECKPOINT_RANK_MAX];
 	uint32_t at = q->e->fused;
-	ufm_status status = check_multiple(slot, "rows", m->file_rows, l->rows_times);
+	ufm_status status;
 
+	if (slot->dtype != l->dtype)
+		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": dtype is %s, expected %s",
+		                   slot->first->name, checkpoint_dtype_name(slot->dtype),
+		                   checkpoint_dtype_name(l->dtype));
+	status = check_multiple(slot, "rows", m->file_rows, l->rows_times);
 	if (!status)
 		status = check_multiple(slot, "columns", m->cols, l->cols_times);
 	if (status)
@@ -259,10 +264,6 @@ static ufm_status check_values(const quantised *q, const quantised_matrix *m)
 	shape[at + l->cols_at] = m->cols / l->cols_times;
 	if (slot->rank != at + l->rank || memcmp(shape, slot->shape, slot->rank * sizeof *shape) != 0)
 		return experts_fail_shape(slot->first, at + l->rank, shape);
-	if (slot->dtype != l->dtype)
-		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": dtype is %s, expected %s",
-		                   slot->first->name, checkpoint_dtype_name(slot->dtype),
-		                   checkpoint_dtype_name(l->dtype));
 	return UFM_OK;
 }
 

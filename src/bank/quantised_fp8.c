@@ -5,7 +5,8 @@
 #include "bank/quantised_int.h"
 #include "base/status.h"
 
-#define SCALES (QUANTISED_FLOATS | 1u << CHECKPOINT_F8_E8M0)
+/* Bytes are exponents: no file has other scales in them. */
+#define SCALES (QUANTISED_FLOATS | 1u << CHECKPOINT_F8_E8M0 | 1u << CHECKPOINT_U8)
 #define ASIDE (COMPONENT(INPUT_SCALE) | COMPONENT(ACTIVATION_SCALE))
 #define USUAL_BLOCK 128u
 

@@ -88,6 +88,12 @@ def fp8_blocks(values, scale_dtype="F32", block=(128, 128)):
     return fp8(values, *block, scale_dtype)
 
 
+def in_bytes(made):
+    """Exponents in a tensor that does not say so."""
+    tensors, worth = made
+    return {name: ("U8" if dtype == "F8_E8M0" else dtype, array) for name, (dtype, array) in tensors.items()}, worth
+
+
 def fp8_tensor(values, name="weight_scale"):
     tensors, worth = fp8(values, *values.shape, name=name, squeeze=True)
     return tensors | {"input_scale": ("F32", np.float32(0.5).reshape(()))}, worth
@@ -193,6 +199,10 @@ SINGLE = {
     "fp8 blocks e8m0": (lambda v: fp8_blocks(v, "F8_E8M0"), FP8, "e4m3 (128 × 128, e8m0)"),
     "fp8 other blocks": (lambda v: fp8_blocks(v, "F32", (64, 32)), FP8 | {"weight_block_size": [64, 32]},
                          "e4m3 (64 × 32, f32)"),
+    "mxfp8": (lambda v: fp8_blocks(v, "F8_E8M0", (1, 32)), FP8 | {"weight_block_size": [1, 32]},
+              "e4m3 (1 × 32, e8m0)"),
+    "mxfp8 in bytes": (lambda v: in_bytes(fp8_blocks(v, "F8_E8M0", (1, 32))), FP8 | {"weight_block_size": [1, 32]},
+                       "e4m3 (1 × 32, e8m0)"),
     "fp8 tensor": (fp8_tensor, {"quant_method": "fp8", "activation_scheme": "static"}, "e4m3 (160 × 192, f32)"),
     "fp8 modelopt": (fp8_tensor, {"quant_method": "modelopt", "quant_algo": "FP8"}, "e4m3 (160 × 192, f32)"),
     "fp8 compressed": (fp8_channel, compressed("float-quantized", **FLOAT8, strategy="channel"),
