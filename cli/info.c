@@ -188,6 +188,7 @@ static void print_markdown(sheet *to, json_t *facts)
 	print_whole(to, facts, "d_model", "d_model");
 	print_whole(to, facts, "d_hidden", "d_hidden");
 	print_text(to, facts, "dtype in the file", "file_dtype");
+	print_text(to, facts, "quantised as", "quantised");
 	print_text(to, facts, "dtype in the bank", "dtype");
 	print_text(to, facts, "activation", "activation");
 	print_size(to, facts, "an expert", "expert_bytes");
@@ -217,7 +218,7 @@ static int find_facts(const info_config *config, const char *path, json_t **out)
 		return CLI_USAGE;
 	}
 	status = p ? info_preset(p, out)
-	           : info_facts(path, config->prefix, config->f16_as ? UFM_BF16 : UFM_F32, out);
+	           : info_facts(path, config->prefix, OPTION_F16_AS(config->f16_as), out);
 	return status ? message_status("info", status) : CLI_OK;
 }
 

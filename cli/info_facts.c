@@ -10,6 +10,7 @@
 #include "cli/info.h"
 #include "cli/json_put.h"
 #include "cli/json_text.h"
+#include "cli/storage_text.h"
 
 /* Replaces what the object has under that name. */
 static void set_text(json_t *facts, const char *name, const char *text)
@@ -57,7 +58,8 @@ static const char *desc_kind(const ufm_expert_desc *desc)
 static void set_bank(json_t *facts, const bank_shape *info)
 {
 	const ufm_expert_desc *desc = &info->desc;
-	set_text(facts, "dtype", desc->parts[0].dtype == UFM_F32 ? "f32" : "bf16");
+	char dtype[STORAGE_TEXT_BYTES];
+	set_text(facts, "dtype", storage_text(desc, dtype));
 	set_text(facts, "activation", activation_name(desc->activation));
 	set_whole(facts, "expert_bytes", desc->expert_bytes);
 	set_whole(facts, "layer_bytes", info->experts * desc->expert_bytes);
@@ -69,10 +71,11 @@ static void set_bank(json_t *facts, const bank_shape *info)
 static json_t *empty_facts(const char *path, const char *format)
 {
 	static const char *const names[] = {
-		"files",      "tensors", "model_type", "prefix",       "layers",      "layer_numbers",
-		"left_aside", "experts", "kind",       "layout",       "d_model",     "d_hidden",
-		"file_dtype", "dtype",   "activation", "expert_bytes", "layer_bytes", "bank_bytes",
-		"host_bytes", "router",  "obstacle",   "preset",       "source",      "left_out"};
+		"files",         "tensors",      "model_type",  "prefix",     "layers",
+		"layer_numbers", "left_aside",   "experts",     "kind",       "layout",
+		"d_model",       "d_hidden",     "file_dtype",  "quantised",  "dtype",
+		"activation",    "expert_bytes", "layer_bytes", "bank_bytes", "host_bytes",
+		"router",        "obstacle",     "preset",      "source",     "left_out"};
 	json_t *facts = json_object();
 	set_text(facts, "path", path);
 	set_text(facts, "format", format);
@@ -202,9 +205,10 @@ static ufm_status set_experts(json_t *facts, const checkpoint *c, const expert_s
                               const model_config *model)
 {
 	set_counts(facts, found->layers, found->experts, found->d_model, found->d_hidden);
-	set_text(facts, "kind", kind_name(found->kind));
+	set_text(facts, "kind", found->biased ? "gated-bias" : kind_name(found->kind));
 	set_text(facts, "layout", found->fused ? "fused" : "single");
 	set_text(facts, "file_dtype", checkpoint_dtype_name(found->dtype));
+	set_text(facts, "quantised", found->quantised);
 	return set_router(facts, c, found, model);
 }
 

@@ -48,7 +48,7 @@ static ufm_status open_bank(run *r)
 	ufm_bank_checkpoint_config config;
 	ufm_status status;
 	UFM_STRUCT_INIT(&config);
-	config.f16_as = c->f16_as == F16_AS_BF16 ? UFM_BF16 : UFM_F32;
+	config.f16_as = OPTION_F16_AS(c->f16_as);
 	config.activation = activations[c->activation];
 	config.layer_begin = c->layer;
 	config.layer_end = c->layer + 1;

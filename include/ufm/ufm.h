@@ -307,7 +307,8 @@ UFM_API ufm_status ufm_bank_open(const char *path, ufm_bank **out);
 
 typedef struct ufm_bank_checkpoint_config {
 	size_t struct_size;
-	ufm_dtype f16_as; /* what F16 weights become: UFM_F32 (default) or UFM_BF16 */
+	ufm_dtype
+		f16_as; /* what F16 weights become: UFM_F32 (default), UFM_BF16, or UFM_F16 where the backend reads it */
 	/* UFM_ACT_GELU or UFM_ACT_SILU; default: what the config.json beside the weights says; one that it says and
 	 * that is none of these is refused whatever stands here */
 	ufm_activation activation;
@@ -320,7 +321,7 @@ typedef struct ufm_bank_checkpoint_config {
 
 /* The routed experts of a checkpoint that others wrote (docs/formats.md): a .safetensors file, an index
  * of shards (.safetensors.index.json), or a folder with either. Reads headers only. F32 and BF16 stay
- * what they are. UFM_EFORMAT, with one line, for what breaks a rule of the format and for experts that
+ * what they are, and so do quantised experts, whose config.json says how they are quantised. UFM_EFORMAT, with one line, for what breaks a rule of the format and for experts that
  * would be computed wrongly; UFM_EINVAL when nothing says the activation. config may be NULL. */
 UFM_API ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_config *config,
                                        ufm_bank **out);

@@ -228,7 +228,7 @@ class Bank(Owner):
     ) -> Bank:
         """The routed experts of a checkpoint: a .safetensors file, an index of shards, or a folder with either.
 
-        `f16_as`: what F16 weights become, F32 (default) or BF16. `activation`: GELU or SILU; default: what
+        `f16_as`: what F16 weights become, F32 (default), BF16 or F16. `activation`: GELU or SILU; default: what
         config.json says. Layers whose number in the model is in [layer_begin, layer_end); both 0: all. `prefix`: of
         several stacks of layers the one whose tensors' names begin so; default: the one of most routed layers.
         """

@@ -221,6 +221,8 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 		break;
 	case EXTENT_CALLBACK: /* has been told of */
 	case EXTENT_STRIDED:
+	case EXTENT_NIBBLES:
+	case EXTENT_RECIPROCAL:
 	case EXTENT_ZERO: /* the kinds of no bank */
 		break;
 	}

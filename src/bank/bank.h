@@ -3,6 +3,7 @@
 #ifndef UFM_BANK_BANK_H
 #define UFM_BANK_BANK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <ufm/ufm.h>
@@ -16,8 +17,10 @@ typedef enum extent_kind {
 	EXTENT_MEMORY,        /* at `memory` */
 	EXTENT_FILE,          /* in file number `file` at `file_offset_bytes` */
 	EXTENT_STRIDED,       /* the same, but its elements lie there at two strides */
-	EXTENT_ZERO,          /* zero bytes: what lies between parts that come one by one */
-	EXTENT_CALLBACK,      /* written by `reader`: a whole block */
+	EXTENT_NIBBLES, /* values of four bits, packed in words along its rows' axis (store/nibbles_int.h) */
+	EXTENT_RECIPROCAL, /* in a file: of each F32 there, one divided by it */
+	EXTENT_ZERO,       /* zero bytes: what lies between parts that come one by one */
+	EXTENT_CALLBACK,   /* written by `reader`: a whole block */
 } extent_kind;
 
 /* The caller's function that writes an expert's bytes. */
@@ -43,6 +46,11 @@ typedef struct bank_extent {
 	 * of one element. */
 	uint32_t rows, cols;
 	uint64_t row_stride, col_stride;
+	/* nibbles: `rows` by `cols` values. That of (row, col) is in the word row / 8 * row_stride + col * col_stride, after
+	 * nibble_addend was added to the word; it is the nibble whose number is the (row % 8)-th of nibble_order, both
+	 * counted from the low end. They become a byte each, or as UFM_FORMAT_U4 has them. */
+	uint32_t nibble_order, nibble_addend;
+	bool nibbles_apart; /* a byte each */
 } bank_extent;
 
 /* Bytes of its file that become the extent; 0 where it has no file. */

@@ -6,27 +6,6 @@
 #include "base/status.h"
 #include "format/format.h"
 
-/* What the weights are in the block, and how they get there. */
-static ufm_status choose_dtype(checkpoint_dtype found, ufm_dtype f16_as, ufm_dtype *in_file,
-                               ufm_dtype *dtype)
-{
-	switch ((int)found) {
-	case CHECKPOINT_F32:
-		*in_file = *dtype = UFM_F32;
-		return UFM_OK;
-	case CHECKPOINT_BF16:
-		*in_file = *dtype = UFM_BF16;
-		return UFM_OK;
-	case CHECKPOINT_F16:
-		*in_file = UFM_F16;
-		*dtype = f16_as;
-		return UFM_OK;
-	default:
-		return status_fail(UFM_EFORMAT, "experts have dtype %s, expected F32, BF16 or F16",
-		                   checkpoint_dtype_name(found));
-	}
-}
-
 /* The caller's word counts more than the file's; nobody's makes a clamp or another activation go away. */
 static ufm_status choose_activation(const model_config *model, ufm_activation given,
                                     ufm_activation *out)
@@ -40,12 +19,20 @@ static ufm_status choose_activation(const model_config *model, ufm_activation gi
 	                               "activation must be given");
 }
 
+/* Of a gated expert; without a gate nobody says any. */
+static void set_parameters(const model_config *model, ufm_expert_desc *desc)
+{
+	desc->act_alpha = model->act_alpha;
+	desc->gate_limit = model->act_limit;
+	desc->up_limit = model->act_limit;
+	desc->up_offset = model->up_offset;
+}
+
 /* What of the checkpoint becomes a bank, and how. */
 typedef struct contents {
 	towers towers;
 	expert_set found;
-	ufm_dtype in_file, dtype;
-	ufm_activation activation;
+	ufm_expert_desc desc;
 } contents;
 
 static void free_contents(contents *k)
@@ -62,24 +49,20 @@ static ufm_status find_contents(const checkpoint *c, const ufm_bank_checkpoint_c
 		experts_find(c, &k->towers, config->layer_begin, config->layer_end, &k->found);
 
 	if (!status)
-		status = choose_dtype(k->found.dtype, config->f16_as, &k->in_file, &k->dtype);
+		status = experts_desc(&k->found, config->f16_as, &k->desc);
 	if (!status)
 		status = experts_check_model(&k->found, &k->towers.model);
 	if (!status)
-		status = choose_activation(&k->towers.model, config->activation, &k->activation);
+		status = choose_activation(&k->towers.model, config->activation, &k->desc.activation);
+	if (!status)
+		set_parameters(&k->towers.model, &k->desc);
 	return status;
 }
 
 static ufm_status new_bank(const contents *k, ufm_bank **out)
 {
-	ufm_expert_desc desc = {.struct_size = sizeof desc};
-	ufm_status status =
-		ufm_expert_desc_init(&desc, k->found.kind, k->found.d_model, k->found.d_hidden, k->dtype);
+	ufm_status status = bank_new(EXTENT_FILE, k->found.layers, k->found.experts, &k->desc, out);
 
-	if (!status) {
-		desc.activation = k->activation;
-		status = bank_new(EXTENT_FILE, k->found.layers, k->found.experts, &desc, out);
-	}
 	return status ? bank_as_format(status) : UFM_OK;
 }
 
@@ -87,7 +70,7 @@ static ufm_status new_bank(const contents *k, ufm_bank **out)
 static ufm_status make_bank(checkpoint *source, const ufm_bank_checkpoint_config *config,
                             ufm_bank **out)
 {
-	contents k = {.dtype = 0};
+	contents k = {.found = {.layers = 0}};
 	ufm_status status = towers_find(source, config->prefix, &k.towers);
 
 	if (status)
@@ -102,7 +85,6 @@ static ufm_status make_bank(checkpoint *source, const ufm_bank_checkpoint_config
 	(*out)->source = source;
 	(*out)->towers = k.towers;
 	(*out)->found = k.found;
-	(*out)->in_file = k.in_file;
 	return UFM_OK;
 }
 
@@ -110,8 +92,8 @@ static ufm_status check_config(ufm_bank_checkpoint_config *config)
 {
 	if (!config->f16_as)
 		config->f16_as = UFM_F32;
-	if (!dtype_is_computed(config->f16_as))
-		return status_fail(UFM_EINVAL, "f16_as is %d, expected UFM_F32 or UFM_BF16",
+	if (!dtype_is_token(config->f16_as))
+		return status_fail(UFM_EINVAL, "f16_as is %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                   (int)config->f16_as);
 	if (config->activation && config->activation != UFM_ACT_GELU &&
 	    config->activation != UFM_ACT_SILU)
@@ -147,28 +129,22 @@ ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_confi
 	return status;
 }
 
-/* Standard layouts: parts follow each other, zero bytes between them. */
+/* Parts follow each other, zero bytes between them. */
 uint32_t bank_checkpoint_extents(const ufm_bank *bank, uint32_t key,
                                  bank_extent out[BANK_EXTENTS_MAX])
 {
 	const ufm_expert_desc *desc = &bank->shape.desc;
-	uint32_t layer = key / bank->shape.experts, expert = key % bank->shape.experts, count = 0;
-	uint64_t end = 0;
+	uint32_t layer = key / bank->shape.experts, expert = key % bank->shape.experts;
+	uint32_t count = bank_gaps(desc, out);
 
 	for (uint32_t i = 0; i < desc->part_count; i++) {
 		const ufm_part *part = &desc->parts[i];
-		expert_place place = experts_place(&bank->found, layer, expert, i);
+		bank_extent *extent = &out[count++];
 
-		if (part->offset_bytes > end)
-			out[count++] = bank_zeros(end, part->offset_bytes);
-		out[count++] = (bank_extent){.kind = EXTENT_FILE,
-		                             .file = place.file,
-		                             .file_offset_bytes = place.offset_bytes,
-		                             .from = bank->in_file,
-		                             .to = part->dtype,
-		                             .block_offset_bytes = part->offset_bytes,
-		                             .size_bytes = format_part_bytes(part)};
-		end = part->offset_bytes + format_part_bytes(part);
+		experts_extent(&bank->found, layer, expert, i, extent);
+		extent->to = part->format ? extent->from : part->dtype;
+		extent->block_offset_bytes = part->offset_bytes;
+		extent->size_bytes = format_part_bytes(part);
 	}
 	return count;
 }

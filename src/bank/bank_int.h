@@ -33,7 +33,6 @@ struct ufm_bank {
 	checkpoint *source;
 	towers towers;
 	expert_set found;
-	ufm_dtype in_file;       /* the type of the experts there */
 	bank_files *files;       /* from the caller's extents; NULL for every other bank */
 	uint32_t *layer_numbers; /* that the caller told; NULL: 0 … layers-1, or a checkpoint's */
 };
@@ -51,6 +50,10 @@ static inline uint64_t bank_round_up(uint64_t value, uint64_t align)
 {
 	return (value + align - 1) / align * align;
 }
+
+/* Appends a part of that role, dtype, format and groups to a description whose dimensions are set: its shape follows from them,
+ * and of what stands beside a matrix from the matrix, which comes first. It begins at the next multiple of 64. */
+void bank_append_part(ufm_expert_desc *desc, const ufm_part *like);
 
 /* "gate bias". Static storage. */
 const char *bank_role_name(ufm_role role);

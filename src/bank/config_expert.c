@@ -90,14 +90,45 @@ static void read_activation(config_reader *r)
 		                m->activation_key, m->hidden_act);
 }
 
+static void fail_key(config_reader *r, config_meaning meaning)
+{
+	char key[CONFIG_KEY_BYTES];
+
+	if (config_first_said(r, config_keys(meaning), key))
+		config_obstacle(r->m->expert_obstacle, "%s is set, which is not understood", key);
+}
+
+/* A family's own value unless the file says another; what other families say is not understood. */
+static float read_parameter(config_reader *r, config_meaning meaning, float usual)
+{
+	char key[CONFIG_KEY_BYTES], words[CONFIG_KEY_BYTES];
+	const config_node *node = config_first_said(r, config_keys(meaning), key);
+	double value;
+
+	if (usual == 0.0f)
+		fail_key(r, meaning);
+	if (usual == 0.0f || !node)
+		return usual;
+	if (!config_real(node, &value) || !(value > 0.0 && value <= 1e6)) {
+		config_obstacle(r->m->expert_obstacle, "%s is %s, expected a number above 0", key,
+		                config_words(node, words, sizeof words));
+		return usual;
+	}
+	return (float)value;
+}
+
+static void read_parameters(config_reader *r)
+{
+	r->m->act_limit = read_parameter(r, CONFIG_LIMIT, r->family->act_limit);
+	r->m->act_alpha = read_parameter(r, CONFIG_ALPHA, r->family->act_alpha);
+	r->m->up_offset = r->family->up_offset;
+}
+
 /* What no activation here has; a list may have none for any layer. */
 static void read_arithmetic(config_reader *r)
 {
-	char key[CONFIG_KEY_BYTES];
-	const config_node *node = config_first_said(r, config_keys(CONFIG_ARITHMETIC), key);
-
-	if (node)
-		config_obstacle(r->m->expert_obstacle, "%s is set, which is not understood", key);
+	read_parameters(r);
+	fail_key(r, CONFIG_ARITHMETIC);
 	if (r->family->arithmetic)
 		config_obstacle(r->m->expert_obstacle, "model_type %.60s: %s", r->family_type,
 		                r->family->arithmetic);

@@ -25,7 +25,9 @@ static const char *const table[CONFIG_MEANINGS] = {
 						"ffn_hidden_size ffn_dim",
 	[CONFIG_ACTIVATION] =
 		"hidden_act hidden_activation mlp_hidden_act activation_function ffn_act_fn",
-	[CONFIG_ARITHMETIC] = "swiglu_limit swiglu_limits swiglu_alpha",
+	[CONFIG_ALPHA] = "swiglu_alpha",
+	[CONFIG_LIMIT] = "swiglu_limit",
+	[CONFIG_ARITHMETIC] = "swiglu_limits",
 	[CONFIG_DTYPE] = "dtype torch_dtype",
 	[CONFIG_QUANTISED] = "quantization_config compression_config quantization",
 	[CONFIG_NORM] = "norm_topk_prob moe_renormalize norm_expert_weight",

@@ -78,6 +78,17 @@ static uint64_t part_end(const ufm_part *part)
 	return part->offset_bytes + format_part_bytes(part);
 }
 
+void bank_append_part(ufm_expert_desc *desc, const ufm_part *like)
+{
+	ufm_part *part = &desc->parts[desc->part_count++];
+
+	*part = *like;
+	bank_role_shape(desc, part->role, &part->rows, &part->cols);
+	part->offset_bytes = bank_round_up(desc->expert_bytes, BANK_PART_ALIGN);
+	desc->expert_bytes = part_end(part);
+	desc->block_bytes = bank_round_up(desc->expert_bytes, BANK_BLOCK_ALIGN);
+}
+
 static ufm_status check_dimension(const char *name, uint32_t value)
 {
 	if (value < 1 || value > BANK_DIMENSION_MAX)

@@ -2,7 +2,6 @@
 /* The standard layouts of experts. */
 #include "bank/bank_int.h"
 #include "base/status.h"
-#include "format/format.h"
 
 /* How the matrices of an expert are stored, and its biases. */
 typedef struct storage {
@@ -11,16 +10,12 @@ typedef struct storage {
 	ufm_dtype bias;
 } storage;
 
-static ufm_part *append(ufm_expert_desc *desc, ufm_role role, const ufm_part *stored)
+static void append(ufm_expert_desc *desc, ufm_role role, const ufm_part *stored)
 {
-	ufm_part *part = &desc->parts[desc->part_count++];
+	ufm_part part = *stored;
 
-	*part = *stored;
-	part->role = role;
-	bank_role_shape(desc, role, &part->rows, &part->cols);
-	part->offset_bytes = bank_round_up(desc->expert_bytes, BANK_PART_ALIGN);
-	desc->expert_bytes = part->offset_bytes + format_part_bytes(part);
-	return part;
+	part.role = role;
+	bank_append_part(desc, &part);
 }
 
 static void append_matrix(ufm_expert_desc *desc, ufm_role role, const storage *s)
@@ -42,7 +37,6 @@ static void append_all(ufm_expert_desc *desc, ufm_expert_kind kind, const storag
 	append_matrix(desc, UFM_ROLE_DOWN, s);
 	if (kind == UFM_EXPERT_MLP_BIAS)
 		append(desc, UFM_ROLE_DOWN_BIAS, &bias);
-	desc->block_bytes = bank_round_up(desc->expert_bytes, BANK_BLOCK_ALIGN);
 }
 
 static ufm_status check_asked(ufm_expert_desc *desc, const ufm_expert_desc *made,

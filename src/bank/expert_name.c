@@ -8,14 +8,38 @@
 #define COMPONENT "experts."
 
 static const struct {
-	const char *tail;
-	ufm_role role;
-} single_tails[] = {
-	{"gate_proj.weight", UFM_ROLE_GATE}, {"up_proj.weight", UFM_ROLE_UP},
-	{"down_proj.weight", UFM_ROLE_DOWN}, {"gate_proj.bias", UFM_ROLE_GATE_BIAS},
-	{"up_proj.bias", UFM_ROLE_UP_BIAS},  {"down_proj.bias", UFM_ROLE_DOWN_BIAS},
-	{"w1.weight", UFM_ROLE_GATE},        {"w3.weight", UFM_ROLE_UP},
-	{"w2.weight", UFM_ROLE_DOWN},
+	const char *name;
+	ufm_role role, bias; /* 0: has none here */
+} matrices[] = {
+	{"gate_proj.", UFM_ROLE_GATE, UFM_ROLE_GATE_BIAS},
+	{"up_proj.", UFM_ROLE_UP, UFM_ROLE_UP_BIAS},
+	{"down_proj.", UFM_ROLE_DOWN, UFM_ROLE_DOWN_BIAS},
+	{"w1.", UFM_ROLE_GATE, 0},
+	{"w3.", UFM_ROLE_UP, 0},
+	{"w2.", UFM_ROLE_DOWN, 0},
+};
+
+/* As they are spelt behind a matrix's name, and behind that of a fused one. */
+static const struct {
+	const char *single, *fused; /* NULL: there is none */
+} components[EXPERT_COMPONENTS] = {
+	[EXPERT_WEIGHT] = {"weight", ""},
+	[EXPERT_BIAS] = {"bias", "_bias"},
+	[EXPERT_BLOCKS] = {NULL, "_blocks"},
+	[EXPERT_PACKED] = {"weight_packed", NULL},
+	[EXPERT_QWEIGHT] = {"qweight", NULL},
+	[EXPERT_SCALE] = {"weight_scale", "_scale"},
+	[EXPERT_SCALE_INV] = {"weight_scale_inv", "_scale_inv"},
+	[EXPERT_SCALES] = {"scales", "_scales"},
+	[EXPERT_ZERO_POINT] = {"weight_zero_point", NULL},
+	[EXPERT_QZEROS] = {"qzeros", NULL},
+	[EXPERT_SCALE_2] = {"weight_scale_2", NULL},
+	[EXPERT_GLOBAL_SCALE] = {"weight_global_scale", NULL},
+	[EXPERT_SHAPE] = {"weight_shape", NULL},
+	[EXPERT_G_IDX] = {"g_idx", NULL},
+	[EXPERT_INPUT_SCALE] = {"input_scale", "_input_scale"},
+	[EXPERT_ACTIVATION_SCALE] = {"activation_scale", "_activation_scale"},
+	[EXPERT_INPUT_GLOBAL_SCALE] = {"input_global_scale", NULL},
 };
 
 /* Where layouts that are not read keep what routed experts have. */
@@ -75,27 +99,53 @@ static void find_layer(const char *name, expert_name *out)
 	out->layer_number = 0;
 }
 
-static bool parse_single(const char *tail, expert_name *out)
+static bool parse_component(const char *tail, bool fused, expert_name *out)
 {
-	size_t n = take_number(tail, &out->expert);
+	for (expert_component i = 0; i < EXPERT_COMPONENTS; i++) {
+		const char *spelt = fused ? components[i].fused : components[i].single;
 
-	if (n == 0 || tail[n] != '.')
-		return false;
-	for (size_t i = 0; i < sizeof single_tails / sizeof single_tails[0]; i++) {
-		if (strcmp(tail + n + 1, single_tails[i].tail) == 0) {
-			out->role = single_tails[i].role;
+		if (spelt && strcmp(tail, spelt) == 0) {
+			out->component = i;
 			return true;
 		}
 	}
 	return false;
 }
 
+static bool parse_single(const char *tail, expert_name *out)
+{
+	size_t n = take_number(tail, &out->expert);
+
+	if (n == 0 || tail[n] != '.')
+		return false;
+	for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++) {
+		size_t length = strlen(matrices[i].name);
+
+		if (strncmp(tail + n + 1, matrices[i].name, length) != 0 ||
+		    !parse_component(tail + n + 1 + length, false, out))
+			continue;
+		out->role = out->component == EXPERT_BIAS ? matrices[i].bias : matrices[i].role;
+		return out->role != 0;
+	}
+	return false;
+}
+
 static bool parse_fused(const char *tail, expert_name *out)
 {
-	out->gate_up = strcmp(tail, "gate_up_proj") == 0;
-	out->fused = out->gate_up || strcmp(tail, "down_proj") == 0;
+	static const char gate_up[] = "gate_up_proj", down[] = "down_proj";
+
+	out->gate_up = strncmp(tail, gate_up, sizeof gate_up - 1) == 0;
+	out->fused = out->gate_up || strncmp(tail, down, sizeof down - 1) == 0;
 	out->role = out->gate_up ? UFM_ROLE_GATE : UFM_ROLE_DOWN;
-	return out->fused;
+	return out->fused &&
+	       parse_component(tail + (out->gate_up ? sizeof gate_up : sizeof down) - 1, true, out);
+}
+
+const char *expert_component_name(expert_component component)
+{
+	const char *name = components[component].single;
+
+	return name ? name : components[component].fused + 1;
 }
 
 /* What the names of weights that are published quantised have behind "experts". */
@@ -107,6 +157,8 @@ static const struct {
 	{"weight_zero_point", "compressed-tensors"},
 	{"weight_scale_inv", "FP8 in blocks"},
 	{"weight_scale", "FP8, NVFP4 or compressed-tensors"},
+	{"weight_global_scale", "NVFP4"},
+	{"input_global_scale", "NVFP4"},
 	{"input_scale", "FP8 or NVFP4"},
 	{"_blocks", "MXFP4"},
 	{"_scales", "MXFP4"},
@@ -122,8 +174,10 @@ static const struct {
 	{"blocks", "in blocks"},
 };
 
-static ufm_status fail_tail(const char *name, const char *tail)
+ufm_status expert_name_fail(const char *name, const expert_name *found)
 {
+	const char *tail = name + found->tail_at;
+
 	for (size_t i = 0; i < sizeof quantised / sizeof quantised[0]; i++) {
 		if (strstr(tail, quantised[i].word))
 			return status_fail(UFM_EFORMAT,
@@ -177,5 +231,5 @@ ufm_status expert_name_read(const char *name, expert_name *out)
 			"tensor \"%.200s\": experts fused as %s does are not understood, expected "
 			"tensors ….experts.…",
 			name, out->unread);
-	return parse_single(tail, out) || parse_fused(tail, out) ? UFM_OK : fail_tail(name, tail);
+	return parse_single(tail, out) || parse_fused(tail, out) ? UFM_OK : expert_name_fail(name, out);
 }

@@ -52,7 +52,9 @@ static int compare_places(const expert_name *a, const expert_name *b)
 
 	if (!order)
 		order = compare(a->expert, b->expert);
-	return order ? order : compare(part_order(a->role), part_order(b->role));
+	if (!order)
+		order = compare(part_order(a->role), part_order(b->role));
+	return order ? order : compare(a->component, b->component);
 }
 
 static int compare_items(const void *a, const void *b)
@@ -115,6 +117,25 @@ static ufm_status fail_none(const towers *t, uint32_t begin, uint32_t end)
 	                   other, beside ? ", which is left aside unless its prefix is given" : "");
 }
 
+static void add_item(expert_tensors *all, const expert_tensor *item)
+{
+	if (item->name.component < EXPERT_ASIDE)
+		all->items[all->count++] = *item;
+	else if (!all->aside[item->name.component - EXPERT_ASIDE].tensor)
+		all->aside[item->name.component - EXPERT_ASIDE] = *item;
+}
+
+/* There is no expert: because of what stands aside alone, or there is no layer. */
+static ufm_status fail_empty(const expert_tensors *all, const towers *t, uint32_t begin,
+                             uint32_t end)
+{
+	for (size_t i = 0; i < sizeof all->aside / sizeof all->aside[0]; i++) {
+		if (all->aside[i].tensor)
+			return expert_name_fail(all->aside[i].tensor->name, &all->aside[i].name);
+	}
+	return fail_none(t, begin, end);
+}
+
 /* A name that is not understood matters where it is one of the layers that are asked for. */
 static ufm_status collect(const checkpoint *c, const towers *t, uint32_t begin, uint32_t end,
                           expert_tensors *out)
@@ -135,10 +156,10 @@ static ufm_status collect(const checkpoint *c, const towers *t, uint32_t begin, 
 		status = expert_name_read(item.tensor->name, &item.name);
 		if (status)
 			return status;
-		out->items[out->count++] = item;
+		add_item(out, &item);
 	}
 	if (out->count == 0)
-		return fail_none(t, begin, end);
+		return fail_empty(out, t, begin, end);
 	qsort(out->items, out->count, sizeof *out->items, compare_items);
 	return UFM_OK;
 }
@@ -146,38 +167,62 @@ static ufm_status collect(const checkpoint *c, const towers *t, uint32_t begin, 
 /* What the k-th tensor of a layer must be. */
 static expert_name expected_item(const expert_set *e, uint32_t k)
 {
-	expert_name name = {.fused = e->fused};
+	expert_name name = e->form->slots[k % e->form->slot_count].name;
 
-	if (e->fused) {
-		name.role = k ? UFM_ROLE_DOWN : UFM_ROLE_GATE;
-	} else {
-		name.expert = k / e->part_count;
-		name.role = e->roles[k % e->part_count];
-	}
+	name.expert = e->fused ? 0 : k / e->form->slot_count;
 	return name;
+}
+
+/* "gate matrix"; "gate matrix (weight_scale)" where a matrix is more than one tensor. */
+static const char *item_text(const expert_name *name, char *text, size_t size)
+{
+	if (name->component <= EXPERT_BIAS)
+		snprintf(text, size, "%s", role_names[name->role]);
+	else
+		snprintf(text, size, "%s (%s)", role_names[name->role],
+		         expert_component_name(name->component));
+	return text;
+}
+
+static ufm_status fail_missing(uint32_t number, const expert_name *expected)
+{
+	char text[80];
+
+	item_text(expected, text, sizeof text);
+	if (expected->fused)
+		return status_fail(UFM_EFORMAT, "layer %u: the fused %s of its experts is missing", number,
+		                   text);
+	return status_fail(UFM_EFORMAT, "layer %u expert %u: its %s is missing", number,
+	                   expected->expert, text);
+}
+
+static bool is_plain(const expert_name *name)
+{
+	return name->component == EXPERT_WEIGHT || (name->component == EXPERT_BIAS && !name->fused);
 }
 
 /* Says what a layer whose tensors are not the expected ones has wrong: something twice, something that
  * others lack, or a hole. `item` is NULL when the layer ends. */
-static ufm_status fail_item(uint32_t number, const expert_tensor *item, const expert_tensor *before,
-                            const expert_name *expected)
+static ufm_status fail_item(const expert_set *e, uint32_t number, const expert_tensor *item,
+                            const expert_tensor *before, const expert_name *expected)
 {
+	char text[80];
+
+	if (item && !e->quantised && !is_plain(&item->name))
+		return expert_name_fail(item->tensor->name, &item->name);
 	if (item && before && compare_places(&item->name, &before->name) == 0)
-		return status_fail(
-			UFM_EFORMAT, "tensors \"%.150s\" and \"%.150s\" are both the %s of layer %u",
-			before->tensor->name, item->tensor->name, role_names[item->name.role], number);
+		return status_fail(UFM_EFORMAT,
+		                   "tensors \"%.150s\" and \"%.150s\" are both the %s of layer %u",
+		                   before->tensor->name, item->tensor->name,
+		                   item_text(&item->name, text, sizeof text), number);
 	if (item && item->name.fused != expected->fused)
 		return status_fail(UFM_EFORMAT,
 		                   "tensor \"%.200s\": fused and single experts in one checkpoint",
 		                   item->tensor->name);
 	if (item && compare_places(&item->name, expected) < 0)
-		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": the first expert has no such part",
-		                   item->tensor->name);
-	if (expected->fused)
-		return status_fail(UFM_EFORMAT, "layer %u: the fused %s of its experts is missing", number,
-		                   role_names[expected->role]);
-	return status_fail(UFM_EFORMAT, "layer %u expert %u: its %s is missing", number,
-	                   expected->expert, role_names[expected->role]);
+		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": the first expert has no such part%s",
+		                   item->tensor->name, e->quantised ? ", all must be quantised alike" : "");
+	return fail_missing(number, expected);
 }
 
 /* The items [from, to) of one layer must be its tensors, each once, under one prefix. */
@@ -193,8 +238,8 @@ static ufm_status check_layer(const expert_set *e, const expert_tensors *all, ui
 		ufm_status status;
 
 		if (!item || compare_places(&item->name, &expected) != 0)
-			return fail_item(first->name.layer_number, item, i > from ? &all->items[i - 1] : NULL,
-			                 &expected);
+			return fail_item(e, first->name.layer_number, item,
+			                 i > from ? &all->items[i - 1] : NULL, &expected);
 		if (item->name.prefix_bytes != first->name.prefix_bytes ||
 		    memcmp(item->tensor->name, first->tensor->name, first->name.prefix_bytes) != 0)
 			return status_fail(UFM_EFORMAT,
@@ -203,7 +248,7 @@ static ufm_status check_layer(const expert_set *e, const expert_tensors *all, ui
 		if (i - from >= e->layer_tensors)
 			return status_fail(UFM_EFORMAT, "tensor \"%.200s\": other layers have %u experts",
 			                   item->tensor->name, e->experts);
-		status = experts_check_tensor(e, item);
+		status = experts_check_tensor(e, (i - from) % e->form->slot_count, item);
 		if (status)
 			return status;
 	}
@@ -230,7 +275,7 @@ static ufm_status count_experts(const expert_tensors *all, expert_set *e)
 	if (e->experts > BANK_EXPERTS_MAX)
 		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": expert %u, expected below %u",
 		                   last->tensor->name, last->name.expert, BANK_EXPERTS_MAX);
-	e->layer_tensors = e->fused ? 2 : e->experts * e->part_count;
+	e->layer_tensors = (e->fused ? 1 : e->experts) * e->form->slot_count;
 	return UFM_OK;
 }
 
@@ -273,7 +318,7 @@ ufm_status experts_find(const checkpoint *c, const towers *t, uint32_t begin, ui
 	ufm_status status = collect(c, t, begin, end, &all);
 
 	if (!status)
-		status = experts_describe(&all, &e);
+		status = experts_describe(c, t, &all, &e);
 	if (!status)
 		status = check_layers(&all, &e);
 	if (!status)
@@ -289,28 +334,23 @@ ufm_status experts_find(const checkpoint *c, const towers *t, uint32_t begin, ui
 
 void experts_free(expert_set *e)
 {
+	alloc_free(e->form);
 	alloc_free(e->numbers);
 	alloc_free(e->tensors);
 	*e = (expert_set){0};
 }
 
-expert_place experts_place(const expert_set *e, uint32_t layer, uint32_t expert, uint32_t part)
+void experts_extent(const expert_set *e, uint32_t layer, uint32_t expert, uint32_t part,
+                    bank_extent *out)
 {
 	const checkpoint_tensor *const *of_layer = e->tensors + (size_t)layer * e->layer_tensors;
-	uint64_t matrix_bytes =
-		(uint64_t)e->d_model * e->d_hidden * checkpoint_dtype_bits(e->dtype) / 8;
+	const expert_part *from = &e->form->parts[part];
 	const checkpoint_tensor *t;
-	uint64_t matrices;
 
-	assert(layer < e->layers && expert < e->experts && part < e->part_count);
-	if (!e->fused) {
-		t = of_layer[expert * e->part_count + part];
-		return (expert_place){t->file, t->file_offset_bytes};
-	}
-	/* Each expert's gate rows, then its up rows; its down matrix in the other tensor. */
-	t = of_layer[e->roles[part] == UFM_ROLE_DOWN];
-	matrices = e->roles[part] == UFM_ROLE_DOWN
-	               ? expert
-	               : UINT64_C(2) * expert + (e->roles[part] == UFM_ROLE_UP);
-	return (expert_place){t->file, t->file_offset_bytes + matrices * matrix_bytes};
+	assert(layer < e->layers && expert < e->experts && part < e->form->part_count);
+	t = of_layer[e->fused ? from->slot : expert * e->form->slot_count + from->slot];
+	*out = from->lies;
+	out->file = t->file;
+	out->file_offset_bytes =
+		t->file_offset_bytes + expert * from->stride_bytes + from->offset_bytes;
 }

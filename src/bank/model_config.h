@@ -37,8 +37,11 @@ typedef struct model_config {
 	char activation_key[MODEL_TEXT_BYTES]; /* "" when not said */
 	char hidden_act[MODEL_TEXT_BYTES];     /* as it is spelt there; "" when not said */
 	ufm_activation activation;             /* 0: not said, or one that is unknown */
-	char dtype[MODEL_TEXT_BYTES];          /* as it is spelt there; "" when not said */
-	char quantised[MODEL_TEXT_BYTES];      /* how it is published quantised; "" when it is not */
+	/* of a family whose gated experts have them; 0: none (ufm_expert_desc) */
+	float act_alpha, act_limit,
+		up_offset;                    /* act_limit: of the gate before its activation, and of up */
+	char dtype[MODEL_TEXT_BYTES];     /* as it is spelt there; "" when not said */
+	char quantised[MODEL_TEXT_BYTES]; /* how it is published quantised; "" when it is not */
 
 	/* ---- the router */
 	uint32_t top_k;                        /* 0: not said, for the reason below */

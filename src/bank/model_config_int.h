@@ -28,7 +28,9 @@ typedef enum config_meaning {
 	CONFIG_D_LATENT, /* … where it is another than the model's */
 	CONFIG_D_HIDDEN, /* width inside an expert, the more special key first */
 	CONFIG_ACTIVATION,
-	CONFIG_ARITHMETIC, /* what an expert computes beside that */
+	CONFIG_ALPHA, /* parameters of an expert, where its family is known to have them … */
+	CONFIG_LIMIT,
+	CONFIG_ARITHMETIC, /* … and what it computes beside that */
 	CONFIG_DTYPE,
 	CONFIG_QUANTISED,
 	CONFIG_NORM,     /* whether the chosen weights are divided by their sum */
@@ -70,6 +72,9 @@ typedef struct config_family {
 	const char *shape;      /* why its experts cannot be described */
 	const char *arithmetic; /* why an expert would be computed wrongly */
 	const char *router;     /* why tokens would go to other experts */
+	/* where the file does not say others; 0: an expert has none, and a file that says any is not understood */
+	float act_alpha, act_limit;
+	float up_offset;
 } config_family;
 
 /* NULL: nothing is known about it. */

@@ -69,8 +69,11 @@ ufm_status shape_describe(plan_shape *s, const ufm_expert_desc *desc)
 double shape_parameters(const plan_shape *s)
 {
 	double parameters = 0;
-	for (uint32_t i = 0; i < s->bank.desc.part_count; i++)
-		parameters += (double)s->bank.desc.parts[i].rows * s->bank.desc.parts[i].cols;
+	for (uint32_t i = 0; i < s->bank.desc.part_count; i++) {
+		const ufm_part *part = &s->bank.desc.parts[i];
+		if (part->role < UFM_ROLE_UP_SCALE)
+			parameters += (double)part->rows * part->cols;
+	}
 	return parameters;
 }
 

@@ -6,8 +6,13 @@
 #include "bank/towers.h"
 #include "base/status.h"
 
+/* Of quantised experts whatever the shape is begun with. */
 static ufm_status dtype_of(const expert_set *found, plan_shape *s, ufm_dtype *out)
 {
+	if (found->quantised) {
+		*out = UFM_BF16;
+		return UFM_OK;
+	}
 	switch ((int)found->dtype) {
 	case CHECKPOINT_F32:
 		*out = UFM_F32;
@@ -62,6 +67,17 @@ static void note_left_aside(const towers *t, plan_shape *s)
 	}
 }
 
+/* Quantised experts are of no standard layout: they count as they lie in a bank. */
+static ufm_status set_quantised(const expert_set *found, plan_shape *s)
+{
+	ufm_status status = experts_desc(found, UFM_BF16, &s->bank.desc);
+	if (status)
+		return status;
+	s->bank.bank_bytes = (uint64_t)found->layers * found->experts * s->bank.desc.expert_bytes;
+	shape_note(s, "Its experts count as they are published, quantised (%s).", found->quantised);
+	return UFM_OK;
+}
+
 static ufm_status from_found(const expert_set *found, const model_config *m, plan_shape *out)
 {
 	plan_shape s, noted = {.notes = ""};
@@ -79,6 +95,9 @@ static ufm_status from_found(const expert_set *found, const model_config *m, pla
 	if (status)
 		return status;
 	shape_note(&s, "%s", noted.notes);
+	status = found->quantised ? set_quantised(found, &s) : UFM_OK;
+	if (status)
+		return status;
 	if (*m->expert_obstacle)
 		shape_note(&s, "Nothing here can run them yet: %.150s.", m->expert_obstacle);
 	*out = s;

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "store/convert_int.h"
 #include "store/direct_int.h"
+#include "store/nibbles_int.h"
 #include "store/store.h"
 #include "store/strided_int.h"
 #include "store/synthetic_int.h"
@@ -96,10 +97,28 @@ static ufm_status read_strided(reading *r, uint8_t *out)
 	return status;
 }
 
+static ufm_status read_reciprocals(reading *r, uint8_t *out)
+{
+	ufm_status status = read_bytes(r, 0, r->extent->size_bytes, out);
+
+	for (uint64_t at = 0; !status && at < r->extent->size_bytes; at += sizeof(float)) {
+		float value;
+
+		memcpy(&value, out + at, sizeof value);
+		value = 1.0f / value;
+		memcpy(out + at, &value, sizeof value);
+	}
+	return status;
+}
+
 static ufm_status read_file(reading *r, uint8_t *out)
 {
 	if (r->extent->kind == EXTENT_STRIDED)
 		return read_strided(r, out);
+	if (r->extent->kind == EXTENT_NIBBLES)
+		return nibbles_read(r->extent, read_bytes, r, out);
+	if (r->extent->kind == EXTENT_RECIPROCAL)
+		return read_reciprocals(r, out);
 	if (r->extent->from != r->extent->to)
 		return read_converted(r, out);
 	return read_bytes(r, 0, r->extent->size_bytes, out);
@@ -139,6 +158,8 @@ static ufm_status read_extent(const extents_store *s, uint32_t key, const bank_e
 		return call_reader(s->bank, key, extent->reader, out);
 	case EXTENT_FILE:
 	case EXTENT_STRIDED:
+	case EXTENT_NIBBLES:
+	case EXTENT_RECIPROCAL:
 		break;
 	}
 	return read_file(&(reading){.s = s, .key = key, .extent = extent}, out);

@@ -4,13 +4,14 @@ import ctypes
 import glob
 import json
 import os
+import re
 import secrets
 import struct
 
 import numpy as np
 import pytest
 from conftest import unwrapped
-from support import checkpoints
+from support import checkpoints, quantised
 from support.library import load
 
 SOURCE = os.environ.get("UFM_SOURCE_DIR", ".")
@@ -66,7 +67,7 @@ def test_schemes(ufm, tmp_path, scheme, kind, layout, matrices, biases, shards):
 
 
 @pytest.mark.parametrize("f16_as, dtype, each", [(None, "f32", 4), ("f32", "f32", 4),
-                                                 ("bf16", "bf16", 2)])
+                                                 ("bf16", "bf16", 2), ("f16", "f16", 2)])
 def test_halves_become_what_is_asked(ufm, tmp_path, f16_as, dtype, each):
     make(tmp_path, "plain", "F16", d_model=16, d_hidden=16)
     checkpoints.write_config(tmp_path, hidden_act="gelu")
@@ -150,6 +151,30 @@ def test_quantised_fused_experts_are_named(ufm, tmp_path, tail):
     name = f"model.layers.1.mlp.experts.{tail}"
     checkpoints.write(tmp_path / "model.safetensors", {name: np.zeros((2, 3, 1, 16))})
     assert f'"{name}": quantised experts are not understood (MXFP4)' in facts(ufm, tmp_path)["obstacle"]
+
+
+@pytest.mark.parametrize("name", quantised.NAMES)
+def test_quantised_experts_that_are_read(ufm, tmp_path, name):
+    random = np.random.default_rng(secrets.randbits(32))
+    layer = quantised.Quantised(random, name, number=7)
+    found = facts(ufm, layer.write(tmp_path))
+    assert (found["obstacle"], found["dtype"], found["layer_numbers"]) == (None, layer.storage, [7])
+    assert found["quantised"] == {"fp8": "FP8", "mxfp8": "FP8", "fused": "FP8", "int4": "INT4"}.get(
+        name.split()[0], name.split()[0].upper())
+    assert found["kind"] == ("gated-bias" if name == "mxfp4" else "gated")
+    assert found["layout"] == ("single" if name in quantised.SINGLE else "fused")
+    bits = sum(array.nbytes for key, (_, array) in layer.tensors.items()
+               if not key.endswith(("g_idx", "weight_shape", "input_scale", "input_global_scale")))
+    # Zero points take a byte each, and parts begin at multiples of 64.
+    assert bits <= found["layer_bytes"] <= bits * 1.1 + 9 * 64 * 3
+    text = ufm("info", tmp_path).stdout
+    assert re.search(rf"quantised as +\| {found['quantised']} ", text) and layer.storage in text
+
+
+def test_quantised_experts_that_config_does_not_know(ufm, tmp_path):
+    layer = quantised.Quantised(np.random.default_rng(1), "awq")
+    obstacle = facts(ufm, layer.write(tmp_path, QWEN))["obstacle"]
+    assert "quantised experts, expected a config.json beside them whose quantization_config has" in obstacle
 
 
 @pytest.mark.parametrize("name, whose", [

@@ -11,7 +11,7 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 from conftest import unwrapped
-from support import checkpoints
+from support import checkpoints, quantised
 
 SHAPE = ["--layers", "3", "--experts", "16", "--top-k", "2", "--d-model", "256", "--d-hidden", "512",
          "--prompt", "32", "--headroom", "0", "--workload", "uniform"]
@@ -321,6 +321,17 @@ def test_weights_that_cannot_be_run_are_planned(ufm, tmp_path, config, words):
     found, text = planned(ufm, tmp_path, None)
     assert found == (2, 4, 2, 3 * 16 * 8 * 2)
     assert words in text and ("Nothing here can run them yet" in text) == bool(words)
+
+
+def test_quantised_weights_count_as_they_are(ufm, tmp_path):
+    layer = quantised.Quantised(np.random.default_rng(1), "int4", d_hidden=160)
+    config = layer.config | {"num_experts": 3, "num_experts_per_tok": 2, "hidden_size": 192, "num_hidden_layers": 1,
+                             "moe_intermediate_size": 160}
+    layer.write(tmp_path, config)
+    found, text = planned(ufm, tmp_path, None)
+    matrices = 3 * 192 * 160 // 2  # four bits, and bf16 scales of 32 each
+    assert found == (1, 3, 2, matrices + 3 * 192 * 160 // 32 * 2)
+    assert "Its experts count as they are published, quantised (INT4)." in text
 
 
 def test_a_config_beside_weights_that_do_not_say(ufm, tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 os.environ.setdefault("UFM_LIBRARY", str(Path(os.environ.get("UFM_BUILD_DIR", "build"), "libufm.so.2").resolve()))
-sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests" / "python")]
+sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests" / "python"), str(ROOT / "tests")]
 # Defaults of a few of Transformers' configs would ask the network, and wait for it.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -232,8 +232,6 @@ static void test_arguments(void **state)
 
 	(void)state;
 	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EINVAL, "f16_as is 9");
-	config.f16_as = UFM_F16;
-	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EINVAL, "f16_as is 3");
 	config.f16_as = UFM_F32;
 	config.activation = (ufm_activation)3;
 	assert_error(ufm_bank_checkpoint(case_folder, &config, &bank), UFM_EINVAL, "activation is 3");

@@ -131,8 +131,28 @@ static const struct {
 	{"{\"model_type\":\"unheard_of\"}", {.model_type = "unheard_of"}},
 	{"{\"model_type\":\"gpt_oss\"}",
      {.model_type = "gpt_oss",
-      .expert_obstacle = "model_type gpt_oss: its activation is not understood",
+      .act_alpha = 1.702f,
+      .act_limit = 7.0f,
+      .up_offset = 1.0f,
       .router_obstacle = "model_type gpt_oss: its router adds a bias to the logits"}},
+	{"{\"model_type\":\"gpt_oss\",\"swiglu_limit\":5,\"swiglu_alpha\":1.5}",
+     {.model_type = "gpt_oss",
+      .act_alpha = 1.5f,
+      .act_limit = 5.0f,
+      .up_offset = 1.0f,
+      .router_obstacle = "model_type gpt_oss: its router adds a bias to the logits"}},
+	{"{\"model_type\":\"gpt_oss\",\"swiglu_limit\":-1}",
+     {.model_type = "gpt_oss",
+      .act_alpha = 1.702f,
+      .act_limit = 7.0f,
+      .up_offset = 1.0f,
+      .expert_obstacle = "swiglu_limit is -1, expected a number above 0",
+      .router_obstacle = "model_type gpt_oss: its router adds a bias to the logits"}},
+	{"{\"model_type\":\"mixtral\",\"swiglu_limit\":7}",
+     {.model_type = "mixtral",
+      .scoring = UFM_SCORE_SOFTMAX,
+      .norm_topk = MODEL_YES,
+      .expert_obstacle = "swiglu_limit is set, which is not understood"}},
 	{"{\"model_type\":\"phimoe\",\"hidden_act\":\"silu\"}",
      {.model_type = "phimoe",
       .hidden_act = "silu",
@@ -184,6 +204,9 @@ static void test_what_is_said(void **state)
 		assert_int_equal(found.top_k, expected->top_k);
 		assert_int_equal(found.norm_topk, expected->norm_topk);
 		assert_int_equal(found.scoring, expected->scoring);
+		assert_true(found.act_alpha == expected->act_alpha);
+		assert_true(found.act_limit == expected->act_limit);
+		assert_true(found.up_offset == expected->up_offset);
 		assert_string_equal(found.expert_obstacle, expected->expert_obstacle);
 		assert_string_equal(found.router_obstacle, expected->router_obstacle);
 	}

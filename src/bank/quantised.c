@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of quantised layouts, which of them a checkpoint has, and what describing them has in common. */
+#include "bank/quantised_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bank/bank_int.h"
+#include "base/status.h"
+#include "format/format.h"
+
+static const quantised_layout *const layouts[] = {
+	&quantised_mxfp4,
+	&quantised_fp8,
+	&quantised_fp8_blocks,
+	&quantised_fp8_fused,
+	&quantised_fp8_blocks_fused,
+	&quantised_int4,
+	&quantised_awq,
+	&quantised_gptq,
+	&quantised_nvfp4,
+	&quantised_nvfp4_packed,
+};
+#define LAYOUT_COUNT (sizeof layouts / sizeof layouts[0])
+
+/* ---- which it is */
+
+static uint32_t first_components(const expert_tensors *all)
+{
+	uint32_t has = 0;
+
+	for (uint32_t i = 0; i < experts_first_count(all); i++)
+		has |= 1u << all->items[i].name.component;
+	return has;
+}
+
+static const expert_tensor *first_quantised(const expert_tensors *all)
+{
+	const expert_tensor *item = all->items;
+
+	while (item->name.component <= EXPERT_BIAS)
+		item++;
+	return item;
+}
+
+static bool has_its_tensors(const quantised_layout *l, bool fused, uint32_t has)
+{
+	return l->fused == fused && (has & l->has) == l->has && !(has & ~(l->has | l->may));
+}
+
+static bool is_listed(const char *names, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *at = names; *at; at += strcspn(at, " "), at += *at == ' ') {
+		if (length && strcspn(at, " ") == length && strncmp(at, name, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* By the tensors it could be one of several, by config.json it is none of them. */
+static ufm_status fail_method(const quantised *q, const expert_tensor *item)
+{
+	char expected[128] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < LAYOUT_COUNT; i++) {
+		if (has_its_tensors(layouts[i], q->e->fused, q->has) && used < sizeof expected)
+			used += (size_t)snprintf(expected + used, sizeof expected - used, "%s%s",
+			                         used ? " " : "", layouts[i]->methods);
+	}
+	if (!q->config->said)
+		return status_fail(UFM_EFORMAT,
+		                   "tensor \"%.200s\": quantised experts, expected a config.json beside "
+		                   "them whose quantization_config has one of the methods %s",
+		                   item->tensor->name, expected);
+	return status_fail(
+		UFM_EFORMAT,
+		"config.json: quantization_config has quant_method \"%.40s\", expected one of "
+		"%s, which have such a tensor as \"%.200s\"",
+		q->config->method, expected, item->tensor->name);
+}
+
+static ufm_status find_layout(quantised *q, const expert_tensors *all)
+{
+	const expert_tensor *item = first_quantised(all);
+	bool found = false;
+
+	for (size_t i = 0; i < LAYOUT_COUNT; i++) {
+		if (!has_its_tensors(layouts[i], q->e->fused, q->has))
+			continue;
+		found = true;
+		if (!is_listed(layouts[i]->methods, q->config->method))
+			continue;
+		q->layout = layouts[i];
+		return UFM_OK;
+	}
+	return found ? fail_method(q, item) : expert_name_fail(item->tensor->name, &item->name);
+}
+
+static ufm_status check_aside(const quantised *q, const expert_tensors *all)
+{
+	for (uint32_t i = 0; i < EXPERT_COMPONENTS - EXPERT_ASIDE; i++) {
+		const expert_tensor *item = &all->aside[i];
+
+		if (item->tensor && !(q->layout->may >> (EXPERT_ASIDE + i) & 1))
+			return status_fail(UFM_EFORMAT, "tensor \"%.200s\": experts quantised as %s have none",
+			                   item->tensor->name, q->layout->name);
+	}
+	return UFM_OK;
+}
+
+/* ---- what it has */
+
+static bool has_role(const expert_set *e, ufm_role role)
+{
+	for (uint32_t i = 0; i < e->form->slot_count; i++) {
+		const expert_name *name = &e->form->slots[i].name;
+
+		if (name->role == role || (name->gate_up && role == UFM_ROLE_UP))
+			return true;
+	}
+	return false;
+}
+
+/* Every tensor of the first expert is a slot, and what it is all others must be. */
+static ufm_status set_slots(const expert_tensors *all, expert_set *e)
+{
+	expert_form *f = e->form;
+
+	for (uint32_t i = 0; i < experts_first_count(all); i++) {
+		const expert_tensor *item = &all->items[i];
+		const checkpoint_tensor *t = item->tensor;
+		expert_slot *slot = &f->slots[f->slot_count];
+
+		if (f->slot_count == EXPERT_SLOTS_MAX)
+			return status_fail(UFM_EFORMAT,
+			                   "tensor \"%.200s\": the first expert has more than %u tensors",
+			                   t->name, EXPERT_SLOTS_MAX);
+		*slot = (expert_slot){.name = item->name, .first = t, .dtype = t->dtype, .rank = t->rank};
+		memcpy(slot->shape, t->shape, sizeof slot->shape);
+		f->slot_count++;
+	}
+	return UFM_OK;
+}
+
+static expert_slot *find_slot(const expert_set *e, ufm_role role, bool shared, expert_component c)
+{
+	for (uint32_t i = 0; i < e->form->slot_count; i++) {
+		expert_slot *slot = &e->form->slots[i];
+
+		if (slot->name.component == c && slot->name.gate_up == shared &&
+		    (shared || slot->name.role == role))
+			return slot;
+	}
+	return NULL;
+}
+
+/* Whether the first expert has every component of every matrix, each once. */
+static ufm_status check_whole(const quantised *q)
+{
+	static const ufm_role roles[] = {UFM_ROLE_GATE, UFM_ROLE_UP, UFM_ROLE_DOWN};
+	const expert_set *e = q->e;
+	uint32_t wanted = 0;
+
+	if (!has_role(e, UFM_ROLE_UP) || !has_role(e, UFM_ROLE_DOWN))
+		return status_fail(UFM_EFORMAT,
+		                   "tensor \"%.200s\": its expert lacks an up or a down matrix",
+		                   e->form->slots[0].first->name);
+	for (uint32_t i = e->fused; i < sizeof roles / sizeof roles[0]; i++) {
+		bool shared = e->fused && roles[i] == UFM_ROLE_UP;
+
+		for (expert_component c = 0; c < EXPERT_ASIDE; c++) {
+			if (!quantised_has(q, c) || !has_role(e, roles[i]))
+				continue;
+			wanted++;
+			if (!find_slot(e, roles[i], shared, c))
+				return status_fail(UFM_EFORMAT,
+				                   "tensor \"%.200s\": its expert has no %s of every matrix",
+				                   e->form->slots[0].first->name, expert_component_name(c));
+		}
+	}
+	if (wanted != e->form->slot_count)
+		return status_fail(UFM_EFORMAT,
+		                   "tensor \"%.200s\": its expert has one of its tensors twice",
+		                   e->form->slots[0].first->name);
+	return UFM_OK;
+}
+
+/* The values of down, [experts,] d_model by d_hidden. */
+static ufm_status find_geometry(const quantised *q)
+{
+	const quantised_layout *l = q->layout;
+	expert_set *e = q->e;
+	const expert_slot *down = find_slot(e, UFM_ROLE_DOWN, false, l->values);
+	uint32_t at = e->fused;
+	ufm_status status;
+
+	if (down->rank != at + l->rank)
+		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": has %u dimensions, expected %u",
+		                   down->first->name, down->rank, at + l->rank);
+	status = experts_check_dimension(down->first, down->shape[at + l->rows_at],
+	                                 BANK_DIMENSION_MAX / l->rows_times);
+	if (!status)
+		status = experts_check_dimension(down->first, down->shape[at + l->cols_at],
+		                                 BANK_DIMENSION_MAX / l->cols_times);
+	if (!status && e->fused)
+		status = experts_check_dimension(down->first, down->shape[0], BANK_EXPERTS_MAX);
+	if (status)
+		return status;
+	e->d_model = (uint32_t)down->shape[at + l->rows_at] * l->rows_times;
+	e->d_hidden = (uint32_t)down->shape[at + l->cols_at] * l->cols_times;
+	e->dtype = l->dtype;
+	if (e->fused)
+		e->experts = (uint32_t)down->shape[0];
+	return UFM_OK;
+}
+
+static quantised_matrix matrix_of(const expert_set *e, ufm_role role)
+{
+	bool down = role == UFM_ROLE_DOWN;
+	quantised_matrix m = {.role = role,
+	                      .rows = down ? e->d_model : e->d_hidden,
+	                      .cols = down ? e->d_hidden : e->d_model,
+	                      .shared = e->fused && !down,
+	                      .second = e->fused && role == UFM_ROLE_UP};
+
+	m.file_rows = (uint64_t)m.rows * (m.shared ? 2 : 1);
+	return m;
+}
+
+static ufm_status check_multiple(const expert_slot *slot, const char *what, uint64_t count,
+                                 uint32_t times)
+{
+	if (count % times == 0)
+		return UFM_OK;
+	return status_fail(UFM_EFORMAT,
+	                   "tensor \"%.200s\": of a matrix of %llu %s, expected a multiple of %u",
+	                   slot->first->name, (unsigned long long)count, what, times);
+}
+
+/* The values have the shape that follows from the matrix's, and their type. */
+static ufm_status check_values(const quantised *q, const quantised_matrix *m)
+{
+	const quantised_layout *l = q->layout;
+	const expert_slot *slot = quantised_slot(q, m, l->values);
+	uint64_t shape[CHECKPOINT_RANK_MAX];
+	uint32_t at = q->e->fused;
+	ufm_status status;
+
+	if (slot->dtype != l->dtype)
+		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": dtype is %s, expected %s",
+		                   slot->first->name, checkpoint_dtype_name(slot->dtype),
+		                   checkpoint_dtype_name(l->dtype));
+	status = check_multiple(slot, "rows", m->file_rows, l->rows_times);
+	if (!status)
+		status = check_multiple(slot, "columns", m->cols, l->cols_times);
+	if (status)
+		return status;
+	memcpy(shape, slot->shape, sizeof shape);
+	shape[0] = q->e->fused ? q->e->experts : shape[0];
+	shape[at + l->rows_at] = m->file_rows / l->rows_times;
+	shape[at + l->cols_at] = m->cols / l->cols_times;
+	if (slot->rank != at + l->rank || memcmp(shape, slot->shape, slot->rank * sizeof *shape) != 0)
+		return experts_fail_shape(slot->first, at + l->rank, shape);
+	return UFM_OK;
+}
+
+static ufm_status describe_matrices(quantised *q)
+{
+	static const ufm_role roles[] = {UFM_ROLE_GATE, UFM_ROLE_UP, UFM_ROLE_DOWN};
+	ufm_status status = UFM_OK;
+
+	for (size_t i = 0; i < sizeof roles / sizeof roles[0] && !status; i++) {
+		quantised_matrix m = matrix_of(q->e, roles[i]);
+
+		if (!has_role(q->e, roles[i]))
+			continue;
+		status = check_values(q, &m);
+		if (!status)
+			status = q->layout->describe(q, &m);
+	}
+	return status;
+}
+
+static ufm_status describe(quantised *q, const expert_tensors *all)
+{
+	ufm_status status = find_layout(q, all);
+
+	if (!status)
+		status = check_aside(q, all);
+	if (!status)
+		status = q->layout->check(q);
+	if (!status)
+		status = quantised_check_exempt(q->config, all);
+	if (!status)
+		status = set_slots(all, q->e);
+	if (!status)
+		status = check_whole(q);
+	if (!status)
+		status = find_geometry(q);
+	if (status)
+		return status;
+	q->e->kind = has_role(q->e, UFM_ROLE_GATE) ? UFM_EXPERT_GATED : UFM_EXPERT_MLP;
+	q->e->quantised = q->layout->name;
+	return describe_matrices(q);
+}
+
+ufm_status quantised_describe(const checkpoint *c, const towers *t, const expert_tensors *all,
+                              expert_set *e)
+{
+	quantised_config config;
+	ufm_status status = quantised_config_read(c, t, &config);
+	quantised q = {.config = &config, .model = &t->model, .e = e, .has = first_components(all)};
+
+	if (status)
+		return status;
+	status = describe(&q, all);
+	quantised_config_free(&config);
+	return status;
+}
+
+/* ---- for the layouts */
+
+expert_slot *quantised_slot(const quantised *q, const quantised_matrix *m, expert_component c)
+{
+	return find_slot(q->e, m->role, m->shared, c);
+}
+
+expert_part *quantised_part(quantised *q, const quantised_matrix *m, ufm_role role,
+                            expert_component c)
+{
+	expert_form *f = q->e->form;
+	expert_part *part = &f->parts[f->part_count++];
+	const expert_slot *slot = quantised_slot(q, m, c);
+
+	*part = (expert_part){
+		.like.role = role, .slot = (uint32_t)(slot - f->slots), .lies.kind = EXTENT_FILE};
+	/* Checked against the dimension of experts where the shape is. */
+	if (q->e->fused)
+		part->stride_bytes = slot->first->size_bytes / q->e->experts;
+	return part;
+}
+
+expert_part *quantised_values(quantised *q, const quantised_matrix *m, ufm_format format)
+{
+	expert_part *part = quantised_part(q, m, m->role, q->layout->values);
+
+	part->like.format = (uint32_t)format;
+	part->offset_bytes = m->second ? ufm_format_bytes(format, m->cols) * m->rows : 0;
+	return part;
+}
+
+ufm_status quantised_type(const quantised *q, expert_part *part, uint32_t dtypes,
+                          uint64_t *element_bytes)
+{
+	const expert_slot *slot = &q->e->form->slots[part->slot];
+	char expected[64] = "";
+	size_t used = 0;
+
+	*element_bytes = checkpoint_dtype_bits(slot->dtype) / 8;
+	for (checkpoint_dtype d = CHECKPOINT_BOOL; d < CHECKPOINT_DTYPE_END; d++) {
+		if ((dtypes >> d & 1) && used < sizeof expected)
+			used += (size_t)snprintf(expected + used, sizeof expected - used, "%s%s",
+			                         used ? ", " : "", checkpoint_dtype_name(d));
+	}
+	if (!(dtypes >> slot->dtype & 1))
+		return status_fail(UFM_EFORMAT, "tensor \"%.200s\": dtype is %s, expected %s",
+		                   slot->first->name, checkpoint_dtype_name(slot->dtype), expected);
+	if (slot->dtype == CHECKPOINT_F8_E4M3)
+		part->like.format = UFM_FORMAT_E4M3;
+	else if (slot->dtype == CHECKPOINT_F8_E8M0 || slot->dtype == CHECKPOINT_U8)
+		part->like.format = UFM_FORMAT_E8M0;
+	else
+		part->like.dtype = slot->dtype == CHECKPOINT_F32    ? UFM_F32
+		                   : slot->dtype == CHECKPOINT_BF16 ? UFM_BF16
+		                                                    : UFM_F16;
+	part->lies.from = part->like.dtype;
+	return UFM_OK;
+}
+
+ufm_status quantised_need_shape(const quantised *q, const expert_part *part, uint32_t rank,
+                                uint64_t a, uint64_t b, uint64_t c)
+{
+	const expert_slot *slot = &q->e->form->slots[part->slot];
+	uint64_t shape[4] = {a, b, c};
+
+	if (q->e->fused) {
+		memmove(shape + 1, shape, 3 * sizeof *shape);
+		shape[0] = q->e->experts;
+		rank++;
+	}
+	if (slot->rank != rank || memcmp(slot->shape, shape, rank * sizeof *shape) != 0)
+		return experts_fail_shape(slot->first, rank, shape);
+	return UFM_OK;
+}
+
+ufm_status quantised_factor(quantised *q, const quantised_matrix *m, expert_component c,
+                            bool inverse)
+{
+	expert_part *part = quantised_part(q, m, quantised_role(m, UFM_ROLE_UP_FACTOR), c);
+	uint64_t element_bytes;
+
+	part->lies.kind = inverse ? EXTENT_RECIPROCAL : EXTENT_FILE;
+	/* A number of no dimension, or of one. */
+	if (q->e->form->slots[part->slot].rank) {
+		ufm_status status = quantised_need_shape(q, part, 1, 1, 0, 0);
+
+		if (status)
+			return status;
+	}
+	return quantised_type(q, part, 1u << CHECKPOINT_F32, &element_bytes);
+}
+
+void quantised_stride(expert_part *part, uint64_t rows, uint64_t cols, uint64_t row_stride,
+                      uint64_t col_stride)
+{
+	part->lies.kind = EXTENT_STRIDED;
+	part->lies.rows = (uint32_t)rows;
+	part->lies.cols = (uint32_t)cols;
+	part->lies.row_stride = rows > 1 ? row_stride : 0;
+	part->lies.col_stride = cols > 1 ? col_stride : 0;
+}
+
+uint32_t quantised_group(const quantised *q, const expert_part *scale, const quantised_matrix *m,
+                         uint64_t groups, const config_node *object, const char *key,
+                         ufm_status *status)
+{
+	const expert_slot *slot = &q->e->form->slots[scale->slot];
+	int32_t said;
+	uint64_t group;
+
+	*status = UFM_OK;
+	if (!quantised_number(object, key, &said))
+		said = groups && m->cols % groups == 0 ? (int32_t)(m->cols / groups) : 0;
+	group = said == -1 ? m->cols : said > 0 ? (uint64_t)said : 0;
+	if (group && groups == quantised_ceil(m->cols, group))
+		return (uint32_t)group;
+	*status =
+		status_fail(UFM_EFORMAT,
+	                "tensor \"%.200s\": has %llu groups in %u columns, config.json says a %s of %d",
+	                slot->first->name, (unsigned long long)groups, m->cols, key, (int)said);
+	return 0;
+}

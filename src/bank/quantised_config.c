@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* What config.json says of how experts are quantised. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "bank/checkpoint_int.h"
+#include "bank/model_config_int.h"
+#include "bank/quantised_int.h"
+#include "base/alloc.h"
+#include "base/status.h"
+
+#define CONFIG_BYTES_MAX (16u << 20)
+
+/* The innermost object on the way to the section that is about experts. */
+static const config_node *find_said(const config_reader *r)
+{
+	for (uint32_t i = r->depth; i-- > 0;) {
+		const char *keys = config_keys(CONFIG_QUANTISED);
+		char key[CONFIG_KEY_BYTES];
+
+		while (config_next_key(&keys, key)) {
+			const config_node *said = config_find(r->chain[i], key);
+
+			if (said && said->kind == CONFIG_OBJECT)
+				return said;
+		}
+	}
+	return NULL;
+}
+
+static void find(quantised_config *q, const towers *t)
+{
+	char name[MODEL_TEXT_BYTES] = "";
+	model_config m = {.is_index = false};
+	config_reader r = {.tower = name, .m = &m};
+	const config_node *method;
+
+	if (t->count)
+		tower_text(&t->items[0], name, sizeof name);
+	config_find_section(q->root, &r);
+	q->said = find_said(&r);
+	method = q->said ? config_find(q->said, "quant_method") : NULL;
+	q->method = method && method->kind == CONFIG_TEXT ? method->text : "";
+}
+
+ufm_status quantised_config_read(const checkpoint *c, const towers *t, quantised_config *out)
+{
+	const char *path = checkpoint_config_path(c);
+	uint64_t size;
+	ufm_status status;
+
+	*out = (quantised_config){.method = ""};
+	if (!path)
+		return UFM_OK;
+	status = checkpoint_read_text(path, CONFIG_BYTES_MAX, &out->text, &size);
+	if (status)
+		return status;
+	status = config_tree_parse(out->text, size, &out->root);
+	if (status) {
+		alloc_free(out->text);
+		return status_prefix(status, "%s", path);
+	}
+	find(out, t);
+	return UFM_OK;
+}
+
+void quantised_config_free(quantised_config *q)
+{
+	if (q->root)
+		config_tree_free(q->root);
+	alloc_free(q->text);
+}
+
+/* ---- single values */
+
+static ufm_status fail_value(const char *key, const config_node *node, const char *expected)
+{
+	char words[CONFIG_KEY_BYTES];
+
+	return status_fail(UFM_EFORMAT, "config.json: quantization_config has %s %s, expected %s", key,
+	                   config_words(node, words, sizeof words), expected);
+}
+
+static const config_node *find_value(const config_node *object, const char *key)
+{
+	return object ? config_find(object, key) : NULL;
+}
+
+bool quantised_number(const config_node *object, const char *key, int32_t *out)
+{
+	const config_node *node = find_value(object, key);
+	double value;
+
+	if (!node || !config_real(node, &value) || value < INT_MIN || value > INT_MAX)
+		return false;
+	*out = (int32_t)value;
+	return (double)*out == value;
+}
+
+ufm_status quantised_need_number(const config_node *object, const char *key, int32_t expected)
+{
+	const config_node *node = find_value(object, key);
+	int32_t found;
+	char text[16];
+
+	if (!node || (quantised_number(object, key, &found) && found == expected))
+		return UFM_OK;
+	snprintf(text, sizeof text, "%d", (int)expected);
+	return fail_value(key, node, text);
+}
+
+static bool is_one_of(const char *names, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *at = names; *at; at += strcspn(at, " "), at += *at == ' ') {
+		if (length && strcspn(at, " ") == length && strncasecmp(at, name, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool quantised_says(const config_node *object, const char *key, const char *text)
+{
+	const config_node *node = find_value(object, key);
+
+	return node && node->kind == CONFIG_TEXT && is_one_of(text, node->text);
+}
+
+ufm_status quantised_need_text(const config_node *object, const char *key, const char *expected)
+{
+	const config_node *node = find_value(object, key);
+
+	if (!node || quantised_says(object, key, expected))
+		return UFM_OK;
+	return fail_value(key, node, expected);
+}
+
+ufm_status quantised_need_bool(const config_node *object, const char *key, bool expected)
+{
+	const config_node *node = find_value(object, key);
+
+	if (!node || (node->kind == CONFIG_BOOL && node->truth == expected))
+		return UFM_OK;
+	return fail_value(key, node, expected ? "true" : "false");
+}
+
+ufm_status quantised_need_none(const config_node *object, const char *key)
+{
+	const config_node *node = find_value(object, key);
+	bool is_list = node && (node->kind == CONFIG_LIST || node->kind == CONFIG_OBJECT);
+
+	if (!node || (node->kind == CONFIG_BOOL && !node->truth) || (is_list && node->count == 0))
+		return UFM_OK;
+	return fail_value(key, node, "none");
+}
+
+/* ---- compressed-tensors */
+
+ufm_status quantised_scheme(const quantised_config *q, const char *format, int32_t bits,
+                            const char *type, const config_node **weights)
+{
+	const config_node *groups = config_find(q->said, "config_groups");
+	const config_node *group = groups && groups->kind == CONFIG_OBJECT ? groups + 1 : NULL;
+	ufm_status status = quantised_need_text(q->said, "format", format);
+
+	*weights = NULL;
+	if (!status)
+		status = quantised_need_none(q->said, "transform_config");
+	if (status)
+		return status;
+	if (!group || groups->count != 1 || group->kind != CONFIG_OBJECT)
+		return status_fail(
+			UFM_EFORMAT,
+			"config.json: quantization_config has %u config_groups, expected one for "
+			"all experts",
+			group ? groups->count : 0);
+	*weights = config_find(group, "weights");
+	status = quantised_need_text(group, "format", format);
+	if (!status)
+		status = quantised_need_number(*weights, "num_bits", bits);
+	return status ? status : quantised_need_text(*weights, "type", type);
+}
+
+/* ---- what is not quantised */
+
+/* Whether the text has components between '.' that are those of the name, anywhere in it. */
+static bool names_part_of(const char *text, const char *name)
+{
+	size_t length = strlen(text);
+
+	for (const char *at = strstr(name, text); at && length; at = strstr(at + 1, text)) {
+		if ((at == name || at[-1] == '.') && (at[length] == '.' || at[length] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+/* "experts", but not of "shared_experts". */
+static bool names_experts(const char *text)
+{
+	for (const char *at = strstr(text, "experts"); at; at = strstr(at + 1, "experts")) {
+		if (at == text || at[-1] != '_')
+			return true;
+	}
+	return false;
+}
+
+static bool is_pattern(const char *text)
+{
+	return strncmp(text, "re:", 3) == 0 || strpbrk(text, "*[(^$|?\\");
+}
+
+static ufm_status fail_exempt(const char *key, const char *text)
+{
+	return status_fail(UFM_EFORMAT,
+	                   "config.json: %s of quantization_config has \"%.100s\", expected no routed "
+	                   "experts: all are quantised",
+	                   key, text);
+}
+
+/* Patterns are not interpreted: one that has experts in it may mean any of them. */
+static ufm_status check_entry(const char *key, const char *text, const expert_tensors *all)
+{
+	uint32_t first = experts_first_count(all);
+	bool every = names_experts(text);
+
+	if (is_pattern(text))
+		return every ? fail_exempt(key, text) : UFM_OK;
+	for (uint32_t i = 0; i < all->count; i++) {
+		const expert_name *before = i ? &all->items[i - 1].name : NULL;
+		bool begins = !before || before->layer_number != all->items[i].name.layer_number;
+
+		/* Without experts in it, it can only name a layer, or a matrix of all of them. */
+		if ((every || begins || i < first) && names_part_of(text, all->items[i].tensor->name))
+			return fail_exempt(key, text);
+	}
+	return UFM_OK;
+}
+
+static ufm_status check_list(const config_node *list, const char *key, const expert_tensors *all)
+{
+	const config_node *item = list + 1;
+
+	if (list->kind != CONFIG_LIST)
+		return fail_value(key, list, "a list of names");
+	for (uint32_t i = 0; i < list->count; i++, item += item->span) {
+		ufm_status status = item->kind == CONFIG_TEXT ? check_entry(key, item->text, all)
+		                                              : fail_value(key, item, "names");
+
+		if (status)
+			return status;
+	}
+	return UFM_OK;
+}
+
+ufm_status quantised_check_exempt(const quantised_config *q, const expert_tensors *all)
+{
+	static const char *const keys[] = {"modules_to_not_convert", "ignored_layers", "ignore",
+	                                   "exclude_modules"};
+	ufm_status status = UFM_OK;
+
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0] && !status; i++) {
+		const config_node *list = config_find(q->said, keys[i]);
+
+		if (list)
+			status = check_list(list, keys[i], all);
+	}
+	return status;
+}
