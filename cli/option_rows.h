@@ -51,8 +51,9 @@
 	OPTION_ROW("dtype", CHOICE, dtype, .value_name = "TYPE", .fallback = (default_type), \
 	           .choices = "f32,fp32|bf16", .help = (what))
 #define OPTION_ROW_F16_AS(what) \
-	OPTION_ROW("f16-as", CHOICE, f16_as, .value_name = "TYPE", .fallback = "f32", \
-	           .choices = "f32,fp32|bf16", .help = (what))
+	OPTION_ROW("f16-as", CHOICE, f16_as, .value_name = "TYPE", .fallback = "auto", \
+	           .choices = "auto|f32,fp32|bf16", \
+	           .help = what " auto: f32, but those of GGUF files stay f16.")
 #define OPTION_ROW_TOP_K(word, what) \
 	OPTION_ROW("top-k", U32, top_k, .value_name = "K", .fallback = (word), .zero_word = (word), \
 	           .min = 1, .max = 1024, .help = (what))

@@ -12,7 +12,6 @@ typedef enum forward_format { FORWARD_MD, FORWARD_JSON } forward_format;
 enum { FROM_CHECKPOINT = 0 };
 enum { SCORING_SOFTMAX = 1, SCORING_SIGMOID };
 enum { ACTIVATION_GELU = 1, ACTIVATION_SILU };
-enum { F16_AS_F32, F16_AS_BF16 };
 
 typedef struct forward_config {
 	const char *weights, *prefix, *input, *output, *ids, *gates, *backend, *policy, *timeline,

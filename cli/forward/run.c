@@ -41,14 +41,30 @@ typedef struct run {
 
 /* ---- weights */
 
+/* One that no option names stays what the checkpoint says. */
+static void take_activation(run *r)
+{
+	ufm_activation found = r->out->bank.desc.activation;
+	if (r->config->activation != FROM_CHECKPOINT)
+		return;
+	if (found == UFM_ACT_SILU)
+		r->config->activation = ACTIVATION_SILU;
+	else if (found == UFM_ACT_GELU)
+		r->config->activation = ACTIVATION_GELU;
+	forward_origin(r->state, "activation",
+	               checkpoint_values(bank_checkpoint(r->bank)) ? "the GGUF file's architecture"
+	                                                           : "config.json");
+}
+
 static ufm_status open_bank(run *r)
 {
 	static const ufm_activation activations[] = {0, UFM_ACT_GELU, UFM_ACT_SILU};
+	static const ufm_dtype halves[] = {0, UFM_F32, UFM_BF16};
 	forward_config *c = r->config;
 	ufm_bank_checkpoint_config config;
 	ufm_status status;
 	UFM_STRUCT_INIT(&config);
-	config.f16_as = c->f16_as == F16_AS_BF16 ? UFM_BF16 : UFM_F32;
+	config.f16_as = halves[c->f16_as];
 	config.activation = activations[c->activation];
 	config.layer_begin = c->layer;
 	config.layer_end = c->layer + 1;
@@ -65,11 +81,7 @@ static ufm_status open_bank(run *r)
 			tower_text(&bank_towers(r->bank)->items[0], r->out->prefix, sizeof r->out->prefix);
 		forward_origin(r->state, "prefix", "most routed layers");
 	}
-	if (c->activation == FROM_CHECKPOINT) {
-		c->activation =
-			r->out->bank.desc.activation == UFM_ACT_SILU ? ACTIVATION_SILU : ACTIVATION_GELU;
-		forward_origin(r->state, "activation", "config.json");
-	}
+	take_activation(r);
 	return UFM_OK;
 }
 

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bank/bank.h"
 #include "bank/checkpoint_int.h"
 #include "base/alloc.h"
 #include "base/file.h"
@@ -17,12 +16,15 @@
 
 #define ENDING ".safetensors"
 
-bool bank_is_checkpoint(const char *path)
+bool safetensors_match_name(const char *path)
+{
+	return text_ends_with(path, ENDING) || text_ends_with(path, ".json");
+}
+
+bool safetensors_match_folder(const char *path)
 {
 	struct stat st;
 
-	if (text_ends_with(path, ENDING) || text_ends_with(path, ".json"))
-		return true;
 	/* What cannot be examined has its cause said by whoever looks into it. */
 	return stat(path, &st) == 0 ? S_ISDIR(st.st_mode) : errno != ENOENT && errno != ENOTDIR;
 }
