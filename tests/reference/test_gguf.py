@@ -54,13 +54,14 @@ def test_layouts(tmp_path, forward, rng, scheme, tokens):
         assert report["dtype"] == "gate Q5_K, up Q5_K, down Q6_K"
 
 
-def test_layers_of_several_kinds(tmp_path, forward, rng):
-    """Each layer is taken with its own kind, split over files and aligned as the file says."""
+@pytest.mark.parametrize("shards, alignment", [(3, None), (1, 256)])
+def test_layers_of_several_kinds(tmp_path, forward, rng, shards, alignment):
+    """Each layer is taken with its own kind, split over files or aligned as the file says."""
     kinds = [("Q4_K", "Q6_K"), ("Q4_K", "Q4_K"), ("Q8_0", "F16")]
     layers = [gguf_files.Layer(rng, i, {"gate": a, "up": a, "down": b}, 4, 256, 256)
               for i, (a, b) in enumerate([kinds[k] for k in (0, 1, 0, 2)])]
     said = gguf_files.keys(layers, TOP_K)
-    path = gguf_files.write(tmp_path / "m.gguf", "qwen3moe", said, layers, shards=3, alignment=256, tokens=9)
+    path = gguf_files.write(tmp_path / "m.gguf", "qwen3moe", said, layers, 9, shards, alignment)
     for layer in layers:
         check(forward, rng, path, layer)
 
