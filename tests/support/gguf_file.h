@@ -28,4 +28,23 @@ size_t gguf_spell(const char *words, uint8_t *out, size_t room);
 uint64_t gguf_file_write(const char *folder, const char *name, const char *words,
                          uint64_t payload_bytes, uint64_t seed);
 
+/* ---- a model, tensor by tensor */
+
+typedef struct gguf_words {
+	char keys[4096], tensors[16384];
+	uint32_t key_count, tensor_count;
+	uint64_t payload_bytes;
+} gguf_words;
+
+void gguf_add_u32(gguf_words *w, const char *key, uint32_t value);
+void gguf_add_text(gguf_words *w, const char *key, const char *value);
+/* Behind the one before it; rows and count 0: there is no such dimension. `type` is the file's number. */
+void gguf_add_tensor(gguf_words *w, const char *name, uint32_t type, uint64_t cols, uint64_t rows,
+                     uint64_t count);
+/* Gate, up and down of a layer, [count] experts each in one tensor, and its router. */
+void gguf_add_layer(gguf_words *w, uint32_t number, uint32_t gate_up_type, uint32_t down_type,
+                    uint32_t d_model, uint32_t d_hidden, uint32_t count);
+/* As gguf_file_write. */
+uint64_t gguf_words_write(const gguf_words *w, const char *folder, const char *name, uint64_t seed);
+
 #endif
