@@ -219,11 +219,12 @@ class Bank(Owner):
         prefix: str | None = None,
         geometry: int = 0,
     ) -> Bank:
-        """The routed experts of a checkpoint: a .safetensors file, an index of shards, a GGUF file, or a folder with one.
+        """The routed experts of a checkpoint: a .safetensors file, an index of shards, a GGUF file, or a folder of one.
 
         `f16_as`: what F16 weights become, F32 or BF16; default: F32, but those of GGUF files stay what they are.
-        `activation`: GELU or SILU; default: what config.json or the GGUF file's architecture says. Layers whose number in the model is in [layer_begin, layer_end); both 0: all. `prefix`: of
-        several stacks of layers the one whose tensors' names begin so; default: the one of most routed layers.
+        `activation`: GELU or SILU; default: what config.json or the GGUF file's architecture says. Layers whose number
+        in the model is in [layer_begin, layer_end); both 0: all. `prefix`: of several stacks of layers the one whose
+        tensors' names begin so; default: the one of most routed layers.
 
         GGUF files store layers in different types, and a bank has one description. `geometry` n: the layers of the
         n-th kind, in the order of each kind's first layer (`info.geometries` says how many there are, `layer_number`

@@ -21,7 +21,7 @@
 #define SPLIT_TAIL_BYTES 20u
 #define SPLIT_NUMBER_BYTES 5u
 /* What is read at first; a header that goes on behind it is read anew, four times as much. */
-#define FIRST_BYTES (1u << 20)
+#define FIRST_BYTES (1u << 16)
 
 /* ---- a file's header */
 

@@ -4,9 +4,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from support import oracle
-
-gguf_files = pytest.importorskip("support.gguf_files", reason="not installed: gguf in ./.venv")
+from support import gguf_files, oracle
 
 LIMIT = 1e-5
 TOP_K = 3
