@@ -30,6 +30,8 @@ ufm_status gguf_take_u64(gguf_reader *r, uint64_t *out);
 ufm_status gguf_take_string(gguf_reader *r, uint64_t least, uint64_t most, gguf_slice *out);
 /* UFM_EFORMAT unless a name is UTF-8 without a NUL; `what` is "key". */
 ufm_status gguf_check_name(gguf_slice name, const char *what);
+/* UFM_EFORMAT unless the file has so many bytes from here on, and a header may be as long as that. */
+ufm_status gguf_check_room(const gguf_reader *r, uint64_t bytes);
 /* How many bytes the file has from here on. */
 uint64_t gguf_left(const gguf_reader *r);
 

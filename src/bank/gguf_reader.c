@@ -20,12 +20,25 @@ uint64_t gguf_left(const gguf_reader *r)
 	return r->file_bytes - r->at;
 }
 
-ufm_status gguf_take(gguf_reader *r, uint64_t bytes, const uint8_t **out)
+ufm_status gguf_check_room(const gguf_reader *r, uint64_t bytes)
 {
 	if (bytes > gguf_left(r))
 		return status_fail(UFM_EFORMAT, "byte %llu: %llu bytes are wanted, the file has %llu more",
 		                   (unsigned long long)r->at, (unsigned long long)bytes,
 		                   (unsigned long long)gguf_left(r));
+	if (r->at > GGUF_HEADER_BYTES_MAX || bytes > GGUF_HEADER_BYTES_MAX - r->at)
+		return status_fail(UFM_EFORMAT, "byte %llu: %llu bytes are wanted, a header has at most %u",
+		                   (unsigned long long)r->at, (unsigned long long)bytes,
+		                   GGUF_HEADER_BYTES_MAX);
+	return UFM_OK;
+}
+
+ufm_status gguf_take(gguf_reader *r, uint64_t bytes, const uint8_t **out)
+{
+	ufm_status status = gguf_check_room(r, bytes);
+
+	if (status)
+		return status;
 	if (bytes > r->got - r->at) {
 		r->more = true;
 		return status_fail(UFM_EFORMAT, "goes on behind byte %llu", (unsigned long long)r->got);

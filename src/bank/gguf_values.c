@@ -129,7 +129,7 @@ static ufm_status take_array_head(gguf_reader *r, value_type *item, uint64_t *co
 	if (!status && *count > gguf_left(r) / type_bytes[*item])
 		return status_fail(UFM_EFORMAT, "an array of %llu, the file has %llu bytes more",
 		                   (unsigned long long)*count, (unsigned long long)gguf_left(r));
-	return status;
+	return status ? status : gguf_check_room(r, *count * type_bytes[*item]);
 }
 
 static ufm_status skip_array(gguf_reader *r, unsigned depth)

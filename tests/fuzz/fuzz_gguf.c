@@ -76,7 +76,8 @@ static void parse_in_pieces(const uint8_t *data, size_t size_bytes, uint64_t fil
 		if (part.more)
 			continue;
 		require(!part.status == !whole.status && part.tensors == whole.tensors);
-		require(part.status || (part.keys == whole.keys && part.header_bytes == whole.header_bytes));
+		require(part.status ||
+		        (part.keys == whole.keys && part.header_bytes == whole.header_bytes));
 	}
 }
 

@@ -245,6 +245,10 @@ static const struct {
      "header: tensor \"a\": a hole of 32 bytes before it"},
 	{"no hole between them", GGUF_HEAD(2, 0) GGUF_ROW("a", 8, 0, 0) GGUF_ROW("b", 1, 0, 64), 96,
      "header: tensor \"b\": a hole of 32 bytes before it"},
+	{"a header is at most 100 MB long", PAIR(" s:a 4:8 8:100000000 1:0"), 200000000,
+     "header: key \"a\": byte 45: 100000000 bytes are wanted, a header has at most 100000000"},
+	{"also that of an array", PAIR(" s:a 4:9 4:8 8:12499999 1:0"), 200000000,
+     "header: key \"a\": byte 49: 99999992 bytes are wanted, a header has at most 100000000"},
 	{"tensor infos are whole", GGUF_HEAD(1, 0) " s:aaaaaaaaaaaa 4:1 8:1 4:0 4:0", 0,
      "header: tensor \"aaaaaaaaaaaa\": byte 60: 8 bytes are wanted, the file has 4 more"},
 };
