@@ -189,14 +189,8 @@ ufm_status safetensors_open(checkpoint *c, const char *path)
 	return status;
 }
 
-/* Of a format that nothing is known by, the first failure says what was looked for. */
-static const checkpoint_format *format_for(const char *path)
-{
-	static const checkpoint_format fallback = {.name = "safetensors", .open = safetensors_open};
-	const checkpoint_format *found = checkpoint_format_of(path);
-
-	return found ? found : &fallback;
-}
+/* Where nothing says whose file it is, the first failure says what was looked for. */
+static const checkpoint_format unknown = {.name = "safetensors", .open = safetensors_open};
 
 static ufm_status fill(checkpoint *c, const char *path)
 {
@@ -205,7 +199,9 @@ static ufm_status fill(checkpoint *c, const char *path)
 	c->path = alloc_string(path);
 	if (!c->path)
 		return UFM_ENOMEM;
-	c->format = format_for(path);
+	c->format = checkpoint_format_of(path);
+	if (!c->format)
+		c->format = &unknown;
 	status = c->format->open(c, path);
 	return status ? status : sort_tensors(c);
 }

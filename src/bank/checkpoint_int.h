@@ -39,10 +39,12 @@ const checkpoint_format *checkpoint_format_of(const char *path);
 
 bool gguf_match(const char *path);
 ufm_status gguf_open(checkpoint *c, const char *path);
-/* .safetensors and .json by their names, and folders. */
-bool safetensors_match_name(const char *path);
-bool safetensors_match_folder(const char *path);
+/* Whether a folder has models in GGUF files and no weights of another format. */
+ufm_status gguf_is_folder(const char *folder, bool *out);
+bool safetensors_match(const char *path);
 ufm_status safetensors_open(checkpoint *c, const char *path);
+/* Whether a folder has model.safetensors or its index: nobody needs to list it then. */
+ufm_status safetensors_is_folder(const char *folder, bool *out);
 
 /* A whole small file in memory, one byte longer and NUL-terminated. UFM_EFORMAT above max_bytes. */
 ufm_status checkpoint_read_text(const char *path, uint64_t max_bytes, char **text, uint64_t *size);

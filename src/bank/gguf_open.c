@@ -305,6 +305,7 @@ static ufm_status list_models(const char *folder, models *out)
 	struct dirent *entry;
 	ufm_status status = UFM_OK;
 
+	*out = found;
 	if (!open_folder)
 		return status_fail(UFM_EFILE, "cannot be opened: %s", strerror(errno));
 	while (!status && (entry = readdir(open_folder))) {
@@ -320,15 +321,14 @@ static ufm_status list_models(const char *folder, models *out)
 	return status;
 }
 
-static bool folder_is_gguf(const char *folder)
+ufm_status gguf_is_folder(const char *folder, bool *out)
 {
 	models found;
 	ufm_status status = list_models(folder, &found);
 
-	if (status)
-		return false;
 	alloc_free(found.name);
-	return found.count > 0 && !found.others;
+	*out = !status && found.count > 0 && !found.others;
+	return status ? status_prefix(status, "%s", folder) : UFM_OK;
 }
 
 static ufm_status open_only(checkpoint *c, const char *folder, const models *found)
@@ -349,7 +349,7 @@ static ufm_status open_only(checkpoint *c, const char *folder, const models *fou
 
 static ufm_status open_folder(checkpoint *c, const char *folder)
 {
-	models found = {.count = 0};
+	models found;
 	ufm_status status = list_models(folder, &found);
 
 	status = status ? status_prefix(status, "%s", folder) : open_only(c, folder, &found);
@@ -378,9 +378,7 @@ bool gguf_match(const char *path)
 
 	if (text_ends_with(path, ENDING))
 		return true;
-	if (stat(path, &st) != 0)
-		return false;
-	return S_ISDIR(st.st_mode) ? folder_is_gguf(path) : S_ISREG(st.st_mode) && begins_so(path);
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && begins_so(path);
 }
 
 ufm_status gguf_open(checkpoint *c, const char *path)

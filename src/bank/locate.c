@@ -16,17 +16,9 @@
 
 #define ENDING ".safetensors"
 
-bool safetensors_match_name(const char *path)
+bool safetensors_match(const char *path)
 {
 	return text_ends_with(path, ENDING) || text_ends_with(path, ".json");
-}
-
-bool safetensors_match_folder(const char *path)
-{
-	struct stat st;
-
-	/* What cannot be examined has its cause said by whoever looks into it. */
-	return stat(path, &st) == 0 ? S_ISDIR(st.st_mode) : errno != ENOENT && errno != ENOTDIR;
 }
 
 static bool exists(const char *folder, const char *name, ufm_status *status)
@@ -90,6 +82,14 @@ static ufm_status find_single(const char *folder, char **name)
 
 #define SINGLE "model" ENDING
 #define INDEX SINGLE ".index.json"
+
+ufm_status safetensors_is_folder(const char *folder, bool *out)
+{
+	ufm_status status = UFM_OK;
+
+	*out = exists(folder, SINGLE, &status) || (!status && exists(folder, INDEX, &status));
+	return status;
+}
 
 static bool names_single(const checkpoint_index *index)
 {
