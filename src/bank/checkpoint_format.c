@@ -33,7 +33,7 @@ static ufm_status folder_open(checkpoint *c, const char *path)
 	if (status)
 		return status;
 	c->format = is_gguf ? &gguf : &safetensors;
-	return c->format->open(c, path);
+	return is_gguf ? gguf_open_folder(c, path) : safetensors_open(c, path);
 }
 
 const checkpoint_format *checkpoint_format_of(const char *path)

@@ -39,6 +39,7 @@ const checkpoint_format *checkpoint_format_of(const char *path);
 
 bool gguf_match(const char *path);
 ufm_status gguf_open(checkpoint *c, const char *path);
+ufm_status gguf_open_folder(checkpoint *c, const char *folder);
 /* Whether a folder has models in GGUF files and no weights of another format. */
 ufm_status gguf_is_folder(const char *folder, bool *out);
 bool safetensors_match(const char *path);

@@ -261,7 +261,7 @@ static void forget(checkpoint *c)
 	tensor_list_free(&c->list);
 }
 
-static ufm_status open_file(checkpoint *c, const char *path)
+ufm_status gguf_open(checkpoint *c, const char *path)
 {
 	split s;
 	ufm_status status;
@@ -298,26 +298,37 @@ typedef struct models {
 	bool others; /* weights of another format, or their index */
 } models;
 
+static ufm_status note_name(const char *name, models *found)
+{
+	found->others |=
+		text_ends_with(name, ".safetensors") || text_ends_with(name, ".safetensors.index.json");
+	if (!is_model(name) || found->count++)
+		return UFM_OK;
+	found->name = alloc_string(name);
+	return found->name ? UFM_OK : UFM_ENOMEM;
+}
+
+/* NULL with errno 0 is the end. */
+static struct dirent *next_entry(DIR *folder)
+{
+	errno = 0;
+	return readdir(folder);
+}
+
 static ufm_status list_models(const char *folder, models *out)
 {
-	models found = {.count = 0};
 	DIR *open_folder = opendir(folder);
-	struct dirent *entry;
+	struct dirent *entry = NULL;
 	ufm_status status = UFM_OK;
 
-	*out = found;
+	*out = (models){.count = 0};
 	if (!open_folder)
 		return status_fail(UFM_EFILE, "cannot be opened: %s", strerror(errno));
-	while (!status && (entry = readdir(open_folder))) {
-		found.others |= text_ends_with(entry->d_name, ".safetensors") ||
-		                text_ends_with(entry->d_name, ".safetensors.index.json");
-		if (!is_model(entry->d_name) || found.count++)
-			continue;
-		found.name = alloc_string(entry->d_name);
-		status = found.name ? UFM_OK : UFM_ENOMEM;
-	}
+	while (!status && (entry = next_entry(open_folder)))
+		status = note_name(entry->d_name, out);
+	if (!status && errno)
+		status = status_fail(UFM_EFILE, "cannot be listed: %s", strerror(errno));
 	closedir(open_folder);
-	*out = found;
 	return status;
 }
 
@@ -342,12 +353,12 @@ static ufm_status open_only(checkpoint *c, const char *folder, const models *fou
 		                   "the file that is meant",
 		                   folder, found->count);
 	path = path_join(folder, found->name);
-	status = path ? open_file(c, path) : UFM_ENOMEM;
+	status = path ? gguf_open(c, path) : UFM_ENOMEM;
 	alloc_free(path);
 	return status;
 }
 
-static ufm_status open_folder(checkpoint *c, const char *folder)
+ufm_status gguf_open_folder(checkpoint *c, const char *folder)
 {
 	models found;
 	ufm_status status = list_models(folder, &found);
@@ -379,13 +390,4 @@ bool gguf_match(const char *path)
 	if (text_ends_with(path, ENDING))
 		return true;
 	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && begins_so(path);
-}
-
-ufm_status gguf_open(checkpoint *c, const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return open_folder(c, path);
-	return open_file(c, path);
 }
