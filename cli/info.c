@@ -34,8 +34,9 @@ static const option_spec specs[] = {
 
 static const option_table info_options = {
 	.command = "info",
-	.summary = "Says what experts a checkpoint (.safetensors, index, folder), a packed bank or a "
-			   "preset holds.",
+	.summary =
+		"Says what experts a checkpoint (.safetensors, index, GGUF, folder), a packed bank or "
+		"a preset holds.",
 	.operand = "[FILE|DIR]",
 	.specs = specs,
 	.count = sizeof specs / sizeof specs[0],
@@ -138,6 +139,32 @@ static void print_left_aside(sheet *to, json_t *towers)
 	}
 }
 
+/* "gate Q4_K, up Q4_K, down Q6_K, 1.05 MiB an expert, 67.5 MiB a layer", under the layers of that kind. */
+static void print_kind(sheet *to, json_t *kind)
+{
+	char text[256], expert[32], layer[32];
+	json_t *bytes = json_object_get(kind, "expert_bytes");
+	print_runs(to, "layers", json_object_get(kind, "layer_numbers"), "");
+	snprintf(text, sizeof text, "%s, %s an expert, %s a layer",
+	         json_string_value(json_object_get(kind, "types")),
+	         size_format((uint64_t)json_integer_value(bytes), expert, sizeof expert),
+	         size_format((uint64_t)json_integer_value(json_object_get(kind, "layer_bytes")), layer,
+	                     sizeof layer));
+	sheet_pair(to, "of them each", text);
+}
+
+static void print_kinds(sheet *to, json_t *kinds)
+{
+	size_t i;
+	json_t *kind;
+	if (json_array_size(kinds) < 2)
+		return;
+	json_array_foreach(kinds, i, kind)
+	{
+		print_kind(to, kind);
+	}
+}
+
 static void print_router(sheet *to, json_t *router, json_int_t layers)
 {
 	char text[64];
@@ -191,6 +218,7 @@ static void print_markdown(sheet *to, json_t *facts)
 	print_text(to, facts, "quantised as", "quantised");
 	print_text(to, facts, "dtype in the bank", "dtype");
 	print_text(to, facts, "activation", "activation");
+	print_kinds(to, json_object_get(facts, "kinds"));
 	print_size(to, facts, "an expert", "expert_bytes");
 	print_size(to, facts, "a layer", "layer_bytes");
 	print_size(to, facts, "the bank", "bank_bytes");

@@ -8,29 +8,29 @@
 #include "bank/model_config.h"
 #include "base/status.h"
 #include "cli/info.h"
+#include "cli/info_int.h"
 #include "cli/json_put.h"
 #include "cli/json_text.h"
-#include "cli/storage_text.h"
 
 /* Replaces what the object has under that name. */
-static void set_text(json_t *facts, const char *name, const char *text)
+void info_set_text(json_t *facts, const char *name, const char *text)
 {
 	json_put(facts, name, json_text(text));
 }
 
-static void set_whole(json_t *facts, const char *name, uint64_t value)
+void info_set_whole(json_t *facts, const char *name, uint64_t value)
 {
 	json_put(facts, name, json_integer((json_int_t)value));
 }
 
-static const char *kind_name(ufm_expert_kind kind)
+const char *info_kind_name(ufm_expert_kind kind)
 {
 	static const char *const names[] = {
 		[UFM_EXPERT_MLP] = "mlp", [UFM_EXPERT_MLP_BIAS] = "mlp-bias", [UFM_EXPERT_GATED] = "gated"};
 	return names[kind];
 }
 
-static const char *activation_name(ufm_activation activation)
+const char *info_activation_name(ufm_activation activation)
 {
 	static const char *const names[] = {[UFM_ACT_GELU] = "gelu",
 	                                    [UFM_ACT_SILU] = "silu",
@@ -50,7 +50,7 @@ static const char *desc_kind(const ufm_expert_desc *desc)
 		for (uint32_t i = 0; same && i < desc->part_count; i++)
 			same = ufm_expert_part(desc, standard.parts[i].role) != NULL;
 		if (same)
-			return kind_name(kind);
+			return info_kind_name(kind);
 	}
 	return NULL;
 }
@@ -58,27 +58,27 @@ static const char *desc_kind(const ufm_expert_desc *desc)
 static void set_bank(json_t *facts, const bank_shape *info)
 {
 	const ufm_expert_desc *desc = &info->desc;
-	char dtype[STORAGE_TEXT_BYTES];
-	set_text(facts, "dtype", storage_text(desc, dtype));
-	set_text(facts, "activation", activation_name(desc->activation));
-	set_whole(facts, "expert_bytes", desc->expert_bytes);
-	set_whole(facts, "layer_bytes", info->experts * desc->expert_bytes);
-	set_whole(facts, "bank_bytes", info->bank_bytes);
-	set_whole(facts, "host_bytes", (uint64_t)info->layers * info->experts * desc->block_bytes);
+	char types[BANK_TYPES_BYTES];
+	info_set_text(facts, "dtype", bank_types_text(desc, types, sizeof types));
+	info_set_text(facts, "activation", info_activation_name(desc->activation));
+	info_set_whole(facts, "expert_bytes", desc->expert_bytes);
+	info_set_whole(facts, "layer_bytes", info->experts * desc->expert_bytes);
+	info_set_whole(facts, "bank_bytes", info->bank_bytes);
+	info_set_whole(facts, "host_bytes", (uint64_t)info->layers * info->experts * desc->block_bytes);
 }
 
 /* Every name is there in this order, whatever is known. */
 static json_t *empty_facts(const char *path, const char *format)
 {
 	static const char *const names[] = {
-		"files",         "tensors",      "model_type",  "prefix",     "layers",
-		"layer_numbers", "left_aside",   "experts",     "kind",       "layout",
-		"d_model",       "d_hidden",     "file_dtype",  "quantised",  "dtype",
-		"activation",    "expert_bytes", "layer_bytes", "bank_bytes", "host_bytes",
-		"router",        "obstacle",     "preset",      "source",     "left_out"};
+		"files",      "tensors",    "model_type", "prefix",     "layers",       "layer_numbers",
+		"left_aside", "experts",    "kind",       "layout",     "d_model",      "d_hidden",
+		"file_dtype", "quantised",  "dtype",      "activation", "expert_bytes", "layer_bytes",
+		"bank_bytes", "host_bytes", "kinds",      "router",     "obstacle",     "preset",
+		"source",     "left_out"};
 	json_t *facts = json_object();
-	set_text(facts, "path", path);
-	set_text(facts, "format", format);
+	info_set_text(facts, "path", path);
+	info_set_text(facts, "format", format);
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		json_put(facts, names[i], json_null());
 	return facts;
@@ -87,26 +87,34 @@ static json_t *empty_facts(const char *path, const char *format)
 static void add_file(json_t *files, const char *path, uint64_t size_bytes)
 {
 	json_t *file = json_object();
-	set_text(file, "path", path);
-	set_whole(file, "bytes", size_bytes);
+	info_set_text(file, "path", path);
+	info_set_whole(file, "bytes", size_bytes);
 	json_add(files, file);
 }
 
 static void set_counts(json_t *facts, uint32_t layers, uint32_t experts, uint32_t d_model,
                        uint32_t d_hidden)
 {
-	set_whole(facts, "layers", layers);
-	set_whole(facts, "experts", experts);
-	set_whole(facts, "d_model", d_model);
-	set_whole(facts, "d_hidden", d_hidden);
+	info_set_whole(facts, "layers", layers);
+	info_set_whole(facts, "experts", experts);
+	info_set_whole(facts, "d_model", d_model);
+	info_set_whole(facts, "d_hidden", d_hidden);
 }
 
-static json_t *numbers_json(const uint32_t *numbers, uint32_t count)
+json_t *info_numbers(const uint32_t *numbers, uint32_t count)
 {
 	json_t *list = json_array();
 	for (uint32_t i = 0; i < count; i++)
 		json_add(list, json_integer(numbers ? numbers[i] : i));
 	return list;
+}
+
+/* Of plain elements, as headers of checkpoints spell it. */
+static const char *file_type(const ufm_expert_desc *desc)
+{
+	static const char *const names[] = {[UFM_F32] = "F32", [UFM_BF16] = "BF16", [UFM_F16] = "F16"};
+	const ufm_part *up = ufm_expert_part(desc, UFM_ROLE_UP);
+	return up->format ? ufm_format_name((ufm_format)up->format) : names[up->dtype];
 }
 
 static ufm_status packed_facts(const char *path, json_t **out)
@@ -126,10 +134,10 @@ static ufm_status packed_facts(const char *path, json_t **out)
 	add_file(files, path, stat(path, &st) == 0 ? (uint64_t)st.st_size : 0);
 	json_put(facts, "files", files);
 	set_counts(facts, info.layers, info.experts, info.desc.d_model, info.desc.d_hidden);
-	json_put(facts, "layer_numbers", numbers_json(NULL, info.layers));
-	set_text(facts, "kind", desc_kind(&info.desc));
+	json_put(facts, "layer_numbers", info_numbers(NULL, info.layers));
+	info_set_text(facts, "kind", desc_kind(&info.desc));
 	set_bank(facts, &info);
-	set_text(facts, "file_dtype", info.desc.parts[0].dtype == UFM_F32 ? "F32" : "BF16");
+	info_set_text(facts, "file_dtype", file_type(&info.desc));
 	*out = facts;
 	return UFM_OK;
 }
@@ -142,7 +150,7 @@ static void set_files(json_t *facts, const checkpoint *c)
 	for (uint32_t i = 0; i < checkpoint_file_count(c); i++)
 		add_file(files, checkpoint_file_path(c, i), checkpoint_file_bytes(c, i));
 	json_put(facts, "files", files);
-	set_whole(facts, "tensors", checkpoint_tensor_count(c));
+	info_set_whole(facts, "tensors", checkpoint_tensor_count(c));
 }
 
 /* A lack of memory, or a file that cannot be read, says nothing of the experts. */
@@ -152,11 +160,11 @@ static bool is_of_file(ufm_status status)
 }
 
 /* The failure becomes a fact where it is one. */
-static ufm_status set_obstacle(json_t *facts, ufm_status status)
+ufm_status info_set_obstacle(json_t *facts, ufm_status status)
 {
 	if (!status || !is_of_file(status))
 		return status;
-	set_text(facts, "obstacle", ufm_last_error());
+	info_set_text(facts, "obstacle", ufm_last_error());
 	return UFM_OK;
 }
 
@@ -170,8 +178,8 @@ static ufm_status count_routers(const checkpoint *c, const expert_set *found, js
 		status = experts_router(found, c, i, &t);
 		count += !status && t != NULL;
 	}
-	set_whole(router, "layers", count);
-	return set_obstacle(router, status);
+	info_set_whole(router, "layers", count);
+	return info_set_obstacle(router, status);
 }
 
 static const char *router_obstacle(const model_config *model, char *line, size_t size)
@@ -183,41 +191,40 @@ static const char *router_obstacle(const model_config *model, char *line, size_t
 	return line;
 }
 
-static ufm_status set_router(json_t *facts, const checkpoint *c, const expert_set *found,
-                             const model_config *model)
+json_t *info_router(const model_config *model)
 {
 	char line[2 * MODEL_TEXT_BYTES];
 	json_t *router = json_object();
-	set_whole(router, "layers", 0);
+	info_set_whole(router, "layers", 0);
 	json_put(router, "top_k", model->top_k ? json_integer(model->top_k) : json_null());
-	set_text(router, "scoring",
-	         model->scoring == UFM_SCORE_SOFTMAX   ? "softmax"
-	         : model->scoring == UFM_SCORE_SIGMOID ? "sigmoid"
-	                                               : NULL);
+	info_set_text(router, "scoring",
+	              model->scoring == UFM_SCORE_SOFTMAX   ? "softmax"
+	              : model->scoring == UFM_SCORE_SIGMOID ? "sigmoid"
+	                                                    : NULL);
 	json_put(router, "norm_topk",
 	         model->norm_topk ? json_boolean(model->norm_topk == MODEL_YES) : json_null());
-	set_text(router, "obstacle", router_obstacle(model, line, sizeof line));
-	json_put(facts, "router", router);
-	return count_routers(c, found, router);
+	info_set_text(router, "obstacle", router_obstacle(model, line, sizeof line));
+	return router;
 }
 
 static ufm_status set_experts(json_t *facts, const checkpoint *c, const expert_set *found,
                               const model_config *model)
 {
 	set_counts(facts, found->layers, found->experts, found->d_model, found->d_hidden);
-	set_text(facts, "kind", found->biased ? "gated-bias" : kind_name(found->kind));
-	set_text(facts, "layout", found->fused ? "fused" : "single");
-	set_text(facts, "file_dtype", checkpoint_dtype_name(found->dtype));
-	set_text(facts, "quantised", found->quantised);
-	return set_router(facts, c, found, model);
+	info_set_text(facts, "kind", found->biased ? "gated-bias" : info_kind_name(found->kind));
+	info_set_text(facts, "layout", found->fused ? "fused" : "single");
+	info_set_text(facts, "file_dtype", checkpoint_dtype_name(found->dtype));
+	info_set_text(facts, "quantised", found->quantised);
+	json_put(facts, "router", info_router(model));
+	return count_routers(c, found, json_object_get(facts, "router"));
 }
 
 static void set_tower(json_t *out, const tower *t)
 {
 	char name[512];
-	set_text(out, "prefix", t->name_bytes ? tower_text(t, name, sizeof name) : NULL);
-	set_whole(out, "layers", t->layers);
-	json_put(out, "layer_numbers", numbers_json(t->numbers, t->layers));
+	info_set_text(out, "prefix", t->name_bytes ? tower_text(t, name, sizeof name) : NULL);
+	info_set_whole(out, "layers", t->layers);
+	json_put(out, "layer_numbers", info_numbers(t->numbers, t->layers));
 }
 
 /* The one that is taken, and what is left aside. */
@@ -242,7 +249,7 @@ static ufm_status set_outcome(json_t *facts, const char *path, const char *prefi
 	ufm_bank *bank;
 	ufm_status status = ufm_bank_checkpoint(path, &config, &bank);
 	if (status)
-		return set_obstacle(facts, status);
+		return info_set_obstacle(facts, status);
 	set_bank(facts, bank_get_shape(bank));
 	ufm_bank_close(bank);
 	return UFM_OK;
@@ -254,7 +261,7 @@ static ufm_status add_experts(json_t *facts, const checkpoint *c, const towers *
 	expert_set found;
 	ufm_status status = experts_find(c, t, 0, 0, &found);
 	if (status)
-		return set_obstacle(facts, status);
+		return info_set_obstacle(facts, status);
 	status = set_experts(facts, c, &found, &t->model);
 	if (!status)
 		status = set_outcome(facts, path, prefix, f16_as);
@@ -265,11 +272,12 @@ static ufm_status add_experts(json_t *facts, const checkpoint *c, const towers *
 static ufm_status describe(const checkpoint *c, const towers *t, const char *path,
                            const char *prefix, ufm_dtype f16_as, json_t **out)
 {
-	json_t *facts = empty_facts(path, "safetensors");
+	json_t *facts = empty_facts(path, checkpoint_format_name(c));
 	set_files(facts, c);
-	set_text(facts, "model_type", t->model.model_type);
+	info_set_text(facts, "model_type", t->model.model_type);
 	set_towers(facts, t);
-	ufm_status status = add_experts(facts, c, t, path, prefix, f16_as);
+	ufm_status status = checkpoint_values(c) ? info_gguf(facts, c, t, f16_as)
+	                                         : add_experts(facts, c, t, path, prefix, f16_as);
 	if (status)
 		json_decref(facts);
 	else
@@ -311,11 +319,11 @@ ufm_status info_facts(const char *path, const char *prefix, ufm_dtype f16_as, js
 static json_t *preset_router(const preset *p)
 {
 	json_t *router = json_object();
-	set_whole(router, "layers", p->layers);
-	set_whole(router, "top_k", p->top_k);
-	set_text(router, "scoring", p->scoring == UFM_SCORE_SIGMOID ? "sigmoid" : "softmax");
+	info_set_whole(router, "layers", p->layers);
+	info_set_whole(router, "top_k", p->top_k);
+	info_set_text(router, "scoring", p->scoring == UFM_SCORE_SIGMOID ? "sigmoid" : "softmax");
 	json_put(router, "norm_topk", json_boolean(p->norm_topk));
-	set_text(router, "obstacle", NULL);
+	info_set_text(router, "obstacle", NULL);
 	return router;
 }
 
@@ -335,12 +343,12 @@ ufm_status info_preset(const preset *p, json_t **out)
 	if (status)
 		return status;
 	facts = empty_facts(NULL, "preset");
-	set_text(facts, "preset", p->name);
-	set_text(facts, "source", p->source);
-	set_text(facts, "left_out", p->left_out);
+	info_set_text(facts, "preset", p->name);
+	info_set_text(facts, "source", p->source);
+	info_set_text(facts, "left_out", p->left_out);
 	set_counts(facts, p->layers, p->experts, p->d_model, p->d_hidden);
 	set_following(facts, p->first_layer, p->layers);
-	set_text(facts, "kind", kind_name(UFM_EXPERT_GATED));
+	info_set_text(facts, "kind", info_kind_name(UFM_EXPERT_GATED));
 	set_bank(facts, &info);
 	json_put(facts, "router", preset_router(p));
 	*out = facts;

@@ -51,10 +51,11 @@
 	OPTION_ROW("dtype", CHOICE, dtype, .value_name = "TYPE", .fallback = (default_type), \
 	           .choices = WEIGHT_CHOICES, .help = (what))
 /* In the order of the choices. */
-#define OPTION_F16_AS(choice) ((const ufm_dtype[]){UFM_F32, UFM_BF16, UFM_F16}[choice])
+#define OPTION_F16_AS(choice) ((const ufm_dtype[]){0, UFM_F32, UFM_BF16, UFM_F16}[choice])
 #define OPTION_ROW_F16_AS(what) \
-	OPTION_ROW("f16-as", CHOICE, f16_as, .value_name = "TYPE", .fallback = "f32", \
-	           .choices = "f32,fp32|bf16|f16,fp16", .help = (what))
+	OPTION_ROW("f16-as", CHOICE, f16_as, .value_name = "TYPE", .fallback = "auto", \
+	           .choices = "auto|f32,fp32|bf16|f16,fp16", \
+	           .help = what " auto: f32, but those of GGUF files stay f16.")
 #define OPTION_ROW_TOP_K(word, what) \
 	OPTION_ROW("top-k", U32, top_k, .value_name = "K", .fallback = (word), .zero_word = (word), \
 	           .min = 1, .max = 1024, .help = (what))

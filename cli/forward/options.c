@@ -9,7 +9,9 @@
 static const option_spec specs[] = {
 	OPTION_ROW(
 		"weights", STRING, weights, .value_name = "FILE|DIR", .required = true,
-		.help = "A checkpoint: a .safetensors file, an index of shards, or the folder of either."),
+		.help =
+			"A checkpoint: a .safetensors file, an index of shards, a GGUF file, or the folder of "
+			"one of them."),
 	OPTION_ROW_PREFIX,
 	OPTION_ROW("layer", U32, layer, .value_name = "N", .required = true, .max = UINT32_MAX - 1,
                .help = "The layer, numbered as the checkpoint's tensors are."),

@@ -2,10 +2,10 @@
 /* The run as JSON. */
 #include "cli/forward/report.h"
 
+#include "bank/bank.h"
 #include "cli/json_put.h"
 #include "cli/json_text.h"
 #include "cli/options_json.h"
-#include "cli/storage_text.h"
 
 static json_t *ms(uint64_t value_ns)
 {
@@ -16,13 +16,14 @@ static void add_layer(json_t *out, const forward_config *config, const forward_i
                       const forward_result *r)
 {
 	const ufm_expert_desc *desc = &r->bank.desc;
-	char dtype[STORAGE_TEXT_BYTES];
+	char types[BANK_TYPES_BYTES];
 	json_put(out, "layer", json_integer(config->layer));
 	json_put(out, "experts", json_integer(r->bank.experts));
 	json_put(out, "d_model", json_integer(desc->d_model));
 	json_put(out, "d_hidden", json_integer(desc->d_hidden));
 	json_put(out, "gated", json_boolean(ufm_expert_part(desc, UFM_ROLE_GATE) != NULL));
-	json_put(out, "dtype", json_string(storage_text(desc, dtype)));
+	json_put(out, "dtype",
+	         desc->part_count ? json_string(bank_types_text(desc, types, sizeof types)) : NULL);
 	json_put(out, "tokens", json_integer(input->tokens));
 	json_put(out, "top_k", json_integer(config->top_k));
 	json_put(out, "routing", json_string(input->ids ? "ids" : "router"));

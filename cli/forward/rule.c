@@ -8,12 +8,16 @@
 #include "cli/forward/config.h"
 #include "cli/router.h"
 
-#define FROM_CONFIG "config.json"
+/* Where a model says its rule. */
+static const char *origin(const checkpoint *c)
+{
+	return checkpoint_values(c) ? "the GGUF file" : "config.json";
+}
 
-/* The path of the config.json, or what to say when there is none. */
+/* The path of the config.json or of the file that needs none, or what to say when there is none. */
 static const char *config_name(const checkpoint *c)
 {
-	const char *path = checkpoint_config_path(c);
+	const char *path = checkpoint_values(c) ? checkpoint_path(c) : checkpoint_config_path(c);
 	return path ? path : "a config.json beside the weights, which is not there,";
 }
 
@@ -38,7 +42,7 @@ static ufm_status take_top_k(const checkpoint *c, const model_config *model, uin
 		                   "%s: found %u experts a token, expected at most the layer's %u experts",
 		                   config_name(c), model->top_k, experts);
 	config->top_k = model->top_k;
-	forward_origin(state, "top-k", FROM_CONFIG);
+	forward_origin(state, "top-k", origin(c));
 	return UFM_OK;
 }
 
@@ -55,7 +59,7 @@ static ufm_status take_norm_topk(const checkpoint *c, const model_config *model,
 		return not_said(c, "--norm-topk or --no-norm-topk",
 		                "whether the chosen weights are divided by their sum");
 	config->norm_topk = model->norm_topk == MODEL_YES;
-	forward_origin(state, "norm-topk", FROM_CONFIG);
+	forward_origin(state, "norm-topk", origin(c));
 	return UFM_OK;
 }
 
@@ -71,7 +75,7 @@ static ufm_status take_scoring(const checkpoint *c, const model_config *model,
 	if (!model->scoring)
 		return not_said(c, "--scoring", "how router logits become weights");
 	config->scoring = model->scoring == UFM_SCORE_SIGMOID ? SCORING_SIGMOID : SCORING_SOFTMAX;
-	forward_origin(state, "scoring", FROM_CONFIG);
+	forward_origin(state, "scoring", origin(c));
 	return UFM_OK;
 }
 
@@ -125,6 +129,6 @@ ufm_status forward_router(const ufm_bank *bank, uint32_t layer_number, float **o
 		return status;
 	return status_fail(UFM_EINVAL,
 	                   "--ids and --gates: found nothing, and layer %u has no router "
-	                   "(….gate.weight)",
+	                   "(….gate.weight, in GGUF files ….ffn_gate_inp.weight)",
 	                   layer_number);
 }

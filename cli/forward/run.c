@@ -41,6 +41,21 @@ typedef struct run {
 
 /* ---- weights */
 
+/* One that no option names stays what the checkpoint says. */
+static void take_activation(run *r)
+{
+	ufm_activation found = r->out->bank.desc.activation;
+	if (r->config->activation != FROM_CHECKPOINT)
+		return;
+	if (found == UFM_ACT_SILU)
+		r->config->activation = ACTIVATION_SILU;
+	else if (found == UFM_ACT_GELU)
+		r->config->activation = ACTIVATION_GELU;
+	forward_origin(r->state, "activation",
+	               checkpoint_values(bank_checkpoint(r->bank)) ? "the GGUF file's architecture"
+	                                                           : "config.json");
+}
+
 static ufm_status open_bank(run *r)
 {
 	static const ufm_activation activations[] = {0, UFM_ACT_GELU, UFM_ACT_SILU};
@@ -65,11 +80,7 @@ static ufm_status open_bank(run *r)
 			tower_text(&bank_towers(r->bank)->items[0], r->out->prefix, sizeof r->out->prefix);
 		forward_origin(r->state, "prefix", "most routed layers");
 	}
-	if (c->activation == FROM_CHECKPOINT) {
-		c->activation =
-			r->out->bank.desc.activation == UFM_ACT_SILU ? ACTIVATION_SILU : ACTIVATION_GELU;
-		forward_origin(r->state, "activation", "config.json");
-	}
+	take_activation(r);
 	return UFM_OK;
 }
 

@@ -273,6 +273,8 @@ typedef struct ufm_bank_info {
 	uint32_t layers, experts;    /* routed layers; experts a layer */
 	const ufm_expert_desc *desc; /* the bank's own: valid while it is open */
 	uint64_t bank_bytes;         /* layers * experts * expert_bytes */
+	/* of a GGUF file: how many kinds of layers it was opened from (ufm_bank_checkpoint_config.geometry); else 1 */
+	uint32_t geometries;
 } ufm_bank_info;
 
 typedef struct ufm_bank_synthetic_config {
@@ -301,27 +303,36 @@ typedef struct ufm_bank_memory_config {
 /* Experts that already lie in the caller's memory. */
 UFM_API ufm_status ufm_bank_memory(const ufm_bank_memory_config *config, ufm_bank **out);
 
-/* Opens a packed file (docs/formats.md); a folder, or a name that ends with .safetensors or .json, is
- * opened by ufm_bank_checkpoint with its defaults. Reads headers only. UFM_EFILE, UFM_EFORMAT. */
+/* Opens a packed file (docs/formats.md); a folder, a name that ends with .safetensors, .json or .gguf, and a file
+ * that begins with "GGUF" are opened by ufm_bank_checkpoint with its defaults. Reads headers only. UFM_EFILE, UFM_EFORMAT. */
 UFM_API ufm_status ufm_bank_open(const char *path, ufm_bank **out);
 
 typedef struct ufm_bank_checkpoint_config {
 	size_t struct_size;
-	ufm_dtype
-		f16_as; /* what F16 weights become: UFM_F32 (default), UFM_BF16, or UFM_F16 where the backend reads it */
-	/* UFM_ACT_GELU or UFM_ACT_SILU; default: what the config.json beside the weights says; one that it says and
-	 * that is none of these is refused whatever stands here */
+	/* what F16 weights become: UFM_F32, UFM_BF16, or UFM_F16 where the backend reads it; default: UFM_F32, but those of GGUF
+	 * files stay what they are */
+	ufm_dtype f16_as;
+	/* UFM_ACT_GELU or UFM_ACT_SILU; default: what the config.json beside the weights says, or what is known of a GGUF
+	 * file's architecture; one that it says and that is none of these is refused whatever stands here */
 	ufm_activation activation;
 	/* only routed layers whose number in the model is in [begin, end); both 0: all */
 	uint32_t layer_begin, layer_end;
 	/* default: the stack of most routed layers (docs/formats.md). Else the one whose layers' names begin with
 	 * it: "mtp.layers", "talker", "model.layers.61" */
 	const char *prefix;
+	/*
+	 * GGUF files store layers in different types, and a bank has one description. n: the layers of the n-th kind, in
+	 * the order of each kind's first layer; ufm_bank_info.geometries says how many there are, and
+	 * ufm_bank_layer_number which layers a bank has. A bank for each kind shares one budget by ufm_engines_divide.
+	 * 0: all layers must be alike; else UFM_EINVAL, with a line that lists the kinds and their layers.
+	 */
+	uint32_t geometry;
 } ufm_bank_checkpoint_config;
 
 /* The routed experts of a checkpoint that others wrote (docs/formats.md): a .safetensors file, an index
- * of shards (.safetensors.index.json), or a folder with either. Reads headers only. F32 and BF16 stay
- * what they are, and so do quantised experts, whose config.json says how they are quantised. UFM_EFORMAT, with one line, for what breaks a rule of the format and for experts that
+ * of shards (.safetensors.index.json), a GGUF file (any of those that a model was split into opens all of them), or a
+ * folder with one of these. Reads headers only. F32 and BF16 stay what they are, and so do quantised experts: GGUF's blocks, and those
+ * whose config.json says how they are quantised. UFM_EFORMAT, with one line, for what breaks a rule of the format and for experts that
  * would be computed wrongly; UFM_EINVAL when nothing says the activation. config may be NULL. */
 UFM_API ufm_status ufm_bank_checkpoint(const char *path, const ufm_bank_checkpoint_config *config,
                                        ufm_bank **out);

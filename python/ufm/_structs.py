@@ -91,6 +91,7 @@ class ufm_bank_info(Sized):
         ("experts", c_uint32),
         ("desc", POINTER(ufm_expert_desc)),
         ("bank_bytes", c_uint64),
+        ("geometries", c_uint32),
     ]
 
 
@@ -122,6 +123,7 @@ class ufm_bank_checkpoint_config(Sized):
         ("layer_begin", c_uint32),
         ("layer_end", c_uint32),
         ("prefix", c_char_p),
+        ("geometry", c_uint32),
     ]
 
 

@@ -47,12 +47,16 @@ class Extent(NamedTuple):
 
 
 class BankInfo(NamedTuple):
-    """Geometry of a bank: routed layers, experts a layer, the expert, and layers * experts * expert_bytes."""
+    """Geometry of a bank: routed layers, experts a layer, the expert, and layers * experts * expert_bytes.
+
+    geometries: of a GGUF file how many kinds of layers it was opened from (`Bank.checkpoint`); else 1.
+    """
 
     layers: int
     experts: int
     desc: ExpertDesc
     bank_bytes: int
+    geometries: int = 1
 
 
 # An extent as libufm reads it: packing tuples is several times as fast as making structs of them.
@@ -225,15 +229,21 @@ class Bank(Owner):
         layer_begin: int = 0,
         layer_end: int = 0,
         prefix: str | None = None,
+        geometry: int = 0,
     ) -> Bank:
-        """The routed experts of a checkpoint: a .safetensors file, an index of shards, or a folder with either.
+        """The routed experts of a checkpoint: a .safetensors file, an index of shards, a GGUF file, or a folder of one.
 
-        `f16_as`: what F16 weights become, F32 (default), BF16 or F16. `activation`: GELU or SILU; default: what
-        config.json says. Layers whose number in the model is in [layer_begin, layer_end); both 0: all. `prefix`: of
-        several stacks of layers the one whose tensors' names begin so; default: the one of most routed layers.
+        `f16_as`: what F16 weights become, F32, BF16 or F16; default: F32, but those of GGUF files stay what they are.
+        `activation`: GELU or SILU; default: what config.json or the GGUF file's architecture says. Layers whose number
+        in the model is in [layer_begin, layer_end); both 0: all. `prefix`: of several stacks of layers the one whose
+        tensors' names begin so; default: the one of most routed layers.
+
+        GGUF files store layers in different types, and a bank has one description. `geometry` n: the layers of the
+        n-th kind, in the order of each kind's first layer (`info.geometries` says how many there are, `layer_number`
+        which layers a bank has); 0: all layers must be alike, else InvalidArgument lists the kinds.
         """
         config, out = ufm_bank_checkpoint_config(), ctypes.c_void_p()
-        fill(config, layer_begin=layer_begin, layer_end=layer_end, prefix=prefix)
+        fill(config, layer_begin=layer_begin, layer_end=layer_end, prefix=prefix, geometry=geometry)
         config.f16_as = 0 if f16_as is None else int(member("f16_as", f16_as, Dtype))
         config.activation = 0 if activation is None else int(member("activation", activation, Activation))
         return cls._of(lib.ufm_bank_checkpoint(text("path", path), ctypes.byref(config), ctypes.byref(out)), out)
@@ -245,7 +255,7 @@ class Bank(Owner):
             found = ufm_bank_info()
             check(lib.ufm_bank_get_info(self.pointer, ctypes.byref(found)))
             desc = ExpertDesc.from_struct(found.desc.contents)
-            self._info = BankInfo(found.layers, found.experts, desc, found.bank_bytes)
+            self._info = BankInfo(found.layers, found.experts, desc, found.bank_bytes, found.geometries)
         return self._info
 
     def layer_number(self, layer: int) -> int:

@@ -10,6 +10,7 @@
 #include "bank/bank_callback_int.h"
 #include "bank/bank_files_int.h"
 #include "bank/bank_int.h"
+#include "bank/gguf_bank.h"
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "base/status.h"
@@ -154,7 +155,8 @@ ufm_status ufm_bank_get_info(const ufm_bank *bank, ufm_bank_info *info)
 	const ufm_bank_info found = {.layers = bank->shape.layers,
 	                             .experts = bank->shape.experts,
 	                             .desc = &bank->shape.desc,
-	                             .bank_bytes = bank->shape.bank_bytes};
+	                             .bank_bytes = bank->shape.bank_bytes,
+	                             .geometries = bank->gguf ? gguf_bank_kinds(bank->gguf) : 1};
 	return status_write_info(info, &found, sizeof found, "ufm_bank_info");
 }
 
@@ -178,6 +180,7 @@ void ufm_bank_close(ufm_bank *bank)
 	if (atomic_fetch_sub_explicit(&bank->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	alloc_free(bank->path);
+	gguf_bank_free(bank->gguf);
 	experts_free(&bank->found);
 	towers_free(&bank->towers);
 	checkpoint_close(bank->source);
@@ -202,6 +205,8 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 	bank_extent extent = {.kind = bank->kind, .size_bytes = bank->shape.desc.expert_bytes};
 
 	assert(key < bank_key_count(bank));
+	if (bank->gguf)
+		return gguf_bank_extents(bank, key, out);
 	if (bank->source)
 		return bank_checkpoint_extents(bank, key, out);
 	if (bank->files)
@@ -270,6 +275,8 @@ ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_te
 {
 	assert(layer < bank->shape.layers);
 	*out = NULL;
+	if (bank->gguf)
+		return gguf_bank_router(bank->gguf, bank->source, layer, out);
 	return bank->source ? experts_router(&bank->found, bank->source, layer, out) : UFM_OK;
 }
 

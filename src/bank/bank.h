@@ -67,7 +67,7 @@ uint32_t bank_extents(const ufm_bank *bank, uint32_t key, bank_extent out[BANK_E
 uint32_t bank_file_count(const ufm_bank *bank);
 const char *bank_file_path(const ufm_bank *bank, uint32_t file);
 
-/* Whether ufm_bank_open takes the path for a checkpoint: a folder, .safetensors or .json. */
+/* Whether ufm_bank_open takes the path for a checkpoint: a folder, .safetensors, .json or GGUF. */
 bool bank_is_checkpoint(const char *path);
 /* The checkpoint that the bank was opened from, or NULL; lives as long as the bank. */
 const checkpoint *bank_checkpoint(const ufm_bank *bank);
@@ -76,6 +76,11 @@ const towers *bank_towers(const ufm_bank *bank);
 /* The router of one of a checkpoint's layers (0 … layers-1), as experts_router gives it; NULL for every
  * other bank. */
 ufm_status bank_router(const ufm_bank *bank, uint32_t layer, const checkpoint_tensor **out);
+
+/* How the matrices of a checked description are stored: "bf16", "Q8_0", "E2M1 (1 × 32, E8M0)" where 1 × 32 elements share a
+ * scale, or "gate Q4_K, up Q4_K, down Q6_K" where they differ. Cut at `size`; BANK_TYPES_BYTES are enough. */
+#define BANK_TYPES_BYTES 192u
+const char *bank_types_text(const ufm_expert_desc *desc, char *text, size_t size);
 
 ufm_bank *bank_ref(ufm_bank *bank);
 

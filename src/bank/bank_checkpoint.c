@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A bank whose blocks are put together from the tensors of a checkpoint. */
 #include "bank/bank_int.h"
+#include "bank/gguf_bank.h"
 #include "bank/model_config.h"
 #include "base/dtype.h"
 #include "base/status.h"
@@ -49,7 +50,7 @@ static ufm_status find_contents(const checkpoint *c, const ufm_bank_checkpoint_c
 		experts_find(c, &k->towers, config->layer_begin, config->layer_end, &k->found);
 
 	if (!status)
-		status = experts_desc(&k->found, config->f16_as, &k->desc);
+		status = experts_desc(&k->found, config->f16_as ? config->f16_as : UFM_F32, &k->desc);
 	if (!status)
 		status = experts_check_model(&k->found, &k->towers.model);
 	if (!status)
@@ -66,6 +67,24 @@ static ufm_status new_bank(const contents *k, ufm_bank **out)
 	return status ? bank_as_format(status) : UFM_OK;
 }
 
+/* Its layers are alike: there is nothing to choose from. */
+static ufm_status check_geometry(const ufm_bank_checkpoint_config *config)
+{
+	if (config->geometry > 1)
+		return status_fail(UFM_EINVAL, "geometry is %u, expected at most 1", config->geometry);
+	return UFM_OK;
+}
+
+static ufm_status make_of_safetensors(const checkpoint *c, const ufm_bank_checkpoint_config *config,
+                                      contents *k, ufm_bank **out)
+{
+	ufm_status status = check_geometry(config);
+
+	if (!status)
+		status = find_contents(c, config, k);
+	return status ? status : new_bank(k, out);
+}
+
 /* On success `source` belongs to the bank. */
 static ufm_status make_bank(checkpoint *source, const ufm_bank_checkpoint_config *config,
                             ufm_bank **out)
@@ -75,9 +94,8 @@ static ufm_status make_bank(checkpoint *source, const ufm_bank_checkpoint_config
 
 	if (status)
 		return status;
-	status = find_contents(source, config, &k);
-	if (!status)
-		status = new_bank(&k, out);
+	status = checkpoint_values(source) ? gguf_bank_make(source, &k.towers, config, out)
+	                                   : make_of_safetensors(source, config, &k, out);
 	if (status) {
 		free_contents(&k);
 		return status_prefix(status, "%s", checkpoint_path(source));
@@ -88,11 +106,9 @@ static ufm_status make_bank(checkpoint *source, const ufm_bank_checkpoint_config
 	return UFM_OK;
 }
 
-static ufm_status check_config(ufm_bank_checkpoint_config *config)
+static ufm_status check_config(const ufm_bank_checkpoint_config *config)
 {
-	if (!config->f16_as)
-		config->f16_as = UFM_F32;
-	if (!dtype_is_token(config->f16_as))
+	if (config->f16_as && !dtype_is_token(config->f16_as))
 		return status_fail(UFM_EINVAL, "f16_as is %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                   (int)config->f16_as);
 	if (config->activation && config->activation != UFM_ACT_GELU &&

@@ -19,6 +19,7 @@
 #define BANK_PART_ALIGN 64u
 
 typedef struct bank_files bank_files;
+typedef struct gguf_bank gguf_bank;
 
 struct ufm_bank {
 	atomic_uint refs;
@@ -33,7 +34,8 @@ struct ufm_bank {
 	checkpoint *source;
 	towers towers;
 	expert_set found;
-	bank_files *files;       /* from the caller's extents; NULL for every other bank */
+	gguf_bank *gguf;   /* NULL for every bank that is not of GGUF files; then `found` is empty */
+	bank_files *files; /* from the caller's extents; NULL for every other bank */
 	uint32_t *layer_numbers; /* that the caller told; NULL: 0 … layers-1, or a checkpoint's */
 };
 

@@ -14,9 +14,6 @@
 #include "base/path.h"
 #include "base/status.h"
 
-/* Of all files together: an index is held to the same as one header. */
-#define HEADERS_BYTES_MAX (256u << 20)
-
 static ufm_status read_header(checkpoint *c, int fd, checkpoint_file *file, uint32_t number)
 {
 	uint8_t prefix[SAFETENSORS_PREFIX_BYTES];
@@ -28,8 +25,9 @@ static ufm_status read_header(checkpoint *c, int fd, checkpoint_file *file, uint
 	if (status)
 		return status;
 	c->header_bytes += length;
-	if (c->header_bytes > HEADERS_BYTES_MAX)
-		return status_fail(UFM_EFORMAT, "headers of all files exceed %u bytes", HEADERS_BYTES_MAX);
+	if (c->header_bytes > CHECKPOINT_HEADERS_BYTES_MAX)
+		return status_fail(UFM_EFORMAT, "headers of all files exceed %u bytes",
+		                   CHECKPOINT_HEADERS_BYTES_MAX);
 	file->header = alloc_zeroed(length, 1);
 	if (!file->header)
 		return UFM_ENOMEM;
@@ -144,13 +142,10 @@ static ufm_status open_shards(checkpoint *c, const checkpoint_place *place)
 
 static ufm_status open_single(checkpoint *c, const checkpoint_place *place)
 {
-	ufm_status status;
-
 	c->files = alloc_zeroed(1, sizeof *c->files);
 	if (!c->files)
 		return UFM_ENOMEM;
-	status = add_file(c, alloc_string(place->path));
-	return status ? status : sort_tensors(c);
+	return add_file(c, alloc_string(place->path));
 }
 
 /* None is no failure; one that is there and cannot be reached is: a cache links to files, and a download may have been
@@ -175,40 +170,59 @@ static ufm_status find_config(checkpoint *c, const char *folder)
 	return status;
 }
 
-static ufm_status open_at(const char *path, const checkpoint_place *place, checkpoint **out)
+static ufm_status open_at(checkpoint *c, const checkpoint_place *place)
 {
-	checkpoint *c = alloc_zeroed(1, sizeof *c);
+	ufm_status status = place->is_index ? open_shards(c, place) : open_single(c, place);
+
+	return status ? status : find_config(c, place->folder);
+}
+
+ufm_status safetensors_open(checkpoint *c, const char *path)
+{
+	checkpoint_place place;
+	ufm_status status = checkpoint_locate(path, &place);
+
+	if (status)
+		return status;
+	status = open_at(c, &place);
+	checkpoint_place_free(&place);
+	return status;
+}
+
+/* Where nothing says whose file it is, the first failure says what was looked for. */
+static const checkpoint_format unknown = {.name = "safetensors", .open = safetensors_open};
+
+static ufm_status fill(checkpoint *c, const char *path)
+{
 	ufm_status status;
 
+	c->path = alloc_string(path);
+	if (!c->path)
+		return UFM_ENOMEM;
+	c->format = checkpoint_format_of(path);
+	if (!c->format)
+		c->format = &unknown;
+	status = c->format->open(c, path);
+	return status ? status : sort_tensors(c);
+}
+
+ufm_status checkpoint_open(const char *path, checkpoint **out)
+{
+	checkpoint *c;
+	ufm_status status;
+
+	if (!path || !*path)
+		return status_fail(UFM_EINVAL, "path is empty, expected a checkpoint's file or folder");
+	c = alloc_zeroed(1, sizeof *c);
 	if (!c)
 		return UFM_ENOMEM;
-	c->path = alloc_string(path);
-	status = !c->path          ? UFM_ENOMEM
-	         : place->is_index ? open_shards(c, place)
-	                           : open_single(c, place);
-	if (!status)
-		status = find_config(c, place->folder);
+	status = fill(c, path);
 	if (status) {
 		checkpoint_close(c);
 		return status;
 	}
 	*out = c;
 	return UFM_OK;
-}
-
-ufm_status checkpoint_open(const char *path, checkpoint **out)
-{
-	checkpoint_place place;
-	ufm_status status;
-
-	if (!path || !*path)
-		return status_fail(UFM_EINVAL, "path is empty, expected a checkpoint's file or folder");
-	status = checkpoint_locate(path, &place);
-	if (status)
-		return status;
-	status = open_at(path, &place, out);
-	checkpoint_place_free(&place);
-	return status;
 }
 
 void checkpoint_close(checkpoint *c)
@@ -222,6 +236,7 @@ void checkpoint_close(checkpoint *c)
 	alloc_free(c->files);
 	alloc_free(c->path);
 	alloc_free(c->config_path);
+	alloc_free(c->values.items);
 	tensor_list_free(&c->list);
 	alloc_free(c);
 }
@@ -280,6 +295,16 @@ uint64_t checkpoint_file_bytes(const checkpoint *c, uint32_t file)
 const char *checkpoint_path(const checkpoint *c)
 {
 	return c->path;
+}
+
+const char *checkpoint_format_name(const checkpoint *c)
+{
+	return c->format->name;
+}
+
+const gguf_values *checkpoint_values(const checkpoint *c)
+{
+	return c->format->open == gguf_open ? &c->values : NULL;
 }
 
 const char *checkpoint_config_path(const checkpoint *c)

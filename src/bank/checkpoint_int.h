@@ -3,7 +3,11 @@
 #ifndef UFM_BANK_CHECKPOINT_INT_H
 #define UFM_BANK_CHECKPOINT_INT_H
 
+#include "bank/gguf.h"
 #include "bank/safetensors.h"
+
+/* Of all files together: an index is held to the same as one header. */
+#define CHECKPOINT_HEADERS_BYTES_MAX (256u << 20)
 
 typedef struct checkpoint_file {
 	char *path;
@@ -18,7 +22,30 @@ struct checkpoint {
 	uint32_t file_count;
 	uint64_t header_bytes; /* of all files */
 	tensor_list list;      /* sorted by name */
+	const struct checkpoint_format *format;
+	gguf_values values; /* GGUF: the first file's; their text is the file's header */
 };
+
+/* Whose file it is. `match` asks for no more than the path, what stands there and how it begins; `open` fills an empty
+ * checkpoint, whose tensors are not sorted yet. UFM_EFILE, UFM_EFORMAT: one line with the file and the rule. */
+typedef struct checkpoint_format {
+	const char *name;
+	bool (*match)(const char *path);
+	ufm_status (*open)(checkpoint *c, const char *path);
+} checkpoint_format;
+
+/* NULL: none of them, as a packed bank is. */
+const checkpoint_format *checkpoint_format_of(const char *path);
+
+bool gguf_match(const char *path);
+ufm_status gguf_open(checkpoint *c, const char *path);
+ufm_status gguf_open_folder(checkpoint *c, const char *folder);
+/* Whether a folder has models in GGUF files and no weights of another format. */
+ufm_status gguf_is_folder(const char *folder, bool *out);
+bool safetensors_match(const char *path);
+ufm_status safetensors_open(checkpoint *c, const char *path);
+/* Whether a folder has model.safetensors or its index: nobody needs to list it then. */
+ufm_status safetensors_is_folder(const char *folder, bool *out);
 
 /* A whole small file in memory, one byte longer and NUL-terminated. UFM_EFORMAT above max_bytes. */
 ufm_status checkpoint_read_text(const char *path, uint64_t max_bytes, char **text, uint64_t *size);

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bank/bank.h"
 #include "bank/checkpoint_int.h"
 #include "base/alloc.h"
 #include "base/file.h"
@@ -17,14 +16,9 @@
 
 #define ENDING ".safetensors"
 
-bool bank_is_checkpoint(const char *path)
+bool safetensors_match(const char *path)
 {
-	struct stat st;
-
-	if (text_ends_with(path, ENDING) || text_ends_with(path, ".json"))
-		return true;
-	/* What cannot be examined has its cause said by whoever looks into it. */
-	return stat(path, &st) == 0 ? S_ISDIR(st.st_mode) : errno != ENOENT && errno != ENOTDIR;
+	return text_ends_with(path, ENDING) || text_ends_with(path, ".json");
 }
 
 static bool exists(const char *folder, const char *name, ufm_status *status)
@@ -88,6 +82,14 @@ static ufm_status find_single(const char *folder, char **name)
 
 #define SINGLE "model" ENDING
 #define INDEX SINGLE ".index.json"
+
+ufm_status safetensors_is_folder(const char *folder, bool *out)
+{
+	ufm_status status = UFM_OK;
+
+	*out = exists(folder, SINGLE, &status) || (!status && exists(folder, INDEX, &status));
+	return status;
+}
 
 static bool names_single(const checkpoint_index *index)
 {

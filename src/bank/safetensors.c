@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bank/gguf.h"
 #include "base/alloc.h"
 #include "base/json_pull.h"
 #include "base/status.h"
@@ -43,7 +44,7 @@ static const struct {
 
 const char *checkpoint_dtype_name(checkpoint_dtype dtype)
 {
-	return dtypes[dtype].name;
+	return dtype < CHECKPOINT_GGUF ? dtypes[dtype].name : gguf_type_of(dtype)->name;
 }
 
 uint32_t checkpoint_dtype_bits(checkpoint_dtype dtype)
@@ -69,8 +70,7 @@ void tensor_list_free(tensor_list *list)
 	*list = (tensor_list){0};
 }
 
-/* A zeroed place at the end; NULL when there is none. */
-static checkpoint_tensor *tensor_list_add(tensor_list *list)
+checkpoint_tensor *tensor_list_add(tensor_list *list)
 {
 	checkpoint_tensor *tensors =
 		alloc_grow(list->tensors, list->count, &list->room, sizeof *tensors);

@@ -15,6 +15,8 @@ typedef struct tensor_list {
 } tensor_list;
 
 void tensor_list_free(tensor_list *list);
+/* A zeroed place at the end; NULL when there is none. */
+checkpoint_tensor *tensor_list_add(tensor_list *list);
 
 /* The header's length out of the file's first bytes (`got` of them). */
 ufm_status safetensors_header_bytes(const uint8_t *prefix, uint64_t got, uint64_t file_bytes,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bank/gguf_experts.h"
 #include "base/alloc.h"
 #include "base/status.h"
 
@@ -91,10 +92,13 @@ static int compare_layers(const void *a, const void *b)
 /* Tensors are sorted by name, so those of a layer stand together. */
 static ufm_status list_layers(const checkpoint *c, layer_list *list)
 {
+	bool (*find_name)(const char *, expert_name *) =
+		checkpoint_values(c) ? gguf_name_find : expert_name_find;
+
 	for (uint32_t i = 0; i < checkpoint_tensor_count(c); i++) {
 		routed_layer found = {.tensor = checkpoint_tensor_at(c, i)->name}, *items;
 
-		if (!expert_name_find(found.tensor, &found.name))
+		if (!find_name(found.tensor, &found.name))
 			continue;
 		if (list->count && compare_layers(&found, &list->items[list->count - 1]) == 0)
 			continue;
@@ -217,7 +221,12 @@ static void part_past(towers *t, const layer_list *list)
 static ufm_status read_model(const checkpoint *c, towers *t)
 {
 	char name[MODEL_TEXT_BYTES] = "";
+	gguf_arithmetic ignored;
 
+	if (checkpoint_values(c)) {
+		gguf_model_read(checkpoint_values(c), &t->model, &ignored);
+		return UFM_OK;
+	}
 	if (t->count)
 		tower_text(&t->items[0], name, sizeof name);
 	return model_config_read(checkpoint_config_path(c), name, &t->model);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json_pull_int.h"
+#include "base/utf8.h"
 
 static int hex_digit(char c)
 {
@@ -103,33 +104,6 @@ static bool take_escape(json_pull *r, char *text, size_t *used)
 	return true;
 }
 
-/* The length of the well-formed sequence of UTF-8 at the reader's place; 0 when it is none. The
- * second byte's range excludes overlong forms, surrogates and what lies beyond U+10FFFF. */
-static size_t utf8_bytes(const json_pull *r)
-{
-	const unsigned char *at = (const unsigned char *)r->text + r->at;
-	unsigned lead = at[0], low = 0x80, high = 0xbf;
-	size_t n = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
-
-	if (n == 0 || r->size - r->at < n)
-		return 0;
-	if (lead == 0xe0)
-		low = 0xa0;
-	if (lead == 0xed)
-		high = 0x9f;
-	if (lead == 0xf0)
-		low = 0x90;
-	if (lead == 0xf4)
-		high = 0x8f;
-	if (at[1] < low || at[1] > high)
-		return 0;
-	for (size_t i = 2; i < n; i++) {
-		if (at[i] < 0x80 || at[i] > 0xbf)
-			return 0;
-	}
-	return n;
-}
-
 static bool take_character(json_pull *r, char *text, size_t *used)
 {
 	unsigned char c = (unsigned char)r->text[r->at];
@@ -140,7 +114,7 @@ static bool take_character(json_pull *r, char *text, size_t *used)
 	if (c < 0x20)
 		return json_pull_unexpected(r, "no control character in a string");
 	if (c >= 0x80)
-		n = utf8_bytes(r);
+		n = utf8_sequence((const unsigned char *)r->text + r->at, r->size - r->at);
 	if (n == 0)
 		return json_pull_unexpected(r, "UTF-8");
 	memmove(text + *used, r->text + r->at, n);

@@ -3,6 +3,7 @@
 #include "plan/shape_int.h"
 
 #include "bank/bank.h"
+#include "bank/gguf_experts.h"
 #include "bank/towers.h"
 #include "base/status.h"
 
@@ -54,8 +55,9 @@ static ufm_status check_top_k(const model_config *m)
 	if (m->top_k && !*m->top_k_obstacle)
 		return UFM_OK;
 	return status_fail(
-		UFM_EFORMAT, "top k is not known, expected num_experts_per_tok in a config.json beside the "
-					 "weights, or the shape by its numbers");
+		UFM_EFORMAT,
+		"top k is not known, expected num_experts_per_tok in a config.json beside the "
+		"weights (of a GGUF file expert_used_count in it), or the shape by its numbers");
 }
 
 static void note_left_aside(const towers *t, plan_shape *s)
@@ -121,13 +123,78 @@ static ufm_status from_tower(const checkpoint *c, const towers *t, bool is_main,
 	return status;
 }
 
+/* ---- GGUF */
+
+/* The kind whose experts take the most: what all layers are counted as. */
+static const gguf_layer_kind *largest(const gguf_set *set)
+{
+	const gguf_layer_kind *most = &set->kinds[0];
+	for (uint32_t i = 1; i < set->kind_count; i++)
+		if (set->kinds[i].desc.expert_bytes > most->desc.expert_bytes)
+			most = &set->kinds[i];
+	return most;
+}
+
+static void note_kinds(const gguf_set *set, const gguf_layer_kind *most, plan_shape *s)
+{
+	char types[BANK_TYPES_BYTES];
+	if (set->kind_count > 1)
+		shape_note(s, "Its layers are of %u kinds; all count as the largest, whose experts are %s.",
+		           set->kind_count, bank_types_text(&most->desc, types, sizeof types));
+}
+
+/* All kinds must have as many experts: a plan has one number of them. */
+static ufm_status from_kinds(const gguf_set *set, const model_config *m, plan_shape *out)
+{
+	const gguf_layer_kind *most = largest(set);
+	plan_shape s = {.name = "the given shape",
+	                .top_k = m->top_k,
+	                .bank = {.layers = set->count, .experts = most->experts, .desc = most->desc}};
+	ufm_status status = check_top_k(m);
+	for (uint32_t i = 0; !status && i < set->kind_count; i++)
+		if (set->kinds[i].experts != most->experts)
+			status =
+				status_fail(UFM_EFORMAT, "its layers have %u and %u experts, expected one number",
+			                set->kinds[i].experts, most->experts);
+	/* An unknown architecture has no activation, which a plan does not need. */
+	if (!s.bank.desc.activation)
+		s.bank.desc.activation = UFM_ACT_SILU;
+	if (!status)
+		status = bank_check_desc(&s.bank.desc);
+	if (!status)
+		status = shape_check(&s);
+	if (status)
+		return status;
+	s.bank.bank_bytes = (uint64_t)set->count * most->experts * most->desc.expert_bytes;
+	note_kinds(set, most, &s);
+	if (*m->expert_obstacle)
+		shape_note(&s, "Nothing here can run them yet: %.150s.", m->expert_obstacle);
+	*out = s;
+	return UFM_OK;
+}
+
+static ufm_status from_gguf(const checkpoint *c, const towers *t, plan_shape *out)
+{
+	gguf_set set;
+	ufm_status status = gguf_experts_find(c, t, 0, 0, 0, &set);
+	if (status)
+		return status;
+	status = gguf_experts_check_model(&set, &t->model);
+	if (!status)
+		status = from_kinds(&set, &t->model, out);
+	if (!status)
+		note_left_aside(t, out);
+	gguf_experts_free(&set);
+	return status;
+}
+
 static ufm_status from_checkpoint(const checkpoint *c, const char *prefix, plan_shape *out)
 {
 	towers t;
 	ufm_status status = towers_find(c, prefix, &t);
 	if (status)
 		return status;
-	status = from_tower(c, &t, !prefix, out);
+	status = checkpoint_values(c) ? from_gguf(c, &t, out) : from_tower(c, &t, !prefix, out);
 	towers_free(&t);
 	if (!status)
 		return UFM_OK;

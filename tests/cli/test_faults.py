@@ -15,7 +15,7 @@ import stat
 import numpy as np
 import pytest
 from conftest import BUILD, UFM
-from support import checkpoints, faults
+from support import checkpoints, faults, gguf_files
 from support.faults import Fault, Job, without_times
 
 LIBRARY = os.path.abspath(os.path.join(BUILD, "tests", "fault", "libfailing_calls.so"))
@@ -44,6 +44,9 @@ def figures(*names):
 JOBS = [
     Job("info", ["info", "in/model"]),
     Job("info-shards", ["info", "in/shards", "-o", "json"]),
+    Job("info-gguf", ["info", "in/gguf", "-o", "json"]),
+    Job("forward-gguf", [*FORWARD, "--weights", "in/gguf/m-00002-of-00002.gguf", "--vram-target", "200KiB", "-o", "json"],
+        {"y.npy": EARLIER["y.npy"]}, without_times),
     Job("forward", [*FORWARD, "--weights", "in/model", "--vram-target", "200KiB", "--record-trace", "t.npy", "--timeline",
                     "timeline.json", "-o", "json"], EARLIER, without_times, ("timeline.json",)),
     Job("forward-ids", [*FORWARD, "--weights", "in/shards", "--ids", "in/ids.npy", "--gates", "in/gates.npy", "--mode",
@@ -86,6 +89,10 @@ def write_inputs(folder):
     (folder / "shards").mkdir()
     checkpoints.write_shards(folder / "shards", layer.tensors)
     checkpoints.write_config(folder / "shards", **config)
+    (folder / "gguf").mkdir()
+    layers = [gguf_files.Layer(random, i, {"gate": "F32", "up": "F32", "down": kind}, 8, 24, 32)
+              for i, kind in ((3, "F32"), (4, "Q8_0"))]
+    gguf_files.write(folder / "gguf" / "m.gguf", "qwen3moe", gguf_files.keys(layers), layers, shards=2)
     np.save(folder / "x.npy", random.standard_normal((8, 24)).astype("f4"))
     np.save(folder / "ids.npy", random.integers(0, 8, (8, 2)).astype("i4"))
     np.save(folder / "gates.npy", random.random((8, 2)).astype("f4"))

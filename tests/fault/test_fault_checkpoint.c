@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Every allocation of opening and reading a checkpoint in shards fails in turn: each time the outcome is
+/* Every allocation of opening and reading a checkpoint in shards, and a GGUF model in files, fails in turn: each time the outcome is
  * a clean error, and nothing leaks (the leak checker of the sanitizer build watches). */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,10 +8,12 @@
 
 #include <cmocka.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "bank/bank.h"
 #include "base/alloc.h"
 #include "support/checkpoint_file.h"
+#include "support/gguf_file.h"
 
 static char folder[64];
 
@@ -63,37 +65,74 @@ static ufm_status open_read_close(void)
 	return status;
 }
 
-static void fail_each(bool for_ever)
+/* Two files, a kind of layers in each. */
+static void write_gguf(void)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		gguf_words w = {.key_count = 0};
+		char name[32];
+
+		if (i == 0)
+			gguf_add_text(&w, "general.architecture", "qwen3moe");
+		gguf_add_u32(&w, "split.no", i);
+		gguf_add_u32(&w, "split.count", 2);
+		gguf_add_u32(&w, "split.tensors.count", 8);
+		gguf_add_layer(&w, i, i ? 0 : 8, 0, 32, 8, 2);
+		snprintf(name, sizeof name, "m-0000%u-of-00002.gguf", i + 1);
+		gguf_words_write(&w, folder, name, i);
+	}
+}
+
+static ufm_status open_read_close_gguf(void)
+{
+	const ufm_bank_checkpoint_config config = {.struct_size = sizeof config, .geometry = 2};
+	const checkpoint_tensor *router;
+	uint8_t block[8192];
+	ufm_bank *bank;
+	ufm_status status = ufm_bank_checkpoint(folder, &config, &bank);
+
+	if (status)
+		return status;
+	status = ufm_bank_read(bank, 0, 1, block);
+	if (!status)
+		status = bank_router(bank, 0, &router);
+	ufm_bank_close(bank);
+	return status;
+}
+
+static void fail_each(void (*write)(void), ufm_status (*run)(void), bool for_ever)
 {
 	plan p = {.fail_at = UINT64_MAX};
 	uint64_t total;
 
 	checkpoint_folder_make(folder);
-	write_checkpoint();
+	write();
 	alloc_set_hook(allow, &p);
-	assert_int_equal(open_read_close(), UFM_OK);
+	assert_int_equal(run(), UFM_OK);
 	total = p.asked;
 	assert_true(total > 20);
 	for (uint64_t at = 0; at < total; at++) {
 		p = (plan){.fail_at = at, .for_ever = for_ever};
-		if (open_read_close() != UFM_ENOMEM)
+		if (run() != UFM_ENOMEM)
 			fail_msg("allocation %llu of %llu", (unsigned long long)at, (unsigned long long)total);
 	}
 	alloc_set_hook(NULL, NULL);
-	assert_int_equal(open_read_close(), UFM_OK);
+	assert_int_equal(run(), UFM_OK);
 	checkpoint_folder_remove(folder);
 }
 
 static void each_allocation_fails_once(void **state)
 {
 	(void)state;
-	fail_each(false);
+	fail_each(write_checkpoint, open_read_close, false);
+	fail_each(write_gguf, open_read_close_gguf, false);
 }
 
 static void each_allocation_fails_for_ever(void **state)
 {
 	(void)state;
-	fail_each(true);
+	fail_each(write_checkpoint, open_read_close, true);
+	fail_each(write_gguf, open_read_close_gguf, true);
 }
 
 int main(void)
