@@ -5,6 +5,7 @@
 
 #include "bank/gguf.h"
 
+#define GGUF_ENDING ".gguf"
 #define GGUF_TEXT_BYTES_MAX 255u
 #define GGUF_ARRAY_DEPTH_MAX 4u
 
@@ -46,5 +47,8 @@ uint64_t gguf_values_text_bytes(const gguf_values *values);
 ufm_status gguf_values_settle(gguf_values *values, char **text);
 /* A string of the header to *text, NUL-terminated, which moves behind it. */
 const char *gguf_keep_string(const char *in_header, char **text);
+
+/* Where "-00001-of-00003.gguf" begins in a name that ends so; NULL when it does not. */
+const char *gguf_split_tail(const char *path);
 
 #endif
