@@ -409,6 +409,7 @@ REFUSED = {
     ),
     "GPTQ of three bits": ("gptq", said(bits=3), "has bits 3, expected 4"),
     "GPTQ in activation order": ("gptq", said(desc_act=True), "has desc_act true, expected false"),
+    "GPTQ in an order that is not said": ("gptq", said(desc_act=None), "does not say desc_act, expected false"),
     "GPTQ for Marlin": (
         "gptq",
         said(checkpoint_format="marlin"),
