@@ -130,6 +130,15 @@ static ufm_status check_awq(const quantised *q)
 	return status ? status : quantised_need_bool(said, "zero_point", true);
 }
 
+/* In activation order each input has its group by g_idx, which is payload: only desc_act tells of it. */
+static ufm_status check_order(const config_node *said)
+{
+	if (!config_find(said, "desc_act"))
+		return status_fail(UFM_EFORMAT, "config.json: quantization_config does not say desc_act, "
+		                                "expected false: inputs in the order of their groups");
+	return quantised_need_bool(said, "desc_act", false);
+}
+
 /* `dynamic` gives single modules other settings. */
 static ufm_status check_gptq(const quantised *q)
 {
@@ -137,7 +146,7 @@ static ufm_status check_gptq(const quantised *q)
 	ufm_status status = quantised_need_number(said, "bits", 4);
 
 	if (!status)
-		status = quantised_need_bool(said, "desc_act", false);
+		status = check_order(said);
 	if (!status)
 		status = quantised_need_text(said, "checkpoint_format", "gptq gptq_v2");
 	if (!status)
