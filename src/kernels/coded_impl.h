@@ -10,6 +10,7 @@
 #ifndef UFM_KERNELS_CODED_IMPL_H
 #define UFM_KERNELS_CODED_IMPL_H
 
+#include "kernels/coded_one_impl.h"
 #include "kernels/expand_impl.h"
 
 /* Rows and tokens that share a piece. Few tokens take shorter pieces, which stay in the first cache. */
@@ -22,7 +23,32 @@
 typedef struct coded_matrix {
 	format_matrix m;
 	expand_fn expand;
+	one_fn one; /* NULL: there is none */
 } coded_matrix;
+
+static coded_matrix coded_matrix_of(const ufm_expert_desc *desc, const void *block, ufm_role role)
+{
+	coded_matrix c = {format_matrix_of(desc, block, role), expand_by_definition, NULL};
+
+#if LANES > 1
+	switch ((int)c.m.part->format) {
+#define CASE_OF(name, ...) \
+	case UFM_FORMAT_##name: \
+		c.expand = expand_##name; \
+		c.one = one_##name; \
+		break;
+		FOR_BLOCKS(CASE_OF)
+		FOR_SCALED(CASE_OF)
+#undef CASE_OF
+	case UFM_FORMAT_PLAIN:
+		if (c.m.part->dtype == UFM_F16) {
+			c.expand = expand_f16;
+			c.one = one_f16;
+		}
+	}
+#endif
+	return c;
+}
 
 typedef struct piece {
 	const float *w; /* [rows] of PIECE_STRIDE */
@@ -129,36 +155,88 @@ static void advance_tokens(const piece *whole, uint32_t tokens)
 	}
 }
 
-/* The rows needed next, fetched into the second cache a part with every piece, in the order of their addresses. */
+/* Rows that are needed next, fetched into the second cache with the pieces of those before them, in the order of their
+ * addresses; and of rows that nobody has fetched before, the pieces after the next. */
 typedef struct rows_ahead {
 	const unsigned char *at; /* NULL: nothing is known to come */
 	size_t part_bytes;
+	const unsigned char *own; /* of the piece after the next, or NULL */
+	size_t own_bytes, row_bytes;
+	uint32_t rows;
 } rows_ahead;
 
-static rows_ahead aim_rows(const unsigned char *at, size_t bytes, uint32_t pieces)
+static ALWAYS_INLINE void fetch_bytes(const unsigned char *at, size_t bytes)
 {
-	if (!at || bytes > FETCH_MAX_BYTES)
-		return (rows_ahead){NULL, 0};
-	return (rows_ahead){at, bytes / pieces + 1};
+	for (size_t line = 0; line < bytes; line += LINE_BYTES)
+		__builtin_prefetch(at + line, 0, 2);
+}
+
+static void fetch_own(rows_ahead *next)
+{
+	for (uint32_t r = 0; r < next->rows; r++)
+		fetch_bytes(next->own + r * next->row_bytes, next->own_bytes);
+	next->own += next->own_bytes;
 }
 
 static void fetch_part(rows_ahead *next)
 {
-	if (!next->at)
-		return;
-	for (size_t line = 0; line < next->part_bytes; line += LINE_BYTES)
-		__builtin_prefetch(next->at + line, 0, 2);
-	next->at += next->part_bytes;
+	if (next->at)
+		fetch_bytes(next->at, next->part_bytes);
+	next->at = next->at ? next->at + next->part_bytes : NULL;
+	if (next->own)
+		fetch_own(next);
+}
+
+/* `cold`: these rows were not fetched before. */
+static rows_ahead aim_rows(const format_matrix *m, uint32_t row, uint32_t rows, uint32_t length,
+                           const unsigned char *then, bool cold)
+{
+	size_t bytes = rows * m->row_bytes, pieces = m->part->cols / length + 1;
+	rows_ahead next = {.row_bytes = m->row_bytes, .rows = rows};
+
+	if (then && bytes <= FETCH_MAX_BYTES) {
+		next.at = then;
+		next.part_bytes = bytes / pieces + 1;
+	}
+	if (cold) {
+		next.own = m->data + row * m->row_bytes;
+		next.own_bytes = m->row_bytes / pieces + 1;
+		fetch_own(&next);
+		fetch_own(&next);
+	}
+	return next;
+}
+
+/* Up to PIECE_ROWS rows and one token. */
+static void coded_rows_one(const coded_matrix *c, uint32_t row, uint32_t rows, const float *x,
+                           float *out, const unsigned char *then, bool cold)
+{
+	vec sums[PIECE_ROWS];
+	float totals[PIECE_ROWS];
+	uint32_t k = c->m.part->cols;
+	rows_ahead next = aim_rows(&c->m, row, rows, PIECE_MAX, then, cold);
+
+	for (uint32_t r = 0; r < PIECE_ROWS; r++)
+		sums[r] = v_set(0.0f);
+	for (uint32_t first = 0, count; first < k; first += count) {
+		count = k - first < PIECE_MAX ? k - first : PIECE_MAX;
+		fetch_part(&next);
+		c->one(&c->m, row, rows, first, count, x + first, sums);
+	}
+	for (uint32_t r = 0; r < PIECE_ROWS; r += 4)
+		v_sums4(sums[r], sums[r + 1], sums[r + 2], sums[r + 3], totals + r);
+	memcpy(out, totals, rows * sizeof *out);
 }
 
 /* Up to PIECE_ROWS rows and PIECE_TOKENS tokens. */
 static void coded_rows(const coded_matrix *c, uint32_t row, uint32_t rows, const float *x,
-                       uint32_t tokens, float *out, size_t out_stride, const unsigned char *then)
+                       uint32_t tokens, float *out, size_t out_stride, const unsigned char *then,
+                       bool cold)
 {
 	_Alignas(64) float w[PIECE_ROWS * PIECE_STRIDE];
 	vec sums[PIECE_ROWS * PIECE_TOKENS];
 	uint32_t k = c->m.part->cols, length = tokens > TILE_TOKENS ? PIECE_MAX : PIECE_FEW;
-	rows_ahead next = aim_rows(then, rows * c->m.row_bytes, k / length + 1);
+	rows_ahead next = aim_rows(&c->m, row, rows, length, then, cold);
 	piece p = {.w = w, .rows = rows, .k = k, .sums = sums, .out = out, .out_stride = out_stride};
 
 	for (uint32_t first = 0; first < k; first += length) {
@@ -184,8 +262,13 @@ static void coded_multiply(const coded_matrix *c, uint32_t begin, uint32_t end, 
 		for (uint32_t row = begin, rows; row < end; row += rows) {
 			rows = end - row < PIECE_ROWS ? end - row : PIECE_ROWS;
 			const uint8_t *following = c->m.data + (row + rows) * c->m.row_bytes;
-			coded_rows(c, row, rows, x + (size_t)t * k, count, out + t * out_stride + (row - begin),
-			           out_stride, row + rows < end ? following : then);
+			const unsigned char *ahead_at = row + rows < end ? following : then;
+			float *at = out + t * out_stride + (row - begin);
+			if (c->one && count == 1)
+				coded_rows_one(c, row, rows, x + (size_t)t * k, at, ahead_at, row == begin);
+			else
+				coded_rows(c, row, rows, x + (size_t)t * k, count, at, out_stride, ahead_at,
+				           row == begin);
 		}
 		t += count;
 	}

@@ -11,6 +11,11 @@ static inline void v_store(float *to, vec value)
 	_mm256_storeu_ps(to, value);
 }
 
+static inline bool v_all_less(vec a, vec b)
+{
+	return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)) == 0xff;
+}
+
 /* ------------------------------------------------------------------ halves and bytes */
 
 static inline vec v_half(const uint8_t *at)
@@ -135,17 +140,39 @@ static inline void v_e4m3_pair(const uint8_t *from, vec out[2])
 	out[1] = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
 }
 
-/* LANES bytes, each the exponent of a power of two. */
-static inline vec v_e8m0(const uint8_t *from)
+static inline __m128i bytes_part(const uint8_t *from, uint32_t count)
 {
-	__m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from));
+	uint8_t padded[2 * LANES] = {0};
+
+	for (uint32_t i = 0; i < count; i++)
+		padded[i] = from[i];
+	return _mm_loadu_si128((const __m128i *)(const void *)padded);
+}
+
+static inline vec v_e4m3_part(const uint8_t *from, uint32_t count)
+{
+	uint8_t padded[2 * LANES];
+	vec pair[2];
+
+	_mm_storeu_si128((__m128i *)(void *)padded, bytes_part(from, count));
+	v_e4m3_pair(padded, pair);
+	return pair[0];
+}
+
+/* Each byte the exponent of a power of two. */
+static inline vec v_e8m0_part(const uint8_t *from, uint32_t count)
+{
+	__m256i wide = _mm256_cvtepu8_epi32(bytes_part(from, count));
 	__m256i none = _mm256_cmpeq_epi32(wide, _mm256_setzero_si256());
 	__m256i nan = _mm256_cmpeq_epi32(wide, _mm256_set1_epi32(255));
-	__m256i bits = _mm256_slli_epi32(wide, 23);
+	__m256i more = _mm256_and_si256(_mm256_or_si256(none, nan), _mm256_set1_epi32(0x00400000));
 
-	bits = _mm256_or_si256(bits, _mm256_and_si256(none, _mm256_set1_epi32(0x00400000)));
-	bits = _mm256_or_si256(bits, _mm256_and_si256(nan, _mm256_set1_epi32(0x00400000)));
-	return _mm256_castsi256_ps(bits);
+	return _mm256_castsi256_ps(_mm256_or_si256(_mm256_slli_epi32(wide, 23), more));
+}
+
+static inline vec v_u8_part(const uint8_t *from, uint32_t count)
+{
+	return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes_part(from, count)));
 }
 
 #endif

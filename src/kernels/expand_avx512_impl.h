@@ -11,6 +11,11 @@ static inline void v_store(float *to, vec value)
 	_mm512_storeu_ps(to, value);
 }
 
+static inline bool v_all_less(vec a, vec b)
+{
+	return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ) == 0xffff;
+}
+
 /* ------------------------------------------------------------------ halves and bytes */
 
 static inline vec v_half(const uint8_t *at)
@@ -111,29 +116,50 @@ static inline vec v_e2m1(const uint8_t *from, vec scale)
 /* ------------------------------------------------------------------ eight bits */
 
 /* 2^-8 times what 2 * LANES bytes stand for: as halves they need no care for what is subnormal. */
-static inline void v_e4m3_pair(const uint8_t *from, vec out[2])
+static inline void e4m3_of(__m256i bytes, vec out[2])
 {
-	__m512i wide = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)from));
-	__mmask32 number = _mm512_cmpneq_epi16_mask(_mm512_or_si512(wide, _mm512_set1_epi16(-128)),
-	                                            _mm512_set1_epi16(-1));
-	__m512i halves = _mm512_mask_slli_epi16(_mm512_set1_epi16(0x7e00), number,
-	                                        _mm512_and_si512(wide, _mm512_set1_epi16(-129)), 7);
+	__mmask32 number = _mm256_cmpneq_epi8_mask(_mm256_or_si256(bytes, _mm256_set1_epi8(-128)),
+	                                           _mm256_set1_epi8(-1));
+	__m512i wide = _mm512_and_si512(_mm512_cvtepi8_epi16(bytes), _mm512_set1_epi16(-129));
+	__m512i halves = _mm512_mask_slli_epi16(_mm512_set1_epi16(0x7e00), number, wide, 7);
 
 	out[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
 	out[1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1));
 }
 
-/* LANES bytes, each the exponent of a power of two. */
-static inline vec v_e8m0(const uint8_t *from)
+static inline void v_e4m3_pair(const uint8_t *from, vec out[2])
 {
-	__m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)from));
-	__m512i bits = _mm512_slli_epi32(wide, 23);
+	e4m3_of(_mm256_loadu_si256((const __m256i *)(const void *)from), out);
+}
+
+static inline vec v_e4m3_part(const uint8_t *from, uint32_t count)
+{
+	vec pair[2];
+
+	e4m3_of(_mm256_maskz_loadu_epi8(first_lanes(count), from), pair);
+	return pair[0];
+}
+
+static inline __m512i bytes_part(const uint8_t *from, uint32_t count)
+{
+	return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first_lanes(count), from));
+}
+
+/* Each byte the exponent of a power of two. */
+static inline vec v_e8m0_part(const uint8_t *from, uint32_t count)
+{
+	__m512i wide = bytes_part(from, count), bits = _mm512_slli_epi32(wide, 23);
 
 	bits = _mm512_mask_mov_epi32(bits, _mm512_testn_epi32_mask(wide, wide),
 	                             _mm512_set1_epi32(0x00400000));
 	bits = _mm512_mask_mov_epi32(bits, _mm512_cmpeq_epi32_mask(wide, _mm512_set1_epi32(255)),
 	                             _mm512_set1_epi32(0x7fc00000));
 	return _mm512_castsi512_ps(bits);
+}
+
+static inline vec v_u8_part(const uint8_t *from, uint32_t count)
+{
+	return _mm512_cvtepi32_ps(bytes_part(from, count));
 }
 
 #endif

@@ -26,15 +26,7 @@ static void expand_by_definition(const format_matrix *m, uint32_t row, uint32_t 
 		format_expand(m, row + r, first, count, out + (size_t)r * PIECE_STRIDE);
 }
 
-#if LANES == 1
-
-static expand_fn find_expand(const ufm_part *part)
-{
-	(void)part;
-	return expand_by_definition;
-}
-
-#else
+#if LANES > 1
 
 #if LANES == 16
 #include "kernels/expand_avx512_impl.h"
@@ -71,7 +63,7 @@ static inline void store_scaled_32(float *to, __m256i bytes, vec first, vec seco
 
 /* ------------------------------------------------------------------ blocks that carry their scales */
 
-static inline void q8_0_block(const uint8_t *block, shelf values, float *out)
+static ALWAYS_INLINE void q8_0_block(const uint8_t *block, shelf values, float *out)
 {
 	vec d = v_half(block);
 
@@ -80,7 +72,7 @@ static inline void q8_0_block(const uint8_t *block, shelf values, float *out)
 }
 
 /* Q4_0 and IQ4_NL: a half, then sixteen bytes. */
-static inline void four_bit_block(const uint8_t *block, shelf values, float *out)
+static ALWAYS_INLINE void four_bit_block(const uint8_t *block, shelf values, float *out)
 {
 	book b = book_scaled(values, v_half(block));
 
@@ -90,14 +82,16 @@ static inline void four_bit_block(const uint8_t *block, shelf values, float *out
 /* Half of 2^(exponent - 127), below which a float has powers of two without a leading one. */
 static inline float half_of_e8m0(uint8_t exponent)
 {
-	uint32_t bits = exponent > 1 ? (uint32_t)(exponent - 1) << 23 : 0x00200000u << exponent;
+	uint32_t bits = (uint32_t)(exponent - 1) << 23;
 	float value;
 
+	if (__builtin_expect(exponent < 2, 0))
+		bits = 0x00200000u << exponent;
 	memcpy(&value, &bits, sizeof value);
 	return value;
 }
 
-static inline void mxfp4_block(const uint8_t *block, shelf values, float *out)
+static ALWAYS_INLINE void mxfp4_block(const uint8_t *block, shelf values, float *out)
 {
 	book b = book_scaled(values, v_set(half_of_e8m0(block[0])));
 
@@ -124,7 +118,7 @@ static inline __m256i nibbles_apart(const uint8_t *at)
 }
 
 /* Where the fifth bit is clear the code is below 16, and so the value below 0. */
-static inline void q5_0_block(const uint8_t *block, shelf values, float *out)
+static ALWAYS_INLINE void q5_0_block(const uint8_t *block, shelf values, float *out)
 {
 	vec d = v_half(block);
 	__m256i fours = _mm256_and_si256(nibbles_apart(block + 6), _mm256_set1_epi8(15));
@@ -156,7 +150,7 @@ static inline void heads_of_k(const uint8_t *block, float heads[16])
 	_mm256_storeu_ps(heads + 8, _mm256_mul_ps(d_minimum, _mm256_cvtepi32_ps(minimum)));
 }
 
-static inline void q4_k_block(const uint8_t *block, shelf values, float *out)
+static ALWAYS_INLINE void q4_k_block(const uint8_t *block, shelf values, float *out)
 {
 	float heads[16];
 
@@ -187,7 +181,7 @@ static inline __m256i codes_of(__m256i bytes, bool high, __m256i upper, int mask
 	                       _mm256_and_si256(upper, _mm256_set1_epi8((char)mask)));
 }
 
-static inline void q5_k_block(const uint8_t *block, shelf values, float *out)
+static ALWAYS_INLINE void q5_k_block(const uint8_t *block, shelf values, float *out)
 {
 	float heads[16];
 	__m256i fifths = load_32(block + 16);
@@ -204,7 +198,7 @@ static inline void q5_k_block(const uint8_t *block, shelf values, float *out)
 	}
 }
 
-static inline void q6_k_block(const uint8_t *block, shelf values, float *out)
+static ALWAYS_INLINE void q6_k_block(const uint8_t *block, shelf values, float *out)
 {
 	float scales[16];
 
@@ -236,7 +230,7 @@ static inline void heads_of_xs(const uint8_t *block, float heads[8])
 	_mm256_storeu_ps(heads, _mm256_mul_ps(_mm256_set1_ps(half_at(block)), scale));
 }
 
-static inline void iq4_xs_block(const uint8_t *block, shelf values, float *out)
+static ALWAYS_INLINE void iq4_xs_block(const uint8_t *block, shelf values, float *out)
 {
 	float heads[8];
 
@@ -248,53 +242,41 @@ static inline void iq4_xs_block(const uint8_t *block, shelf values, float *out)
 	}
 }
 
-#define DEFINE_BLOCKS(name, block_fn, elements, bytes, codes) \
-	static void name(const format_matrix *m, uint32_t row, uint32_t rows, uint32_t first, \
-	                 uint32_t count, float *out) \
+static const int8_t q4_0_values[16] = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+
+/* What is done with every such format: X(format, block function, elements and bytes of a block, values of four bits). */
+#define FOR_BLOCKS(X) \
+	X(Q8_0, q8_0_block, 32, 34, plain_codes) \
+	X(Q4_0, four_bit_block, 32, 18, q4_0_values) \
+	X(Q5_0, q5_0_block, 32, 22, plain_codes) \
+	X(Q4_K, q4_k_block, 256, 144, plain_codes) \
+	X(Q5_K, q5_k_block, 256, 176, plain_codes) \
+	X(Q6_K, q6_k_block, 256, 210, plain_codes) \
+	X(IQ4_NL, four_bit_block, 32, 18, format_iq4_values) \
+	X(IQ4_XS, iq4_xs_block, 256, 136, format_iq4_values) \
+	X(MXFP4, mxfp4_block, 32, 17, format_mxfp4_values)
+
+#define DEFINE_EXPAND(name, block_fn, elements, bytes, codes) \
+	static void expand_##name(const format_matrix *m, uint32_t row, uint32_t rows, uint32_t first, \
+	                          uint32_t count, float *out) \
 	{ \
 		shelf values = shelf_of(codes); \
 		for (uint32_t r = 0; r < rows; r++, out += PIECE_STRIDE) { \
-			const uint8_t *block = \
-				m->data + (row + r) * m->row_bytes + first / (elements) * (bytes); \
+			const uint8_t *block = block_at(m, row + r, first, elements, bytes); \
 			for (uint32_t i = 0; i < count; i += (elements), block += (bytes)) \
 				block_fn(block, values, out + i); \
 		} \
 	}
 
-static const int8_t q4_0_values[16] = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+static inline const uint8_t *block_at(const format_matrix *m, uint32_t row, uint32_t first,
+                                      uint32_t elements, uint32_t bytes)
+{
+	return m->data + row * m->row_bytes + (uint64_t)(first / elements) * bytes;
+}
 
-DEFINE_BLOCKS(expand_q8_0, q8_0_block, 32u, 34u, plain_codes)
-DEFINE_BLOCKS(expand_q4_0, four_bit_block, 32u, 18u, q4_0_values)
-DEFINE_BLOCKS(expand_q5_0, q5_0_block, 32u, 22u, plain_codes)
-DEFINE_BLOCKS(expand_q4_k, q4_k_block, 256u, 144u, plain_codes)
-DEFINE_BLOCKS(expand_q5_k, q5_k_block, 256u, 176u, plain_codes)
-DEFINE_BLOCKS(expand_q6_k, q6_k_block, 256u, 210u, plain_codes)
-DEFINE_BLOCKS(expand_iq4_nl, four_bit_block, 32u, 18u, format_iq4_values)
-DEFINE_BLOCKS(expand_iq4_xs, iq4_xs_block, 256u, 136u, format_iq4_values)
-DEFINE_BLOCKS(expand_mxfp4, mxfp4_block, 32u, 17u, format_mxfp4_values)
+FOR_BLOCKS(DEFINE_EXPAND)
 
 #include "kernels/expand_scaled_impl.h"
-
-static expand_fn find_expand(const ufm_part *part)
-{
-	static const struct {
-		ufm_format format;
-		expand_fn expand;
-	} known[] = {
-		{UFM_FORMAT_Q8_0, expand_q8_0},     {UFM_FORMAT_Q4_0, expand_q4_0},
-		{UFM_FORMAT_Q5_0, expand_q5_0},     {UFM_FORMAT_Q4_K, expand_q4_k},
-		{UFM_FORMAT_Q5_K, expand_q5_k},     {UFM_FORMAT_Q6_K, expand_q6_k},
-		{UFM_FORMAT_IQ4_NL, expand_iq4_nl}, {UFM_FORMAT_IQ4_XS, expand_iq4_xs},
-		{UFM_FORMAT_MXFP4, expand_mxfp4},   {UFM_FORMAT_E4M3, expand_e4m3},
-		{UFM_FORMAT_E2M1, expand_e2m1},     {UFM_FORMAT_U4, expand_u4},
-	};
-
-	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-		if ((uint32_t)known[i].format == part->format)
-			return known[i].expand;
-	}
-	return part->dtype == UFM_F16 ? expand_f16 : expand_by_definition;
-}
 
 #endif
 #endif

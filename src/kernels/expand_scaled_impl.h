@@ -29,7 +29,7 @@ typedef struct piece_groups {
 	uint32_t count, cols,
 		first_cols; /* groups, columns of one, and of the first one in the piece */
 	float scales[GROUPS_MAX], zeros[GROUPS_MAX];
-	bool wide; /* all scales are finite with 2^8 times as much */
+	bool wide; /* 2^8 times every scale is a number */
 } piece_groups;
 
 static inline void copy_bytes(uint8_t *to, const uint8_t *from, uint32_t count)
@@ -38,32 +38,14 @@ static inline void copy_bytes(uint8_t *to, const uint8_t *from, uint32_t count)
 		to[i] = from[i];
 }
 
-static inline vec load_e4m3_scales(const uint8_t *from, uint32_t count)
-{
-	uint8_t padded[2 * LANES] = {0};
-	vec pair[2];
-
-	copy_bytes(padded, from, count);
-	v_e4m3_pair(padded, pair);
-	return pair[0] * v_set(256.0f);
-}
-
-static inline vec load_e8m0_scales(const uint8_t *from, uint32_t count)
-{
-	uint8_t padded[16] = {0};
-
-	copy_bytes(padded, from, count);
-	return v_e8m0(padded);
-}
-
 static inline vec load_scales(const format_matrix *m, uint64_t at, uint32_t count)
 {
 	const void *data = m->scales;
 
 	if (m->scale->format == UFM_FORMAT_E8M0)
-		return load_e8m0_scales(m->scales + at, count);
+		return v_e8m0_part(m->scales + at, count);
 	if (m->scale->format == UFM_FORMAT_E4M3)
-		return load_e4m3_scales(m->scales + at, count);
+		return v_e4m3_part(m->scales + at, count) * v_set(256.0f);
 	if (m->scale->dtype == UFM_BF16)
 		return v_load_bf16_part((const uint16_t *)data + at, count);
 	if (m->scale->dtype == UFM_F16)
@@ -71,19 +53,25 @@ static inline vec load_scales(const format_matrix *m, uint64_t at, uint32_t coun
 	return v_load_part((const float *)data + at, count);
 }
 
-/* As format_scale and format_zero have them. */
-static void read_groups(const format_matrix *m, uint64_t at, piece_groups *g)
+static inline vec load_zeros(const format_matrix *m, uint64_t at, uint32_t count)
 {
-	float zero = m->part->format == UFM_FORMAT_U4 ? 8.0f : 0.0f;
+	if (m->zeros)
+		return v_u8_part(m->zeros + at, count);
+	return v_set(m->part->format == UFM_FORMAT_U4 ? 8.0f : 0.0f);
+}
 
+/* As format_scale and format_zero have them, from group number `at` on. */
+static ALWAYS_INLINE void read_groups(const format_matrix *m, uint64_t at, piece_groups *g)
+{
+	const vec most = v_set(0x1p119f);
+
+	g->wide = true;
 	for (uint32_t i = 0; i < g->count; i += LANES) {
 		uint32_t n = g->count - i < LANES ? g->count - i : LANES;
-		v_store_part(g->scales + i, load_scales(m, at + i, n) * v_set(m->factor), n);
-	}
-	g->wide = true;
-	for (uint32_t i = 0; i < g->count; i++) {
-		g->zeros[i] = m->zeros ? (float)m->zeros[at + i] : zero;
-		g->wide &= __builtin_fabsf(g->scales[i]) < 0x1p119f;
+		vec scales = load_scales(m, at + i, n) * v_set(m->factor);
+		v_store(g->scales + i, scales);
+		v_store(g->zeros + i, load_zeros(m, at + i, n));
+		g->wide = g->wide && v_all_less(v_abs(scales), most);
 	}
 }
 
@@ -93,29 +81,58 @@ static void read_groups(const format_matrix *m, uint64_t at, piece_groups *g)
 typedef void (*group_fn)(const uint8_t *bytes, uint32_t i, uint32_t end, vec zero, vec scale,
                          float *out);
 
-static inline void e4m3_group(const uint8_t *bytes, uint32_t i, uint32_t end, vec zero, vec scale,
-                              float *out)
+/* 2 * LANES elements. Products with the scale are rounded once: where 2^8 times the scale is a number (`wide`) they are
+ * multiplied by that, else by 2^8 before. */
+static ALWAYS_INLINE void scaled_e4m3(const uint8_t *bytes, vec scale, bool wide, vec pair[2])
 {
-	vec pair[2], wider = scale * v_set(256.0f);
+	vec widened = v_set(256.0f);
 
-	(void)zero;
+	if (wide)
+		widened = widened * scale;
+	v_e4m3_pair(bytes, pair);
+	for (int i = 0; i < 2; i++) {
+		pair[i] = pair[i] * widened;
+		if (!wide)
+			pair[i] = pair[i] * scale;
+	}
+}
+
+static ALWAYS_INLINE void any_e4m3_group(const uint8_t *bytes, uint32_t i, uint32_t end, vec scale,
+                                         bool wide, float *out)
+{
+	vec pair[2];
+
 	for (; i + 2 * LANES <= end; i += 2 * LANES) {
-		v_e4m3_pair(bytes + i, pair);
-		v_store(out + i, pair[0] * wider);
-		v_store(out + i + LANES, pair[1] * wider);
+		scaled_e4m3(bytes + i, scale, wide, pair);
+		v_store(out + i, pair[0]);
+		v_store(out + i + LANES, pair[1]);
 	}
 	if (i < end) {
 		uint8_t padded[2 * LANES] = {0};
 		uint32_t low = end - i < LANES ? end - i : LANES;
 		copy_bytes(padded, bytes + i, end - i);
-		v_e4m3_pair(padded, pair);
-		v_store_part(out + i, pair[0] * wider, low);
-		v_store_part(out + i + low, pair[1] * wider, end - i - low);
+		scaled_e4m3(padded, scale, wide, pair);
+		v_store_part(out + i, pair[0], low);
+		v_store_part(out + i + low, pair[1], end - i - low);
 	}
 }
 
-static inline void e2m1_group(const uint8_t *bytes, uint32_t i, uint32_t end, vec zero, vec scale,
-                              float *out)
+static ALWAYS_INLINE void e4m3_group(const uint8_t *bytes, uint32_t i, uint32_t end, vec zero,
+                                     vec scale, float *out)
+{
+	(void)zero;
+	any_e4m3_group(bytes, i, end, scale, true, out);
+}
+
+static ALWAYS_INLINE void e4m3_group_exact(const uint8_t *bytes, uint32_t i, uint32_t end, vec zero,
+                                           vec scale, float *out)
+{
+	(void)zero;
+	any_e4m3_group(bytes, i, end, scale, false, out);
+}
+
+static ALWAYS_INLINE void e2m1_group(const uint8_t *bytes, uint32_t i, uint32_t end, vec zero,
+                                     vec scale, float *out)
 {
 	uint8_t padded[LANES / 2] = {0};
 
@@ -128,8 +145,8 @@ static inline void e2m1_group(const uint8_t *bytes, uint32_t i, uint32_t end, ve
 	}
 }
 
-static inline void u4_group(const uint8_t *bytes, uint32_t i, uint32_t end, vec zero, vec scale,
-                            float *out)
+static ALWAYS_INLINE void u4_group(const uint8_t *bytes, uint32_t i, uint32_t end, vec zero,
+                                   vec scale, float *out)
 {
 	uint8_t padded[LANES / 2] = {0};
 
@@ -153,44 +170,54 @@ static ALWAYS_INLINE void expand_groups(const piece_groups *g, const uint8_t *by
 	}
 }
 
-/* `per_byte`: elements of a byte. `narrow`: scales must be of a usual size, or the definition is followed. */
+static ALWAYS_INLINE void find_groups(const format_matrix *m, uint32_t first, uint32_t count,
+                                      piece_groups *g)
+{
+	g->cols = m->part->group_cols;
+	g->count = (first + count - 1) / g->cols - first / g->cols + 1;
+	g->first_cols = g->cols - first % g->cols;
+}
+
+static inline uint64_t first_group(const format_matrix *m, uint32_t group_row, uint32_t first)
+{
+	return (uint64_t)group_row * m->scale->cols + first / m->part->group_cols;
+}
+
 static ALWAYS_INLINE void expand_scaled_rows(const format_matrix *m, uint32_t row, uint32_t rows,
                                              uint32_t first, uint32_t count, float *out,
-                                             uint32_t per_byte, bool narrow, group_fn expand)
+                                             uint32_t per_byte, group_fn expand, group_fn exact)
 {
-	uint32_t cols = m->part->group_cols, group = first / cols, known = UINT32_MAX;
-	piece_groups g = {.count = (first + count - 1) / cols - group + 1,
-	                  .cols = cols,
-	                  .first_cols = cols - first % cols};
+	uint32_t known = UINT32_MAX;
+	piece_groups g;
 
+	find_groups(m, first, count, &g);
 	for (uint32_t r = row; r < row + rows; r++, out += PIECE_STRIDE) {
 		uint32_t group_row = r / m->part->group_rows;
 		if (group_row != known)
-			read_groups(m, (uint64_t)group_row * m->scale->cols + group, &g);
+			read_groups(m, first_group(m, group_row, first), &g);
 		known = group_row;
-		if (narrow && !g.wide)
-			format_expand(m, r, first, count, out);
+		const uint8_t *bytes = m->data + r * m->row_bytes + first / per_byte;
+		if (g.wide)
+			expand_groups(&g, bytes, count, expand, out);
 		else
-			expand_groups(&g, m->data + r * m->row_bytes + first / per_byte, count, expand, out);
+			expand_groups(&g, bytes, count, exact, out);
 	}
 }
 
-static void expand_e4m3(const format_matrix *m, uint32_t row, uint32_t rows, uint32_t first,
-                        uint32_t count, float *out)
-{
-	expand_scaled_rows(m, row, rows, first, count, out, 1, true, e4m3_group);
-}
+/* What is done with every such format: X(format, group function, the same for scales of any size, elements of a byte, lanes
+ * of a step). */
+#define FOR_SCALED(X) \
+	X(E4M3, e4m3_group, e4m3_group_exact, 1, 2 * LANES) \
+	X(E2M1, e2m1_group, e2m1_group, 2, LANES) \
+	X(U4, u4_group, u4_group, 2, LANES)
 
-static void expand_e2m1(const format_matrix *m, uint32_t row, uint32_t rows, uint32_t first,
-                        uint32_t count, float *out)
-{
-	expand_scaled_rows(m, row, rows, first, count, out, 2, false, e2m1_group);
-}
+#define DEFINE_EXPAND_SCALED(name, group_fn, exact_fn, per_byte, lanes) \
+	static void expand_##name(const format_matrix *m, uint32_t row, uint32_t rows, uint32_t first, \
+	                          uint32_t count, float *out) \
+	{ \
+		expand_scaled_rows(m, row, rows, first, count, out, per_byte, group_fn, exact_fn); \
+	}
 
-static void expand_u4(const format_matrix *m, uint32_t row, uint32_t rows, uint32_t first,
-                      uint32_t count, float *out)
-{
-	expand_scaled_rows(m, row, rows, first, count, out, 2, false, u4_group);
-}
+FOR_SCALED(DEFINE_EXPAND_SCALED)
 
 #endif

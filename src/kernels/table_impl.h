@@ -32,7 +32,7 @@ static matrix part_matrix(const ufm_expert_desc *desc, const void *block, ufm_ro
 	            .k = part->cols,
 	            .bf16 = part->dtype == UFM_BF16};
 	if (part->format || part->dtype == UFM_F16) {
-		*coded = (coded_matrix){format_matrix_of(desc, block, role), find_expand(part)};
+		*coded = coded_matrix_of(desc, block, role);
 		m.coded = coded;
 	}
 	m.row_bytes = m.coded ? coded->m.row_bytes : row_bytes(m.k, m.bf16);
@@ -322,12 +322,11 @@ static void table_expand(const ufm_expert_desc *desc, const void *block, ufm_rol
                          uint32_t row, float *out)
 {
 	_Alignas(64) float expanded[PIECE_STRIDE];
-	format_matrix m = format_matrix_of(desc, block, role);
-	expand_fn expand = find_expand(m.part);
+	coded_matrix c = coded_matrix_of(desc, block, role);
 
-	for (uint32_t first = 0; first < m.part->cols; first += PIECE_MAX) {
-		uint32_t count = MIN_U32(m.part->cols - first, PIECE_MAX);
-		expand(&m, row, 1, first, count, expanded);
+	for (uint32_t first = 0; first < c.m.part->cols; first += PIECE_MAX) {
+		uint32_t count = MIN_U32(c.m.part->cols - first, PIECE_MAX);
+		c.expand(&c.m, row, 1, first, count, expanded);
 		memcpy(out + first, expanded, count * sizeof *out);
 	}
 }

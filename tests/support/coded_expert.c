@@ -117,8 +117,10 @@ ufm_expert_desc coded_expert_desc(const coded_storage *s, ufm_expert_kind kind, 
 
 static void fill_any(uint8_t *at, uint64_t bytes, rng *r)
 {
-	for (uint64_t i = 0; i < bytes; i++)
-		at[i] = (uint8_t)rng_below(r, 256);
+	for (uint64_t i = 0; i < bytes; i += sizeof(uint64_t)) {
+		uint64_t any = rng_u64(r), left = bytes - i;
+		memcpy(at + i, &any, left < sizeof any ? left : sizeof any);
+	}
 }
 
 void coded_expert_any(const ufm_expert_desc *desc, void *block, uint64_t seed)

@@ -93,7 +93,8 @@ static void check_part(const kernel_table *k, const char *name, const ufm_expert
 static void check_expanded(const kernel_table *k, const coded_storage *s, uint32_t columns,
                            bool any)
 {
-	ufm_expert_desc desc = coded_expert_desc(s, UFM_EXPERT_MLP, columns, 32 * coded_step(s));
+	ufm_expert_desc desc =
+		coded_expert_desc(s, UFM_EXPERT_MLP, columns, coded_step(s) > 2 ? coded_step(s) : 14);
 	void *block = alloc_zeroed(1, desc.block_bytes);
 
 	(any ? coded_expert_any : coded_expert_usual)(&desc, block, base_seed + columns);
@@ -105,16 +106,16 @@ static void check_expanded(const kernel_table *k, const coded_storage *s, uint32
 /* Of random bytes every scale comes, infinities and NaN included, and every code. */
 static void test_expanded(void **state)
 {
-	static const uint32_t columns[] = {1, 2, 3, 7, 15, 17, 33, 65};
+	static const uint32_t blocks[] = {1, 2, 3, 17};
 	static const uint32_t odd[] = {1, 2, 6, 7, 130, 240, 256, 336, 511, 513, 1026};
 	const kernel_table *k = table_of(state);
 
 	for (size_t i = 0; i < coded_storage_count; i++) {
 		const coded_storage *s = &coded_storages[i];
 		uint32_t step = coded_step(s);
-		for (size_t c = 0; step > 2 && c < sizeof columns / sizeof columns[0]; c++) {
-			check_expanded(k, s, columns[c] * step, true);
-			check_expanded(k, s, columns[c] * step, false);
+		for (size_t c = 0; step > 2 && c < sizeof blocks / sizeof blocks[0]; c++) {
+			check_expanded(k, s, blocks[c] * step, true);
+			check_expanded(k, s, blocks[c] * step, false);
 		}
 		for (size_t c = 0; step <= 2 && c < sizeof odd / sizeof odd[0]; c++) {
 			check_expanded(k, s, (odd[c] + step - 1) / step * step, true);
@@ -182,28 +183,27 @@ static void check_products(const kernel_table *k, const coded_storage *s, ufm_ex
 static void check_shapes(const kernel_table *k, const coded_storage *s, uint32_t d_model,
                          uint32_t d_hidden)
 {
-	static const uint32_t tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 48, 49, 97};
+	static const uint32_t tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 48, 49};
 
 	for (size_t t = 0; t < sizeof tokens / sizeof tokens[0]; t++)
 		check_products(k, s, UFM_EXPERT_MLP, d_model, d_hidden, tokens[t]);
-	check_products(k, s, UFM_EXPERT_GATED, d_model, d_hidden, 1);
 	check_products(k, s, UFM_EXPERT_GATED, d_model, d_hidden, 50);
 }
 
+/* Several pieces of columns. */
 static void check_long(const kernel_table *k, const coded_storage *s)
 {
-	uint32_t step = coded_step(s), columns = 20000 / step * step;
+	uint32_t step = coded_step(s), columns = 2600 / step * step;
 
 	check_products(k, s, UFM_EXPERT_MLP, columns, step, 1);
 	check_products(k, s, UFM_EXPERT_MLP, columns, step, 7);
 }
 
-/* Down's rows are up's columns, so with one column of each up has any number of rows, or down. */
 static void test_products(void **state)
 {
 	static const uint32_t sizes[][2] = {{1, 1},  {1, 13},   {7, 5},    {130, 2},
 	                                    {16, 2}, {336, 13}, {60, 130}, {512, 3}};
-	static const uint32_t blocks[][2] = {{1, 1}, {3, 2}, {5, 1}};
+	static const uint32_t blocks[][2] = {{1, 1}, {3, 1}};
 	const kernel_table *k = table_of(state);
 
 	for (size_t i = 0; i < coded_storage_count; i++) {
@@ -221,7 +221,7 @@ static void test_products(void **state)
 /* Every piece of the result, computed alone, has the bits it had in the whole. */
 static void check_pieces(const kernel_table *k, const coded_storage *s)
 {
-	enum { TOKENS = 11, D = 256, H = 512 };
+	enum { TOKENS = 11, D = 256, H = 256 };
 	static float hidden[TOKENS * H], whole[TOKENS * H];
 	pair p;
 	rng r;
