@@ -17,17 +17,23 @@ typedef void (*one_fn)(const format_matrix *m, uint32_t row, uint32_t rows, uint
 
 #define ONE_ROWS 4
 
-/* The steps of `count` columns, of which w holds the weights; the last may be short. */
-static ALWAYS_INLINE vec add_steps_of(vec sum, const float *w, const float *x, uint32_t count)
+/* Steps of `count` columns, a constant at every call and a multiple of LANES, of which w holds the weights. */
+static ALWAYS_INLINE vec add_steps(vec sum, const float *w, const float *x, uint32_t count)
 {
-	uint32_t i = 0;
-
-	UNROLL for (; i + LANES <= count; i += LANES)
+	UNROLL for (uint32_t i = 0; i < count; i += LANES)
 	{
 		sum = v_fma(v_load(w + i), v_load(x + i), sum);
 	}
-	if (i < count)
-		sum = v_fma(v_load_part(w + i, count - i), v_load_part(x + i, count - i), sum);
+	return sum;
+}
+
+/* The same of any number of columns: the last step may be short. */
+static ALWAYS_INLINE vec add_last_steps(vec sum, const float *w, const float *x, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i += LANES) {
+		uint32_t n = count - i < LANES ? count - i : LANES;
+		sum = v_fma(v_load_part(w + i, n), v_load_part(x + i, n), sum);
+	}
 	return sum;
 }
 
@@ -51,7 +57,7 @@ static ALWAYS_INLINE void one_of_blocks(const uint8_t *block, size_t row_bytes, 
 		{
 			float w[FORMAT_STRIP];
 			expand(block + (size_t)r * row_bytes, values, w);
-			sums[r] = add_steps_of(sums[r], w, x + i, elements);
+			sums[r] = add_steps(sums[r], w, x + i, elements);
 		}
 	}
 	UNROLL for (int r = 0; r < rows; r++)
@@ -107,13 +113,13 @@ static ALWAYS_INLINE void one_of_group(const scaled_rows *s, uint32_t at, uint32
 			const uint8_t *bytes = s->bytes + (size_t)r * s->row_bytes + i / per_byte;
 			float whole[2 * LANES];
 			expand(bytes, 0, lanes, zeros[r], scales[r], whole);
-			sums[r] = add_steps_of(sums[r], whole, s->x + i, lanes);
+			sums[r] = add_steps(sums[r], whole, s->x + i, lanes);
 		}
 	}
 	for (int r = 0; i < end && r < rows; r++) {
 		const uint8_t *bytes = s->bytes + (size_t)r * s->row_bytes + i / per_byte;
 		expand(bytes, 0, end - i, zeros[r], scales[r], w);
-		sums[r] = add_steps_of(sums[r], w, s->x + i, end - i);
+		sums[r] = add_last_steps(sums[r], w, s->x + i, end - i);
 	}
 }
 

@@ -129,11 +129,6 @@ static ALWAYS_INLINE void q5_0_block(const uint8_t *block, shelf values, float *
 	store_scaled_32(out, _mm256_or_si256(fours, below), d, d);
 }
 
-static inline vec as_set(const float *heads, int i)
-{
-	return v_set(heads[i]);
-}
-
 /* Of the eight runs of a block of Q4_K or Q5_K: the scales, then the minima. */
 static inline void heads_of_k(const uint8_t *block, float heads[16])
 {
@@ -159,8 +154,8 @@ static ALWAYS_INLINE void q4_k_block(const uint8_t *block, shelf values, float *
 	{
 		const uint8_t *bytes = block + 16 + run * 16;
 		float *low_to = out + run * 32, *high_to = low_to + 32;
-		book low = book_affine(values, as_set(heads, run), as_set(heads, run + 8));
-		book high = book_affine(values, as_set(heads, run + 1), as_set(heads, run + 9));
+		book low = book_affine(values, v_set(heads[run]), v_set(heads[run + 8]));
+		book high = book_affine(values, v_set(heads[run + 1]), v_set(heads[run + 9]));
 		store_nibbles(low_to, high_to, load_16(bytes), low, high);
 		store_nibbles(low_to + 16, high_to + 16, load_16(bytes + 16), low, high);
 	}
@@ -192,7 +187,7 @@ static ALWAYS_INLINE void q5_k_block(const uint8_t *block, shelf values, float *
 	{
 		__m256i bytes = load_32(block + 48 + run / 2 * 32);
 		__m256i codes = codes_of(bytes, run % 2, moved(fifths, 4 - run), 0x10);
-		vec scale = as_set(heads, run), minus = as_set(heads, run + 8);
+		vec scale = v_set(heads[run]), minus = v_set(heads[run + 8]);
 		store_affine(out + run * 32, _mm256_castsi256_si128(codes), scale, minus);
 		store_affine(out + run * 32 + 16, _mm256_extracti128_si256(codes, 1), scale, minus);
 	}
@@ -211,7 +206,7 @@ static ALWAYS_INLINE void q6_k_block(const uint8_t *block, shelf values, float *
 		__m256i upper = moved(load_32(block + 128 + half * 32), 4 - 2 * run);
 		__m256i codes = codes_of(bytes, run / 2, upper, 0x30);
 		store_scaled_32(out + i * 32, _mm256_sub_epi8(codes, _mm256_set1_epi8(32)),
-		                as_set(scales, 2 * i), as_set(scales, 2 * i + 1));
+		                v_set(scales[2 * i]), v_set(scales[2 * i + 1]));
 	}
 }
 
@@ -237,7 +232,7 @@ static ALWAYS_INLINE void iq4_xs_block(const uint8_t *block, shelf values, float
 	heads_of_xs(block, heads);
 	UNROLL for (int run = 0; run < 8; run++)
 	{
-		book b = book_scaled(values, as_set(heads, run));
+		book b = book_scaled(values, v_set(heads[run]));
 		store_nibbles(out + run * 32, out + run * 32 + 16, load_16(block + 8 + run * 16), b, b);
 	}
 }
