@@ -32,14 +32,18 @@ static coded_matrix coded_matrix_of(const ufm_expert_desc *desc, const void *blo
 
 #if LANES > 1
 	switch ((int)c.m.part->format) {
-#define CASE_OF(name, ...) \
+#define CASE_OF_BLOCKS(name, block_fn, elements, ...) \
+	case UFM_FORMAT_##name: \
+		c.expand = expand_##name; \
+		c.one = (elements) <= ONE_ELEMENTS_MAX ? one_##name : NULL; \
+		break;
+#define CASE_OF_SCALED(name, ...) \
 	case UFM_FORMAT_##name: \
 		c.expand = expand_##name; \
 		c.one = one_##name; \
 		break;
-		FOR_BLOCKS(CASE_OF)
-		FOR_SCALED(CASE_OF)
-#undef CASE_OF
+		FOR_BLOCKS(CASE_OF_BLOCKS)
+		FOR_SCALED(CASE_OF_SCALED)
 	case UFM_FORMAT_PLAIN:
 		if (c.m.part->dtype == UFM_F16) {
 			c.expand = expand_f16;

@@ -16,9 +16,11 @@ typedef void (*one_fn)(const format_matrix *m, uint32_t row, uint32_t rows, uint
 #if LANES > 1
 
 #define ONE_ROWS 4
+/* So many elements of a block as vectors, beside sums and scales, find room in the registers. */
+#define ONE_ELEMENTS_MAX (LANES == 16 ? 256u : 32u)
 
 /* Steps of `count` columns, a constant at every call and a multiple of LANES, of which w holds the weights. */
-static ALWAYS_INLINE vec add_steps(vec sum, const float *w, const float *x, uint32_t count)
+static ALWAYS_INLINE vec add_expanded(vec sum, const float *w, const float *x, uint32_t count)
 {
 	UNROLL for (uint32_t i = 0; i < count; i += LANES)
 	{
@@ -28,7 +30,7 @@ static ALWAYS_INLINE vec add_steps(vec sum, const float *w, const float *x, uint
 }
 
 /* The same of any number of columns: the last step may be short. */
-static ALWAYS_INLINE vec add_last_steps(vec sum, const float *w, const float *x, uint32_t count)
+static ALWAYS_INLINE vec add_last_of(vec sum, const float *w, const float *x, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i += LANES) {
 		uint32_t n = count - i < LANES ? count - i : LANES;
@@ -57,7 +59,7 @@ static ALWAYS_INLINE void one_of_blocks(const uint8_t *block, size_t row_bytes, 
 		{
 			float w[FORMAT_STRIP];
 			expand(block + (size_t)r * row_bytes, values, w);
-			sums[r] = add_steps(sums[r], w, x + i, elements);
+			sums[r] = add_expanded(sums[r], w, x + i, elements);
 		}
 	}
 	UNROLL for (int r = 0; r < rows; r++)
@@ -113,13 +115,13 @@ static ALWAYS_INLINE void one_of_group(const scaled_rows *s, uint32_t at, uint32
 			const uint8_t *bytes = s->bytes + (size_t)r * s->row_bytes + i / per_byte;
 			float whole[2 * LANES];
 			expand(bytes, 0, lanes, zeros[r], scales[r], whole);
-			sums[r] = add_steps(sums[r], whole, s->x + i, lanes);
+			sums[r] = add_expanded(sums[r], whole, s->x + i, lanes);
 		}
 	}
 	for (int r = 0; i < end && r < rows; r++) {
 		const uint8_t *bytes = s->bytes + (size_t)r * s->row_bytes + i / per_byte;
 		expand(bytes, 0, end - i, zeros[r], scales[r], w);
-		sums[r] = add_last_steps(sums[r], w, s->x + i, end - i);
+		sums[r] = add_last_of(sums[r], w, s->x + i, end - i);
 	}
 }
 
@@ -134,10 +136,9 @@ static ALWAYS_INLINE void one_of_scaled(const format_matrix *m, uint32_t row, ui
 
 	UNROLL for (int r = 0; r < rows; r++)
 	{
-		uint32_t group_row = (row + (uint32_t)r) / m->part->group_rows;
 		sums[r] = kept[r];
 		find_groups(m, first, count, &groups[r]);
-		read_groups(m, first_group(m, group_row, first), &groups[r]);
+		read_groups(m, row + (uint32_t)r, &groups[r]);
 		wide = wide && groups[r].wide;
 	}
 	uint32_t left = groups[0].first_cols;

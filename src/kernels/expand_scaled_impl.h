@@ -26,8 +26,8 @@ static void expand_f16(const format_matrix *m, uint32_t row, uint32_t rows, uint
 
 /* The groups that the columns of a piece belong to, of one row. */
 typedef struct piece_groups {
-	uint32_t count, cols,
-		first_cols; /* groups, columns of one, and of the first one in the piece */
+	uint32_t first, count;     /* groups of a row */
+	uint32_t cols, first_cols; /* of a group, and of the first one in the piece */
 	float scales[GROUPS_MAX], zeros[GROUPS_MAX];
 	bool wide; /* 2^8 times every scale is a number */
 } piece_groups;
@@ -60,9 +60,18 @@ static inline vec load_zeros(const format_matrix *m, uint64_t at, uint32_t count
 	return v_set(m->part->format == UFM_FORMAT_U4 ? 8.0f : 0.0f);
 }
 
-/* As format_scale and format_zero have them, from group number `at` on. */
-static ALWAYS_INLINE void read_groups(const format_matrix *m, uint64_t at, piece_groups *g)
+/* The row of groups that a row is in: to divide by 1, as is usual, costs as much as the rest. */
+static inline uint32_t group_row_of(const format_matrix *m, uint32_t row)
 {
+	uint32_t rows = m->part->group_rows;
+
+	return rows == 1 ? row : row / rows;
+}
+
+/* As format_scale and format_zero have them. */
+static ALWAYS_INLINE void read_groups(const format_matrix *m, uint32_t row, piece_groups *g)
+{
+	uint64_t at = (uint64_t)group_row_of(m, row) * m->scale->cols + g->first;
 	const vec most = v_set(0x1p119f);
 
 	g->wide = true;
@@ -174,13 +183,9 @@ static ALWAYS_INLINE void find_groups(const format_matrix *m, uint32_t first, ui
                                       piece_groups *g)
 {
 	g->cols = m->part->group_cols;
-	g->count = (first + count - 1) / g->cols - first / g->cols + 1;
+	g->first = first / g->cols;
+	g->count = (first + count - 1) / g->cols - g->first + 1;
 	g->first_cols = g->cols - first % g->cols;
-}
-
-static inline uint64_t first_group(const format_matrix *m, uint32_t group_row, uint32_t first)
-{
-	return (uint64_t)group_row * m->scale->cols + first / m->part->group_cols;
 }
 
 static ALWAYS_INLINE void expand_scaled_rows(const format_matrix *m, uint32_t row, uint32_t rows,
@@ -192,9 +197,9 @@ static ALWAYS_INLINE void expand_scaled_rows(const format_matrix *m, uint32_t ro
 
 	find_groups(m, first, count, &g);
 	for (uint32_t r = row; r < row + rows; r++, out += PIECE_STRIDE) {
-		uint32_t group_row = r / m->part->group_rows;
+		uint32_t group_row = group_row_of(m, r);
 		if (group_row != known)
-			read_groups(m, first_group(m, group_row, first), &g);
+			read_groups(m, r, &g);
 		known = group_row;
 		const uint8_t *bytes = m->data + r * m->row_bytes + first / per_byte;
 		if (g.wide)
