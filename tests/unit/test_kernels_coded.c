@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "base/alloc.h"
@@ -310,6 +311,56 @@ static void test_float64(void **state)
 	}
 }
 
+/* ------------------------------------------------------------------ the end of the bytes */
+
+#define PAGE_BYTES 4096u
+
+/* Pages of which the last may not be read. */
+static uint8_t *guarded_pages(size_t bytes)
+{
+	uint8_t *at =
+		mmap(NULL, bytes + PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(at != MAP_FAILED);
+	assert_int_equal(mprotect(at + bytes, PAGE_BYTES, PROT_NONE), 0);
+	return at;
+}
+
+/* An expert whose last byte is a page's last: of blocks that carry their scales exactly, else as near as the alignment of
+ * scales lets it be. */
+static void check_end(const kernel_table *k, const coded_storage *s, uint32_t d_model,
+                      uint32_t tokens)
+{
+	static float out[6 * 1024];
+	uint32_t d_hidden = 3 * coded_step(s);
+	ufm_expert_desc desc = coded_expert_desc(s, UFM_EXPERT_MLP, d_model, d_hidden);
+	uint64_t bytes = (desc.expert_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+	uint8_t *pages = guarded_pages(bytes);
+	uint64_t first = bytes - desc.expert_bytes;
+	void *block = pages + (coded_step(s) > 2 ? first : first / 4 * 4);
+	float *x = alloc_zeroed((size_t)tokens * d_hidden, sizeof(float));
+
+	assert_true(tokens * d_model <= sizeof out / sizeof out[0]);
+	coded_expert_any(&desc, block, base_seed);
+	check_part(k, s->name, &desc, block, ufm_expert_part(&desc, UFM_ROLE_DOWN));
+	k->output(&desc, block, x, tokens, out, 0, d_model);
+	alloc_free(x);
+	munmap(pages, bytes + PAGE_BYTES);
+}
+
+static void test_end(void **state)
+{
+	const kernel_table *k = table_of(state);
+
+	for (size_t i = 0; i < coded_storage_count; i++) {
+		uint32_t step = coded_step(&coded_storages[i]);
+		for (uint32_t tokens = 1; tokens < 3; tokens++) {
+			check_end(k, &coded_storages[i], step, tokens);
+			check_end(k, &coded_storages[i], 2 * step, tokens);
+		}
+	}
+}
+
 /* ------------------------------------------------------------------ inputs prepared */
 
 /* Nothing is prepared for what tiles do not multiply, so callers pass NULL. */
@@ -335,9 +386,9 @@ static void test_nothing_prepared(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FOR_TABLES(test_expanded),         FOR_TABLES(test_all_codes), FOR_TABLES(test_products),
-		FOR_TABLES(test_pieces),           FOR_TABLES(test_any_bytes), FOR_TABLES(test_float64),
-		FOR_TABLES(test_nothing_prepared),
+		FOR_TABLES(test_expanded), FOR_TABLES(test_all_codes),        FOR_TABLES(test_products),
+		FOR_TABLES(test_pieces),   FOR_TABLES(test_any_bytes),        FOR_TABLES(test_float64),
+		FOR_TABLES(test_end),      FOR_TABLES(test_nothing_prepared),
 	};
 
 	base_seed = rng_mix((uint64_t)time(NULL), 1);
