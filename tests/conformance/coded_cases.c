@@ -8,10 +8,10 @@
 /* Skips, saying why, what the device does not read. */
 static void need_format(const coded_storage *s)
 {
-	bool read = the.info.formats >> s->format & 1u;
+	bool read = the.backend->formats >> s->format & 1u;
 
 	if (!s->format)
-		read = the.info.dtypes >> s->dtype & 1u;
+		read = the.backend->dtypes >> s->dtype & 1u;
 	if (!read) {
 		print_message("the %s backend does not read %s\n", the.backend->name,
 		              s->format ? ufm_format_name(s->format) : "F16");
