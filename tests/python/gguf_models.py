@@ -71,7 +71,7 @@ OWN = {
 }
 ARCHITECTURES = {"qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss", "minimax_m2": "minimax-m2"}
 # Of the routed layers, in turn: gate and up, and down.
-MIXED = (("Q8_0", "Q8_0"), ("Q4_K", "Q6_K"), ("Q8_0", "Q8_0"), ("Q4_K", "Q6_K"))
+MIXED = (("Q8_0", "Q8_0"), ("Q4_K", "Q6_K"))
 
 
 @dataclasses.dataclass
@@ -90,8 +90,8 @@ class Written:
     dense_bytes: int
 
 
-def eager(family, layers=4, **more):
-    config = transformers.AutoConfig.for_model(family, **TEXT, **OWN[family], num_hidden_layers=layers, **more)
+def eager(family, layers=3, **more):
+    config = transformers.AutoConfig.for_model(family, **TEXT | OWN[family] | more, num_hidden_layers=layers)
     torch.manual_seed(3)
     model = transformers.AutoModelForCausalLM.from_config(
         config, dtype=torch.float32, experts_implementation="eager"
@@ -134,10 +134,12 @@ def keys(config):
     return said
 
 
-def write(path, family, types=MIXED, layers=4, shards=1, said=None, scheme="stacked", **more):
+def write(path, family, types=MIXED, layers=3, shards=1, said=None, scheme="stacked", edit=None, words=None, **more):
     """Writes a model of a family.
 
-    said: whole keys and values beside or in place of the usual; None leaves one out."""
+    said: whole keys and values beside or in place of the usual; None leaves one out. edit: is given all tensors, {name:
+    (data, type)}, to change. words: of a tokenizer that reads text, in place of a list of names.
+    """
     model = eager(family, layers, **more)
     architecture, random = ARCHITECTURES[family], np.random.default_rng(7)
     routed, kinds = [], []
@@ -159,17 +161,29 @@ def write(path, family, types=MIXED, layers=4, shards=1, said=None, scheme="stac
         routed.append(layer)
         kinds.append((first, down))
     dense = dense_tensors(model, architecture)
-    routed[0].tensors = dense | routed[0].tensors
+    if edit:
+        routed[0].tensors |= {name: tensor for layer in routed for name, tensor in layer.tensors.items()} | dense
+        routed = routed[:1]
+        edit(routed[0].tensors)
+    else:
+        routed[0].tensors = dense | routed[0].tensors
     own = {f"{architecture}.{key}": value for key, value in keys(model.config).items()}
     told = {key: value for key, value in (own | (said or {})).items() if value is not None}
-    # Vocabularies are written as lists of tokens, whose number is the vocabulary's size.
-    path = gguf_files.write(path, architecture, told, routed, VOCABULARY, shards)
+    if words:
+        told |= {
+            "tokenizer.ggml.model": "gpt2",
+            "tokenizer.ggml.tokens": words,
+            "tokenizer.ggml.merges": ["t h", "th e"],
+        }
+    # The vocabulary's size is that of the list of tokens.
+    path = gguf_files.write(path, architecture, told, routed, 0 if words else VOCABULARY, shards)
     dense_bytes = sum(data.nbytes for data, _ in dense.values())
     return Written(path, model, len(dict.fromkeys(kinds)), dense_bytes)
 
 
 def is_expert(name):
-    return "_exps." in name or name.split(".")[3].isdigit()
+    """Of all experts of a layer, or of one."""
+    return "_exps." in name or name.split(".")[-2].isdigit()
 
 
 @torch.no_grad()

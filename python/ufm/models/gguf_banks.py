@@ -42,11 +42,6 @@ def close(banks: Sequence[Bank]) -> None:
         bank.close()
 
 
-def layers_of(bank: Bank) -> list[int]:
-    """The model's own numbers of a bank's layers."""
-    return [bank.layer_number(layer) for layer in range(bank.info.layers)]
-
-
 def match(path: Any, sites: Sequence[Site], banks: Sequence[Bank]) -> list[Group]:
     """Every routed layer of the model with the bank that has its experts.
 
@@ -59,7 +54,8 @@ def match(path: Any, sites: Sequence[Site], banks: Sequence[Bank]) -> list[Group
     groups = []
     for bank in banks:
         members = []
-        for number in layers_of(bank):
+        for layer in range(bank.info.layers):
+            number = bank.layer_number(layer)
             site = left.pop(number, None)
             if site is None:
                 raise Unsupported(f"{path}: experts of layer {number}, which is no routed layer of the model")

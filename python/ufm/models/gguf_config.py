@@ -13,7 +13,6 @@ from typing import Any
 
 from ..core import Bank
 from ..errors import Unsupported
-from .gguf_banks import layers_of
 from .gguf_file import Dense
 from .gguf_transformers import config_of, version
 
@@ -139,9 +138,6 @@ class _Said:
 def _complete(found: dict[str, Any], said: _Said, banks: Sequence[Bank]) -> None:
     """Fills in what the loader takes from one published model's config."""
     found[_WIDTH_KEYS[said.family]] = banks[0].info.desc.d_hidden
-    routed = {number for bank in banks for number in layers_of(bank)}
-    if said.family.startswith("qwen"):
-        found["mlp_only_layers"] = [layer for layer in range(found["num_hidden_layers"]) if layer not in routed]
     shared = [t for t in said.dense.tensors if t.name.endswith(".ffn_up_shexp.weight")]
     if shared:
         found["shared_expert_intermediate_size"] = int(shared[0].shape[1])

@@ -18,7 +18,13 @@ _EXPERTS = re.compile(r"blk\.\d+\.ffn_(?:(?:gate|up|down|gate_up)_exps|(?:gate|u
 
 def is_gguf(path: str | os.PathLike[str]) -> bool:
     """Whether libufm takes a path for a model in GGUF files; one that is not there is if its name says so."""
-    text = os.fspath(path)
+    try:
+        return _looks_so(os.fspath(path))
+    except OSError:
+        return False  # whoever opens it says why it cannot be
+
+
+def _looks_so(text: str) -> bool:
     if os.path.isdir(text):
         names = os.listdir(text)
         return any(name.endswith(".gguf") for name in names) and not any(name.endswith(_OTHERS) for name in names)
