@@ -40,7 +40,8 @@ def from_pretrained(
             differ, for which experts the CPU computes depends on timing.
         **kw: `device`: where it runs, "cuda", "cuda:1" or "cpu" (default: a GPU where there is one); `context`, `math`,
             `routing_bytes` as in `ufm.Config`; `model_class`, a class of Transformers other than
-            that of the checkpoint's config; what is left goes to Transformers' `from_pretrained`.
+            that of the checkpoint's config; `gguf_file`, the name of a GGUF file in `directory`; what is left goes to
+            Transformers' `from_pretrained`.
 
     Raises:
         Unsupported: the checkpoint is quantised (but for GGUF files on the CPU), brings code of its own, or has experts
