@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
+from ..models.gguf_file import files_of, is_gguf
 from .outcome import DATA, Stop, first_line
 
 
@@ -23,6 +24,7 @@ class Weights:
         expert_bytes: of all routed experts.
         sites: the routed layers.
         experts: in all of them.
+        stored: of GGUF files what an expert is and the layers of its kind, for each kind; else empty.
     """
 
     model: Any
@@ -32,6 +34,7 @@ class Weights:
     expert_bytes: int
     sites: list[Any]
     experts: int
+    stored: list[tuple[Any, list[Any]]] = field(default_factory=list)
 
 
 def measure(directory: Path, dtype: str | None = None) -> Weights:
@@ -42,6 +45,8 @@ def measure(directory: Path, dtype: str | None = None) -> Weights:
     from ..models.loading import class_of
     from ..models.sites import find_sites
 
+    if is_gguf(directory):
+        return _measure_gguf(directory, torch_dtype(dtype))
     try:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -51,6 +56,12 @@ def measure(directory: Path, dtype: str | None = None) -> Weights:
     with torch.device("meta"):
         model = (getattr(kind, "_from_config", None) or kind.from_config)(config, dtype=wanted)
     sites = find_sites(model)
+    dense, experts = _bytes(model, sites)
+    return Weights(model, config, wanted, dense, experts, sites, sum(site.geometry.experts for site in sites))
+
+
+def _bytes(model: Any, sites: list[Any]) -> tuple[int, int]:
+    """Of all that is no routed expert, and of all routed experts."""
     of_experts = {name for site in sites for name in site.parameters.values()}
     dense, experts = 0, 0
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
@@ -59,11 +70,37 @@ def measure(directory: Path, dtype: str | None = None) -> Weights:
             experts += size
         else:
             dense += size
-    return Weights(model, config, wanted, dense, experts, sites, sum(site.geometry.experts for site in sites))
+    return dense, experts
+
+
+def _measure_gguf(path: Path, dtype: Any) -> Weights:
+    """Of GGUF files: their experts as they are stored, all else in the model's dtype."""
+    from ..models.gguf_banks import close, match
+    from ..models.gguf_loading import prepare
+
+    prepared = prepare(path, dtype)
+    try:
+        stored = [(group.bank.info.desc, group.sites) for group in match(path, prepared.sites, prepared.banks)]
+    finally:
+        close(prepared.banks)
+    dense, _ = _bytes(prepared.model, list(prepared.sites))
+    counts = [(desc, sum(site.geometry.experts for site in sites)) for desc, sites in stored]
+    return Weights(
+        prepared.model,
+        prepared.model.config,
+        prepared.model.dtype,
+        dense,
+        sum(desc.expert_bytes * count for desc, count in counts),
+        list(prepared.sites),
+        sum(count for _, count in counts),
+        stored,
+    )
 
 
 def files(directory: Path) -> list[Path]:
     """The files of a checkpoint's weights."""
+    if is_gguf(directory):
+        return [Path(name) for name in files_of(directory)]
     found = sorted(directory.glob("*.safetensors"))
     if not found:
         raise FileError(f"{directory}: no .safetensors file there")
