@@ -19,26 +19,11 @@
 #include "base/rng.h"
 #include "format/format.h"
 #include "kernels/kernels.h"
-#include "support/amx_emulated.h"
 #include "support/expert_sample.h"
+#include "support/kernel_tables.h"
 #include "support/storage.h"
 
 static uint64_t base_seed;
-
-/* Skips, saying why, where this CPU or build lacks the table. */
-static const kernel_table *table_of(void **state)
-{
-	const char *why = NULL;
-	const kernel_table *k = kernels_find(*state, &why);
-
-	if (strcmp(*state, amx_emulated()->isa) == 0)
-		return amx_emulated();
-	if (!k) {
-		print_message("%s: %s\n", (const char *)*state, why);
-		skip();
-	}
-	return k;
-}
 
 /* An expert in a format, the same in f32, and inputs for both. */
 typedef struct pair {
@@ -372,14 +357,6 @@ static void test_nothing_prepared(void **state)
 		assert_int_equal(k->prepared_bytes(&desc, UFM_ROLE_DOWN, 9), 0);
 	}
 }
-
-#define FOR_TABLE(test, isa) \
-	{ \
-#test " " isa, test, NULL, NULL, (void *)(uintptr_t)(isa) \
-	}
-#define FOR_TABLES(test) \
-	FOR_TABLE(test, "scalar"), FOR_TABLE(test, "avx2"), FOR_TABLE(test, "avx512"), \
-		FOR_TABLE(test, "amx"), FOR_TABLE(test, "amx-emulated")
 
 int main(void)
 {
