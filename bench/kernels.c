@@ -7,7 +7,7 @@
  *                 [--d-model N] [--d-hidden N] [--kind mlp|mlp_bias|gated] [--gib X] [--runs N]
  *                 [--prepared on|off]
  *
- * --formats: names of tests/support/coded_expert.c ("Q8_0;E4M3, E8M0"), after the dtypes.
+ * --formats: names of tests/support/storage.c ("Q8_0;E4M3, E8M0 for 1 x 32"), after the dtypes.
  * One JSON line for each case and phase: gbps is the median over the runs of weight bytes / time, gweights of weights, and
  * gbps_cpu counts the threads' own time only, for a machine that others use too. Inputs are prepared
  * outside that time (prepare_us, one thread), or by every call with --prepared off.
@@ -27,7 +27,7 @@
 #include "base/rng.h"
 #include "format/format.h"
 #include "kernels/kernels.h"
-#include "support/coded_expert.h"
+#include "support/storage.h"
 
 #define THREADS_MAX 256
 #define RUNS_MAX 64
@@ -269,8 +269,8 @@ static void run_tables(bench *b)
 	}
 }
 
-/* The description is known; storage NULL: it is plain. */
-static void run_bank(bench *b, const coded_storage *storage)
+/* The description is known; `s` NULL: it is plain. */
+static void run_bank(bench *b, const storage *s)
 {
 	const options *o = b->o;
 	uint32_t widest = o->d_model > o->d_hidden ? o->d_model : o->d_hidden;
@@ -280,8 +280,8 @@ static void run_bank(bench *b, const coded_storage *storage)
 	b->bank = pages(b->experts * b->desc.block_bytes);
 	b->x = pages(2 * floats * sizeof(float));
 	b->y = b->x + floats;
-	if (storage)
-		coded_expert_usual(&b->desc, b->bank, 1);
+	if (s)
+		storage_fill(&b->desc, b->bank, 1);
 	else
 		fill_plain(b);
 	copy_experts(b);
@@ -302,24 +302,24 @@ static void run_dtype(bench *b, ufm_dtype dtype)
 	run_bank(b, NULL);
 }
 
-static void run_format(bench *b, const coded_storage *storage)
+static void run_format(bench *b, const storage *s)
 {
 	const options *o = b->o;
 
 	if (o->kind == UFM_EXPERT_MLP_BIAS)
 		fail("--kind", "experts with biases are measured without formats (--formats none)");
-	if (o->d_model % coded_step(storage) || o->d_hidden % coded_step(storage))
-		fail("no whole number of blocks in d_model or d_hidden", storage->name);
-	b->desc = coded_expert_desc(storage, o->kind, o->d_model, o->d_hidden);
-	b->weights = storage->name;
-	run_bank(b, storage);
+	if (o->d_model % storage_step(s) || o->d_hidden % storage_step(s))
+		fail("no whole number of blocks in d_model or d_hidden", s->name);
+	b->desc = storage_desc(s, o->kind, o->d_model, o->d_hidden);
+	b->weights = s->name;
+	run_bank(b, s);
 }
 
 static void run_named(bench *b, const char *name)
 {
-	for (size_t i = 0; i < coded_storage_count; i++) {
-		if (strcmp(coded_storages[i].name, name) == 0) {
-			run_format(b, &coded_storages[i]);
+	for (size_t i = 0; i < storage_count; i++) {
+		if (strcmp(storages[i].name, name) == 0) {
+			run_format(b, &storages[i]);
 			return;
 		}
 	}
@@ -334,8 +334,8 @@ static void run_formats(bench *b)
 	if (strcmp(list, "none") == 0)
 		return;
 	if (strcmp(list, "all") == 0) {
-		for (size_t i = 0; i < coded_storage_count; i++)
-			run_format(b, &coded_storages[i]);
+		for (size_t i = 0; i < storage_count; i++)
+			run_format(b, &storages[i]);
 		return;
 	}
 	for (const char *word; (word = strsep(&rest, ";"));)

@@ -48,17 +48,6 @@ static bool has_its_tensors(const quantised_layout *l, bool fused, uint32_t has)
 	return l->fused == fused && (has & l->has) == l->has && !(has & ~(l->has | l->may));
 }
 
-static bool is_listed(const char *names, const char *name)
-{
-	size_t length = strlen(name);
-
-	for (const char *at = names; *at; at += strcspn(at, " "), at += *at == ' ') {
-		if (length && strcspn(at, " ") == length && strncmp(at, name, length) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* By the tensors it could be one of several, by config.json it is none of them. */
 static ufm_status fail_method(const quantised *q, const expert_tensor *item)
 {
@@ -91,7 +80,7 @@ static ufm_status find_layout(quantised *q, const expert_tensors *all)
 		if (!has_its_tensors(layouts[i], q->e->fused, q->has))
 			continue;
 		found = true;
-		if (!is_listed(layouts[i]->methods, q->config->method))
+		if (!quantised_lists(layouts[i]->methods, q->config->method, strncmp))
 			continue;
 		q->layout = layouts[i];
 		return UFM_OK;

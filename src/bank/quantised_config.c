@@ -111,12 +111,13 @@ ufm_status quantised_need_number(const config_node *object, const char *key, int
 	return fail_value(key, node, text);
 }
 
-static bool is_one_of(const char *names, const char *name)
+bool quantised_lists(const char *names, const char *name,
+                     int (*compare)(const char *, const char *, size_t))
 {
 	size_t length = strlen(name);
 
 	for (const char *at = names; *at; at += strcspn(at, " "), at += *at == ' ') {
-		if (length && strcspn(at, " ") == length && strncasecmp(at, name, length) == 0)
+		if (length && strcspn(at, " ") == length && compare(at, name, length) == 0)
 			return true;
 	}
 	return false;
@@ -126,7 +127,7 @@ bool quantised_says(const config_node *object, const char *key, const char *text
 {
 	const config_node *node = find_value(object, key);
 
-	return node && node->kind == CONFIG_TEXT && is_one_of(text, node->text);
+	return node && node->kind == CONFIG_TEXT && quantised_lists(text, node->text, strncasecmp);
 }
 
 ufm_status quantised_need_text(const config_node *object, const char *key, const char *expected)

@@ -30,6 +30,9 @@ ufm_status quantised_need_text(const config_node *object, const char *key, const
 ufm_status quantised_need_bool(const config_node *object, const char *key, bool expected);
 /* Not said, null, false, or nothing in it. */
 ufm_status quantised_need_none(const config_node *object, const char *key);
+/* Whether one of the names, separated by spaces, is that one, by strncmp or strncasecmp. */
+bool quantised_lists(const char *names, const char *name,
+                     int (*compare)(const char *, const char *, size_t));
 /* Whether it is said and one of the texts, in any case. */
 bool quantised_says(const config_node *object, const char *key, const char *text);
 /* A whole number, -1 included; false: not said, or no such number. */
@@ -109,6 +112,9 @@ ufm_status quantised_type(const quantised *q, expert_part *part, uint32_t dtypes
 /* UFM_EFORMAT unless the part's tensor has that shape behind its dimension of experts. */
 ufm_status quantised_need_shape(const quantised *q, const expert_part *part, uint32_t rank,
                                 uint64_t a, uint64_t b, uint64_t c);
+/* Appends the matrix's scales, of the shape [a, b] and a type among `dtypes`. UFM_EFORMAT. */
+ufm_status quantised_scales(quantised *q, const quantised_matrix *m, expert_component c, uint64_t a,
+                            uint64_t b, uint32_t dtypes, expert_part **out);
 /* Appends a factor of one F32; `inverse`: the file has one divided by it. */
 ufm_status quantised_factor(quantised *q, const quantised_matrix *m, expert_component c,
                             bool inverse);

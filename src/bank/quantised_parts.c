@@ -70,9 +70,7 @@ ufm_status quantised_type(const quantised *q, expert_part *part, uint32_t dtypes
 	else if (slot->dtype == CHECKPOINT_F8_E8M0 || slot->dtype == CHECKPOINT_U8)
 		part->like.format = UFM_FORMAT_E8M0;
 	else
-		part->like.dtype = slot->dtype == CHECKPOINT_F32    ? UFM_F32
-		                   : slot->dtype == CHECKPOINT_BF16 ? UFM_BF16
-		                                                    : UFM_F16;
+		part->like.dtype = checkpoint_plain_dtype(slot->dtype);
 	part->lies.from = part->like.dtype;
 	return UFM_OK;
 }
@@ -91,6 +89,17 @@ ufm_status quantised_need_shape(const quantised *q, const expert_part *part, uin
 	if (slot->rank != rank || memcmp(slot->shape, shape, rank * sizeof *shape) != 0)
 		return experts_fail_shape(slot->first, rank, shape);
 	return UFM_OK;
+}
+
+ufm_status quantised_scales(quantised *q, const quantised_matrix *m, expert_component c, uint64_t a,
+                            uint64_t b, uint32_t dtypes, expert_part **out)
+{
+	uint64_t element_bytes;
+	ufm_status status;
+
+	*out = quantised_part(q, m, quantised_role(m, UFM_ROLE_UP_SCALE), c);
+	status = quantised_need_shape(q, *out, 2, a, b, 0);
+	return status ? status : quantised_type(q, *out, dtypes, &element_bytes);
 }
 
 ufm_status quantised_factor(quantised *q, const quantised_matrix *m, expert_component c,

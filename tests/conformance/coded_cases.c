@@ -3,16 +3,12 @@
  * are grouped. */
 #include "expert_bank.h"
 
-#include "support/coded_expert.h"
+#include "support/storage.h"
 
 /* Skips, saying why, what the device does not read. */
-static void need_format(const coded_storage *s)
+static void need_format(const storage *s)
 {
-	bool read = the.backend->formats >> s->format & 1u;
-
-	if (!s->format)
-		read = the.backend->dtypes >> s->dtype & 1u;
-	if (!read) {
+	if (!storage_is_read(s, the.backend->dtypes, the.backend->formats)) {
 		print_message("the %s backend does not read %s\n", the.backend->name,
 		              s->format ? ufm_format_name(s->format) : "F16");
 		skip();
@@ -20,33 +16,33 @@ static void need_format(const coded_storage *s)
 }
 
 /* A multiple of a block that is at least `least`. */
-static uint32_t columns(const coded_storage *s, uint32_t least)
+static uint32_t columns(const storage *s, uint32_t least)
 {
-	uint32_t step = coded_step(s);
+	uint32_t step = storage_step(s);
 
 	return (least + step - 1) / step * step;
 }
 
-static void check_float64(const coded_storage *s)
+static void check_float64(const storage *s)
 {
 	/* One and two rows, up to 16, and beyond: devices compute them by kernels of their own. */
 	static const uint32_t few[3] = {1, 2, 0}, many[4] = {3, 16, 19, 53};
 
 	for (int kind = UFM_EXPERT_MLP; kind <= UFM_EXPERT_GATED; kind += 2) {
 		ufm_expert_desc odd =
-			coded_expert_desc(s, (ufm_expert_kind)kind, columns(s, 67), columns(s, 131));
+			storage_desc(s, (ufm_expert_kind)kind, columns(s, 67), columns(s, 131));
 		ufm_expert_desc even =
-			coded_expert_desc(s, (ufm_expert_kind)kind, columns(s, 336), columns(s, 64));
+			storage_desc(s, (ufm_expert_kind)kind, columns(s, 336), columns(s, 64));
 		expert_bank_check(s->name, &odd, few, 3);
 		expert_bank_check(s->name, &even, few, 3);
 		expert_bank_check(s->name, &odd, many, 4);
 	}
 }
 
-static void check_grouping(const coded_storage *s)
+static void check_grouping(const storage *s)
 {
 	static const uint32_t rows[5] = {5, 1, 0, 23, 2};
-	ufm_expert_desc desc = coded_expert_desc(s, UFM_EXPERT_GATED, columns(s, 96), columns(s, 208));
+	ufm_expert_desc desc = storage_desc(s, UFM_EXPERT_GATED, columns(s, 96), columns(s, 208));
 	expert_bank k;
 
 	expert_bank_open(&k, &desc, rows, 5);
@@ -65,8 +61,8 @@ static void check_stored(ufm_format format, ufm_dtype dtype)
 {
 	uint32_t found = 0;
 
-	for (size_t i = 0; i < coded_storage_count; i++) {
-		const coded_storage *s = &coded_storages[i];
+	for (size_t i = 0; i < storage_count; i++) {
+		const storage *s = &storages[i];
 		if (s->format != format || s->dtype != dtype)
 			continue;
 		need_format(s);

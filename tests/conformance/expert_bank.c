@@ -6,7 +6,7 @@
 
 #include "base/alloc.h"
 #include "support/arithmetic.h"
-#include "support/coded_expert.h"
+#include "support/storage.h"
 
 /* ------------------------------------------------------------------ inputs */
 
@@ -21,7 +21,7 @@ static void fill_block(const ufm_expert_desc *desc, unsigned char *block)
 
 	if (is_coded(desc)) {
 		random_f32((float *)(void *)&seed, sizeof seed / sizeof(float), 1.0f);
-		coded_expert_usual(desc, block, seed);
+		storage_fill(desc, block, seed);
 		return;
 	}
 	for (uint32_t p = 0; p < desc->part_count; p++) {
@@ -46,14 +46,14 @@ void expert_bank_open(expert_bank *k, const ufm_expert_desc *desc, const uint32_
 	k->table = host_alloc(BANK_ENTRIES_MAX * sizeof *k->table);
 	k->entries = entries;
 	*k->desc = *desc;
-	k->plain = coded_expert_plain(desc);
+	k->plain = storage_plain_desc(desc);
 	for (uint32_t e = 0; e < entries; e++) {
 		k->blocks[e] = alloc_zeroed(1, k->desc->block_bytes);
 		assert_non_null(k->blocks[e]);
 		fill_block(k->desc, k->blocks[e]);
 		k->plain_blocks[e] = alloc_zeroed(1, k->plain.block_bytes);
 		assert_non_null(k->plain_blocks[e]);
-		coded_expert_expand(k->desc, k->blocks[e], &k->plain, k->plain_blocks[e]);
+		storage_expand(k->desc, k->blocks[e], &k->plain, k->plain_blocks[e]);
 		k->table[e] =
 			(ufm_expert_rows){upload(k->blocks[e], k->desc->block_bytes), k->rows, rows[e]};
 		k->rows += rows[e];

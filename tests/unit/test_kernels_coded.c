@@ -19,26 +19,11 @@
 #include "base/rng.h"
 #include "format/format.h"
 #include "kernels/kernels.h"
-#include "support/amx_emulated.h"
-#include "support/coded_expert.h"
 #include "support/expert_sample.h"
+#include "support/kernel_tables.h"
+#include "support/storage.h"
 
 static uint64_t base_seed;
-
-/* Skips, saying why, where this CPU or build lacks the table. */
-static const kernel_table *table_of(void **state)
-{
-	const char *why = NULL;
-	const kernel_table *k = kernels_find(*state, &why);
-
-	if (strcmp(*state, amx_emulated()->isa) == 0)
-		return amx_emulated();
-	if (!k) {
-		print_message("%s: %s\n", (const char *)*state, why);
-		skip();
-	}
-	return k;
-}
 
 /* An expert in a format, the same in f32, and inputs for both. */
 typedef struct pair {
@@ -47,15 +32,15 @@ typedef struct pair {
 	expert_sample plain;
 } pair;
 
-static void pair_init(pair *p, const coded_storage *s, ufm_expert_kind kind, uint32_t d_model,
+static void pair_init(pair *p, const storage *s, ufm_expert_kind kind, uint32_t d_model,
                       uint32_t d_hidden, uint32_t tokens)
 {
-	p->desc = coded_expert_desc(s, kind, d_model, d_hidden);
+	p->desc = storage_desc(s, kind, d_model, d_hidden);
 	p->block = alloc_zeroed(1, p->desc.block_bytes);
-	coded_expert_usual(&p->desc, p->block, rng_mix(base_seed, d_model * 31u + d_hidden));
-	ufm_expert_desc plain = coded_expert_plain(&p->desc);
+	storage_fill(&p->desc, p->block, rng_mix(base_seed, d_model * 31u + d_hidden));
+	ufm_expert_desc plain = storage_plain_desc(&p->desc);
 	expert_sample_init(&p->plain, &plain, tokens, base_seed);
-	coded_expert_expand(&p->desc, p->block, &plain, p->plain.block);
+	storage_expand(&p->desc, p->block, &plain, p->plain.block);
 }
 
 static void pair_free(pair *p)
@@ -91,14 +76,13 @@ static void check_part(const kernel_table *k, const char *name, const ufm_expert
 	alloc_free(expected);
 }
 
-static void check_expanded(const kernel_table *k, const coded_storage *s, uint32_t columns,
-                           bool any)
+static void check_expanded(const kernel_table *k, const storage *s, uint32_t columns, bool any)
 {
 	ufm_expert_desc desc =
-		coded_expert_desc(s, UFM_EXPERT_MLP, columns, coded_step(s) > 2 ? coded_step(s) : 14);
+		storage_desc(s, UFM_EXPERT_MLP, columns, storage_step(s) > 2 ? storage_step(s) : 14);
 	void *block = alloc_zeroed(1, desc.block_bytes);
 
-	(any ? coded_expert_any : coded_expert_usual)(&desc, block, base_seed + columns);
+	(any ? storage_fill_any : storage_fill)(&desc, block, base_seed + columns);
 	check_part(k, s->name, &desc, block, ufm_expert_part(&desc, UFM_ROLE_UP));
 	check_part(k, s->name, &desc, block, ufm_expert_part(&desc, UFM_ROLE_DOWN));
 	alloc_free(block);
@@ -111,9 +95,9 @@ static void test_expanded(void **state)
 	static const uint32_t odd[] = {1, 2, 6, 7, 130, 240, 256, 336, 511, 513, 1026};
 	const kernel_table *k = table_of(state);
 
-	for (size_t i = 0; i < coded_storage_count; i++) {
-		const coded_storage *s = &coded_storages[i];
-		uint32_t step = coded_step(s);
+	for (size_t i = 0; i < storage_count; i++) {
+		const storage *s = &storages[i];
+		uint32_t step = storage_step(s);
 		for (size_t c = 0; step > 2 && c < sizeof blocks / sizeof blocks[0]; c++) {
 			check_expanded(k, s, blocks[c] * step, true);
 			check_expanded(k, s, blocks[c] * step, false);
@@ -132,11 +116,11 @@ static void test_all_codes(void **state)
 	                               0x1p118f, 0x1.8p119f, 0x1p127f, -0x1p127f, INFINITY,  NAN};
 	enum { SCALES = sizeof scales / sizeof scales[0] };
 	const kernel_table *k = table_of(state);
-	coded_storage s = {"all codes", UFM_FORMAT_E4M3, 0, 1, 256, UFM_FORMAT_PLAIN, UFM_F32, 0, 0};
+	storage s = {.name = "all codes", .scale_dtype = UFM_F32, .group_rows = 1, .group_cols = 256};
 
 	for (int format = UFM_FORMAT_E4M3; format <= UFM_FORMAT_U4; format++) {
 		s.format = (ufm_format)format;
-		ufm_expert_desc desc = coded_expert_desc(&s, UFM_EXPERT_MLP, 256, SCALES);
+		ufm_expert_desc desc = storage_desc(&s, UFM_EXPERT_MLP, 256, SCALES);
 		uint8_t *block = alloc_zeroed(1, desc.block_bytes);
 		const ufm_part *up = ufm_expert_part(&desc, UFM_ROLE_UP);
 		for (uint64_t i = 0; i < format_part_bytes(up); i++)
@@ -160,7 +144,7 @@ static void check_same(const kernel_table *k, const char *what, const char *name
 			         (double)found[i], (double)expected[i], (unsigned long long)base_seed);
 }
 
-static void check_products(const kernel_table *k, const coded_storage *s, ufm_expert_kind kind,
+static void check_products(const kernel_table *k, const storage *s, ufm_expert_kind kind,
                            uint32_t d_model, uint32_t d_hidden, uint32_t tokens)
 {
 	pair p;
@@ -181,7 +165,7 @@ static void check_products(const kernel_table *k, const coded_storage *s, ufm_ex
 }
 
 /* Rows of every remainder of a tile, tokens of every tile and more than share an expansion. */
-static void check_shapes(const kernel_table *k, const coded_storage *s, uint32_t d_model,
+static void check_shapes(const kernel_table *k, const storage *s, uint32_t d_model,
                          uint32_t d_hidden)
 {
 	static const uint32_t tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 48, 49};
@@ -192,9 +176,9 @@ static void check_shapes(const kernel_table *k, const coded_storage *s, uint32_t
 }
 
 /* Several pieces of columns. */
-static void check_long(const kernel_table *k, const coded_storage *s)
+static void check_long(const kernel_table *k, const storage *s)
 {
-	uint32_t step = coded_step(s), columns = 2600 / step * step;
+	uint32_t step = storage_step(s), columns = 2600 / step * step;
 
 	check_products(k, s, UFM_EXPERT_MLP, columns, step, 1);
 	check_products(k, s, UFM_EXPERT_MLP, columns, step, 7);
@@ -207,9 +191,9 @@ static void test_products(void **state)
 	static const uint32_t blocks[][2] = {{1, 1}, {3, 1}};
 	const kernel_table *k = table_of(state);
 
-	for (size_t i = 0; i < coded_storage_count; i++) {
-		const coded_storage *s = &coded_storages[i];
-		uint32_t step = coded_step(s);
+	for (size_t i = 0; i < storage_count; i++) {
+		const storage *s = &storages[i];
+		uint32_t step = storage_step(s);
 		for (size_t j = 0; step > 2 && j < sizeof blocks / sizeof blocks[0]; j++)
 			check_shapes(k, s, blocks[j][0] * step, blocks[j][1] * step);
 		for (size_t j = 0; step <= 2 && j < sizeof sizes / sizeof sizes[0]; j++)
@@ -220,7 +204,7 @@ static void test_products(void **state)
 }
 
 /* Every piece of the result, computed alone, has the bits it had in the whole. */
-static void check_pieces(const kernel_table *k, const coded_storage *s)
+static void check_pieces(const kernel_table *k, const storage *s)
 {
 	enum { TOKENS = 11, D = 256, H = 256 };
 	static float hidden[TOKENS * H], whole[TOKENS * H];
@@ -245,20 +229,20 @@ static void test_pieces(void **state)
 {
 	const kernel_table *k = table_of(state);
 
-	for (size_t i = 0; i < coded_storage_count; i++)
-		check_pieces(k, &coded_storages[i]);
+	for (size_t i = 0; i < storage_count; i++)
+		check_pieces(k, &storages[i]);
 }
 
 /* ------------------------------------------------------------------ scales that are no numbers */
 
 /* Of random bytes: rows with NaN or infinities are those of f32, too. */
-static void check_any(const kernel_table *k, const coded_storage *s, uint32_t tokens)
+static void check_any(const kernel_table *k, const storage *s, uint32_t tokens)
 {
 	pair p;
 
 	pair_init(&p, s, UFM_EXPERT_MLP, 512, 256, tokens);
-	coded_expert_any(&p.desc, p.block, base_seed + tokens);
-	coded_expert_expand(&p.desc, p.block, &p.plain.desc, p.plain.block);
+	storage_fill_any(&p.desc, p.block, base_seed + tokens);
+	storage_expand(&p.desc, p.block, &p.plain.desc, p.plain.block);
 	float *out = alloc_zeroed((size_t)tokens * 512, sizeof(float));
 	for (uint32_t i = 0; i < tokens * 256; i++)
 		p.plain.hidden[i] = p.plain.x[i];
@@ -273,18 +257,18 @@ static void test_any_bytes(void **state)
 {
 	const kernel_table *k = table_of(state);
 
-	for (size_t i = 0; i < coded_storage_count; i++) {
-		check_any(k, &coded_storages[i], 1);
-		check_any(k, &coded_storages[i], 3);
-		check_any(k, &coded_storages[i], 20);
+	for (size_t i = 0; i < storage_count; i++) {
+		check_any(k, &storages[i], 1);
+		check_any(k, &storages[i], 3);
+		check_any(k, &storages[i], 20);
 	}
 }
 
 /* ------------------------------------------------------------------ float64 */
 
-static void check_float64(const kernel_table *k, const coded_storage *s, uint32_t tokens)
+static void check_float64(const kernel_table *k, const storage *s, uint32_t tokens)
 {
-	uint32_t d = 2 * coded_step(s) + (coded_step(s) == 1 ? 65 : 0), h = coded_step(s) * 3;
+	uint32_t d = 2 * storage_step(s) + (storage_step(s) == 1 ? 65 : 0), h = storage_step(s) * 3;
 	pair p;
 
 	pair_init(&p, s, UFM_EXPERT_GATED, d, h, tokens);
@@ -305,9 +289,9 @@ static void test_float64(void **state)
 {
 	const kernel_table *k = table_of(state);
 
-	for (size_t i = 0; i < coded_storage_count; i++) {
-		check_float64(k, &coded_storages[i], 1);
-		check_float64(k, &coded_storages[i], 7);
+	for (size_t i = 0; i < storage_count; i++) {
+		check_float64(k, &storages[i], 1);
+		check_float64(k, &storages[i], 7);
 	}
 }
 
@@ -328,20 +312,19 @@ static uint8_t *guarded_pages(size_t bytes)
 
 /* An expert whose last byte is a page's last: of blocks that carry their scales exactly, else as near as the alignment of
  * scales lets it be. */
-static void check_end(const kernel_table *k, const coded_storage *s, uint32_t d_model,
-                      uint32_t tokens)
+static void check_end(const kernel_table *k, const storage *s, uint32_t d_model, uint32_t tokens)
 {
 	static float out[6 * 1024];
-	uint32_t d_hidden = 3 * coded_step(s);
-	ufm_expert_desc desc = coded_expert_desc(s, UFM_EXPERT_MLP, d_model, d_hidden);
+	uint32_t d_hidden = 3 * storage_step(s);
+	ufm_expert_desc desc = storage_desc(s, UFM_EXPERT_MLP, d_model, d_hidden);
 	uint64_t bytes = (desc.expert_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 	uint8_t *pages = guarded_pages(bytes);
 	uint64_t first = bytes - desc.expert_bytes;
-	void *block = pages + (coded_step(s) > 2 ? first : first / 4 * 4);
+	void *block = pages + (storage_step(s) > 2 ? first : first / 4 * 4);
 	float *x = alloc_zeroed((size_t)tokens * d_hidden, sizeof(float));
 
 	assert_true(tokens * d_model <= sizeof out / sizeof out[0]);
-	coded_expert_any(&desc, block, base_seed);
+	storage_fill_any(&desc, block, base_seed);
 	check_part(k, s->name, &desc, block, ufm_expert_part(&desc, UFM_ROLE_DOWN));
 	k->output(&desc, block, x, tokens, out, 0, d_model);
 	alloc_free(x);
@@ -352,11 +335,11 @@ static void test_end(void **state)
 {
 	const kernel_table *k = table_of(state);
 
-	for (size_t i = 0; i < coded_storage_count; i++) {
-		uint32_t step = coded_step(&coded_storages[i]);
+	for (size_t i = 0; i < storage_count; i++) {
+		uint32_t step = storage_step(&storages[i]);
 		for (uint32_t tokens = 1; tokens < 3; tokens++) {
-			check_end(k, &coded_storages[i], step, tokens);
-			check_end(k, &coded_storages[i], 2 * step, tokens);
+			check_end(k, &storages[i], step, tokens);
+			check_end(k, &storages[i], 2 * step, tokens);
 		}
 	}
 }
@@ -368,20 +351,12 @@ static void test_nothing_prepared(void **state)
 {
 	const kernel_table *k = table_of(state);
 
-	for (size_t i = 0; i < coded_storage_count; i++) {
-		ufm_expert_desc desc = coded_expert_desc(&coded_storages[i], UFM_EXPERT_GATED, 256, 512);
+	for (size_t i = 0; i < storage_count; i++) {
+		ufm_expert_desc desc = storage_desc(&storages[i], UFM_EXPERT_GATED, 256, 512);
 		assert_int_equal(k->prepared_bytes(&desc, UFM_ROLE_UP, 9), 0);
 		assert_int_equal(k->prepared_bytes(&desc, UFM_ROLE_DOWN, 9), 0);
 	}
 }
-
-#define FOR_TABLE(test, isa) \
-	{ \
-#test " " isa, test, NULL, NULL, (void *)(uintptr_t)(isa) \
-	}
-#define FOR_TABLES(test) \
-	FOR_TABLE(test, "scalar"), FOR_TABLE(test, "avx2"), FOR_TABLE(test, "avx512"), \
-		FOR_TABLE(test, "amx"), FOR_TABLE(test, "amx-emulated")
 
 int main(void)
 {
