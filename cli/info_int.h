@@ -5,8 +5,8 @@
 
 #include <jansson.h>
 
-#include "bank/checkpoint.h"
 #include "bank/towers.h"
+#include "checkpoint/checkpoint.h"
 
 /* Replaces what the object has under that name; text NULL or "": null. */
 void info_set_text(json_t *facts, const char *name, const char *text);

@@ -9,8 +9,8 @@
 #include <ufm/ufm.h>
 
 #include "bank/bank_shape.h"
-#include "bank/checkpoint.h"
 #include "bank/towers.h"
+#include "checkpoint/checkpoint.h"
 
 typedef enum extent_kind {
 	EXTENT_SYNTHETIC = 1, /* made from `seed` */

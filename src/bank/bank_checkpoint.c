@@ -7,6 +7,11 @@
 #include "base/status.h"
 #include "format/format.h"
 
+bool bank_is_checkpoint(const char *path)
+{
+	return checkpoint_matches(path);
+}
+
 /* The caller's word counts more than the file's; nobody's makes a clamp or another activation go away. */
 static ufm_status choose_activation(const model_config *model, ufm_activation given,
                                     ufm_activation *out)

@@ -4,8 +4,8 @@
 #ifndef UFM_BANK_EXPERTS_H
 #define UFM_BANK_EXPERTS_H
 
-#include "bank/checkpoint.h"
 #include "bank/model_config.h"
+#include "checkpoint/checkpoint.h"
 
 /* bank/towers.h */
 struct towers;

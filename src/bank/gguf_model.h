@@ -3,8 +3,8 @@
 #ifndef UFM_BANK_GGUF_MODEL_H
 #define UFM_BANK_GGUF_MODEL_H
 
-#include "bank/gguf.h"
 #include "bank/model_config.h"
+#include "checkpoint/gguf.h"
 
 /* What an architecture's experts compute, which files do not say. All zero: an unknown one. */
 typedef struct gguf_arithmetic {

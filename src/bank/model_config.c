@@ -2,10 +2,10 @@
 /* Reads a config.json: its tree, the part about routed layers, and what that says. */
 #include "bank/model_config.h"
 
-#include "bank/checkpoint_int.h"
 #include "bank/model_config_int.h"
 #include "base/alloc.h"
 #include "base/status.h"
+#include "checkpoint/read_text.h"
 
 #define CONFIG_BYTES_MAX (16u << 20)
 

@@ -5,11 +5,11 @@
 #include <string.h>
 #include <strings.h>
 
-#include "bank/checkpoint_int.h"
 #include "bank/model_config_int.h"
 #include "bank/quantised_int.h"
 #include "base/alloc.h"
 #include "base/status.h"
+#include "checkpoint/read_text.h"
 
 #define CONFIG_BYTES_MAX (16u << 20)
 

@@ -8,9 +8,9 @@
 #ifndef UFM_BANK_TOWERS_H
 #define UFM_BANK_TOWERS_H
 
-#include "bank/checkpoint.h"
 #include "bank/experts.h"
 #include "bank/model_config.h"
+#include "checkpoint/checkpoint.h"
 
 typedef struct tower {
 	const char *name; /* of name_bytes, in the checkpoint; none where layers stand at the top */

@@ -9,11 +9,11 @@
 #include <sys/stat.h>
 
 #include "bank/bank.h"
-#include "bank/checkpoint.h"
 #include "base/alloc.h"
 #include "base/path.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "checkpoint/checkpoint.h"
 #include "plan/shape_int.h"
 #include "trace/trace.h"
 

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <ufm/ufm.h>
 
-#include "bank/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 
 /* A store, or a filter around one. Any thread may read; reads may run side by side. */
 typedef struct store store;

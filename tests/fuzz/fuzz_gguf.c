@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "bank/bank.h"
-#include "bank/gguf.h"
 #include "bank/gguf_experts.h"
+#include "checkpoint/gguf.h"
 #include "fuzzed_file.h"
 
 enum { PAYLOAD_BYTES = 1 << 18, BLOCK_BYTES_MAX = 1 << 20 };

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "bank/bank.h"
-#include "bank/safetensors.h"
 #include "base/file.h"
+#include "checkpoint/safetensors.h"
 #include "fuzzed_file.h"
 #include "store/store.h"
 

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bank/gguf.h"
 #include "base/rng.h"
+#include "checkpoint/gguf.h"
 
 enum { HEADER_BYTES_MAX = 1 << 16 };
 

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bank/checkpoint.h"
 #include "base/bf16.h"
 #include "base/f16.h"
+#include "checkpoint/checkpoint.h"
 #include "store/store.h"
 #include "support/assert_error.h"
 #include "support/checkpoint_file.h"

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bank/gguf.h"
+#include "checkpoint/gguf.h"
 #include "support/assert_error.h"
 #include "support/gguf_file.h"
 

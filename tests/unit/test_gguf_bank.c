@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "bank/bank.h"
-#include "bank/gguf.h"
+#include "checkpoint/gguf.h"
 #include "support/assert_error.h"
 #include "support/checkpoint_file.h"
 #include "support/gguf_file.h"

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bank/safetensors.h"
+#include "checkpoint/safetensors.h"
 #include "support/assert_error.h"
 
 /* Parses a header before a payload of that many bytes, from memory that ends with it. */

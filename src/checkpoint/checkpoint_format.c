@@ -3,8 +3,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "bank/bank.h"
-#include "bank/checkpoint_int.h"
+#include "checkpoint/checkpoint_int.h"
 
 static bool folder_match(const char *path);
 static ufm_status folder_open(checkpoint *c, const char *path);
@@ -45,7 +44,7 @@ const checkpoint_format *checkpoint_format_of(const char *path)
 	return NULL;
 }
 
-bool bank_is_checkpoint(const char *path)
+bool checkpoint_matches(const char *path)
 {
 	return checkpoint_format_of(path) != NULL;
 }

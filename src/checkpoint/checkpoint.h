@@ -4,8 +4,8 @@
  * split into. Opening reads headers and believes nothing in them: what is accepted obeys every rule of
  * docs/formats.md, and extents lie inside their files. Payload is read by store/.
  */
-#ifndef UFM_BANK_CHECKPOINT_H
-#define UFM_BANK_CHECKPOINT_H
+#ifndef UFM_CHECKPOINT_CHECKPOINT_H
+#define UFM_CHECKPOINT_CHECKPOINT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,7 +41,7 @@ typedef enum checkpoint_dtype {
 	CHECKPOINT_I64,
 	CHECKPOINT_U64,
 	CHECKPOINT_DTYPE_END,
-	/* GGUF's types that no .safetensors file has: this and their number in the file (bank/gguf.h) */
+	/* GGUF's types that no .safetensors file has: this and their number in the file (checkpoint/gguf.h) */
 	CHECKPOINT_GGUF = 256,
 } checkpoint_dtype;
 
@@ -65,11 +65,14 @@ typedef struct checkpoint_tensor {
 char *checkpoint_shape_text(uint32_t rank, const uint64_t *shape, char *text, size_t size);
 
 typedef struct checkpoint checkpoint;
-/* bank/gguf.h */
+/* checkpoint/gguf.h */
 struct gguf_values;
 
 /* Whether a folder holds exactly one .safetensors file, or cannot be listed, which whoever opens it says. */
 bool checkpoint_holds_single(const char *folder);
+
+/* Whether checkpoint_open has a format for the path: a folder, .safetensors, .json or GGUF, whatever it holds. */
+bool checkpoint_matches(const char *path);
 
 /* `path`: a .safetensors file, an index (a name that ends with .json), a GGUF file, or a folder that holds
  * model.safetensors, model.safetensors.index.json, exactly one .safetensors file, or none of these and exactly one

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The header of one .safetensors file. */
-#include "bank/safetensors.h"
+#include "checkpoint/safetensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bank/gguf.h"
 #include "base/alloc.h"
 #include "base/json_pull.h"
 #include "base/status.h"
+#include "checkpoint/gguf.h"
 
 #define METADATA "__metadata__"
 #define LFS_BEGINNING "version " /* of a pointer that git lfs leaves in a file's place */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The header of one .safetensors file. Pure: checks everything that it claims, also against the size of
  * the file that it came from. */
-#ifndef UFM_BANK_SAFETENSORS_H
-#define UFM_BANK_SAFETENSORS_H
+#ifndef UFM_CHECKPOINT_SAFETENSORS_H
+#define UFM_CHECKPOINT_SAFETENSORS_H
 
-#include "bank/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 
 #define SAFETENSORS_PREFIX_BYTES 8u
 #define SAFETENSORS_HEADER_BYTES_MAX 100000000u

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The header of one GGUF file: its key-values and its tensors. Pure: checks everything that it claims, also against
  * the size of the file that it came from; never reads payload. docs/formats.md has the rules. */
-#ifndef UFM_BANK_GGUF_H
-#define UFM_BANK_GGUF_H
+#ifndef UFM_CHECKPOINT_GGUF_H
+#define UFM_CHECKPOINT_GGUF_H
 
 #include <stdbool.h>
 
-#include "bank/safetensors.h"
+#include "checkpoint/safetensors.h"
 
 #define GGUF_MAGIC "GGUF"
 #define GGUF_HEADER_BYTES_MAX 100000000u

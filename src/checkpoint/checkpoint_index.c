@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bank/checkpoint_int.h"
 #include "base/alloc.h"
 #include "base/json_pull.h"
 #include "base/status.h"
+#include "checkpoint/checkpoint_int.h"
 
 typedef struct checkpoint_entry entry;
 

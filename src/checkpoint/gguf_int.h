@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What the parts of the GGUF reader share: a place in the header's bytes. */
-#ifndef UFM_BANK_GGUF_INT_H
-#define UFM_BANK_GGUF_INT_H
+#ifndef UFM_CHECKPOINT_GGUF_INT_H
+#define UFM_CHECKPOINT_GGUF_INT_H
 
-#include "bank/gguf.h"
+#include "checkpoint/gguf.h"
 
 #define GGUF_ENDING ".gguf"
 #define GGUF_TEXT_BYTES_MAX 255u

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The header of one GGUF file: what it begins with, its counts, and its tensors. */
-#include "bank/gguf.h"
+#include "checkpoint/gguf.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "bank/gguf_int.h"
 #include "base/alloc.h"
 #include "base/status.h"
+#include "checkpoint/gguf_int.h"
 
 #define RANK_MAX 4u
 #define NAME_BYTES_MAX 255u

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bank/gguf_int.h"
 #include "base/alloc.h"
 #include "base/status.h"
 #include "base/utf8.h"
+#include "checkpoint/gguf_int.h"
 
 #define KEY_BYTES_MAX 65535u
 

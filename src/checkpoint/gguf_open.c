@@ -6,12 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bank/checkpoint_int.h"
-#include "bank/gguf_int.h"
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "checkpoint/checkpoint_int.h"
+#include "checkpoint/gguf_int.h"
 
 /* "-00001-of-00003.gguf" */
 #define SPLIT_TAIL_BYTES 20u

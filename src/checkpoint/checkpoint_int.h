@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What the parts of a checkpoint share: its struct, and where its path leads. */
-#ifndef UFM_BANK_CHECKPOINT_INT_H
-#define UFM_BANK_CHECKPOINT_INT_H
+#ifndef UFM_CHECKPOINT_CHECKPOINT_INT_H
+#define UFM_CHECKPOINT_CHECKPOINT_INT_H
 
-#include "bank/gguf.h"
-#include "bank/safetensors.h"
+#include "checkpoint/gguf.h"
+#include "checkpoint/safetensors.h"
 
 /* Of all files together: an index is held to the same as one header. */
 #define CHECKPOINT_HEADERS_BYTES_MAX (256u << 20)
@@ -46,9 +46,6 @@ bool safetensors_match(const char *path);
 ufm_status safetensors_open(checkpoint *c, const char *path);
 /* Whether a folder has model.safetensors or its index: nobody needs to list it then. */
 ufm_status safetensors_is_folder(const char *folder, bool *out);
-
-/* A whole small file in memory, one byte longer and NUL-terminated. UFM_EFORMAT above max_bytes. */
-ufm_status checkpoint_read_text(const char *path, uint64_t max_bytes, char **text, uint64_t *size);
 
 /* The weight map of an index: which tensor lies in which file. */
 typedef struct checkpoint_index {

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bank/checkpoint_int.h"
-#include "bank/gguf_int.h"
 #include "base/alloc.h"
 #include "base/path.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "checkpoint/checkpoint_int.h"
+#include "checkpoint/gguf_int.h"
 
 /* Whether a name is a model's: of a split one the first file's. */
 static bool is_model(const char *name)

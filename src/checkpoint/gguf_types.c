@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The types that tensors of GGUF files may have. */
-#include "bank/gguf.h"
+#include "checkpoint/gguf.h"
 
 #define OWN(number_, name_, elements_, bytes_, format_) \
 	{ \

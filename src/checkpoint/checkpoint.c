@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens a checkpoint: reads the headers of its files and brings their tensors together. */
-#include "bank/checkpoint.h"
+#include "checkpoint/checkpoint.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bank/checkpoint_int.h"
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/path.h"
 #include "base/status.h"
+#include "checkpoint/checkpoint_int.h"
 
 static ufm_status read_header(checkpoint *c, int fd, checkpoint_file *file, uint32_t number)
 {

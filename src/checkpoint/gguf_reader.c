@@ -2,9 +2,9 @@
 /* Takes numbers and strings from a GGUF header's bytes, which are little-endian. */
 #include <string.h>
 
-#include "bank/gguf_int.h"
 #include "base/status.h"
 #include "base/utf8.h"
+#include "checkpoint/gguf_int.h"
 
 uint64_t gguf_load(const uint8_t *at, unsigned bytes)
 {
