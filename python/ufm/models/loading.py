@@ -10,7 +10,8 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from ..errors import FileError, Unsupported
-from .quantizer import Config, refuse_quantised
+from .quantised import method_of, quantisation_of
+from .quantizer import Config
 
 
 def from_pretrained(
@@ -40,7 +41,8 @@ def from_pretrained(
             that of the checkpoint's config; what is left goes to Transformers' `from_pretrained`.
 
     Raises:
-        Unsupported: the checkpoint is quantised, brings code of its own, or has experts that UFM cannot page.
+        Unsupported: the checkpoint brings code of its own, is quantised in a way that is not read (docs/python.md), or
+            has experts that UFM cannot page.
         BudgetError: the budget does not hold what must fit.
         UfmError: see `ufm.errors`.
     """
@@ -51,7 +53,9 @@ def from_pretrained(
     if kw.pop("trust_remote_code", False):
         raise Unsupported("trust_remote_code: code of a checkpoint's own is not run")
     config = kw.pop("config", None) or _read_config(directory, kw)
-    refuse_quantised(str(directory), config.to_dict())
+    said = quantisation_of(config.to_dict())
+    if said is not None and not said.get("quant_method"):
+        raise Unsupported(f"{directory}: quantised ({method_of(said)}): expected a quant_method in quantization_config")
     loader = model_class or class_of(config)
     return loader.from_pretrained(
         directory, config=config, dtype="auto" if dtype is None else dtype, quantization_config=ufm_config, **kw
