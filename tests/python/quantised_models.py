@@ -135,24 +135,31 @@ class Reference(parity.Reference):
         self.model = model
 
 
-def with_experts_as(name, folder):
-    """A qwen3_moe checkpoint whose experts alone are quantised, in a way of `support.quantised.SINGLE`; gives a model
-    with what they are worth."""
+def with_experts_as(name, folder, attention=False):
+    """A qwen3_moe checkpoint whose experts, and with `attention` that too, are quantised in a way of
+    `support.quantised.SINGLE`; gives a model with what they are worth."""
     make, said, _ = quantised.SINGLE[name]
     model = plain_model("qwen3_moe")
     layouts.write(model, folder, "saved")
     (folder / "model.safetensors").unlink()
     tensors = {}
     for key, tensor in saved(model).items():
-        if ".experts." not in key:
+        if not LINEAR.fullmatch(key) or not (attention or ".experts." in key):
             tensors[key] = ("F32", tensor.numpy())
             continue
         made, worth = make(tensor.numpy())
         tensors |= {f"{key.removesuffix('.weight')}.{part}": value for part, value in made.items()}
         put(model, key, torch.from_numpy(worth))
     quantised.write(folder / "model.safetensors", tensors)
-    edit(folder, quantization_config=said)
+    edit(folder, quantization_config=of_linear_layers(said) if attention else said)
     return model
+
+
+def of_linear_layers(said):
+    """As compressed-tensors says it of all linear layers but routers and the last."""
+    groups = {name: group | {"targets": ["Linear"]} for name, group in said["config_groups"].items()}
+    ignored = ["lm_head", "re:.*mlp.gate$"]
+    return said | {"quantization_status": "compressed", "config_groups": groups, "ignore": ignored}
 
 
 def saved(model):

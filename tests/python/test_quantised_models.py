@@ -133,6 +133,17 @@ def test_experts_alone_in_other_formats(tmp_path, name):
     check(made.Reference("qwen3_moe", model), load(tmp_path / "other"))
 
 
+@pytest.mark.parametrize("name", ["int4", "int4 zero points", "fp8 compressed", "fp8 compressed blocks"])
+def test_all_layers_by_compressed_tensors(tmp_path, name):
+    """Whose package dequantises what is no expert."""
+    pytest.importorskip("compressed_tensors", reason="not installed: compressed-tensors")
+    model = made.with_experts_as(name, tmp_path / "all", attention=True)
+    check(made.Reference("qwen3_moe", model), load(tmp_path / "all"))
+    said = json.loads((tmp_path / "all" / "config.json").read_text())["quantization_config"]
+    made.edit(tmp_path / "all", quantization_config=said | {"ignore": [*said["ignore"], "re:.*v_proj$"]})
+    assert "v_proj.weight" in refused(tmp_path / "all")
+
+
 @pytest.mark.parametrize("options", [{"cpu_assist": "on"}, {"cpu_assist": "auto", "deterministic": True}])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_options_as_always(folders, references, family, options):
@@ -298,6 +309,15 @@ def test_dense_parts_that_are_not_read(folder):
     assert f"{packed}: I32: quantised (fp8)" in said
     said = broken(lambda t: [t.pop(scale), t.update({q_proj: torch.zeros(64, 16, dtype=torch.uint8)})])
     assert f"{q_proj}: U8: quantised (fp8), and no routed expert" in said
+
+
+def test_compressed_tensors_without_the_package(monkeypatch, tmp_path):
+    def absent(*_):
+        raise ImportError("compressed-tensors>=0.15.0 is required")
+
+    made.with_experts_as("int4", tmp_path / "all", attention=True)
+    monkeypatch.setattr(dense.CompressedTensorsConfig, "from_dict", absent)
+    assert "expected the package compressed-tensors: compressed-tensors>=0.15.0" in refused(tmp_path / "all")
 
 
 def test_fp8_of_another_method(tmp_path):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""All of a quantised checkpoint that is no routed expert: plain, in FP8 by Transformers' own quantizer, or refused.
+"""All of a quantised checkpoint that is no routed expert: plain, by Transformers' own quantizers for FP8 and for
+compressed-tensors, or refused.
 
 What it is the tensors say. Transformers would take a quantised weight that its quantizers do not handle for a plain
 one, or leave it out and draw a random one in its place; here either has its name.
@@ -15,12 +16,14 @@ from torch import Tensor
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 from transformers.quantizers.base import get_keys_to_not_convert
 from transformers.quantizers.quantizer_finegrained_fp8 import FineGrainedFP8HfQuantizer
-from transformers.utils.quantization_config import FineGrainedFP8Config
+from transformers.utils.quantization_config import CompressedTensorsConfig, FineGrainedFP8Config
 
 from ..errors import Unsupported
 from .checkpoint import Names
 from .placed import Placed
 from .quantised import PLAIN, is_routed, method_of
+
+FP8, COMPRESSED = "fp8", "compressed-tensors"
 
 _FP8 = "F8_E4M3"
 _SCALES = ("F32", "F16", "BF16", "F8_E8M0", "U8")
@@ -44,8 +47,8 @@ class _Check:
     ) -> None:
         self.tensors, self.names, self.meta_state = tensors, names, meta_state
         self.method = method_of(said)
-        self.block = blocks_of(said) if said is not None and self.method == "fp8" else None
-        self.in_fp8 = False
+        self.block = blocks_of(said) if said is not None and self.method == FP8 else None
+        self.kind = ""
 
     def run(self) -> None:
         for name, tensor in self.tensors.items():
@@ -57,19 +60,23 @@ class _Check:
         there = self.meta_state.get(self.names.target(name))
         if there is not None and not there.is_floating_point():
             return
-        if there is not None and tensor.source.dtype == _FP8 and self.method == "fp8" and name.endswith(".weight"):
+        if there is not None and tensor.source.dtype == _FP8 and self.method == FP8 and name.endswith(".weight"):
             self._scaled(name, tensor)
-        elif there is not None or self._beside_a_weight(name):
+        elif there is None and not self._beside_a_weight(name):
+            return
+        elif self.method == COMPRESSED:
+            self.kind = COMPRESSED
+        else:
             raise Unsupported(
                 f"{name}: {tensor.source.dtype}: quantised ({self.method}), and no routed expert: expected plain "
-                f"elements there, or FP8 with a weight_scale_inv (fp8)"
+                f"elements there, FP8 with a weight_scale_inv (fp8), or compressed-tensors"
             )
 
     def _beside_a_weight(self, name: str) -> bool:
         """Whether it belongs to a weight of the model; scales of one in FP8 have been looked at with it."""
         module = name.rpartition(".")[0]
         weight = self.tensors.get(f"{module}.weight")
-        if self.method == "fp8" and weight is not None and weight.source.dtype == _FP8:
+        if self.method == FP8 and weight is not None and weight.source.dtype == _FP8:
             return False
         return self.names.target(f"{module}.weight") in self.meta_state
 
@@ -88,7 +95,7 @@ class _Check:
                 f"{key}: {list(scale.shape)} {scale.source.dtype}: expected {list(expected)}, a scale for each "
                 f"{by_row} × {by_col} of {name} {list(tensor.shape)}"
             )
-        self.in_fp8 = True
+        self.kind = FP8
 
 
 def check(
@@ -97,8 +104,8 @@ def check(
     model: Any,
     meta_state: Mapping[str, Any],
     said: Mapping[str, Any] | None,
-) -> bool:
-    """Whether some of what is no routed expert is in FP8.
+) -> str:
+    """Whose quantizer has to load what is no routed expert: "" (nobody's: it is plain), `FP8` or `COMPRESSED`.
 
     Args:
         tensors: what the checkpoint has (`headers`).
@@ -113,11 +120,13 @@ def check(
     names = Names(conversions, model.base_model_prefix, meta_state)
     found = _Check(tensors, names, meta_state, said)
     found.run()
-    if said is not None:
-        _refuse_missing(
-            model, meta_state, {names.target(name) for name in tensors if not is_routed(name)}, found.method
-        )
-    return found.in_fp8
+    if said is not None and found.kind != COMPRESSED:
+        _refuse_missing(model, meta_state, _reached(tensors, names), found.method)
+    return found.kind
+
+
+def _reached(tensors: Mapping[str, Placed], names: Names) -> set[str]:
+    return {names.target(name) for name in tensors if not is_routed(name)}
 
 
 def _refuse_missing(model: Any, meta_state: Mapping[str, Any], reached: set[str], method: str) -> None:
@@ -160,6 +169,10 @@ class DenseInFp8(FineGrainedFP8HfQuantizer):  # type: ignore[misc]
         self.quantization_config.modules_to_not_convert = [*listed, *experts]
         self._process_model_before_weight_loading(model)
 
+    def finish(self, model: Any) -> None:
+        """After the weights are loaded."""
+        self._process_model_after_weight_loading(model)
+
     def update_weight_conversions(self, weight_conversions: list[Any]) -> list[Any]:
         """Transformers', with blocks as they are."""
         made: list[Any] = super().update_weight_conversions(weight_conversions)
@@ -180,3 +193,64 @@ class _Dequantize(Fp8Dequantize):  # type: ignore[misc]
         if scale.numel() > 1:
             scale = scale.repeat_interleave(by_row, -2)[..., :rows, :].repeat_interleave(by_col, -1)[..., :cols]
         return (quantized.float() * scale).to(output_dtype or torch.bfloat16)
+
+
+class DenseCompressed:
+    """Transformers' quantizer for what compressed-tensors has made, which needs the package of that name. Weights
+    become what the model's dtype is.
+
+    Args:
+        said: the checkpoint's quantization_config.
+        tensors: what the checkpoint has (`headers`).
+    """
+
+    def __init__(self, said: Mapping[str, Any], tensors: Mapping[str, Placed]) -> None:
+        from transformers.quantizers.quantizer_compressed_tensors import CompressedTensorsHfQuantizer
+
+        self.tensors, self.model = tensors, None
+        try:
+            config = CompressedTensorsConfig.from_dict({**said, "dequantize": True})
+            self.inner = CompressedTensorsHfQuantizer(config, pre_quantized=True)
+            self.inner.validate_environment()
+        except ImportError as error:
+            raise Unsupported(
+                "layers beside the routed experts are quantised (compressed-tensors): expected the package "
+                f"compressed-tensors: {error}"
+            ) from error
+
+    def prepare(self, model: Any, experts: Iterable[str]) -> None:
+        """Replaces parameters; routed experts are none any more."""
+        self.inner._process_model_before_weight_loading(model)
+        self.model = model
+
+    def update_weight_conversions(self, weight_conversions: list[Any]) -> list[Any]:
+        """As they are. Unsupported: the checkpoint has other tensors than the loader will look for."""
+        model: Any = self.model
+        state = model.state_dict()
+        names = Names(weight_conversions, model.base_model_prefix, state)
+        modules = {name.rpartition(".")[0] for name in state}
+        for name, tensor in self.tensors.items():
+            if is_routed(name) or tensor.source.dtype in PLAIN:
+                continue
+            target = names.target(name)
+            taken = target in state and not _is_plain(state[target])
+            if not taken and target.rpartition(".")[0] in modules:
+                raise Unsupported(f"{name}: {tensor.source.dtype}: not what quantization_config says of that layer")
+        _refuse_missing(model, state, _reached(self.tensors, names), COMPRESSED)
+        self.model = None
+        return weight_conversions
+
+    def finish(self, model: Any) -> None:
+        """After the weights are loaded."""
+        self.inner._process_model_after_weight_loading(model)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.element_size() > 1
+
+
+def quantizer_of(
+    kind: str, said: Mapping[str, Any], tensors: Mapping[str, Placed], device: torch.device
+) -> DenseInFp8 | DenseCompressed:
+    """For what `check` has found."""
+    return DenseInFp8(said, device) if kind == FP8 else DenseCompressed(said, tensors)

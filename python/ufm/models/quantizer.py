@@ -91,7 +91,7 @@ class Quantizer(WithoutExperts):
         self.groups: list[Group] = []
         self.files: list[str] = []
         self.said: Mapping[str, Any] | None = None
-        self.dense: dense.DenseInFp8 | None = None
+        self.dense: dense.DenseInFp8 | dense.DenseCompressed | None = None
         self.device = torch.device("cpu")
         self._tensors: dict[str, Any] = {}
         self._meta_state: dict[str, Any] = {}
@@ -128,17 +128,17 @@ class Quantizer(WithoutExperts):
         return model
 
     def update_weight_conversions(self, weight_conversions: list[Any]) -> list[Any]:
-        """Conversions say where the experts lie. They stay as they are, but for weights in FP8 that are no experts'."""
+        """Conversions say where the experts lie. They stay as they are, but for what else is quantised."""
         if not self.sites:
             return weight_conversions
         self._find_groups(weight_conversions)
-        in_fp8 = dense.check(self._tensors, weight_conversions, self._model, self._meta_state, self.said)
-        self._tensors, self._meta_state = {}, {}
-        if not in_fp8 or self.said is None:
+        kind = dense.check(self._tensors, weight_conversions, self._model, self._meta_state, self.said)
+        tensors, self._tensors, self._meta_state = self._tensors, {}, {}
+        if not kind or self.said is None:
             return weight_conversions
         # From here on the loader keeps what it renames, scales above all, in the type that the file has it in.
         self.pre_quantized = True
-        self.dense = dense.DenseInFp8(self.said, self.device)
+        self.dense = dense.quantizer_of(kind, self.said, tensors, self.device)
         self.dense.prepare(self._model, [site.name for site in self.sites])
         return self.dense.update_weight_conversions(weight_conversions)
 
@@ -170,7 +170,7 @@ class Quantizer(WithoutExperts):
     def _finish_dense(self, model: Any) -> None:
         """The loader leaves plain tensors that it renames in the type of the file; halves become the model's."""
         assert self.dense is not None
-        self.dense._process_model_after_weight_loading(model)
+        self.dense.finish(model)
         for name, parameter in model.named_parameters():
             wanted = self._dtypes.get(name, parameter.dtype)
             if parameter.dtype in (torch.float16, torch.bfloat16) and wanted != parameter.dtype:
