@@ -21,6 +21,7 @@ import ufm  # noqa: E402
 from ufm.__main__ import main  # noqa: E402
 from ufm.errors import FileError, FormatError, Unsupported  # noqa: E402
 from ufm.models import dense, quantised, quantizer  # noqa: E402
+from ufm.models.checkpoint import headers  # noqa: E402
 from ufm.models.sites import find_sites  # noqa: E402
 
 transformers.logging.set_verbosity_error()
@@ -171,18 +172,24 @@ def test_plain_experts_beside_layers_in_fp8(tmp_path):
     check(made.Reference("qwen3_moe", made.dequantised("qwen3_moe", folder)), load(folder))
 
 
-def test_layers_that_stay_in_fp8():
+def test_layers_that_stay_in_fp8(folder):
     """Where kernels of Transformers can run: linear layers are its own, experts are not."""
     model = made.skeleton("qwen3_moe")
     sites = find_sites(model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dense.DenseInFp8, "_ask_environment", lambda *_: None)
-        inner = dense.DenseInFp8(made.FP8, torch.device("cuda", 0))
-    inner.prepare(model, [site.name for site in sites])
+        tensors = headers([str(folder / "model.safetensors")])
+        inner, other = (
+            dense.DenseInFp8(made.FP8 | {"modules_to_not_convert": names}, tensors, torch.device("cuda", 0))
+            for names in (["lm_head"], ["lm_head", "model.layers.1.self_attn"])
+        )
+    inner.prepare(model, [site.name for site in sites], [])
     kinds = {name: type(module) for name, module in model.named_modules()}
     assert kinds["model.layers.0.self_attn.q_proj"] is FP8Linear and kinds["lm_head"] is torch.nn.Linear
     assert [site.name for site in find_sites(model)] == [site.name for site in sites] and len(sites) == 3
     assert len(inner.update_weight_conversions([])) == 1  # no operation, only the other name of scales
+    with pytest.raises(Unsupported, match=r"layers\.1\.self_attn\.\w+\.weight: F8_E4M3: not what quantization_config"):
+        other.prepare(made.skeleton("qwen3_moe"), [site.name for site in sites], [])
 
 
 # ---- what is refused
@@ -374,7 +381,7 @@ def test_it_is_not_saved(folder, tmp_path):
 def test_layers_in_fp8_on_a_gpu_need_what_transformers_needs(monkeypatch):
     monkeypatch.setattr(made.of_fp8, "is_accelerate_available", lambda: False)
     with pytest.raises(Unsupported, match=r"weights in FP8 on cuda:0: .*accelerate"):
-        dense.DenseInFp8(made.FP8, torch.device("cuda", 0))
+        dense.DenseInFp8(made.FP8, {}, torch.device("cuda", 0))
 
 
 @pytest.mark.parametrize("block", [[16], [16, 0], "16", [16, True]])

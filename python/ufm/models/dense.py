@@ -146,13 +146,15 @@ class DenseInFp8(FineGrainedFP8HfQuantizer):  # type: ignore[misc]
 
     Args:
         said: the checkpoint's quantization_config.
+        tensors: what the checkpoint has (`headers`).
         device: of the model.
     """
 
-    def __init__(self, said: Mapping[str, Any], device: torch.device) -> None:
+    def __init__(self, said: Mapping[str, Any], tensors: Mapping[str, Placed], device: torch.device) -> None:
         config = FineGrainedFP8Config(**said)
         config.dequantize = device.type == "cpu"
         super().__init__(config, pre_quantized=True)
+        self.codes = {name: tensor for name, tensor in tensors.items() if tensor.source.dtype == _FP8}
         if not config.dequantize:
             self._ask_environment(device)
 
@@ -162,12 +164,17 @@ class DenseInFp8(FineGrainedFP8HfQuantizer):  # type: ignore[misc]
         except ImportError as error:
             raise Unsupported(f"weights in FP8 on {device}: {error}") from error
 
-    def prepare(self, model: Any, experts: Iterable[str]) -> None:
-        """Replaces modules, but for those by name that are routed experts."""
+    def prepare(self, model: Any, experts: Iterable[str], conversions: list[Any]) -> None:
+        """Replaces modules, but for those by name that are routed experts. Unsupported: the checkpoint has others."""
         listed = self.quantization_config.modules_to_not_convert
         listed = get_keys_to_not_convert(model) if listed is None else listed
         self.quantization_config.modules_to_not_convert = [*listed, *experts]
         self._process_model_before_weight_loading(model)
+        if not self.quantization_config.dequantize:
+            state = model.state_dict()
+            names = Names(super().update_weight_conversions(conversions), model.base_model_prefix, state)
+            _refuse_untaken(state, names, self.codes)
+        self.codes = {}  # the loader copies its quantizer for every tensor
 
     def finish(self, model: Any) -> None:
         """After the weights are loaded."""
@@ -207,7 +214,7 @@ class DenseCompressed:
     def __init__(self, said: Mapping[str, Any], tensors: Mapping[str, Placed]) -> None:
         from transformers.quantizers.quantizer_compressed_tensors import CompressedTensorsHfQuantizer
 
-        self.tensors, self.model = tensors, None
+        self.tensors = tensors
         try:
             config = CompressedTensorsConfig.from_dict({**said, "dequantize": True})
             self.inner = CompressedTensorsHfQuantizer(config, pre_quantized=True)
@@ -218,26 +225,16 @@ class DenseCompressed:
                 f"compressed-tensors: {error}"
             ) from error
 
-    def prepare(self, model: Any, experts: Iterable[str]) -> None:
-        """Replaces parameters; routed experts are none any more."""
+    def prepare(self, model: Any, experts: Iterable[str], conversions: list[Any]) -> None:
+        """Replaces parameters; routed experts are none any more. Unsupported: the checkpoint has others."""
         self.inner._process_model_before_weight_loading(model)
-        self.model = model
+        state = model.state_dict()
+        names = Names(conversions, model.base_model_prefix, state)
+        _refuse_untaken(state, names, {n: t for n, t in self.tensors.items() if t.source.dtype not in PLAIN})
+        _refuse_missing(model, state, _reached(self.tensors, names), COMPRESSED)
 
     def update_weight_conversions(self, weight_conversions: list[Any]) -> list[Any]:
-        """As they are. Unsupported: the checkpoint has other tensors than the loader will look for."""
-        model: Any = self.model
-        state = model.state_dict()
-        names = Names(weight_conversions, model.base_model_prefix, state)
-        modules = {name.rpartition(".")[0] for name in state}
-        for name, tensor in self.tensors.items():
-            if is_routed(name) or tensor.source.dtype in PLAIN:
-                continue
-            target = names.target(name)
-            taken = target in state and not _is_plain(state[target])
-            if not taken and target.rpartition(".")[0] in modules:
-                raise Unsupported(f"{name}: {tensor.source.dtype}: not what quantization_config says of that layer")
-        _refuse_missing(model, state, _reached(self.tensors, names), COMPRESSED)
-        self.model = None
+        """As they are."""
         return weight_conversions
 
     def finish(self, model: Any) -> None:
@@ -245,12 +242,19 @@ class DenseCompressed:
         self.inner._process_model_after_weight_loading(model)
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.element_size() > 1
+def _refuse_untaken(state: Mapping[str, Tensor], names: Names, tensors: Mapping[str, Placed]) -> None:
+    """Quantised tensors of layers for which nothing of that kind has been prepared: they would be taken for plain."""
+    modules = {name.rpartition(".")[0] for name in state}
+    for name, tensor in tensors.items():
+        target = names.target(name)
+        found = state.get(target)
+        taken = found is not None and not (found.is_floating_point() and found.element_size() > 1)
+        if not taken and not is_routed(name) and target.rpartition(".")[0] in modules:
+            raise Unsupported(f"{name}: {tensor.source.dtype}: not what quantization_config says of that layer")
 
 
 def quantizer_of(
     kind: str, said: Mapping[str, Any], tensors: Mapping[str, Placed], device: torch.device
 ) -> DenseInFp8 | DenseCompressed:
     """For what `check` has found."""
-    return DenseInFp8(said, device) if kind == FP8 else DenseCompressed(said, tensors)
+    return DenseInFp8(said, tensors, device) if kind == FP8 else DenseCompressed(said, tensors)

@@ -139,7 +139,7 @@ class Quantizer(WithoutExperts):
         # From here on the loader keeps what it renames, scales above all, in the type that the file has it in.
         self.pre_quantized = True
         self.dense = dense.quantizer_of(kind, self.said, tensors, self.device)
-        self.dense.prepare(self._model, [site.name for site in self.sites])
+        self.dense.prepare(self._model, [site.name for site in self.sites], weight_conversions)
         return self.dense.update_weight_conversions(weight_conversions)
 
     def _find_groups(self, conversions: list[Any]) -> None:
