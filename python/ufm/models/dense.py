@@ -135,7 +135,10 @@ def _refuse_missing(model: Any, meta_state: Mapping[str, Any], reached: set[str]
     parameters = {name for name, _ in model.named_parameters()}
     for name in meta_state:
         if name in parameters and name not in may_lack and not is_routed(name):
-            raise Unsupported(f"{name}: not in the checkpoint: it is quantised ({method}) in a way that is not read")
+            raise Unsupported(
+                f"{name}: not in the checkpoint, which is quantised ({method}): a shard is missing, or it is there in "
+                f"a way that is not read"
+            )
 
 
 class DenseInFp8(FineGrainedFP8HfQuantizer):  # type: ignore[misc]
