@@ -3,11 +3,12 @@
  * How fast the kernel tables eat weights that lie in memory: experts far beyond the caches, each read
  * once, its units handed to pinned threads in small pieces, as the CPU path beside a GPU does.
  *
- *   kernels [--isa NAME[,NAME…]] [--dtype f32,bf16] [--tokens N[,N…]] [--threads N] [--units N]
+ *   kernels [--isa NAME[,NAME…]] [--dtype f32,bf16] [--formats NAME[;NAME…]|all|none] [--tokens N[,N…]] [--threads N] [--units N]
  *                 [--d-model N] [--d-hidden N] [--kind mlp|mlp_bias|gated] [--gib X] [--runs N]
  *                 [--prepared on|off]
  *
- * One JSON line for each case and phase: gbps is the median over the runs of weight bytes / time, and
+ * --formats: names of tests/support/storage.c ("Q8_0;E4M3, E8M0 for 1 x 32"), after the dtypes.
+ * One JSON line for each case and phase: gbps is the median over the runs of weight bytes / time, gweights of weights, and
  * gbps_cpu counts the threads' own time only, for a machine that others use too. Inputs are prepared
  * outside that time (prepare_us, one thread), or by every call with --prepared off.
  */
@@ -24,14 +25,16 @@
 
 #include "base/median.h"
 #include "base/rng.h"
+#include "format/format.h"
 #include "kernels/kernels.h"
+#include "support/storage.h"
 
 #define THREADS_MAX 256
 #define RUNS_MAX 64
 #define TOKENS_MAX 512u
 
 typedef struct options {
-	char isa[256], dtype[64], tokens[256];
+	char isa[256], dtype[64], formats[512], tokens[256];
 	uint32_t threads, units, d_model, d_hidden, runs;
 	ufm_expert_kind kind;
 	double gib;
@@ -41,6 +44,7 @@ typedef struct options {
 typedef struct bench {
 	const options *o;
 	const kernel_table *kernels;
+	const char *weights; /* what they are stored in */
 	ufm_expert_desc desc;
 	unsigned char *bank;
 	uint32_t experts, tokens;
@@ -121,18 +125,37 @@ static void *work(void *ctx)
 
 /* ------------------------------------------------------------------ cases */
 
+static bool in_phase(ufm_role role, bool output)
+{
+	return output ? role == UFM_ROLE_DOWN : role == UFM_ROLE_UP || role == UFM_ROLE_GATE;
+}
+
+/* Of one expert, with all that scales them. */
 static uint64_t matrix_bytes(const ufm_expert_desc *desc, bool output)
 {
 	uint64_t bytes = 0;
+	bool wanted = false;
 
 	for (uint32_t p = 0; p < desc->part_count; p++) {
 		const ufm_part *part = &desc->parts[p];
-		bool wanted = output ? part->role == UFM_ROLE_DOWN
-		                     : part->role == UFM_ROLE_UP || part->role == UFM_ROLE_GATE;
+		if (part->role < UFM_ROLE_UP_SCALE) /* what is beside a matrix follows it */
+			wanted = in_phase(part->role, output);
 		if (wanted)
-			bytes += (uint64_t)part->rows * part->cols * ufm_dtype_bytes(part->dtype);
+			bytes += format_part_bytes(part);
 	}
 	return bytes;
+}
+
+static uint64_t matrix_weights(const ufm_expert_desc *desc, bool output)
+{
+	uint64_t weights = 0;
+
+	for (uint32_t p = 0; p < desc->part_count; p++) {
+		const ufm_part *part = &desc->parts[p];
+		if (in_phase(part->role, output))
+			weights += (uint64_t)part->rows * part->cols;
+	}
+	return weights;
 }
 
 /* What an expert's inputs cost before its first unit, on one thread; 0 where nothing is prepared. */
@@ -159,7 +182,7 @@ static void run_case(bench *b, uint32_t tokens, bool output)
 	const options *o = b->o;
 	double wall[RUNS_MAX], cpu[RUNS_MAX];
 	double bytes = (double)matrix_bytes(&b->desc, output) * b->experts;
-	bool bf16 = b->desc.parts[0].dtype == UFM_BF16;
+	double weights = (double)matrix_weights(&b->desc, output) * b->experts;
 
 	b->tokens = tokens;
 	b->output = output;
@@ -179,12 +202,12 @@ static void run_case(bench *b, uint32_t tokens, bool output)
 	printf(
 		"{\"isa\":\"%s\",\"dtype\":\"%s\",\"phase\":\"%s\",\"tokens\":%u,\"threads\":%u,"
 		"\"units\":%u,\"d_model\":%u,\"d_hidden\":%u,\"prepared\":%s,\"bytes\":%.0f,\"runs\":%u,",
-		b->kernels->isa, bf16 ? "bf16" : "f32", output ? "output" : "hidden", tokens, o->threads,
-		o->units, o->d_model, o->d_hidden, b->prepared ? "true" : "false", bytes, o->runs);
+		b->kernels->isa, b->weights, output ? "output" : "hidden", tokens, o->threads, o->units,
+		o->d_model, o->d_hidden, b->prepared ? "true" : "false", bytes, o->runs);
 	double middle = median_of(wall, o->runs);
 	printf("\"prepare_us\":%.1f,", (double)prepare_ns / 1e3);
-	printf("\"gbps\":%.2f,\"gbps_best\":%.2f,\"gbps_cpu\":%.2f}\n", middle, wall[o->runs - 1],
-	       median_of(cpu, o->runs));
+	printf("\"gbps\":%.2f,\"gbps_best\":%.2f,\"gbps_cpu\":%.2f,\"gweights\":%.3f}\n", middle,
+	       wall[o->runs - 1], median_of(cpu, o->runs), middle * weights / bytes);
 	fflush(stdout);
 }
 
@@ -198,7 +221,13 @@ static void *pages(size_t bytes)
 	return at;
 }
 
-static void fill_bank(bench *b)
+static void copy_experts(bench *b)
+{
+	for (uint32_t e = 1; e < b->experts; e++)
+		memcpy(b->bank + e * b->desc.block_bytes, b->bank, b->desc.block_bytes);
+}
+
+static void fill_plain(bench *b)
 {
 	for (uint32_t p = 0; p < b->desc.part_count; p++) {
 		const ufm_part *part = &b->desc.parts[p];
@@ -209,8 +238,6 @@ static void fill_bank(bench *b)
 		else
 			rng_fill_bf16(at, count, 1 + p, 0, 0.02f);
 	}
-	for (uint32_t e = 1; e < b->experts; e++)
-		memcpy(b->bank + e * b->desc.block_bytes, b->bank, b->desc.block_bytes);
 }
 
 static void run_tokens(bench *b)
@@ -242,24 +269,77 @@ static void run_tables(bench *b)
 	}
 }
 
-static void run_dtype(bench *b, ufm_dtype dtype)
+/* The description is known; `s` NULL: it is plain. */
+static void run_bank(bench *b, const storage *s)
 {
 	const options *o = b->o;
 	uint32_t widest = o->d_model > o->d_hidden ? o->d_model : o->d_hidden;
 	size_t floats = (size_t)TOKENS_MAX * widest;
 
-	UFM_STRUCT_INIT(&b->desc);
-	if (ufm_expert_desc_init(&b->desc, o->kind, o->d_model, o->d_hidden, dtype) != UFM_OK)
-		fail("geometry", ufm_last_error());
 	b->experts = (uint32_t)(o->gib * 1073741824.0 / (double)b->desc.block_bytes) + 1;
 	b->bank = pages(b->experts * b->desc.block_bytes);
 	b->x = pages(2 * floats * sizeof(float));
 	b->y = b->x + floats;
-	fill_bank(b);
+	if (s)
+		storage_fill(&b->desc, b->bank, 1);
+	else
+		fill_plain(b);
+	copy_experts(b);
 	rng_fill_f32(b->x, floats, 7, 0, 1.0f);
 	run_tables(b);
 	munmap(b->bank, b->experts * b->desc.block_bytes);
 	munmap(b->x, 2 * floats * sizeof(float));
+}
+
+static void run_dtype(bench *b, ufm_dtype dtype)
+{
+	const options *o = b->o;
+
+	UFM_STRUCT_INIT(&b->desc);
+	if (ufm_expert_desc_init(&b->desc, o->kind, o->d_model, o->d_hidden, dtype) != UFM_OK)
+		fail("geometry", ufm_last_error());
+	b->weights = dtype == UFM_BF16 ? "bf16" : "f32";
+	run_bank(b, NULL);
+}
+
+static void run_format(bench *b, const storage *s)
+{
+	const options *o = b->o;
+
+	if (o->kind == UFM_EXPERT_MLP_BIAS)
+		fail("--kind", "experts with biases are measured without formats (--formats none)");
+	if (o->d_model % storage_step(s) || o->d_hidden % storage_step(s))
+		fail("no whole number of blocks in d_model or d_hidden", s->name);
+	b->desc = storage_desc(s, o->kind, o->d_model, o->d_hidden);
+	b->weights = s->name;
+	run_bank(b, s);
+}
+
+static void run_named(bench *b, const char *name)
+{
+	for (size_t i = 0; i < storage_count; i++) {
+		if (strcmp(storages[i].name, name) == 0) {
+			run_format(b, &storages[i]);
+			return;
+		}
+	}
+	fail("--formats", name);
+}
+
+static void run_formats(bench *b)
+{
+	char list[sizeof b->o->formats], *rest = list;
+
+	strcpy(list, b->o->formats);
+	if (strcmp(list, "none") == 0)
+		return;
+	if (strcmp(list, "all") == 0) {
+		for (size_t i = 0; i < storage_count; i++)
+			run_format(b, &storages[i]);
+		return;
+	}
+	for (const char *word; (word = strsep(&rest, ";"));)
+		run_named(b, word);
 }
 
 /* ------------------------------------------------------------------ options */
@@ -297,6 +377,8 @@ static void set_option(options *o, const char *option, const char *value)
 		copy_list(option, o->isa, sizeof o->isa, value);
 	else if (strcmp(option, "--dtype") == 0)
 		copy_list(option, o->dtype, sizeof o->dtype, value);
+	else if (strcmp(option, "--formats") == 0)
+		copy_list(option, o->formats, sizeof o->formats, value);
 	else if (strcmp(option, "--tokens") == 0)
 		copy_list(option, o->tokens, sizeof o->tokens, value);
 	else if (strcmp(option, "--threads") == 0)
@@ -333,6 +415,7 @@ static void start_threads(bench *b, worker *workers, pthread_t *threads)
 int main(int argc, char **argv)
 {
 	options o = {.dtype = "f32,bf16",
+	             .formats = "none",
 	             .tokens = "1,2,4,5,8,16",
 	             .threads = 2,
 	             .units = 32,
@@ -358,6 +441,7 @@ int main(int argc, char **argv)
 		run_dtype(&b, UFM_F32);
 	if (strstr(o.dtype, "bf16"))
 		run_dtype(&b, UFM_BF16);
+	run_formats(&b);
 	atomic_store(&b.stop, true);
 	pthread_barrier_wait(&b.begin);
 	for (uint32_t i = 0; i < o.threads; i++)

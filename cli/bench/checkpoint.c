@@ -78,9 +78,11 @@ ufm_status bench_checkpoint(bench_config *c, option_state *state, ufm_bank **out
 		return status;
 	UFM_STRUCT_INIT(&config);
 	config.prefix = c->prefix;
+	config.geometry = c->geometry;
 	status = ufm_bank_checkpoint(c->model, &config, &bank);
+	/* The options are checked: all that can be wrong is which kind of layers is meant. */
 	if (status)
-		return status;
+		return status == UFM_EINVAL ? status_prefix(status, "--geometry") : status;
 	take_shape(c, state, bank_get_shape(bank));
 	if (!workload_spec_routes(c->workload))
 		status = take_rule(c, state, bank);

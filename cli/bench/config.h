@@ -22,7 +22,7 @@ typedef struct bench_config {
 	uint32_t preset, scoring, math;
 	uint32_t layers, d_model, d_hidden, kind, dtype, top_k, norm_topk;
 	uint32_t batch, seq, steps, max_tokens, ring, threads;
-	uint32_t quick, no_out, no_figures, verbose, wide, format, probe, ids;
+	uint32_t geometry, quick, no_out, no_figures, verbose, wide, format, probe, ids;
 	uint64_t seed, vram_target_bytes, headroom_bytes, vram_limit_bytes;
 	double link_gbps;
 	const char *policy, *backend, *workload, *warmup, *out, *timeline, *record_trace, *cpu_assist,

@@ -33,6 +33,10 @@ static const option_spec specs[] = {
                        "of a trace or sticky workload; it says what --preset would. Hidden states "
                        "are the workload's."),
 	OPTION_ROW_PREFIX,
+	OPTION_ROW("geometry", U32, geometry, .value_name = "N", .max = 4096,
+               .help = "Of a GGUF file whose layers are stored in several ways (ufm info lists "
+                       "them) the N-th of "
+                       "them; 0, if all layers are alike."),
 	OPTION_ROW(
 		"phase", CHOICES, phases, .value_name = "LIST", .fallback = "steps",
 		.choices = PHASE_CHOICES,

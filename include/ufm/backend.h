@@ -61,8 +61,6 @@ typedef struct ufm_device_info {
 	uint32_t compute_units;
 	double link_gbps; /* emulated; 0: real */
 	uint32_t math;    /* 1 << ufm_math for every arithmetic that `experts` has */
-	uint32_t dtypes;  /* 1 << ufm_dtype for all that plain matrices may be */
-	uint64_t formats; /* 1 << ufm_format for all that matrices may be stored in */
 } ufm_device_info;
 
 /* Read without waiting for the device. */
@@ -199,6 +197,10 @@ typedef struct ufm_backend {
 	uint32_t abi_version;
 	uint32_t struct_size;
 	const char *name;
+	/* What the matrices of experts may be stored in, whatever is beside them: 1 << ufm_dtype of plain ones, and 1 << ufm_format,
+	 * UFM_FORMAT_PLAIN among them. */
+	uint32_t dtypes;
+	uint64_t formats;
 
 	/* Devices usable now; UFM_EBACKEND with a reason where there is no driver. */
 	ufm_status (*device_count)(uint32_t *count);

@@ -49,6 +49,8 @@ typedef enum checkpoint_dtype {
 const char *checkpoint_dtype_name(checkpoint_dtype dtype);
 /* Of one element of a type of .safetensors, two of which are no whole bytes. */
 uint32_t checkpoint_dtype_bits(checkpoint_dtype dtype);
+/* What its elements are where they are plain: F32, BF16 or F16; 0 for any other type. */
+ufm_dtype checkpoint_plain_dtype(checkpoint_dtype dtype);
 
 typedef struct checkpoint_tensor {
 	const char *name;

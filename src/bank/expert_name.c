@@ -4,6 +4,7 @@
 
 #include "bank/experts.h"
 #include "base/status.h"
+#include "base/text.h"
 
 #define COMPONENT "experts."
 
@@ -67,20 +68,6 @@ static const char *find_component(const char *name, const char *component)
 	return NULL;
 }
 
-/* A plain decimal below 2^31; its length, or 0. */
-static size_t take_number(const char *text, uint32_t *out)
-{
-	size_t n = strspn(text, "0123456789");
-	uint32_t value = 0;
-
-	if (n == 0 || n > 9 || (n > 1 && text[0] == '0'))
-		return 0;
-	for (size_t i = 0; i < n; i++)
-		value = value * 10 + (uint32_t)(text[i] - '0');
-	*out = value;
-	return n;
-}
-
 /* The last component of the prefix that is a number. */
 static void find_layer(const char *name, expert_name *out)
 {
@@ -90,7 +77,7 @@ static void find_layer(const char *name, expert_name *out)
 	for (; end > 0; end = at - (at > 0)) {
 		for (at = end; at > 0 && name[at - 1] != '.';)
 			at--;
-		if (at < end && take_number(name + at, &out->layer_number) == end - at) {
+		if (at < end && text_number(name + at, &out->layer_number) == end - at) {
 			out->layer_bytes = end;
 			out->tower_bytes = at - (at > 0);
 			return;
@@ -114,7 +101,7 @@ static bool parse_component(const char *tail, bool fused, expert_name *out)
 
 static bool parse_single(const char *tail, expert_name *out)
 {
-	size_t n = take_number(tail, &out->expert);
+	size_t n = text_number(tail, &out->expert);
 
 	if (n == 0 || tail[n] != '.')
 		return false;

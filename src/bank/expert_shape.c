@@ -144,20 +144,6 @@ static void set_slots(const expert_tensors *all, expert_set *e)
 	}
 }
 
-static ufm_dtype plain_dtype(checkpoint_dtype dtype)
-{
-	switch ((int)dtype) {
-	case CHECKPOINT_F32:
-		return UFM_F32;
-	case CHECKPOINT_BF16:
-		return UFM_BF16;
-	case CHECKPOINT_F16:
-		return UFM_F16;
-	default:
-		return 0;
-	}
-}
-
 static void add_part(expert_set *e, ufm_role role, uint32_t slot, uint64_t stride_bytes,
                      uint64_t offset_bytes)
 {
@@ -166,7 +152,7 @@ static void add_part(expert_set *e, ufm_role role, uint32_t slot, uint64_t strid
 	                  .slot = slot,
 	                  .stride_bytes = stride_bytes,
 	                  .offset_bytes = offset_bytes,
-	                  .lies = {.kind = EXTENT_FILE, .from = plain_dtype(e->dtype)}};
+	                  .lies = {.kind = EXTENT_FILE, .from = checkpoint_plain_dtype(e->dtype)}};
 }
 
 /* Fused: each expert's gate rows, then its up rows; its down matrix in the other tensor. */
@@ -280,7 +266,7 @@ ufm_status experts_check_tensor(const expert_set *e, uint32_t slot, const expert
 
 static ufm_dtype part_dtype(const expert_set *e, ufm_role role, ufm_dtype f16_as)
 {
-	ufm_dtype dtype = plain_dtype(e->dtype);
+	ufm_dtype dtype = checkpoint_plain_dtype(e->dtype);
 
 	if (dtype != UFM_F16)
 		return dtype;
@@ -295,7 +281,7 @@ ufm_status experts_desc(const expert_set *e, ufm_dtype f16_as, ufm_expert_desc *
 	                        .activation =
 	                            e->kind == UFM_EXPERT_GATED ? UFM_ACT_SILU : UFM_ACT_GELU};
 
-	if (!e->quantised && !plain_dtype(e->dtype))
+	if (!e->quantised && !checkpoint_plain_dtype(e->dtype))
 		return status_fail(UFM_EFORMAT, "experts have dtype %s, expected F32, BF16 or F16",
 		                   checkpoint_dtype_name(e->dtype));
 	for (uint32_t i = 0; i < e->form->part_count; i++) {

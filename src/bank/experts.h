@@ -81,7 +81,8 @@ typedef struct expert_set {
 
 /* Finds the experts of the tower that is taken, of its layers numbered in [begin, end); both 0: of all.
  * UFM_EFORMAT: there are none, some are missing, they are not alike, or they are quantised in a way that is not understood or
- * that config.json does not say; the line names a tensor or a key. Of plain elements any dtype is accepted here. What is found points into `c`. */
+ * that config.json does not say; the line names a tensor or a key. Of plain elements any dtype is accepted
+ * here. What is found points into `c`. */
 ufm_status experts_find(const checkpoint *c, const struct towers *t, uint32_t begin, uint32_t end,
                         expert_set *out);
 void experts_free(expert_set *e);
@@ -89,8 +90,8 @@ void experts_free(expert_set *e);
  * the end leave no hole in the numbers, and another geometry is that of another tower. */
 ufm_status experts_check_model(const expert_set *e, const model_config *m);
 
-/* What their experts become in a block: parts, without an activation. F16 elements become f16_as, and their biases f32 where that is
- * UFM_F16. UFM_EFORMAT where experts have a dtype that is not understood. */
+/* What their experts become in a block: parts, without an activation. F16 elements become f16_as, and their biases f32
+ * where that is UFM_F16. UFM_EFORMAT where experts have a dtype that is not understood. */
 ufm_status experts_desc(const expert_set *e, ufm_dtype f16_as, ufm_expert_desc *out);
 /* Where one part of one expert lies, and how; all but what follows from the part itself, which experts_desc gave. */
 struct bank_extent;

@@ -56,6 +56,18 @@ ufm_status experts_describe(const checkpoint *c, const struct towers *t, const e
 /* UFM_EFORMAT unless the tensor has the shape and dtype that its slot asks for. */
 ufm_status experts_check_tensor(const expert_set *e, uint32_t slot, const expert_tensor *item);
 
+/* What tensors beside a layer's experts mean, by what their names have behind the layer's. */
+typedef struct router_names {
+	const char *weight;
+	bool (*changes_scores)(const char *behind);
+} router_names;
+
+/* The router among the tensors that begin with the first `prefix_bytes` of a name and a '.' (all, where those are 0), as
+ * experts_router gives it. */
+ufm_status experts_find_router(const checkpoint *c, const router_names *names, const char *name,
+                               uint32_t prefix_bytes, const uint64_t shape[2],
+                               const checkpoint_tensor **out);
+
 /* UFM_EFORMAT unless `size` is 1 … max; the line names the tensor. */
 ufm_status experts_check_dimension(const checkpoint_tensor *t, uint64_t size, uint32_t max);
 ufm_status experts_fail_shape(const checkpoint_tensor *t, uint32_t rank, const uint64_t *shape);

@@ -169,10 +169,8 @@ static ufm_status take_offset(gguf_reader *r, uint32_t alignment, checkpoint_ten
 static ufm_status take_tensor(gguf_reader *r, uint32_t alignment, checkpoint_tensor *t)
 {
 	gguf_slice name;
-	ufm_status status = gguf_take_string(r, 1, NAME_BYTES_MAX, &name);
+	ufm_status status = gguf_take_name(r, NAME_BYTES_MAX, "tensor's name", &name);
 
-	if (!status)
-		status = gguf_check_name(name, "tensor's name");
 	if (status)
 		return status;
 	t->name = (const char *)name.at;

@@ -146,7 +146,7 @@ static bank_extent part_extent(const gguf_part *part, const ufm_part *of, uint32
 	                     .file = t->file,
 	                     .file_offset_bytes =
 	                         t->file_offset_bytes + expert_offset(part, t, expert, experts),
-	                     .from = of->format ? 0 : gguf_file_dtype(t),
+	                     .from = of->format ? 0 : checkpoint_plain_dtype(t->dtype),
 	                     .to = of->dtype,
 	                     .block_offset_bytes = of->offset_bytes,
 	                     .size_bytes = format_part_bytes(of)};

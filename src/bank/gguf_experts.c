@@ -10,20 +10,6 @@
 #include "base/alloc.h"
 #include "base/status.h"
 
-ufm_dtype gguf_file_dtype(const checkpoint_tensor *t)
-{
-	switch ((int)t->dtype) {
-	case CHECKPOINT_F32:
-		return UFM_F32;
-	case CHECKPOINT_BF16:
-		return UFM_BF16;
-	case CHECKPOINT_F16:
-		return UFM_F16;
-	default:
-		return (ufm_dtype)0;
-	}
-}
-
 /* ---- tensors */
 
 static int compare(uint32_t a, uint32_t b)

@@ -41,9 +41,6 @@ typedef struct gguf_set {
 	const checkpoint_tensor **tensors; /* that parts point into */
 } gguf_set;
 
-/* The dtype of plain elements; 0 for any other type. */
-ufm_dtype gguf_file_dtype(const checkpoint_tensor *t);
-
 /* ---- names, as expert_name_find and expert_name_read do for .safetensors */
 
 bool gguf_name_find(const char *name, expert_name *out);

@@ -5,6 +5,7 @@
 
 #include "bank/gguf.h"
 
+#define GGUF_ENDING ".gguf"
 #define GGUF_TEXT_BYTES_MAX 255u
 #define GGUF_ARRAY_DEPTH_MAX 4u
 
@@ -28,8 +29,8 @@ ufm_status gguf_take_u32(gguf_reader *r, uint32_t *out);
 ufm_status gguf_take_u64(gguf_reader *r, uint64_t *out);
 /* Of least … most bytes. */
 ufm_status gguf_take_string(gguf_reader *r, uint64_t least, uint64_t most, gguf_slice *out);
-/* UFM_EFORMAT unless a name is UTF-8 without a NUL; `what` is "key". */
-ufm_status gguf_check_name(gguf_slice name, const char *what);
+/* So, of UTF-8 without a NUL; `what` is "key". */
+ufm_status gguf_take_name(gguf_reader *r, uint64_t most, const char *what, gguf_slice *out);
 /* UFM_EFORMAT unless the file has so many bytes from here on, and a header may be as long as that. */
 ufm_status gguf_check_room(const gguf_reader *r, uint64_t bytes);
 /* How many bytes the file has from here on. */
@@ -46,5 +47,8 @@ uint64_t gguf_values_text_bytes(const gguf_values *values);
 ufm_status gguf_values_settle(gguf_values *values, char **text);
 /* A string of the header to *text, NUL-terminated, which moves behind it. */
 const char *gguf_keep_string(const char *in_header, char **text);
+
+/* Where "-00001-of-00003.gguf" begins in a name that ends so; NULL when it does not. */
+const char *gguf_split_tail(const char *path);
 
 #endif

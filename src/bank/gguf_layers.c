@@ -175,7 +175,7 @@ static ufm_status take_type(const checkpoint_tensor *t, ufm_dtype f16_as, ufm_pa
 	part->format = gguf_type_of(t->dtype)->format;
 	if (part->format)
 		return UFM_OK;
-	part->dtype = gguf_file_dtype(t);
+	part->dtype = checkpoint_plain_dtype(t->dtype);
 	if (part->dtype == UFM_F16 && f16_as)
 		part->dtype = f16_as;
 	if (part->dtype)

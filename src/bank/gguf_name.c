@@ -4,6 +4,7 @@
 
 #include "bank/gguf_experts.h"
 #include "base/status.h"
+#include "base/text.h"
 
 /* Behind "blk.N."; with "_exps." all experts, with ".E." one of them. */
 static const struct {
@@ -16,20 +17,6 @@ static const struct {
 	{"ffn_up", UFM_ROLE_UP, UFM_ROLE_UP_BIAS, false},
 	{"ffn_down", UFM_ROLE_DOWN, UFM_ROLE_DOWN_BIAS, false},
 };
-
-/* A plain decimal below 10^9; its length, or 0. */
-static size_t take_number(const char *text, uint32_t *out)
-{
-	size_t n = strspn(text, "0123456789");
-	uint32_t value = 0;
-
-	if (n == 0 || n > 9 || (n > 1 && text[0] == '0'))
-		return 0;
-	for (size_t i = 0; i < n; i++)
-		value = value * 10 + (uint32_t)(text[i] - '0');
-	*out = value;
-	return n;
-}
 
 /* "ffn_up.3.": the component behind a matrix's name is a number. */
 static bool is_single(const char *tail)
@@ -58,7 +45,7 @@ static bool find_layer(const char *name, expert_name *out)
 		size_t n;
 
 		at += *at == '.';
-		n = take_number(at, &number);
+		n = text_number(at, &number);
 		if (n == 0 || at[n] != '.' || !is_expert(at + n + 1))
 			continue;
 		out->layer_number = number;
@@ -84,7 +71,7 @@ static const char *take_which(const char *rest, expert_name *out)
 	out->fused = strncmp(rest, "_exps.", 6) == 0;
 	if (out->fused)
 		return rest + 6;
-	n = rest[0] == '.' ? take_number(rest + 1, &out->expert) : 0;
+	n = rest[0] == '.' ? text_number(rest + 1, &out->expert) : 0;
 	return n && rest[n + 1] == '.' ? rest + n + 2 : NULL;
 }
 

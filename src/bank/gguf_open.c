@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens a GGUF file, or all files that a model was split into. */
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,14 +7,12 @@
 #include <unistd.h>
 
 #include "bank/checkpoint_int.h"
-#include "bank/gguf.h"
+#include "bank/gguf_int.h"
 #include "base/alloc.h"
 #include "base/file.h"
-#include "base/path.h"
 #include "base/status.h"
 #include "base/text.h"
 
-#define ENDING ".gguf"
 /* "-00001-of-00003.gguf" */
 #define SPLIT_TAIL_BYTES 20u
 #define SPLIT_NUMBER_BYTES 5u
@@ -154,14 +150,13 @@ static ufm_status read_split(const gguf_values *values, split *out)
 	return status;
 }
 
-/* Where "-00001-of-00003.gguf" begins in a name that ends so; NULL when it does not. */
-static const char *split_tail(const char *path)
+const char *gguf_split_tail(const char *path)
 {
 	size_t length = strlen(path);
 	const char *tail = path + length - SPLIT_TAIL_BYTES;
 
 	if (length <= SPLIT_TAIL_BYTES || tail[0] != '-' || strncmp(tail + 6, "-of-", 4) != 0 ||
-	    strcmp(tail + 15, ENDING) != 0)
+	    strcmp(tail + 15, GGUF_ENDING) != 0)
 		return NULL;
 	if (strspn(tail + 1, "0123456789") != SPLIT_NUMBER_BYTES ||
 	    strspn(tail + 10, "0123456789") != SPLIT_NUMBER_BYTES)
@@ -176,21 +171,21 @@ static char *split_path(const char *path, uint32_t number, uint32_t count)
 	char *text = alloc_zeroed(size, 1);
 
 	if (text)
-		snprintf(text, size, "%.*s-%05u-of-%05u" ENDING, (int)before, path, number + 1, count);
+		snprintf(text, size, "%.*s-%05u-of-%05u" GGUF_ENDING, (int)before, path, number + 1, count);
 	return text;
 }
 
 /* The name must lead to the others. */
 static ufm_status check_name(const char *path, const split *s)
 {
-	const char *tail = split_tail(path);
+	const char *tail = gguf_split_tail(path);
 
 	if (tail && strtoul(tail + 1, NULL, 10) == s->number + 1 &&
 	    strtoul(tail + 10, NULL, 10) == s->count)
 		return UFM_OK;
 	return status_fail(UFM_EFORMAT,
 	                   "%s: is file %u of %u of its model, expected a name that ends with "
-	                   "-%05u-of-%05u" ENDING,
+	                   "-%05u-of-%05u" GGUF_ENDING,
 	                   path, s->number + 1, s->count, s->number + 1, s->count);
 }
 
@@ -281,93 +276,6 @@ ufm_status gguf_open(checkpoint *c, const char *path)
 	return open_shards(c, path, &s);
 }
 
-/* ---- folders */
-
-/* Whether a name is a model's: of a split one the first file's. */
-static bool is_model(const char *name)
-{
-	const char *tail = split_tail(name);
-
-	return text_ends_with(name, ENDING) && (!tail || strtoul(tail + 1, NULL, 10) == 1);
-}
-
-/* How many models there are, and the name of the first. */
-typedef struct models {
-	uint32_t count;
-	char *name;
-	bool others; /* weights of another format, or their index */
-} models;
-
-static ufm_status note_name(const char *name, models *found)
-{
-	found->others |=
-		text_ends_with(name, ".safetensors") || text_ends_with(name, ".safetensors.index.json");
-	if (!is_model(name) || found->count++)
-		return UFM_OK;
-	found->name = alloc_string(name);
-	return found->name ? UFM_OK : UFM_ENOMEM;
-}
-
-/* NULL with errno 0 is the end. */
-static struct dirent *next_entry(DIR *folder)
-{
-	errno = 0;
-	return readdir(folder);
-}
-
-static ufm_status list_models(const char *folder, models *out)
-{
-	DIR *open_folder = opendir(folder);
-	struct dirent *entry = NULL;
-	ufm_status status = UFM_OK;
-
-	*out = (models){.count = 0};
-	if (!open_folder)
-		return status_fail(UFM_EFILE, "cannot be opened: %s", strerror(errno));
-	while (!status && (entry = next_entry(open_folder)))
-		status = note_name(entry->d_name, out);
-	if (!status && errno)
-		status = status_fail(UFM_EFILE, "cannot be listed: %s", strerror(errno));
-	closedir(open_folder);
-	return status;
-}
-
-ufm_status gguf_is_folder(const char *folder, bool *out)
-{
-	models found;
-	ufm_status status = list_models(folder, &found);
-
-	alloc_free(found.name);
-	*out = !status && found.count > 0 && !found.others;
-	return status ? status_prefix(status, "%s", folder) : UFM_OK;
-}
-
-static ufm_status open_only(checkpoint *c, const char *folder, const models *found)
-{
-	char *path;
-	ufm_status status;
-
-	if (found->count != 1)
-		return status_fail(UFM_EFILE,
-		                   "%s: holds %u models in " ENDING " files, expected one: name "
-		                   "the file that is meant",
-		                   folder, found->count);
-	path = path_join(folder, found->name);
-	status = path ? gguf_open(c, path) : UFM_ENOMEM;
-	alloc_free(path);
-	return status;
-}
-
-ufm_status gguf_open_folder(checkpoint *c, const char *folder)
-{
-	models found;
-	ufm_status status = list_models(folder, &found);
-
-	status = status ? status_prefix(status, "%s", folder) : open_only(c, folder, &found);
-	alloc_free(found.name);
-	return status;
-}
-
 /* ---- as a format of checkpoints */
 
 static bool begins_so(const char *path)
@@ -387,7 +295,7 @@ bool gguf_match(const char *path)
 {
 	struct stat st;
 
-	if (text_ends_with(path, ENDING))
+	if (text_ends_with(path, GGUF_ENDING))
 		return true;
 	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && begins_so(path);
 }

@@ -82,13 +82,20 @@ ufm_status gguf_take_string(gguf_reader *r, uint64_t least, uint64_t most, gguf_
 	return gguf_take(r, out->bytes, &out->at);
 }
 
-ufm_status gguf_check_name(gguf_slice name, const char *what)
+static ufm_status check_name(gguf_slice name, const char *what)
 {
 	if (memchr(name.at, 0, name.bytes))
 		return status_fail(UFM_EFORMAT, "a %s holds a NUL, expected text", what);
 	if (!utf8_is_valid(name.at, name.bytes))
 		return status_fail(UFM_EFORMAT, "a %s is not UTF-8", what);
 	return UFM_OK;
+}
+
+ufm_status gguf_take_name(gguf_reader *r, uint64_t most, const char *what, gguf_slice *out)
+{
+	ufm_status status = gguf_take_string(r, 1, most, out);
+
+	return status ? status : check_name(*out, what);
 }
 
 uint64_t gguf_string_bytes(const char *in_header)

@@ -196,10 +196,8 @@ static ufm_status take_value(gguf_reader *r, gguf_value *v)
 static ufm_status take_pair(gguf_reader *r, gguf_value *v)
 {
 	gguf_slice key;
-	ufm_status status = gguf_take_string(r, 1, KEY_BYTES_MAX, &key);
+	ufm_status status = gguf_take_name(r, KEY_BYTES_MAX, "key", &key);
 
-	if (!status)
-		status = gguf_check_name(key, "key");
 	if (status)
 		return status;
 	v->key = (const char *)key.at;

@@ -111,12 +111,13 @@ ufm_status quantised_need_number(const config_node *object, const char *key, int
 	return fail_value(key, node, text);
 }
 
-static bool is_one_of(const char *names, const char *name)
+bool quantised_lists(const char *names, const char *name,
+                     int (*compare)(const char *, const char *, size_t))
 {
 	size_t length = strlen(name);
 
 	for (const char *at = names; *at; at += strcspn(at, " "), at += *at == ' ') {
-		if (length && strcspn(at, " ") == length && strncasecmp(at, name, length) == 0)
+		if (length && strcspn(at, " ") == length && compare(at, name, length) == 0)
 			return true;
 	}
 	return false;
@@ -126,7 +127,7 @@ bool quantised_says(const config_node *object, const char *key, const char *text
 {
 	const config_node *node = find_value(object, key);
 
-	return node && node->kind == CONFIG_TEXT && is_one_of(text, node->text);
+	return node && node->kind == CONFIG_TEXT && quantised_lists(text, node->text, strncasecmp);
 }
 
 ufm_status quantised_need_text(const config_node *object, const char *key, const char *expected)
@@ -178,6 +179,9 @@ ufm_status quantised_scheme(const quantised_config *q, const char *format, int32
 			"all experts",
 			group ? groups->count : 0);
 	*weights = config_find(group, "weights");
+	if (!*weights || (*weights)->kind != CONFIG_OBJECT)
+		return status_fail(UFM_EFORMAT, "config.json: config_groups of quantization_config have no "
+		                                "weights, expected what they are quantised to");
 	status = quantised_need_text(group, "format", format);
 	if (!status)
 		status = quantised_need_number(*weights, "num_bits", bits);
@@ -186,14 +190,15 @@ ufm_status quantised_scheme(const quantised_config *q, const char *format, int32
 
 /* ---- what is not quantised */
 
-/* Whether the text has components between '.' that are those of the name, anywhere in it. */
-static bool names_part_of(const char *text, const char *name)
+/* Whether so many bytes of the text are components between '.' of the name, anywhere in it. */
+static bool names_part_of(const char *text, size_t length, const char *name)
 {
-	size_t length = strlen(text);
+	const char *end = name + strlen(name), *at = name;
 
-	for (const char *at = strstr(name, text); at && length; at = strstr(at + 1, text)) {
+	while (length && (at = memmem(at, (size_t)(end - at), text, length))) {
 		if ((at == name || at[-1] == '.') && (at[length] == '.' || at[length] == '\0'))
 			return true;
+		at++;
 	}
 	return false;
 }
@@ -221,20 +226,46 @@ static ufm_status fail_exempt(const char *key, const char *text)
 	                   key, text);
 }
 
+/* Bytes of the text before its component "experts", without the '.' between them. */
+static size_t bytes_before_experts(const char *text)
+{
+	const char *at = strstr(text, "experts");
+	size_t bytes = at ? (size_t)(at - text) : 0;
+
+	return bytes ? bytes - 1 : 0;
+}
+
+/* Whether it names a tensor of one layer, [from, to) of all. Without experts in it, it can only name the layer, or a
+ * matrix of every expert. */
+static bool names_one_of(const char *text, const expert_tensors *all, uint32_t from, uint32_t to)
+{
+	size_t before = bytes_before_experts(text);
+	uint32_t few = experts_first_count(all);
+
+	if (before && !names_part_of(text, before, all->items[from].tensor->name))
+		return false;
+	if (!names_experts(text) && to - from > few)
+		to = from + few;
+	for (uint32_t i = from; i < to; i++) {
+		if (names_part_of(text, strlen(text), all->items[i].tensor->name))
+			return true;
+	}
+	return false;
+}
+
 /* Patterns are not interpreted: one that has experts in it may mean any of them. */
 static ufm_status check_entry(const char *key, const char *text, const expert_tensors *all)
 {
-	uint32_t first = experts_first_count(all);
-	bool every = names_experts(text);
+	uint32_t to;
 
 	if (is_pattern(text))
-		return every ? fail_exempt(key, text) : UFM_OK;
-	for (uint32_t i = 0; i < all->count; i++) {
-		const expert_name *before = i ? &all->items[i - 1].name : NULL;
-		bool begins = !before || before->layer_number != all->items[i].name.layer_number;
-
-		/* Without experts in it, it can only name a layer, or a matrix of all of them. */
-		if ((every || begins || i < first) && names_part_of(text, all->items[i].tensor->name))
+		return names_experts(text) ? fail_exempt(key, text) : UFM_OK;
+	for (uint32_t from = 0; from < all->count; from = to) {
+		to = from + 1;
+		while (to < all->count &&
+		       all->items[to].name.layer_number == all->items[from].name.layer_number)
+			to++;
+		if (names_one_of(text, all, from, to))
 			return fail_exempt(key, text);
 	}
 	return UFM_OK;

@@ -52,7 +52,7 @@ static ufm_status add_bias(quantised *q, const quantised_matrix *m)
 
 static ufm_status describe_mxfp4(quantised *q, const quantised_matrix *m)
 {
-	uint64_t groups = m->cols / MXFP4_GROUP, element_bytes;
+	uint64_t groups = m->cols / MXFP4_GROUP;
 	expert_part *values = quantised_values(q, m, UFM_FORMAT_E2M1), *scale;
 	ufm_status status = quantised_need_shape(q, values, 3, m->file_rows, groups, MXFP4_GROUP / 2);
 
@@ -61,10 +61,8 @@ static ufm_status describe_mxfp4(quantised *q, const quantised_matrix *m)
 	values->like.group_rows = 1;
 	values->like.group_cols = MXFP4_GROUP;
 	alternate(m, values, m->cols / 2, 1);
-	scale = quantised_part(q, m, quantised_role(m, UFM_ROLE_UP_SCALE), EXPERT_SCALES);
-	status = quantised_need_shape(q, scale, 2, m->file_rows, groups, 0);
-	if (!status)
-		status = quantised_type(q, scale, 1u << CHECKPOINT_U8, &element_bytes);
+	status =
+		quantised_scales(q, m, EXPERT_SCALES, m->file_rows, groups, 1u << CHECKPOINT_U8, &scale);
 	if (status)
 		return status;
 	alternate(m, scale, groups, 1);
@@ -105,15 +103,12 @@ static ufm_status describe_nvfp4(quantised *q, const quantised_matrix *m)
 {
 	bool packed = quantised_has(q, EXPERT_GLOBAL_SCALE);
 	expert_part *values = quantised_values(q, m, UFM_FORMAT_E2M1), *scale;
-	uint64_t element_bytes;
 	ufm_status status;
 
 	values->like.group_rows = 1;
 	values->like.group_cols = NVFP4_GROUP;
-	scale = quantised_part(q, m, quantised_role(m, UFM_ROLE_UP_SCALE), EXPERT_SCALE);
-	status = quantised_need_shape(q, scale, 2, m->rows, quantised_ceil(m->cols, NVFP4_GROUP), 0);
-	if (!status)
-		status = quantised_type(q, scale, 1u << CHECKPOINT_F8_E4M3, &element_bytes);
+	status = quantised_scales(q, m, EXPERT_SCALE, m->rows, quantised_ceil(m->cols, NVFP4_GROUP),
+	                          1u << CHECKPOINT_F8_E4M3, &scale);
 	if (status)
 		return status;
 	return quantised_factor(q, m, packed ? EXPERT_GLOBAL_SCALE : EXPERT_SCALE_2, packed);

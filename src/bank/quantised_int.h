@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The parts of quantised_describe: the table of layouts and what they have in common (quantised), what config.json says
- * (quantised_config), and the layouts by the kind of their values: 8-bit floats (quantised_fp8), 4-bit floats (quantised_fp4) and
+ * The parts of quantised_describe: the table of layouts (quantised), what they have in common (quantised_parts), what
+ * config.json says (quantised_config), and the layouts by the kind of their values: 8-bit floats (quantised_fp8), 4-bit floats (quantised_fp4) and
  * 4-bit integers (quantised_int4).
  */
 #ifndef UFM_BANK_QUANTISED_INT_H
@@ -23,13 +23,16 @@ typedef struct quantised_config {
 ufm_status quantised_config_read(const checkpoint *c, const towers *t, quantised_config *out);
 void quantised_config_free(quantised_config *q);
 
-/* The value of `key` in an object of it, which may be NULL, must be the number or the text (one of several, separated by spaces, in any
- * case) or not be said at all. UFM_EFORMAT: "config.json: quantization_config has bits 8, expected 4". */
+/* The value of `key` in an object of it, which may be NULL, must be the number or the text (one of several, separated
+ * by spaces, in any case) or not be said at all. UFM_EFORMAT: "config.json: quantization_config has bits 8, expected 4". */
 ufm_status quantised_need_number(const config_node *object, const char *key, int32_t expected);
 ufm_status quantised_need_text(const config_node *object, const char *key, const char *expected);
 ufm_status quantised_need_bool(const config_node *object, const char *key, bool expected);
 /* Not said, null, false, or nothing in it. */
 ufm_status quantised_need_none(const config_node *object, const char *key);
+/* Whether one of the names, separated by spaces, is that one, by strncmp or strncasecmp. */
+bool quantised_lists(const char *names, const char *name,
+                     int (*compare)(const char *, const char *, size_t));
 /* Whether it is said and one of the texts, in any case. */
 bool quantised_says(const config_node *object, const char *key, const char *text);
 /* A whole number, -1 included; false: not said, or no such number. */
@@ -88,6 +91,9 @@ static inline bool quantised_has(const quantised *q, expert_component c)
 	return q->has >> c & 1;
 }
 
+/* The slot of a role's component, or NULL; `shared`: of the tensor that gate and up share. */
+expert_slot *quantised_find_slot(const expert_set *e, ufm_role role, bool shared,
+                                 expert_component c);
 /* The slot of a matrix's component, which the first expert has. */
 expert_slot *quantised_slot(const quantised *q, const quantised_matrix *m, expert_component c);
 /* Appends a part of that component; elements lie as bytes, one behind the other, until it is told otherwise. */
@@ -106,14 +112,17 @@ ufm_status quantised_type(const quantised *q, expert_part *part, uint32_t dtypes
 /* UFM_EFORMAT unless the part's tensor has that shape behind its dimension of experts. */
 ufm_status quantised_need_shape(const quantised *q, const expert_part *part, uint32_t rank,
                                 uint64_t a, uint64_t b, uint64_t c);
+/* Appends the matrix's scales, of the shape [a, b] and a type among `dtypes`. UFM_EFORMAT. */
+ufm_status quantised_scales(quantised *q, const quantised_matrix *m, expert_component c, uint64_t a,
+                            uint64_t b, uint32_t dtypes, expert_part **out);
 /* Appends a factor of one F32; `inverse`: the file has one divided by it. */
 ufm_status quantised_factor(quantised *q, const quantised_matrix *m, expert_component c,
                             bool inverse);
 /* Lets elements of a part lie at two strides. */
 void quantised_stride(expert_part *part, uint64_t rows, uint64_t cols, uint64_t row_stride,
                       uint64_t col_stride);
-/* Columns that share a scale where there are `groups` of them in a row, which must be what config.json says as `key` of `object`: 128, or
- * -1 for all. 0: UFM_EFORMAT, in *status. */
+/* Columns that share a scale where there are `groups` of them in a row, which must be what config.json says as `key` of
+ * `object`: 128, or -1 for all. 0: UFM_EFORMAT, in *status. */
 uint32_t quantised_group(const quantised *q, const expert_part *scale, const quantised_matrix *m,
                          uint64_t groups, const config_node *object, const char *key,
                          ufm_status *status);

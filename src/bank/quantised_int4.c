@@ -80,15 +80,13 @@ static ufm_status add_zero_point(quantised *q, const quantised_matrix *m, uint64
 
 static ufm_status describe_int4(quantised *q, const quantised_matrix *m)
 {
-	expert_part *values = quantised_values(q, m, UFM_FORMAT_U4);
-	expert_part *scale = quantised_part(q, m, quantised_role(m, UFM_ROLE_UP_SCALE), EXPERT_SCALE);
+	expert_part *values = quantised_values(q, m, UFM_FORMAT_U4), *scale;
 	const expert_slot *slot = quantised_slot(q, m, EXPERT_SCALE);
-	uint64_t groups = slot->rank == 2 ? slot->shape[1] : 1, element_bytes;
+	uint64_t groups = slot->rank == 2 ? slot->shape[1] : 1;
 	const config_node *weights;
-	ufm_status status = quantised_need_shape(q, scale, 2, m->rows, groups, 0);
+	ufm_status status =
+		quantised_scales(q, m, EXPERT_SCALE, m->rows, groups, QUANTISED_FLOATS, &scale);
 
-	if (!status)
-		status = quantised_type(q, scale, QUANTISED_FLOATS, &element_bytes);
 	if (!status)
 		status = find_weights(q, &weights);
 	if (status)
@@ -130,6 +128,15 @@ static ufm_status check_awq(const quantised *q)
 	return status ? status : quantised_need_bool(said, "zero_point", true);
 }
 
+/* In activation order each input has its group by g_idx, which is payload: only desc_act tells of it. */
+static ufm_status check_order(const config_node *said)
+{
+	if (!config_find(said, "desc_act"))
+		return status_fail(UFM_EFORMAT, "config.json: quantization_config does not say desc_act, "
+		                                "expected false: inputs in the order of their groups");
+	return quantised_need_bool(said, "desc_act", false);
+}
+
 /* `dynamic` gives single modules other settings. */
 static ufm_status check_gptq(const quantised *q)
 {
@@ -137,7 +144,7 @@ static ufm_status check_gptq(const quantised *q)
 	ufm_status status = quantised_need_number(said, "bits", 4);
 
 	if (!status)
-		status = quantised_need_bool(said, "desc_act", false);
+		status = check_order(said);
 	if (!status)
 		status = quantised_need_text(said, "checkpoint_format", "gptq gptq_v2");
 	if (!status)
@@ -160,16 +167,16 @@ static uint32_t gptq_addend(const quantised *q)
 static ufm_status add_transposed(quantised *q, const quantised_matrix *m, expert_part *values,
                                  const char *group_key, uint32_t order, uint32_t addend)
 {
-	expert_part *scale = quantised_part(q, m, quantised_role(m, UFM_ROLE_UP_SCALE), EXPERT_SCALES);
-	expert_part *zero = quantised_part(q, m, quantised_role(m, UFM_ROLE_UP_ZERO), EXPERT_QZEROS);
+	expert_part *scale, *zero;
 	const expert_slot *slot = quantised_slot(q, m, EXPERT_SCALES);
-	uint64_t groups = slot->rank ? slot->shape[0] : 0, element_bytes;
-	ufm_status status = quantised_need_shape(q, scale, 2, groups, m->rows, 0);
+	uint64_t groups = slot->rank ? slot->shape[0] : 0;
+	ufm_status status =
+		quantised_scales(q, m, EXPERT_SCALES, groups, m->rows, QUANTISED_FLOATS, &scale);
 
-	if (!status)
-		status = quantised_type(q, scale, QUANTISED_FLOATS, &element_bytes);
-	if (!status)
-		status = quantised_need_shape(q, zero, 2, groups, quantised_ceil(m->rows, PER_WORD), 0);
+	if (status)
+		return status;
+	zero = quantised_part(q, m, quantised_role(m, UFM_ROLE_UP_ZERO), EXPERT_QZEROS);
+	status = quantised_need_shape(q, zero, 2, groups, quantised_ceil(m->rows, PER_WORD), 0);
 	if (!status)
 		status = need_words(q, zero);
 	if (status)

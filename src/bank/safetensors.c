@@ -52,6 +52,20 @@ uint32_t checkpoint_dtype_bits(checkpoint_dtype dtype)
 	return dtypes[dtype].bits;
 }
 
+ufm_dtype checkpoint_plain_dtype(checkpoint_dtype dtype)
+{
+	switch ((int)dtype) {
+	case CHECKPOINT_F32:
+		return UFM_F32;
+	case CHECKPOINT_BF16:
+		return UFM_BF16;
+	case CHECKPOINT_F16:
+		return UFM_F16;
+	default:
+		return (ufm_dtype)0;
+	}
+}
+
 char *checkpoint_shape_text(uint32_t rank, const uint64_t *shape, char *text, size_t size)
 {
 	size_t used = (size_t)snprintf(text, size, "[");

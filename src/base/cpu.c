@@ -10,6 +10,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Of the first leaf, in ecx. */
+#define F16C (1u << 29)
+
+bool cpu_has_f16c(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & F16C);
+}
+
 /* Of the feature leaf, in edx. */
 #define AMX_BF16 (1u << 22)
 #define AMX_TILE (1u << 24)
@@ -63,6 +73,11 @@ void cpu_flush(const void *memory, size_t size_bytes)
 {
 	(void)memory;
 	(void)size_bytes;
+}
+
+bool cpu_has_f16c(void)
+{
+	return false;
 }
 
 bool cpu_has_amx_bf16(void)

@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The processor converts halves to floats; to be asked beside AVX, whose registers the system must keep. */
+bool cpu_has_f16c(void);
+
 /* The processor has tiles (AMX) and their products of bf16. */
 bool cpu_has_amx_bf16(void);
 /* Asks the kernel to keep the tiles of this process's threads, those to come included; without that

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The table for x86 with AVX2 and FMA. Built with -mavx2 -mfma; without them it is absent. */
+/* The table for x86 with AVX2, FMA and F16C. Built with -mavx2 -mfma -mf16c; without them it is absent. */
 #include "kernels/kernels_int.h"
 
-#if defined(__AVX2__) && defined(__FMA__)
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 
 #include <immintrin.h>
 #include <string.h>

@@ -6,7 +6,8 @@
  * Every element of a result is computed by one fixed sequence of operations that depends on its
  * weight row, its input row and the table, never on the range, the number of tokens or the tile it
  * was computed in. So any split over threads and any grouping of tokens gives the same bits.
- * Products accumulate in f32; bf16 weights are widened exactly, or inputs split exactly into bf16 terms.
+ * Products accumulate in f32; bf16 weights are widened exactly, or inputs split exactly into bf16 terms. A matrix in
+ * a storage format or in f16 gives the bits that its weights (format.h) give as f32 in the same table.
  */
 #ifndef UFM_KERNELS_KERNELS_H
 #define UFM_KERNELS_KERNELS_H
@@ -31,6 +32,9 @@ typedef struct kernel_table {
 	void (*rms_norm)(const float *x, const float *weight, float eps, uint32_t d, float *y);
 	/* acc[i] = acc[i] + gate * row[i], product and sum each rounded to f32. */
 	void (*accumulate)(float *acc, float gate, const float *row, uint32_t d);
+	/* out[c] = element (row, c) of the matrix with a role, whatever it is stored in: the bits of format_expand. */
+	void (*expand)(const ufm_expert_desc *desc, const void *block, ufm_role role, uint32_t row,
+	               float *out);
 
 	/* For callers that cut one expert into many ranges: what hidden (role UFM_ROLE_UP) and output
 	 * (UFM_ROLE_DOWN) otherwise derive from their inputs in every call can be made once.

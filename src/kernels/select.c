@@ -17,7 +17,7 @@ static const char *any(void)
 #if defined(__x86_64__) || defined(__i386__)
 static bool cpu_avx2(void)
 {
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c();
 }
 
 static bool cpu_avx512(void)
@@ -39,7 +39,7 @@ static bool cpu_avx512(void)
 
 static const char *lacks_avx2(void)
 {
-	return cpu_avx2() ? NULL : "this CPU lacks avx2 or fma";
+	return cpu_avx2() ? NULL : "this CPU lacks avx2, fma or f16c";
 }
 
 static const char *lacks_avx512(void)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bf16.h"
+#include "kernels/coded_impl.h"
 #include "kernels/gating_impl.h"
 #include "kernels/tile_impl.h"
 
@@ -22,7 +23,7 @@ static const ufm_part *find_part(const ufm_expert_desc *desc, ufm_role role)
 
 /* `coded` is filled where the matrix needs it, and must live as long. */
 static matrix part_matrix(const ufm_expert_desc *desc, const void *block, ufm_role role,
-                          format_matrix *coded)
+                          coded_matrix *coded)
 {
 	const ufm_part *part = find_part(desc, role);
 
@@ -31,9 +32,10 @@ static matrix part_matrix(const ufm_expert_desc *desc, const void *block, ufm_ro
 	            .k = part->cols,
 	            .bf16 = part->dtype == UFM_BF16};
 	if (part->format || part->dtype == UFM_F16) {
-		*coded = format_matrix_of(desc, block, role);
+		*coded = coded_matrix_of(desc, block, role);
 		m.coded = coded;
 	}
+	m.row_bytes = m.coded ? coded->m.row_bytes : row_bytes(m.k, m.bf16);
 	return m;
 }
 
@@ -119,7 +121,11 @@ static void product(const matrix *m, span s, inputs in, uint32_t first, uint32_t
 		return;
 	}
 #endif
-	multiply(m, s.begin, s.end, in.x + (size_t)first * m->k, tokens, out, out_stride, s.then);
+	const float *x = in.x + (size_t)first * m->k;
+	if (m->coded)
+		coded_multiply(m->coded, s.begin, s.end, x, tokens, out, out_stride, s.then);
+	else
+		multiply(m, s.begin, s.end, x, tokens, out, out_stride, s.then);
 }
 
 /* g, or act(up) without a gate, of m x + bias, in place in `hidden`. */
@@ -161,7 +167,7 @@ static void multiplied(const ufm_expert_desc *desc, const matrix *m, span s, con
 static void gated_hidden(const ufm_expert_desc *desc, const void *block, inputs in, uint32_t tokens,
                          float *hidden, uint32_t unit_begin, uint32_t unit_end)
 {
-	format_matrix coded_gate, coded_up;
+	coded_matrix coded_gate, coded_up;
 	matrix gate = part_matrix(desc, block, UFM_ROLE_GATE, &coded_gate);
 	matrix up = part_matrix(desc, block, UFM_ROLE_UP, &coded_up);
 	float bias[BLOCK_ROWS_MAX];
@@ -181,7 +187,7 @@ static void hidden_units(const ufm_expert_desc *desc, const void *block, inputs 
                          float *hidden, uint32_t unit_begin, uint32_t unit_end)
 {
 	float bias[BLOCK_ROWS_MAX];
-	format_matrix coded;
+	coded_matrix coded;
 
 	if (find_part(desc, UFM_ROLE_GATE)) {
 		gated_hidden(desc, block, in, tokens, hidden, unit_begin, unit_end);
@@ -199,7 +205,7 @@ static void hidden_units(const ufm_expert_desc *desc, const void *block, inputs 
 static void output_units(const ufm_expert_desc *desc, const void *block, inputs in, uint32_t tokens,
                          float *out, uint32_t unit_begin, uint32_t unit_end)
 {
-	format_matrix coded;
+	coded_matrix coded;
 	matrix down = part_matrix(desc, block, UFM_ROLE_DOWN, &coded);
 	float bias[BLOCK_ROWS_MAX];
 
@@ -300,13 +306,28 @@ static void table_prepare(const ufm_expert_desc *desc, ufm_role role, const floa
 static void table_logits(const float *weight, uint32_t experts, const float *x, uint32_t tokens,
                          uint32_t d_model, float *logits)
 {
-	matrix m = {.data = (const unsigned char *)(const void *)weight, .k = d_model};
+	matrix m = {.data = (const unsigned char *)(const void *)weight,
+	            .k = d_model,
+	            .row_bytes = row_bytes(d_model, false)};
 	uint32_t begin = 0;
 
 	while (begin < experts) {
 		span s = next_span(&m, begin, experts);
 		multiply(&m, s.begin, s.end, x, tokens, logits + s.begin, experts, s.then);
 		begin = s.end;
+	}
+}
+
+static void table_expand(const ufm_expert_desc *desc, const void *block, ufm_role role,
+                         uint32_t row, float *out)
+{
+	_Alignas(64) float expanded[PIECE_STRIDE];
+	coded_matrix c = coded_matrix_of(desc, block, role);
+
+	for (uint32_t first = 0; first < c.m.part->cols; first += PIECE_MAX) {
+		uint32_t count = MIN_U32(c.m.part->cols - first, PIECE_MAX);
+		c.expand(&c.m, row, 1, first, count, expanded);
+		memcpy(out + first, expanded, count * sizeof *out);
 	}
 }
 
@@ -339,7 +360,7 @@ static void table_rms_norm(const float *x, const float *weight, float eps, uint3
 #define TABLE(isa_name) \
 	{ \
 		.isa = (isa_name), .hidden = table_hidden, .output = table_output, .logits = table_logits, \
-		.rms_norm = table_rms_norm, .accumulate = kernels_accumulate, \
+		.rms_norm = table_rms_norm, .accumulate = kernels_accumulate, .expand = table_expand, \
 		.prepared_bytes = table_prepared_bytes, .prepare = table_prepare, \
 		.hidden_prepared = table_hidden_prepared, .output_prepared = table_output_prepared, \
 	}

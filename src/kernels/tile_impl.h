@@ -39,7 +39,8 @@ typedef struct matrix {
 	const unsigned char *data;
 	uint32_t k;
 	bool bf16;
-	const format_matrix *coded; /* what is neither f32 nor bf16 in memory, or NULL */
+	const struct coded_matrix *coded; /* what is neither f32 nor bf16 in memory, or NULL */
+	size_t row_bytes;
 } matrix;
 
 static ALWAYS_INLINE size_t row_bytes(uint32_t k, bool bf16)
@@ -220,85 +221,16 @@ static sweep_fn find_sweep(bool bf16, uint32_t tokens)
 	return (bf16 ? of_bf16 : of_f32)[tokens - 1];
 }
 
-static size_t matrix_row_bytes(const matrix *m)
-{
-	return m->coded ? m->coded->row_bytes : row_bytes(m->k, m->bf16);
-}
-
 static const unsigned char *matrix_row(const matrix *m, uint32_t row)
 {
-	return m->data + row * matrix_row_bytes(m);
+	return m->data + row * m->row_bytes;
 }
 
-/* ------------------------------------------------------------------ coded weights */
-
-/* As `tile`, of rows that become f32 a strip at a time: so it gives the bits that these would give as f32. */
-static ALWAYS_INLINE void coded_tile(const matrix *m, uint32_t row, const float *x, float *out,
-                                     size_t out_stride, int rows, int tokens)
-{
-	_Alignas(64) float expanded[TILE_ROWS][FORMAT_STRIP];
-	vec sums[TILE_MAX + 3];
-	float totals[TILE_MAX + 3];
-
-	UNROLL for (int s = 0; s < rows * tokens + 3; s++)
-	{
-		sums[s] = v_set(0.0f);
-	}
-	for (uint32_t first = 0; first < m->k; first += FORMAT_STRIP) {
-		uint32_t n = m->k - first < FORMAT_STRIP ? m->k - first : FORMAT_STRIP;
-		uint32_t whole = n / LANES * LANES;
-		const unsigned char *w = (const unsigned char *)&expanded[0][0];
-		for (int r = 0; r < rows; r++)
-			format_expand(m->coded, row + (uint32_t)r, first, n, expanded[r]);
-		for (uint32_t i = 0; i < whole; i += LANES)
-			step(sums, w, sizeof expanded[0], false, x + first, m->k, i, LANES, rows, tokens);
-		if (whole < n)
-			step(sums, w, sizeof expanded[0], false, x + first, m->k, whole, n - whole, rows, tokens);
-	}
-	UNROLL for (int s = 0; s < rows * tokens; s += 4)
-	{
-		v_sums4(sums[s], sums[s + 1], sums[s + 2], sums[s + 3], totals + s);
-	}
-	UNROLL for (int s = 0; s < rows * tokens; s++)
-	{
-		out[(size_t)(s / rows) * out_stride + (size_t)(s % rows)] = totals[s];
-	}
-}
-
-static ALWAYS_INLINE void coded_sweep(const matrix *m, uint32_t begin, uint32_t end, const float *x,
-                                      float *out, size_t out_stride, int tokens)
-{
-	uint32_t r = begin, most = (uint32_t)tile_rows(tokens);
-
-	for (; r + most <= end; r += most)
-		coded_tile(m, r, x, out + (r - begin), out_stride, tile_rows(tokens), tokens);
-	for (; r < end; r++)
-		coded_tile(m, r, x, out + (r - begin), out_stride, 1, tokens);
-}
-
-static void coded_multiply(const matrix *m, uint32_t begin, uint32_t end, const float *x,
-                           uint32_t tokens, float *out, size_t out_stride)
-{
-	uint32_t t = 0;
-
-	for (; t + TILE_TOKENS <= tokens; t += TILE_TOKENS)
-		coded_sweep(m, begin, end, x + (size_t)t * m->k, out + t * out_stride, out_stride,
-		            TILE_TOKENS);
-	for (; t < tokens; t++)
-		coded_sweep(m, begin, end, x + (size_t)t * m->k, out + t * out_stride, out_stride, 1);
-}
-
-/* ------------------------------------------------------------------ any weights */
-
-/* out[t * out_stride + (u - begin)] = m[u] . x[t] for the rows begin … end-1 of one block. `then`:
+/* out[t * out_stride + (u - begin)] = m[u] . x[t] for the rows begin … end-1 of one block of f32 or bf16. `then`:
  * where the weights of the next block lie, or NULL. */
 static void multiply(const matrix *m, uint32_t begin, uint32_t end, const float *x, uint32_t tokens,
                      float *out, size_t out_stride, const unsigned char *then)
 {
-	if (m->coded) {
-		coded_multiply(m, begin, end, x, tokens, out, out_stride);
-		return;
-	}
 	const unsigned char *w = matrix_row(m, begin);
 	uint32_t tiles = (tokens + TILE_TOKENS - 1) / TILE_TOKENS;
 	ahead next = {.at = w, .then = then, .one_pass = tiles == 1};
@@ -320,11 +252,11 @@ static void multiply(const matrix *m, uint32_t begin, uint32_t end, const float 
 /* Rows of m that make a block. */
 static uint32_t block_rows(const matrix *m)
 {
-	size_t fit = BLOCK_BYTES / matrix_row_bytes(m);
+	size_t fit = BLOCK_BYTES / m->row_bytes;
 
 #ifdef HAVE_TILES
 	if (m->bf16)
-		return tiles_block_rows(row_bytes(m->k, true), BLOCK_ROWS_MAX);
+		return tiles_block_rows(m->row_bytes, BLOCK_ROWS_MAX);
 #endif
 	if (fit < 2 * BLOCK_ROWS_STEP)
 		return fit < BLOCK_ROWS_STEP ? TILE_ROWS : BLOCK_ROWS_STEP;

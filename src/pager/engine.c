@@ -66,26 +66,6 @@ static ufm_status read_config(ufm_engine *e, const ufm_engine_config *user)
 	return status == UFM_OK ? check_tokens(c, e->experts) : status;
 }
 
-/* Whatever is beside a matrix, scales and their like, is read by whoever reads the matrix. */
-static ufm_status check_formats(const ufm_engine *e)
-{
-	for (uint32_t i = 0; i < e->desc.part_count; i++) {
-		const ufm_part *part = &e->desc.parts[i];
-		bool matrix =
-			part->role == UFM_ROLE_UP || part->role == UFM_ROLE_GATE || part->role == UFM_ROLE_DOWN;
-		if (!matrix)
-			continue;
-		if (!(e->device_info.formats >> part->format & 1u))
-			return status_fail(UFM_EUNSUPPORTED,
-			                   "experts in %s: the %s backend does not read this format",
-			                   ufm_format_name((ufm_format)part->format), e->b->name);
-		if (!part->format && !(e->device_info.dtypes >> part->dtype & 1u))
-			return status_fail(UFM_EUNSUPPORTED,
-			                   "experts in F16: the %s backend reads F32 and BF16", e->b->name);
-	}
-	return UFM_OK;
-}
-
 static ufm_status open_device(ufm_engine *e)
 {
 	ufm_device_config config;
@@ -104,9 +84,7 @@ static ufm_status open_device(ufm_engine *e)
 	if (!(e->device_info.math >> e->config.math & 1u))
 		return status_fail(UFM_EUNSUPPORTED, "math: %s, expected fp32: the %s backend has no other",
 		                   math_name(e->config.math), e->b->name);
-	status = check_formats(e);
-	if (status == UFM_OK)
-		status = e->b->stream_open(e->device, NULL, &e->compute);
+	status = e->b->stream_open(e->device, NULL, &e->compute);
 	return status == UFM_OK ? e->b->stream_open(e->device, NULL, &e->copy) : status;
 }
 

@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "base/process.h"
 #include "base/status.h"
+#include "device/reads.h"
 #include "device/registry.h"
 #include "pager/pinned.h"
 #include "store/store.h"
@@ -213,6 +214,8 @@ ufm_status host_open_on(const ufm_backend *backend, ufm_bank *bank, const ufm_ho
 	ufm_status status = read_config(bank, config, &resolved);
 	if (status == UFM_OK)
 		status = status_read_config(&debug, sizeof debug, resolved.debug, "ufm_host_debug");
+	if (status == UFM_OK)
+		status = device_reads(backend, bank_desc(bank));
 	if (status == UFM_OK)
 		status = process_watch();
 	if (status != UFM_OK)

@@ -41,33 +41,49 @@ static uint32_t rows_of(const reader *r, uint64_t word)
 	return (uint32_t)min_u64(PER_WORD, r->extent->rows - word * PER_WORD);
 }
 
-/* How far up in a word the value of a row lies. */
-static uint32_t shift_of(const bank_extent *e, uint32_t row)
+/* Which nibble of a word a row has. */
+static uint32_t number_of(const bank_extent *e, uint32_t row)
 {
-	return 4 * (e->nibble_order >> (4 * row) & 7);
+	return e->nibble_order >> (4 * row) & 7;
 }
 
 /* A run of columns of the rows that share a word; `in` is its first word. */
-static void pick_word(const reader *r, const piece *p, const uint32_t *in, uint64_t word,
-                      uint64_t col, uint64_t cols)
+static void pick_bytes(const reader *r, const piece *p, const uint32_t *in, uint64_t word,
+                       uint64_t col, uint64_t cols)
 {
 	const bank_extent *e = r->extent;
 
 	for (uint32_t row = 0; row < rows_of(r, word); row++) {
-		uint64_t at = (word * PER_WORD + row) * e->cols + col;
-		uint32_t shift = shift_of(e, row);
+		uint8_t *out = r->out + (word * PER_WORD + row) * e->cols + col;
+		uint32_t shift = 4 * number_of(e, row);
 
-		for (uint64_t i = 0; i < cols; i++) {
-			uint8_t value = (in[i * p->col_stride] + e->nibble_addend) >> shift & 15;
+		for (uint64_t i = 0; i < cols; i++)
+			out[i] = (in[i * p->col_stride] + e->nibble_addend) >> shift & 15;
+	}
+}
 
-			if (e->nibbles_apart)
-				r->out[at + i] = value;
-			else if (i % 2 == 0)
-				r->out[(at + i) / 2] = value;
-			else
-				r->out[(at + i) / 2] |= (uint8_t)(value << 4);
+/* The same where two columns make a byte. What two words have in a nibble of the same number is a byte of what their even
+ * nibbles make, or of what their odd ones make. */
+static void pick_pairs(const reader *r, const piece *p, const uint32_t *in, uint64_t word,
+                       uint64_t col, uint64_t cols)
+{
+	const bank_extent *e = r->extent;
+	uint8_t made[PER_WORD][RUN / 2]; /* by the nibble's number */
+
+	for (uint64_t i = 0; i < cols / 2; i++) {
+		uint32_t first = in[2 * i * p->col_stride] + e->nibble_addend;
+		uint32_t second = in[(2 * i + 1) * p->col_stride] + e->nibble_addend;
+		uint32_t even = (first & 0x0f0f0f0fu) | (second & 0x0f0f0f0fu) << 4;
+		uint32_t odd = (first >> 4 & 0x0f0f0f0fu) | (second & 0xf0f0f0f0u);
+
+		for (uint32_t n = 0; n < PER_WORD; n += 2) {
+			made[n][i] = (uint8_t)(even >> (4 * n));
+			made[n + 1][i] = (uint8_t)(odd >> (4 * n));
 		}
 	}
+	for (uint32_t row = 0; row < rows_of(r, word); row++)
+		memcpy(r->out + ((word * PER_WORD + row) * e->cols + col) / 2, made[number_of(e, row)],
+		       cols / 2);
 }
 
 static void pick(const reader *r, const piece *p)
@@ -75,9 +91,14 @@ static void pick(const reader *r, const piece *p)
 	for (uint64_t i = 0; i < p->cols; i += RUN) {
 		uint64_t cols = min_u64(RUN, p->cols - i);
 
-		for (uint64_t w = 0; w < p->words; w++)
-			pick_word(r, p, r->band + w * p->word_stride + i * p->col_stride, p->word + w,
-			          p->col + i, cols);
+		for (uint64_t w = 0; w < p->words; w++) {
+			const uint32_t *in = r->band + w * p->word_stride + i * p->col_stride;
+
+			if (r->extent->nibbles_apart)
+				pick_bytes(r, p, in, p->word + w, p->col + i, cols);
+			else
+				pick_pairs(r, p, in, p->word + w, p->col + i, cols);
+		}
 	}
 }
 

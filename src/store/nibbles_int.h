@@ -6,8 +6,8 @@
 #include "bank/bank.h"
 #include "store/strided_int.h"
 
-/* Reads an EXTENT_NIBBLES and writes it row by row to `out`: every value, exactly. Words are little-endian. Of both strides one is 1,
- * and the words of an extent lie one behind the other; rows that do not fill a word leave its other nibbles unread, and
+/* Reads an EXTENT_NIBBLES and writes it row by row to `out`: every value, exactly. Words are little-endian. Of both
+ * strides one is 1, and the words of an extent lie one behind the other; rows that do not fill a word leave its other nibbles unread, and
  * columns of a matrix that is not `nibbles_apart` are even. The first failure of the source ends it; UFM_ENOMEM. */
 ufm_status nibbles_read(const bank_extent *extent, strided_source source, void *ctx, void *out);
 

@@ -546,7 +546,7 @@ def test_phases_are_rows_of_their_own(ufm):
     names = os.listdir(ufm.folder / "results" / "latest")
     assert {"telemetry_ufm_decode_16.csv", "telemetry_naive_offload_prefill_16.csv"} <= set(names)
     table = ufm("bench", *CUT, "--phase", "decode", "--modes", "ufm", "--no-out").stdout
-    assert "| ufm decode " in table and "seq 1 (decode)" in table
+    assert "| ufm decode " in table and "seq 1 (decode)" in unwrapped(table)
 
 
 def test_a_sweep_keeps_a_host_tier_as_long_as_it_serves(ufm):

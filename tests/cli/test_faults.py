@@ -15,7 +15,7 @@ import stat
 import numpy as np
 import pytest
 from conftest import BUILD, UFM
-from support import checkpoints, faults, gguf_files
+from support import checkpoints, faults, gguf_files, quantised
 from support.faults import Fault, Job, without_times
 
 LIBRARY = os.path.abspath(os.path.join(BUILD, "tests", "fault", "libfailing_calls.so"))
@@ -51,6 +51,8 @@ JOBS = [
                     "timeline.json", "-o", "json"], EARLIER, without_times, ("timeline.json",)),
     Job("forward-ids", [*FORWARD, "--weights", "in/shards", "--ids", "in/ids.npy", "--gates", "in/gates.npy", "--mode",
                         "naive_offload", "--record-trace", "t.jsonl"], EARLIER, without_times),
+    Job("forward-quantised", [*FORWARD, "--weights", "in/quantised", "--ids", "in/ids.npy", "--gates", "in/gates.npy",
+                              "--vram-target", "200KiB", "-o", "json"], EARLIER, without_times),
     Job("plan", ["plan", "--model", "in/model", *MACHINE, "--workload", "trace:in/t.npy", "--vram-target", "50%,100%",
                  "--prompt", "8", "--out", "out"],
         figures("plan.jsonl", "plan.md", "plan.dat", "plan.gp", "plan.png")),
@@ -88,6 +90,7 @@ def write_inputs(folder):
     layer.write(folder / "model", config)
     (folder / "shards").mkdir()
     checkpoints.write_shards(folder / "shards", layer.tensors)
+    quantised.Quantised(random, "awq", 4, 8, 24, 40).write(folder / "quantised")
     checkpoints.write_config(folder / "shards", **config)
     (folder / "gguf").mkdir()
     layers = [gguf_files.Layer(random, i, {"gate": "F32", "up": "F32", "down": kind}, 8, 24, 32)

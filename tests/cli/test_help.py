@@ -8,7 +8,7 @@ import pytest
 from conftest import unwrapped
 
 OPTIONS = {
-    "bench": ["quick", "model", "prefix", "modes", "experts", "layers", "d-model", "d-hidden", "kind", "top-k",
+    "bench": ["quick", "model", "prefix", "geometry", "modes", "experts", "layers", "d-model", "d-hidden", "kind", "top-k",
               "norm-topk", "batch", "seq", "steps", "warmup", "dtype", "seed", "vram-target",
               "headroom", "vram-limit", "policy", "ring", "backend", "link-gbps", "max-tokens",
               "cpu-assist", "cpu-share", "threads", "probe", "workload", "out", "no-out", "no-figures", "timeline", "record-trace", "format", "wide", "verbose", "help",

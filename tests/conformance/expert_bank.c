@@ -5,13 +5,25 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/bf16.h"
 #include "support/arithmetic.h"
+#include "support/storage.h"
 
 /* ------------------------------------------------------------------ inputs */
 
+static bool is_coded(const ufm_expert_desc *desc)
+{
+	return desc->parts[0].format || desc->parts[0].dtype == UFM_F16;
+}
+
 static void fill_block(const ufm_expert_desc *desc, unsigned char *block)
 {
+	uint64_t seed;
+
+	if (is_coded(desc)) {
+		random_f32((float *)(void *)&seed, sizeof seed / sizeof(float), 1.0f);
+		storage_fill(desc, block, seed);
+		return;
+	}
 	for (uint32_t p = 0; p < desc->part_count; p++) {
 		const ufm_part *part = &desc->parts[p];
 		size_t count = (size_t)part->rows * part->cols;
@@ -34,10 +46,14 @@ void expert_bank_open(expert_bank *k, const ufm_expert_desc *desc, const uint32_
 	k->table = host_alloc(BANK_ENTRIES_MAX * sizeof *k->table);
 	k->entries = entries;
 	*k->desc = *desc;
+	k->plain = storage_plain_desc(desc);
 	for (uint32_t e = 0; e < entries; e++) {
 		k->blocks[e] = alloc_zeroed(1, k->desc->block_bytes);
 		assert_non_null(k->blocks[e]);
 		fill_block(k->desc, k->blocks[e]);
+		k->plain_blocks[e] = alloc_zeroed(1, k->plain.block_bytes);
+		assert_non_null(k->plain_blocks[e]);
+		storage_expand(k->desc, k->blocks[e], &k->plain, k->plain_blocks[e]);
 		k->table[e] =
 			(ufm_expert_rows){upload(k->blocks[e], k->desc->block_bytes), k->rows, rows[e]};
 		k->rows += rows[e];
@@ -57,8 +73,10 @@ void expert_bank_open(expert_bank *k, const ufm_expert_desc *desc, const uint32_
 
 void expert_bank_close(expert_bank *k)
 {
-	for (uint32_t e = 0; e < k->entries; e++)
+	for (uint32_t e = 0; e < k->entries; e++) {
 		alloc_free(k->blocks[e]);
+		alloc_free(k->plain_blocks[e]);
+	}
 	alloc_free(k->x);
 	alloc_free(k->y);
 	alloc_free(k->again);
@@ -90,14 +108,12 @@ size_t expert_bank_y_bytes(const expert_bank *k)
 
 static double element(const expert_bank *k, uint32_t entry, ufm_role role, size_t index)
 {
-	const ufm_part *part = ufm_expert_part(k->desc, role);
+	const ufm_part *part = ufm_expert_part(&k->plain, role);
 
 	if (!part)
 		return 0.0;
-	const void *at = k->blocks[entry] + part->offset_bytes;
-	if (part->dtype == UFM_F32)
-		return ((const float *)at)[index];
-	return bf16_to_f32(((const uint16_t *)at)[index]);
+	const void *at = k->plain_blocks[entry] + part->offset_bytes;
+	return ((const float *)at)[index];
 }
 
 static double hidden_unit(const expert_bank *k, uint32_t entry, ufm_role matrix, ufm_role bias,
@@ -147,7 +163,7 @@ static void reference(expert_bank *k)
 /* Weights and inputs of these cases: what an arithmetic may be off by, of the largest value. */
 static double limit_of(ufm_math math, ufm_dtype dtype)
 {
-	bool rounds = math == UFM_MATH_BF16 || (math == UFM_MATH_TF32 && dtype == UFM_F32);
+	bool rounds = math == UFM_MATH_BF16 || (math == UFM_MATH_TF32 && dtype != UFM_BF16);
 
 	return rounds ? 1e-2 : 1e-5;
 }

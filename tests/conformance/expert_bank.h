@@ -11,6 +11,8 @@ typedef struct expert_bank {
 	ufm_expert_desc *desc;
 	uint32_t entries, rows;
 	unsigned char *blocks[BANK_ENTRIES_MAX];
+	ufm_expert_desc plain; /* the same experts in f32 */
+	unsigned char *plain_blocks[BANK_ENTRIES_MAX];
 	ufm_expert_rows *table; /* page-locked */
 	float *x, *y, *again;
 	double *ref, *hidden;

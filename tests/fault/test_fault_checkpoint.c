@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Every allocation of opening and reading a checkpoint in shards, and a GGUF model in files, fails in turn: each time the outcome is
+/* Every allocation of opening and reading a checkpoint in shards, a quantised one, and a GGUF model in files, fails in turn: each time the outcome is
  * a clean error, and nothing leaks (the leak checker of the sanitizer build watches). */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,6 +47,22 @@ static void write_checkpoint(void)
 	                      "\"l.1.experts.0.up_proj.weight\":\"s1.safetensors\","
 	                      "\"l.1.experts.0.down_proj.weight\":\"s2.safetensors\","
 	                      "\"l.1.gate.weight\":\"s2.safetensors\"}}");
+}
+
+static void write_quantised(void)
+{
+	test_tensor tensors[] = {
+		{.name = "l.1.experts.0.up_proj.qweight", .dtype = "I32", .rank = 2, .shape = {8, 2}},
+		{.name = "l.1.experts.0.up_proj.qzeros", .dtype = "I32", .rank = 2, .shape = {1, 2}},
+		{.name = "l.1.experts.0.up_proj.scales", .dtype = "F16", .rank = 2, .shape = {1, 16}},
+		{.name = "l.1.experts.0.down_proj.qweight", .dtype = "I32", .rank = 2, .shape = {16, 1}},
+		{.name = "l.1.experts.0.down_proj.qzeros", .dtype = "I32", .rank = 2, .shape = {1, 1}},
+		{.name = "l.1.experts.0.down_proj.scales", .dtype = "F16", .rank = 2, .shape = {1, 8}}};
+
+	checkpoint_file_write(folder, "model.safetensors", tensors, 6, 1);
+	checkpoint_text_write(folder, "config.json",
+	                      "{\"hidden_act\":\"gelu\",\"quantization_config\":{"
+	                      "\"quant_method\":\"awq\",\"modules_to_not_convert\":[\"gate\"]}}");
 }
 
 static ufm_status open_read_close(void)
@@ -125,6 +141,7 @@ static void each_allocation_fails_once(void **state)
 {
 	(void)state;
 	fail_each(write_checkpoint, open_read_close, false);
+	fail_each(write_quantised, open_read_close, false);
 	fail_each(write_gguf, open_read_close_gguf, false);
 }
 
@@ -132,6 +149,7 @@ static void each_allocation_fails_for_ever(void **state)
 {
 	(void)state;
 	fail_each(write_checkpoint, open_read_close, true);
+	fail_each(write_quantised, open_read_close, true);
 	fail_each(write_gguf, open_read_close_gguf, true);
 }
 

@@ -5,14 +5,9 @@
 #include <string.h>
 
 #include "bank/model_config.h"
+#include "require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
-
-static void require(bool truth)
-{
-	if (!truth)
-		abort();
-}
 
 static void check_accepted(const model_config *m)
 {

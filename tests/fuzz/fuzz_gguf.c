@@ -2,31 +2,18 @@
 /* Fuzz target: a GGUF file, parsed in pieces, opened as a checkpoint and as banks of every kind of its layers. What is
  * accepted keeps what the rules promise: names once each, tensors inside the file, blocks that can be read. */
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bank/bank.h"
 #include "bank/gguf.h"
 #include "bank/gguf_experts.h"
+#include "fuzzed_file.h"
 
 enum { PAYLOAD_BYTES = 1 << 18, BLOCK_BYTES_MAX = 1 << 20 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
-
-static void require(bool truth)
-{
-	if (!truth)
-		abort();
-}
-
-static void check_refused(ufm_status status)
-{
-	require(status == UFM_EFORMAT || status == UFM_EINVAL || status == UFM_EFILE);
-	require(*ufm_last_error() && !strchr(ufm_last_error(), '\n'));
-}
 
 /* ---- the parser alone, whose memory ends with what it was given */
 
@@ -180,18 +167,6 @@ static void open_banks(const char *path)
 	for (uint32_t i = 2; i <= kinds; i++)
 		open_bank(path, i);
 	require(open_bank(path, 0) == 0 || kinds == 1);
-}
-
-/* A file in memory, under a path that any opener can use. */
-static int memory_file(char path[64])
-{
-	static int fd = -1;
-
-	if (fd < 0)
-		fd = memfd_create("fuzz", MFD_CLOEXEC);
-	require(fd >= 0);
-	snprintf(path, 64, "/proc/self/fd/%d", fd);
-	return fd;
 }
 
 static void try_file(const uint8_t *data, size_t size_bytes, uint64_t file_bytes)

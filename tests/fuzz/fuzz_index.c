@@ -6,14 +6,9 @@
 #include <string.h>
 
 #include "bank/checkpoint_int.h"
+#include "require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
-
-static void require(bool truth)
-{
-	if (!truth)
-		abort();
-}
 
 static void check_accepted(const checkpoint_index *index)
 {

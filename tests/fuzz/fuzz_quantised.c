@@ -9,16 +9,11 @@
 
 #include "bank/bank.h"
 #include "base/status.h"
+#include "require.h"
 
 enum { PAYLOAD_BYTES_MAX = 1 << 20, BLOCK_BYTES_MAX = 1 << 22 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
-
-static void require(bool truth)
-{
-	if (!truth)
-		abort();
-}
 
 static char folder[] = "/tmp/ufm_fuzz_quantised_XXXXXX";
 static char config_path[64], weights_path[64];

@@ -2,32 +2,19 @@
 /* Fuzz target: a .safetensors file, opened as a checkpoint and as a bank. What is accepted keeps what
  * the rules promise: names once each, extents that cover the payload, blocks that can be read. */
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bank/bank.h"
 #include "bank/safetensors.h"
 #include "base/file.h"
+#include "fuzzed_file.h"
 #include "store/store.h"
 
 enum { PAYLOAD_BYTES_MAX = 1 << 16, BLOCK_BYTES_MAX = 1 << 20 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
-
-static void require(bool truth)
-{
-	if (!truth)
-		abort();
-}
-
-static void check_refused(ufm_status status)
-{
-	require(status == UFM_EFORMAT || status == UFM_EINVAL || status == UFM_EFILE);
-	require(*ufm_last_error() && !strchr(ufm_last_error(), '\n'));
-}
 
 static uint64_t elements(const checkpoint_tensor *t)
 {
@@ -115,18 +102,6 @@ static void open_bank(const char *path)
 	}
 	check_bank(bank);
 	ufm_bank_close(bank);
-}
-
-/* A file in memory, under a path that any opener can use. */
-static int memory_file(char path[64])
-{
-	static int fd = -1;
-
-	if (fd < 0)
-		fd = memfd_create("fuzz", MFD_CLOEXEC);
-	require(fd >= 0);
-	snprintf(path, 64, "/proc/self/fd/%d", fd);
-	return fd;
 }
 
 static void try_file(const uint8_t *header, size_t header_bytes, const uint8_t *prefix,

@@ -8,17 +8,12 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "require.h"
 #include "trace/trace_int.h"
 
 enum { TOKENS = 10 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
-
-static void require(bool truth)
-{
-	if (!truth)
-		abort();
-}
 
 static void check_refused(ufm_status status)
 {

@@ -16,6 +16,7 @@ SKIP_REASONS = [re.compile(text, re.IGNORECASE) for text in (
     r"\bno (user )?namespaces\b",
     r"\bno ABI description for \S+",
     r"\bneeds the cpu backend\b",
+    r"\bbackend does not read \S+",
     r"\bno peer: \S+",
 )]
 # Accepted too where nothing could be installed; not in CI.

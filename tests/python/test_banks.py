@@ -83,7 +83,7 @@ def test_a_wrong_dimension_is_named(d_model, told):
 
 def test_a_synthetic_bank():
     bank = synthetic()
-    assert bank.info == (2, 3, GATED, 6 * GATED.expert_bytes)
+    assert bank.info == (2, 3, GATED, 6 * GATED.expert_bytes, 1)
     assert bank.read(1, 2) == synthetic().read(1, 2) != synthetic(seed=2).read(1, 2)
     assert [bank.layer_number(i) for i in range(2)] == [0, 1]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Experts of checkpoints that are published quantised: every weight bit for bit, also as Transformers dequantises them."""
+"""Experts of checkpoints that are published quantised: every weight bit for bit, also as Transformers has it."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_large_matrices(tmp_path, rng, name):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_zero_points_of_gptq_that_borrow(tmp_path, rng, version):
-    """A zero point of 0 is stored as 15 and a borrow from the next; what adds one to every nibble alone would read 16."""
+    """A zero point of 0 is stored as 15 and a borrow from the next: one added to every nibble alone would read 16."""
     tensors, expected = {}, {}
     for role in ROLES:
         shape = (64, 96) if role == "down" else (96, 64)
@@ -86,9 +86,15 @@ def test_fused_scales_of_gate_and_up(tmp_path, rng, halves):
     rows = 1 if halves == "a scale for both" else 2
     scale = rng.random((experts, rows, 1)).astype(np.float32)
     one = np.ones((experts, 1, 1), np.float32)
-    quantised.write(tmp_path / "model.safetensors", {
-        "experts.gate_up_proj": ("F8_E4M3", codes), "experts.gate_up_proj_scale_inv": ("F32", scale),
-        "experts.down_proj": ("F8_E4M3", down), "experts.down_proj_scale_inv": ("F32", one)})
+    quantised.write(
+        tmp_path / "model.safetensors",
+        {
+            "experts.gate_up_proj": ("F8_E4M3", codes),
+            "experts.gate_up_proj_scale_inv": ("F32", scale),
+            "experts.down_proj": ("F8_E4M3", down),
+            "experts.down_proj_scale_inv": ("F32", one),
+        },
+    )
     said = {"quant_method": "fp8"} | ({"weight_block_size": [128, 128]} if halves == "blocks each" else {})
     checkpoints.write_config(tmp_path, hidden_act="silu", quantization_config=said)
     with Bank.checkpoint(tmp_path) as bank:
@@ -130,8 +136,11 @@ def test_halves_stay_halves_when_that_is_asked(tmp_path, rng, scheme):
 def as_torch(tensor):
     dtype, values = tensor
     values = torch.from_numpy(np.ascontiguousarray(values))
-    return values.view({"F8_E4M3": torch.float8_e4m3fn, "F8_E8M0": torch.float8_e8m0fnu,
-                        "BF16": torch.bfloat16}.get(dtype, values.dtype))
+    return values.view(
+        {"F8_E4M3": torch.float8_e4m3fn, "F8_E8M0": torch.float8_e8m0fnu, "BF16": torch.bfloat16}.get(
+            dtype, values.dtype
+        )
+    )
 
 
 def test_mxfp4_as_transformers_dequantises_it(tmp_path, rng):
@@ -139,8 +148,9 @@ def test_mxfp4_as_transformers_dequantises_it(tmp_path, rng):
     layer = quantised.Quantised(rng, "mxfp4")
     with Bank.checkpoint(layer.write(tmp_path)) as bank:
         for name, roles in (("gate_up_proj", (Role.GATE, Role.UP)), ("down_proj", (Role.DOWN,))):
-            blocks, scales = (as_torch(layer.tensors[f"{layer.block}.experts.{name}_{part}"])
-                              for part in ("blocks", "scales"))
+            blocks, scales = (
+                as_torch(layer.tensors[f"{layer.block}.experts.{name}_{part}"]) for part in ("blocks", "scales")
+            )
             worth = mxfp4.convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).transpose(1, 2).numpy()
             for e in range(3):
                 for i, role in enumerate(roles):
@@ -216,69 +226,143 @@ F32 = np.zeros((2, 2), np.float32)
 WORDS = np.zeros((2, 3), np.int32)
 REFUSED = {
     # method and tensors
-    "no quantization_config": ("fp8 blocks", config_without("quantization_config"),
-                               "quantised experts, expected a config.json .* methods fp8"),
-    "another method": ("awq", said(quant_method="mxfp4"),
-                       'quant_method "mxfp4", expected one of awq gptq, which have such a tensor as'),
+    "no quantization_config": (
+        "fp8 blocks",
+        config_without("quantization_config"),
+        "quantised experts, expected a config.json .* methods fp8",
+    ),
+    "another method": (
+        "awq",
+        said(quant_method="mxfp4"),
+        'quant_method "mxfp4", expected one of awq gptq, which have such a tensor as',
+    ),
     "no method": ("int4", said(quant_method=None), 'quant_method "", expected one of compressed-tensors'),
     "GPTQ's index in AWQ": ("gptq", said(**quantised.GEMM), 'g_idx": experts quantised as AWQ have none'),
-    "an unknown combination": ("awq", added(".experts.0.up_proj.weight_scale_2", "F32", F32),
-                               r"quantised experts are not understood \(GPTQ or AWQ\)"),
-    "an index of compressed-tensors": ("int4", added(".experts.0.up_proj.weight_g_idx", "I32", WORDS),
-                                       r'weight_g_idx": quantised experts are not understood \(GPTQ\)'),
+    "an unknown combination": (
+        "awq",
+        added(".experts.0.up_proj.weight_scale_2", "F32", F32),
+        r"quantised experts are not understood \(GPTQ or AWQ\)",
+    ),
+    "an index of compressed-tensors": (
+        "int4",
+        added(".experts.0.up_proj.weight_g_idx", "I32", WORDS),
+        r'weight_g_idx": quantised experts are not understood \(GPTQ\)',
+    ),
     # what is not quantised
-    "a layer that is not": ("fp8 blocks", said(modules_to_not_convert=["model.layers.0"]),
-                            'modules_to_not_convert of quantization_config has "model.layers.0", expected no routed'),
+    "a layer that is not": (
+        "fp8 blocks",
+        said(modules_to_not_convert=["model.layers.0"]),
+        'modules_to_not_convert of quantization_config has "model.layers.0", expected no routed',
+    ),
     "an expert that is not": ("awq", said(modules_to_not_convert=["mlp.experts.2"]), '"mlp.experts.2", expected no'),
     "a matrix that is not": ("fp8 tensor", said(ignored_layers=["down_proj"]), 'ignored_layers .* "down_proj", exp'),
     "a pattern of experts": ("int4", said(ignore=["re:.*mlp.experts.1.*"]), r'"re:\.\*mlp\.experts\.1\.\*", exp'),
     "an excluded module": ("nvfp4 modelopt", said(exclude_modules=["model.layers.0.mlp"]), "exclude_modules of"),
     "no list": ("fp8 blocks", said(modules_to_not_convert="all"), 'has modules_to_not_convert "all", expected a list'),
     "no names": ("fp8 blocks", said(modules_to_not_convert=[3]), "has modules_to_not_convert 3, expected names"),
-    "an expert of plain elements": ("fp8 blocks", tensor("2.up_proj.weight_scale_inv"),
-                                    r"layer 0 expert 2: its up matrix \(weight_scale_inv\) is missing"),
-    "a plain expert among packed ones": ("int4", tensor("1.up_proj.weight_packed", name="1.up_proj.weight"),
-                                         "the first expert has no such part, all must be quantised alike"),
-    "a part of the first expert": ("fp8 blocks", tensor("0.up_proj.weight_scale_inv"),
-                                   "its expert has no weight_scale_inv of every matrix"),
-    "a first expert without down": ("fp8 blocks", lambda layer: [replaced(layer, "0.down_proj.weight"),
-                                                                 replaced(layer, "0.down_proj.weight_scale_inv")],
-                                    "its expert lacks an up or a down matrix"),
-    "two names for one matrix": ("fp8 blocks", added(".experts.0.w1.weight", "F8_E4M3", np.zeros((160, 192), "u1")),
-                                 "its expert has one of its tensors twice"),
-    "another type": ("fp8 blocks", tensor("1.up_proj.weight_scale_inv", "BF16", np.zeros((2, 2), np.uint16)),
-                     "dtype is BF16, of other experts F32"),
-    "another shape": ("awq", tensor("1.up_proj.scales", "F16", np.zeros((3, 160), np.float16)),
-                      r"shape is \[3, 160\], expected \[6, 160\]"),
+    "an expert of plain elements": (
+        "fp8 blocks",
+        tensor("2.up_proj.weight_scale_inv"),
+        r"layer 0 expert 2: its up matrix \(weight_scale_inv\) is missing",
+    ),
+    "a plain expert among packed ones": (
+        "int4",
+        tensor("1.up_proj.weight_packed", name="1.up_proj.weight"),
+        "the first expert has no such part, all must be quantised alike",
+    ),
+    "a part of the first expert": (
+        "fp8 blocks",
+        tensor("0.up_proj.weight_scale_inv"),
+        "its expert has no weight_scale_inv of every matrix",
+    ),
+    "a first expert without down": (
+        "fp8 blocks",
+        lambda layer: [replaced(layer, "0.down_proj.weight"), replaced(layer, "0.down_proj.weight_scale_inv")],
+        "its expert lacks an up or a down matrix",
+    ),
+    "two names for one matrix": (
+        "fp8 blocks",
+        added(".experts.0.w1.weight", "F8_E4M3", np.zeros((160, 192), "u1")),
+        "its expert has one of its tensors twice",
+    ),
+    "another type": (
+        "fp8 blocks",
+        tensor("1.up_proj.weight_scale_inv", "BF16", np.zeros((2, 2), np.uint16)),
+        "dtype is BF16, of other experts F32",
+    ),
+    "another shape": (
+        "awq",
+        tensor("1.up_proj.scales", "F16", np.zeros((3, 160), np.float16)),
+        r"shape is \[3, 160\], expected \[6, 160\]",
+    ),
     # MXFP4
-    "MXFP4 of another model": ("mxfp4", lambda layer: layer.config.update(model_type="qwen3_moe"),
-                               'model_type is "qwen3_moe", expected gpt_oss'),
-    "blocks of another size": ("mxfp4", tensor("down_proj_blocks", "U8", np.zeros((3, 192, 5, 8), np.uint8)),
-                               r"shape is \[3, 192, 5, 8\], expected \[3, 192, 5, 16\]"),
-    "scales of another size": ("mxfp4", tensor("down_proj_scales", "U8", np.zeros((3, 192, 4), np.uint8)),
-                               r"shape is \[3, 192, 4\], expected \[3, 192, 5\]"),
-    "biases of another size": ("mxfp4", tensor("down_proj_bias", "BF16", np.zeros((3, 4), np.uint16)),
-                               r"shape is \[3, 4\], expected \[3, 192\]"),
-    "scales of another type": ("mxfp4", tensor("down_proj_scales", "F32", np.zeros((3, 192, 5), np.float32)),
-                               "dtype is F32, expected U8"),
-    "blocks of three dimensions": ("mxfp4", tensor("down_proj_blocks", "U8", np.zeros((3, 192, 80), np.uint8)),
-                                   "has 3 dimensions, expected 4"),
+    "MXFP4 of another model": (
+        "mxfp4",
+        lambda layer: layer.config.update(model_type="qwen3_moe"),
+        'model_type is "qwen3_moe", expected gpt_oss',
+    ),
+    "blocks of another size": (
+        "mxfp4",
+        tensor("down_proj_blocks", "U8", np.zeros((3, 192, 5, 8), np.uint8)),
+        r"shape is \[3, 192, 5, 8\], expected \[3, 192, 5, 16\]",
+    ),
+    "scales of another size": (
+        "mxfp4",
+        tensor("down_proj_scales", "U8", np.zeros((3, 192, 4), np.uint8)),
+        r"shape is \[3, 192, 4\], expected \[3, 192, 5\]",
+    ),
+    "biases of another size": (
+        "mxfp4",
+        tensor("down_proj_bias", "BF16", np.zeros((3, 4), np.uint16)),
+        r"shape is \[3, 4\], expected \[3, 192\]",
+    ),
+    "scales of another type": (
+        "mxfp4",
+        tensor("down_proj_scales", "F32", np.zeros((3, 192, 5), np.float32)),
+        "dtype is F32, expected U8",
+    ),
+    "blocks of three dimensions": (
+        "mxfp4",
+        tensor("down_proj_blocks", "U8", np.zeros((3, 192, 80), np.uint8)),
+        "has 3 dimensions, expected 4",
+    ),
     # FP8
-    "blocks that are not said": ("fp8 other blocks", said(weight_block_size=None),
-                                 "expected one scale, one a row, or one for 128 by 128 weights"),
-    "other blocks than said": ("fp8 blocks", said(weight_block_size=[32, 32]),
-                               "expected one for each block of quantization_config"),
+    "blocks that are not said": (
+        "fp8 other blocks",
+        said(weight_block_size=None),
+        "expected one scale, one a row, or one for 128 by 128 weights",
+    ),
+    "other blocks than said": (
+        "fp8 blocks",
+        said(weight_block_size=[32, 32]),
+        "expected one for each block of quantization_config",
+    ),
     "no block": ("fp8 blocks", said(weight_block_size=[128]), "has weight_block_size a list of 1, expected rows and"),
-    "scales in three dimensions": ("fp8 blocks", tensor("0.gate_proj.weight_scale_inv", "F32", np.zeros((2, 2, 1), "f4")),
-                                   r"shape is \[2, 2, 1\], expected"),
-    "scales of whole numbers": ("fp8 blocks", tensor("0.gate_proj.weight_scale_inv", "I32", np.zeros((2, 2), "i4")),
-                                "dtype is I32, expected U8, F8_E8M0, F16, BF16, F32"),
-    "4-bit floats of FP8's method": ("fp8 blocks", tensor("0.gate_proj.weight", "U8", np.zeros((160, 96), np.uint8)),
-                                     "dtype is U8, expected F8_E4M3"),
-    "values of another type": ("fp8 blocks", tensor("0.gate_proj.weight", "U8", np.zeros((160, 192), np.uint8)),
-                               "dtype is U8, expected F8_E4M3"),
-    "another algorithm of modelopt": ("fp8 modelopt", said(quant_algo="W4A8_AWQ"),
-                                      'quant_algo "W4A8_AWQ", expected FP8'),
+    "scales in three dimensions": (
+        "fp8 blocks",
+        tensor("0.gate_proj.weight_scale_inv", "F32", np.zeros((2, 2, 1), "f4")),
+        r"shape is \[2, 2, 1\], expected",
+    ),
+    "scales of whole numbers": (
+        "fp8 blocks",
+        tensor("0.gate_proj.weight_scale_inv", "I32", np.zeros((2, 2), "i4")),
+        "dtype is I32, expected U8, F8_E8M0, F16, BF16, F32",
+    ),
+    "4-bit floats of FP8's method": (
+        "fp8 blocks",
+        tensor("0.gate_proj.weight", "U8", np.zeros((160, 96), np.uint8)),
+        "dtype is U8, expected F8_E4M3",
+    ),
+    "values of another type": (
+        "fp8 blocks",
+        tensor("0.gate_proj.weight", "U8", np.zeros((160, 192), np.uint8)),
+        "dtype is U8, expected F8_E4M3",
+    ),
+    "another algorithm of modelopt": (
+        "fp8 modelopt",
+        said(quant_algo="W4A8_AWQ"),
+        'quant_algo "W4A8_AWQ", expected FP8',
+    ),
     "another strategy": ("fp8 compressed", weights_said(strategy="tensor"), 'strategy "tensor", expected channel'),
     "another format": ("fp8 compressed", said(format="int-quantized"), 'format "int-quantized", expected float-'),
     # compressed-tensors
@@ -287,33 +371,75 @@ REFUSED = {
     "symmetric with zero points": ("int4 zero points", weights_said(symmetric=True), "symmetric true, expected false"),
     "zero points that are missing": ("int4", weights_said(symmetric=False), "symmetric false, expected true"),
     "activation order": ("int4", weights_said(actorder="group"), 'actorder "group", expected static weight'),
-    "another group": ("int4", weights_said(group_size=64), "has 6 groups in 192 columns, config.json says a group_size of 64"),
+    "another group": (
+        "int4",
+        weights_said(group_size=64),
+        "has 6 groups in 192 columns, config.json says a group_size of 64",
+    ),
     "two schemes": ("int4", said(config_groups={"a": {}, "b": {}}), "has 2 config_groups, expected one"),
     "no scheme": ("int4", said(config_groups=None), "has 0 config_groups, expected one"),
-    "transforms": ("int4", said(transform_config={"config_groups": {}}), "has transform_config an object, expected none"),
-    "zero points in bytes": ("int4 zero points", tensor("0.gate_proj.weight_zero_point", "U8", np.zeros((20, 6), "u1")),
-                             "dtype is U8, expected I32"),
+    "a scheme without weights": (
+        "int4",
+        said(config_groups={"group_0": {"targets": ["Linear"], "weights": None}}),
+        "config_groups of quantization_config have no weights",
+    ),
+    "an expert of another layer's number": (
+        "awq",
+        said(modules_to_not_convert=["model.layers.1.mlp.experts.0", "model.layers.0.mlp.experts.1.up_proj"]),
+        'has "model.layers.0.mlp.experts.1.up_proj", expected no routed',
+    ),
+    "transforms": (
+        "int4",
+        said(transform_config={"config_groups": {}}),
+        "has transform_config an object, expected none",
+    ),
+    "zero points in bytes": (
+        "int4 zero points",
+        tensor("0.gate_proj.weight_zero_point", "U8", np.zeros((20, 6), "u1")),
+        "dtype is U8, expected I32",
+    ),
     # AWQ, GPTQ
     "AWQ of eight bits": ("awq", said(bits=8), "has bits 8, expected 4"),
     "AWQ in another order": ("awq", said(version="gemv"), 'has version "gemv", expected gemm'),
     "AWQ without zero points": ("awq", said(zero_point=False), "has zero_point false, expected true"),
-    "AWQ in other groups": ("awq", said(group_size=128), "has 6 groups in 192 columns, config.json says a group_size of 128"),
+    "AWQ in other groups": (
+        "awq",
+        said(group_size=128),
+        "has 6 groups in 192 columns, config.json says a group_size of 128",
+    ),
     "GPTQ of three bits": ("gptq", said(bits=3), "has bits 3, expected 4"),
     "GPTQ in activation order": ("gptq", said(desc_act=True), "has desc_act true, expected false"),
-    "GPTQ for Marlin": ("gptq", said(checkpoint_format="marlin"), 'has checkpoint_format "marlin", expected gptq gptq_v2'),
+    "GPTQ in an order that is not said": ("gptq", said(desc_act=None), "does not say desc_act, expected false"),
+    "GPTQ for Marlin": (
+        "gptq",
+        said(checkpoint_format="marlin"),
+        'has checkpoint_format "marlin", expected gptq gptq_v2',
+    ),
     "GPTQ by module": ("gptq", said(dynamic={"-:.*experts.0.*": {}}), "has dynamic an object, expected none"),
     "GPTQ in words of 64 bits": ("gptq", said(pack_dtype="int64"), 'has pack_dtype "int64", expected int32'),
-    "zero points of half the rows": ("awq", tensor("0.gate_proj.qzeros", "I32", np.zeros((6, 10), np.int32)),
-                                     r"shape is \[6, 10\], expected \[6, 20\]"),
+    "zero points of half the rows": (
+        "awq",
+        tensor("0.gate_proj.qzeros", "I32", np.zeros((6, 10), np.int32)),
+        r"shape is \[6, 10\], expected \[6, 20\]",
+    ),
     # NVFP4
     "NVFP4 in groups of 32": ("nvfp4 compressed", weights_said(group_size=32), "has group_size 32, expected 16"),
     "NVFP4 by another name": ("nvfp4 modelopt", said(quant_algo="FP8"), 'has quant_algo "FP8", expected NVFP4'),
-    "two factors": ("nvfp4 modelopt", tensor("0.gate_proj.weight_scale_2", "F32", np.ones(2, np.float32)),
-                    r"shape is \[2\], expected \[1\]"),
-    "a factor of another type": ("nvfp4 modelopt", tensor("0.gate_proj.weight_scale_2", "F16", np.ones((), np.float16)),
-                                 "dtype is F16, expected F32"),
-    "scales of another group": ("nvfp4 modelopt", tensor("0.gate_proj.weight_scale", "F8_E4M3", np.zeros((160, 6), "u1")),
-                                r"shape is \[160, 6\], expected \[160, 12\]"),
+    "two factors": (
+        "nvfp4 modelopt",
+        tensor("0.gate_proj.weight_scale_2", "F32", np.ones(2, np.float32)),
+        r"shape is \[2\], expected \[1\]",
+    ),
+    "a factor of another type": (
+        "nvfp4 modelopt",
+        tensor("0.gate_proj.weight_scale_2", "F16", np.ones((), np.float16)),
+        "dtype is F16, expected F32",
+    ),
+    "scales of another group": (
+        "nvfp4 modelopt",
+        tensor("0.gate_proj.weight_scale", "F8_E4M3", np.zeros((160, 6), "u1")),
+        r"shape is \[160, 6\], expected \[160, 12\]",
+    ),
 }
 
 
@@ -340,6 +466,16 @@ def test_fused_gate_and_up_that_share_a_block(tmp_path, rng):
 def test_what_others_leave_out_is_no_refusal(tmp_path, rng):
     """Routers, shared experts, other towers and layers that the bank has not."""
     layer = quantised.Quantised(rng, "fp8 blocks", number=3)
-    said(modules_to_not_convert=["lm_head", "gate", "shared_experts", "model.layers.61", "model.layers.3.self_attn",
-                                 "re:.*shared_experts.*", "model.layers.3.mlp.gate", "model.layers.30"])(layer)
+    said(
+        modules_to_not_convert=[
+            "lm_head",
+            "gate",
+            "shared_experts",
+            "model.layers.61",
+            "model.layers.3.self_attn",
+            "re:.*shared_experts.*",
+            "model.layers.3.mlp.gate",
+            "model.layers.30",
+        ]
+    )(layer)
     Bank.checkpoint(layer.write(tmp_path)).close()

@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "bank/bank.h"
+#include "base/rng.h"
+#include "format/format.h"
+#include "store/synthetic_int.h"
 
 #define BLOCKS(name_) \
 	{ \
@@ -49,6 +52,12 @@ const storage storages[] = {
      .scale_format = UFM_FORMAT_E8M0,
      .group_rows = 1,
      .group_cols = 32},
+	{.name = "E4M3, f16 for 3 x 48 and a factor",
+     .format = UFM_FORMAT_E4M3,
+     .scale_dtype = UFM_F16,
+     .group_rows = 3,
+     .group_cols = 48,
+     .factor = true},
 	{.name = "E2M1, E8M0 for 1 x 32",
      .format = UFM_FORMAT_E2M1,
      .scale_format = UFM_FORMAT_E8M0,
@@ -71,6 +80,12 @@ const storage storages[] = {
      .scale_dtype = UFM_BF16,
      .group_rows = 1,
      .group_cols = 32},
+	{.name = "U4, f32 for 2 x 80 and a factor",
+     .format = UFM_FORMAT_U4,
+     .scale_dtype = UFM_F32,
+     .group_rows = 2,
+     .group_cols = 80,
+     .factor = true},
 	{.name = "U4, f32 for 2 x 64, zero points and a factor",
      .format = UFM_FORMAT_U4,
      .scale_dtype = UFM_F32,
@@ -80,6 +95,15 @@ const storage storages[] = {
      .factor = true},
 };
 const size_t storage_count = sizeof storages / sizeof storages[0];
+
+uint32_t storage_step(const storage *s)
+{
+	const format_info *info = format_find((uint32_t)s->format);
+
+	return info ? info->elements : 1;
+}
+
+/* ------------------------------------------------------------------ descriptions */
 
 static bool is_matrix(ufm_role role)
 {
@@ -91,21 +115,12 @@ static uint64_t up_to(uint64_t value, uint64_t step)
 	return (value + step - 1) / step * step;
 }
 
-static uint64_t bytes_of(const ufm_part *part)
-{
-	uint64_t elements = part->cols;
-
-	if (part->format)
-		return part->rows * ufm_format_bytes((ufm_format)part->format, elements);
-	return part->rows * elements * ufm_dtype_bytes(part->dtype);
-}
-
 static void append(ufm_expert_desc *desc, ufm_part part)
 {
 	assert(desc->part_count < UFM_PARTS_MAX);
 	part.offset_bytes = up_to(desc->expert_bytes, 64);
 	desc->parts[desc->part_count++] = part;
-	desc->expert_bytes = part.offset_bytes + bytes_of(&part);
+	desc->expert_bytes = part.offset_bytes + format_part_bytes(&part);
 	desc->block_bytes = up_to(desc->expert_bytes, 4096);
 }
 
@@ -161,10 +176,78 @@ void storage_apply(const storage *s, ufm_expert_desc *desc)
 	}
 }
 
+ufm_expert_desc storage_desc(const storage *s, ufm_expert_kind kind, uint32_t d_model,
+                             uint32_t d_hidden)
+{
+	ufm_expert_desc desc = {.struct_size = sizeof desc};
+
+	if (ufm_expert_desc_init(&desc, kind, d_model, d_hidden, UFM_F32))
+		abort();
+	storage_apply(s, &desc);
+	return desc;
+}
+
 bool storage_is_read(const storage *s, uint32_t dtypes, uint64_t formats)
 {
 	return (formats >> s->format & 1u) && (s->format || (dtypes >> s->dtype & 1u));
 }
+
+/* ------------------------------------------------------------------ bytes */
+
+void storage_fill_any(const ufm_expert_desc *desc, void *block, uint64_t seed)
+{
+	rng r;
+
+	rng_seed(&r, seed);
+	for (uint32_t i = 0; i < desc->part_count; i++) {
+		uint8_t *at = (uint8_t *)block + desc->parts[i].offset_bytes;
+		uint64_t size_bytes = format_part_bytes(&desc->parts[i]);
+		for (uint64_t b = 0; b < size_bytes; b++)
+			at[b] = (uint8_t)rng_u64(&r);
+	}
+}
+
+/* Turns the sign of every other number on average: of those whose highest bytes stand at `first`, `first + step`, … */
+static void turn_some(rng *r, uint8_t *at, uint64_t size_bytes, uint64_t first, uint64_t step)
+{
+	for (uint64_t b = first; b < size_bytes; b += step)
+		at[b] ^= (uint8_t)(rng_below(r, 2) << 7);
+}
+
+/* A block's scale is a half at its begin, that of Q6_K behind all else; that of minima, in the same two, follows. */
+static void turn_scales_of_blocks(rng *r, const ufm_part *part, uint8_t *at)
+{
+	uint64_t size_bytes = format_part_bytes(part), step = format_find(part->format)->bytes;
+
+	if (part->format == UFM_FORMAT_MXFP4) /* a power of two has no sign */
+		return;
+	turn_some(r, at, size_bytes, part->format == UFM_FORMAT_Q6_K ? 209 : 1, step);
+	if (part->format == UFM_FORMAT_Q4_K || part->format == UFM_FORMAT_Q5_K)
+		turn_some(r, at, size_bytes, 3, step);
+}
+
+static void turn_scales(rng *r, const ufm_part *part, uint8_t *at)
+{
+	uint64_t step = part->format ? 1 : ufm_dtype_bytes(part->dtype);
+
+	if (is_matrix(part->role) && part->format && !format_is_scaled(part))
+		turn_scales_of_blocks(r, part, at);
+	if (part->role >= UFM_ROLE_UP_SCALE && part->role < UFM_ROLE_UP_ZERO &&
+	    part->format != UFM_FORMAT_E8M0)
+		turn_some(r, at, format_part_bytes(part), step - 1, step);
+}
+
+void storage_fill(const ufm_expert_desc *desc, void *block, uint64_t seed)
+{
+	rng r;
+
+	synthetic_fill(desc, seed, block);
+	rng_seed(&r, seed);
+	for (uint32_t i = 0; i < desc->part_count; i++)
+		turn_scales(&r, &desc->parts[i], (uint8_t *)block + desc->parts[i].offset_bytes);
+}
+
+/* ------------------------------------------------------------------ f32 */
 
 ufm_expert_desc storage_plain_desc(const ufm_expert_desc *desc)
 {

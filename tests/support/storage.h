@@ -23,11 +23,21 @@ extern const size_t storage_count;
 
 /* No format has a longer block: dimensions that are a multiple of it suit all. */
 #define STORAGE_STEP 256u
+/* Columns of a matrix that is stored so are a multiple of this. */
+uint32_t storage_step(const storage *s);
 
 /* Stores the matrices of an expert in another way; its biases stay. */
 void storage_apply(const storage *s, ufm_expert_desc *desc);
+/* An expert of the standard layout of a kind, stored so. */
+ufm_expert_desc storage_desc(const storage *s, ufm_expert_kind kind, uint32_t d_model,
+                             uint32_t d_hidden);
 /* Whether a backend computes experts that are stored so. */
 bool storage_is_read(const storage *s, uint32_t dtypes, uint64_t formats);
+
+/* The block of an expert made of a seed, aligned to 64. Any bytes: infinities and NaN, scales of any size. */
+void storage_fill_any(const ufm_expert_desc *desc, void *block, uint64_t seed);
+/* Synthetic weights, finite and about 1 / sqrt(columns), but with scales of both signs. */
+void storage_fill(const ufm_expert_desc *desc, void *block, uint64_t seed);
 
 /* The same expert with every matrix and bias in f32. */
 ufm_expert_desc storage_plain_desc(const ufm_expert_desc *desc);

@@ -18,9 +18,9 @@
 #include "base/bf16.h"
 #include "base/rng.h"
 #include "kernels/kernels.h"
-#include "support/amx_emulated.h"
 #include "support/arithmetic.h"
 #include "support/expert_sample.h"
+#include "support/kernel_tables.h"
 
 static uint64_t base_seed;
 
@@ -115,21 +115,6 @@ static const struct {
 #define VARIANTS (sizeof variants / sizeof variants[0])
 
 /* ------------------------------------------------------------------ tests, once for each table */
-
-/* Skips, saying why, where this CPU or build lacks the table. */
-static const kernel_table *table_of(void **state)
-{
-	const char *why = NULL;
-	const kernel_table *k = kernels_find(*state, &why);
-
-	if (strcmp(*state, amx_emulated()->isa) == 0)
-		return amx_emulated();
-	if (!k) {
-		print_message("%s: %s\n", (const char *)*state, why);
-		skip();
-	}
-	return k;
-}
 
 static void test_products(void **state)
 {
@@ -399,14 +384,6 @@ static void test_rows_apart(void **state)
 		assert_true(isnan(s.hidden[i]) == (i % H == UNIT));
 	expert_sample_free(&s);
 }
-
-#define FOR_TABLE(test, isa) \
-	{ \
-#test " " isa, test, NULL, NULL, (void *)(uintptr_t)(isa) \
-	}
-#define FOR_TABLES(test) \
-	FOR_TABLE(test, "scalar"), FOR_TABLE(test, "avx2"), FOR_TABLE(test, "avx512"), \
-		FOR_TABLE(test, "amx"), FOR_TABLE(test, "amx-emulated")
 
 int main(void)
 {

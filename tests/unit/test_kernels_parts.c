@@ -16,20 +16,9 @@
 #include "base/rng.h"
 #include "kernels/kernels.h"
 #include "support/arithmetic.h"
+#include "support/kernel_tables.h"
 
 static uint64_t seed;
-
-static const kernel_table *table_of(void **state)
-{
-	const char *why = NULL;
-	const kernel_table *k = kernels_find(*state, &why);
-
-	if (!k) {
-		print_message("%s: %s\n", (const char *)*state, why);
-		skip();
-	}
-	return k;
-}
 
 /* ------------------------------------------------------------------ activations */
 
@@ -353,14 +342,6 @@ static void test_environment_overrides(void **state)
 	ufm_set_log(NULL, NULL);
 	unsetenv("UFM_KERNELS");
 }
-
-#define FOR_TABLE(test, isa) \
-	{ \
-#test " " isa, test, NULL, NULL, (void *)(uintptr_t)(isa) \
-	}
-#define FOR_TABLES(test) \
-	FOR_TABLE(test, "scalar"), FOR_TABLE(test, "avx2"), FOR_TABLE(test, "avx512"), \
-		FOR_TABLE(test, "amx")
 
 static void test_top_k_sigmoid(void **state)
 {

@@ -11,30 +11,12 @@
 #include <time.h>
 
 #include "base/rng.h"
-#include "base/status.h"
 #include "store/nibbles_int.h"
 #include "support/assert_error.h"
+#include "support/memory_source.h"
 
 #define GUARD 64
 #define POISON 0xa5
-
-typedef struct memory_source {
-	const uint32_t *words;
-	uint64_t size_bytes, calls, read_bytes;
-	uint64_t fail_at; /* the call that fails, from 1; 0: none */
-} memory_source;
-
-static ufm_status read_memory(void *ctx, uint64_t from_bytes, uint64_t size_bytes, void *out)
-{
-	memory_source *m = ctx;
-
-	if (++m->calls == m->fail_at)
-		return status_fail(UFM_EEXPERT_IO, "call %llu", (unsigned long long)m->calls);
-	assert_true(from_bytes <= m->size_bytes && size_bytes <= m->size_bytes - from_bytes);
-	memcpy(out, (const uint8_t *)m->words + from_bytes, size_bytes);
-	m->read_bytes += size_bytes;
-	return UFM_OK;
-}
 
 static uint64_t word_count(const bank_extent *e)
 {
@@ -74,7 +56,7 @@ static void check(rng *r, const bank_extent *e)
 	assert_true(words && found);
 	for (uint64_t i = 0; i < count; i++)
 		words[i] = (uint32_t)rng_u64(r);
-	source.words = words;
+	source.bytes = words;
 	memset(found, POISON, e->size_bytes + GUARD);
 	assert_int_equal(nibbles_read(e, read_memory, &source, found), UFM_OK);
 	assert_int_equal(source.read_bytes, source.size_bytes);
@@ -159,7 +141,7 @@ static void test_first_failure_ends_it(void **state)
 	assert_true(words && out);
 	for (uint64_t fail_at = 1; fail_at <= 3; fail_at++) {
 		memory_source source = {
-			.words = words, .size_bytes = word_count(&e) * sizeof *words, .fail_at = fail_at};
+			.bytes = words, .size_bytes = word_count(&e) * sizeof *words, .fail_at = fail_at};
 
 		assert_error(nibbles_read(&e, read_memory, &source, out), UFM_EEXPERT_IO, "call");
 		assert_int_equal(source.calls, fail_at);

@@ -12,33 +12,13 @@
 #include <time.h>
 
 #include "base/rng.h"
-#include "base/status.h"
 #include "store/strided_int.h"
 #include "support/assert_error.h"
+#include "support/memory_source.h"
 #include "support/plain_strided.h"
 
 #define GUARD 64
 #define POISON 0xa5
-
-typedef struct memory_source {
-	const uint8_t *bytes;
-	uint64_t size_bytes, calls, read_bytes;
-	uint64_t fail_at; /* the call that fails, from 1; 0: none */
-} memory_source;
-
-static ufm_status read_memory(void *ctx, uint64_t from_bytes, uint64_t size_bytes, void *out)
-{
-	memory_source *m = ctx;
-
-	if (++m->calls == m->fail_at)
-		return status_fail(UFM_EEXPERT_IO, "call %llu", (unsigned long long)m->calls);
-	if (from_bytes > m->size_bytes || size_bytes > m->size_bytes - from_bytes)
-		fail_msg("%llu bytes at %llu, the matrix has %llu", (unsigned long long)size_bytes,
-		         (unsigned long long)from_bytes, (unsigned long long)m->size_bytes);
-	memcpy(out, m->bytes + from_bytes, size_bytes);
-	m->read_bytes += size_bytes;
-	return UFM_OK;
-}
 
 static bank_extent extent_of(const plain_strided *m)
 {

@@ -148,10 +148,12 @@ static void test_known_bytes(void **state)
 		{"E4M3, bf16 a row", 0xc637e143ae53e574},
 		{"E4M3, one f32", 0x23c62056a2320bd9},
 		{"E4M3, E8M0 for 1 x 32", 0xe367775b1f904920},
+		{"E4M3, f16 for 3 x 48 and a factor", 0xf7af396e461bcc02},
 		{"E2M1, E8M0 for 1 x 32", 0x456a04da00467f78},
 		{"E2M1, E4M3 for 1 x 16 and a factor", 0xdb150ef6eab3b40a},
 		{"U4, f16 for 1 x 128 and zero points", 0x4939282920658df2},
 		{"U4, bf16 for 1 x 32", 0xa26d207e9d9eaa98},
+		{"U4, f32 for 2 x 80 and a factor", 0x6d366adff6e318ae},
 		{"U4, f32 for 2 x 64, zero points and a factor", 0x31d76c553931c246},
 	};
 

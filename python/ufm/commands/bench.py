@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..models.gguf_file import is_gguf
 from . import outcome
 from .options import add_device, add_dtype, add_parser, positive, share, texts
 from .placing import has_accelerate
@@ -102,7 +103,9 @@ def name_of(job: dict[str, Any]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     outcome.require("torch", "transformers")
-    outcome.checkpoint(args.directory)
+    if is_gguf(outcome.checkpoint(args.directory)):
+        why = "GGUF, which not all ways can run: expected a folder with config.json and .safetensors files"
+        raise outcome.Stop(outcome.DATA, f"{args.directory}: {why}")
     todo = jobs(args, outcome.device(args.device))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="ufm-bench-") as scratch:

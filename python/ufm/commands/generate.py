@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..models.gguf_file import is_gguf
 from ..sizes import size_text
 from . import outcome
 from .options import add_device, add_dtype, add_parser, fraction, positive, share, size
@@ -29,7 +30,7 @@ def add(parsers: Any) -> None:
         "generates text from a checkpoint, its experts paged",
         """Text goes to the standard output as it comes; what it took goes to the standard error.""",
     )
-    parser.add_argument("directory", metavar="DIR", help="of the checkpoint, with its tokenizer")
+    parser.add_argument("directory", metavar="DIR", help="of the checkpoint, with its tokenizer; or a GGUF file")
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="what to continue; - reads standard input")
     parser.add_argument("--max-new-tokens", type=positive, default=256, metavar="N", help="at most (256)")
     budget = parser.add_mutually_exclusive_group()
@@ -88,7 +89,11 @@ def _prompt(given: str) -> str:
 def _tokenizer(directory: Path) -> Any:
     from transformers import AutoTokenizer
 
+    from ..models.gguf_transformers import tokenizer_of as gguf_tokenizer
+
     with reading(directory):
+        if is_gguf(directory):
+            return gguf_tokenizer(directory)
         return AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
 
 

@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..models.gguf_file import is_gguf
+
 OK, FAILED, USAGE, ENVIRONMENT, DATA, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 EXIT_CODES = """exit codes:
@@ -39,8 +41,10 @@ def require(*names: str) -> None:
 
 
 def checkpoint(directory: str) -> Path:
-    """A folder with a config.json that can be read; the command ends where it is none."""
+    """A folder with a config.json that can be read, or GGUF files; the command ends where it is none."""
     path = Path(directory)
+    if is_gguf(path):
+        return path
     config = path / "config.json"
     try:
         found = json.loads(config.read_text(encoding="utf-8"))

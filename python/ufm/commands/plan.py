@@ -29,7 +29,7 @@ def add(parsers: Any) -> None:
         take their time beside them. The machine is this one, probed in a second, or --card. Without a GPU and without
         --card the plan is for the CPU, where --vram is for experts alone.""",
     )
-    parser.add_argument("directory", metavar="DIR", help="of the checkpoint; config.json suffices")
+    parser.add_argument("directory", metavar="DIR", help="of the checkpoint; config.json suffices; or a GGUF file")
     parser.add_argument("--vram", type=size, required=True, metavar="SIZE", help="all that the process may hold: 8GiB")
     parser.add_argument("--context", type=positive, default=4096, metavar="N", help="tokens of KV cache (4096)")
     parser.add_argument("--batch", type=positive, default=1, metavar="B", help="sequences at once (1)")
@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from .weights import measure
 
     weights = measure(directory, args.dtype)
+    _refuse_formats(directory, weights, device)
     needs, vram = _needs(args, weights, device), parse_size(args.vram, "--vram")
     _refuse(weights, needs, vram)
     parts = _routed(weights)
@@ -89,6 +90,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 # ---- what is needed
+
+
+def _refuse_formats(directory: Any, weights: Any, device: str) -> None:
+    """Unsupported: experts stored as the device's backend does not read them."""
+    if weights.stored:
+        import torch
+
+        from ..models.gguf_banks import refuse_on_gpu
+
+        refuse_on_gpu(directory, [desc for desc, _ in weights.stored], torch.device(device))
 
 
 def _needs(args: argparse.Namespace, weights: Any, device: str) -> Needs:
@@ -116,7 +127,16 @@ def _refuse(weights: Any, needs: Needs, vram: int) -> None:
 
 def _routed(weights: Any) -> list[Routed]:
     """The routed layers, a geometry each."""
-    return [Routed(*part) for part in weights.parts]
+    from ..models.layout import describe
+    from ..models.paging import by_geometry, expert_dtype
+
+    stored = weights.stored
+    if not stored:
+        dtype = expert_dtype(weights.dtype)
+        stored = [(describe(geometry, dtype), sites) for geometry, sites in by_geometry(weights.sites)]
+    return [
+        Routed(desc, len(sites), sites[0].geometry.experts, max(site.top_k for site in sites)) for desc, sites in stored
+    ]
 
 
 def _machine(args: argparse.Namespace, routed: Routed, device: str) -> Machine:
@@ -187,7 +207,7 @@ def _facts(args: argparse.Namespace, weights: Any, needs: Needs, points: list[tu
         "reserve_bytes": needs.reserve_bytes,
         "experts_budget_bytes": vram - needs.total if points else 0,
         "expert_bytes": weights.expert_bytes,
-        "expert_storage": ", ".join(dict.fromkeys(storage(desc) for desc, *_ in weights.parts)),
+        "expert_storage": ", ".join(dict.fromkeys(storage(part.desc) for part, _ in points)),
         "experts": weights.experts,
         "slots": sum(min(point.slots, part.layers * part.experts) for part, point in points),
         "workspace_bytes": sum(point.workspace_bytes for _, point in points),
@@ -221,7 +241,7 @@ def _text(
         )
     ]
     if needs.total:
-        each = f"{args.batch} × {args.context} tokens of {size_text(needs.cache_token_bytes)}, by config.json"
+        each = f"{args.batch} × {args.context} tokens of {size_text(needs.cache_token_bytes)}, by the configuration"
         rows += [
             ("context", needs.context_bytes, "of the driver, at most"),
             ("dense weights", needs.dense_bytes, "all that are no experts"),
@@ -247,7 +267,7 @@ def _stored(weights: Any, dtype: str) -> str:
 
     if weights.said:
         return f"\n  config.json says {weights.said}, and no weights are there: planned in {dtype}"
-    return ",".join(dict.fromkeys(in_format(desc) for desc, *_ in weights.parts))
+    return ",".join(dict.fromkeys(in_format(desc) for desc, _ in weights.stored))
 
 
 def _share(facts: dict[str, Any]) -> str:

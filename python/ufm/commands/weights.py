@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
+from ..models.gguf_file import files_of, is_gguf
 from .outcome import DATA, Stop, first_line
 
 
@@ -23,7 +24,8 @@ class Weights:
         expert_bytes: of all routed experts.
         sites: the routed layers.
         experts: in all of them.
-        parts: a geometry each: description of an expert, layers, experts a layer, experts a token.
+        stored: of quantised checkpoints whose weights are there what an expert is and the layers of its kind, for each
+            kind; else empty.
         said: how a checkpoint without weights says that it is quantised: its method; else "".
     """
 
@@ -34,7 +36,7 @@ class Weights:
     expert_bytes: int
     sites: list[Any]
     experts: int
-    parts: list[tuple[Any, int, int, int]]
+    stored: list[tuple[Any, list[Any]]] = field(default_factory=list)
     said: str = ""
 
 
@@ -43,10 +45,12 @@ def measure(directory: Path, dtype: str | None = None) -> Weights:
     import torch
     from transformers import AutoConfig
 
-    from ..models.layout import in_format
     from ..models.loading import class_of
+    from ..models.quantised import method_of, quantisation
     from ..models.sites import find_sites
 
+    if is_gguf(directory):
+        return _measure_gguf(directory, torch_dtype(dtype))
     try:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -56,38 +60,31 @@ def measure(directory: Path, dtype: str | None = None) -> Weights:
     with torch.device("meta"):
         model = (getattr(kind, "_from_config", None) or kind.from_config)(config, dtype=wanted)
     sites = find_sites(model)
+    dense, experts = _bytes(model, sites)
+    said, there = quantisation(directory), any(directory.glob("*.safetensors"))
+    stored = _quantised(directory, model, sites) if said is not None and sites and there else []
+    count = sum(site.geometry.experts for site in sites)
+    if stored:
+        experts = sum(desc.expert_bytes * site.geometry.experts for desc, members in stored for site in members)
+    unread = method_of(said) if said is not None and not there else ""
+    return Weights(model, config, wanted, dense, experts, sites, count, stored, unread)
+
+
+def _bytes(model: Any, sites: list[Any]) -> tuple[int, int]:
+    """Of all that is no routed expert, and of all routed experts."""
     of_experts = {name for site in sites for name in site.parameters.values()}
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    dense = sum(tensor.numel() * tensor.element_size() for name, tensor in tensors if name not in of_experts)
-    parts, said = _parts(directory, model, sites, wanted)
-    held = sum(desc.expert_bytes * layers * experts for desc, layers, experts, _ in parts)
-    if not any(in_format(desc) for desc, *_ in parts):
-        held = sum(tensor.numel() * tensor.element_size() for name, tensor in tensors if name in of_experts)
-    return Weights(model, config, wanted, dense, held, sites, sum(site.geometry.experts for site in sites), parts, said)
+    dense, experts = 0, 0
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        size = tensor.numel() * tensor.element_size()
+        if name in of_experts:
+            experts += size
+        else:
+            dense += size
+    return dense, experts
 
 
-def _parts(directory: Path, model: Any, sites: list[Any], dtype: Any) -> tuple[list[tuple[Any, int, int, int]], str]:
-    """The routed layers, a geometry each, as they are when loaded; and the method of a quantisation whose weights are
-    not there.
-    """
-    from ..models.layout import describe
-    from ..models.paging import by_geometry, expert_dtype
-    from ..models.quantised import method_of, quantisation
-
-    said = quantisation(directory)
-    if said is not None and sites and any(directory.glob("*.safetensors")):
-        found = _quantised(directory, model, sites)
-        if found:
-            return found, ""
-    plain = [
-        (describe(geometry, expert_dtype(dtype)), len(members), geometry.experts, max(site.top_k for site in members))
-        for geometry, members in by_geometry(sites)
-    ]
-    return plain, method_of(said) if said is not None and not any(directory.glob("*.safetensors")) else ""
-
-
-def _quantised(directory: Path, model: Any, sites: list[Any]) -> list[tuple[Any, int, int, int]]:
-    """Of experts that are quantised, as libufm reads them; nothing where they are plain."""
+def _quantised(directory: Path, model: Any, sites: list[Any]) -> list[tuple[Any, list[Any]]]:
+    """Of experts that are quantised, what libufm reads; nothing where they are plain."""
     from transformers.conversion_mapping import get_model_conversion_mapping
 
     from ..models import dense, quantised
@@ -99,11 +96,37 @@ def _quantised(directory: Path, model: Any, sites: list[Any]) -> list[tuple[Any,
     if not quantised.are_quantised(tensors):
         return []
     groups = quantised.groups_of(sites, paths, tensors, model, conversions, names)
-    return [(g.bank.info.desc, g.bank.info.layers, g.bank.info.experts, max(s.top_k for s in g.sites)) for g in groups]
+    return [(group.bank.info.desc, group.sites) for group in groups]
+
+
+def _measure_gguf(path: Path, dtype: Any) -> Weights:
+    """Of GGUF files: their experts as they are stored, all else in the model's dtype."""
+    from ..models.gguf_banks import close, match
+    from ..models.gguf_loading import prepare
+
+    prepared = prepare(path, dtype)
+    try:
+        stored = [(group.bank.info.desc, group.sites) for group in match(path, prepared.sites, prepared.banks)]
+    finally:
+        close(prepared.banks)
+    dense, _ = _bytes(prepared.model, list(prepared.sites))
+    counts = [(desc, sum(site.geometry.experts for site in sites)) for desc, sites in stored]
+    return Weights(
+        prepared.model,
+        prepared.model.config,
+        prepared.model.dtype,
+        dense,
+        sum(desc.expert_bytes * count for desc, count in counts),
+        list(prepared.sites),
+        sum(count for _, count in counts),
+        stored,
+    )
 
 
 def files(directory: Path) -> list[Path]:
     """The files of a checkpoint's weights."""
+    if is_gguf(directory):
+        return [Path(name) for name in files_of(directory)]
     found = sorted(directory.glob("*.safetensors"))
     if not found:
         raise FileError(f"{directory}: no .safetensors file there")

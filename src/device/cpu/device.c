@@ -7,7 +7,6 @@
 #include "base/status.h"
 #include "device/cpu/cpu_int.h"
 #include "device/registry.h"
-#include "format/format.h"
 
 #define LINK_GBPS_MIN 1e-3
 #define LINK_GBPS_MAX 1e6
@@ -129,16 +128,11 @@ static void cpu_device_close(ufm_device *device)
 }
 
 /* All that there are: the kernels expand them. */
-static uint64_t weight_formats(void)
-{
-	uint64_t formats = 1u << UFM_FORMAT_PLAIN;
-
-	for (uint32_t i = 0; format_at(i); i++) {
-		if (format_at(i)->uses & (FORMAT_WEIGHTS | FORMAT_SCALED_WEIGHTS))
-			formats |= (uint64_t)1 << format_at(i)->format;
-	}
-	return formats;
-}
+#define CPU_FORMATS \
+	(1u << UFM_FORMAT_PLAIN | 1u << UFM_FORMAT_Q8_0 | 1u << UFM_FORMAT_Q4_0 | \
+	 1u << UFM_FORMAT_Q5_0 | 1u << UFM_FORMAT_Q4_K | 1u << UFM_FORMAT_Q5_K | \
+	 1u << UFM_FORMAT_Q6_K | 1u << UFM_FORMAT_IQ4_NL | 1u << UFM_FORMAT_IQ4_XS | \
+	 1u << UFM_FORMAT_MXFP4 | 1u << UFM_FORMAT_E4M3 | 1u << UFM_FORMAT_E2M1 | 1u << UFM_FORMAT_U4)
 
 static void cpu_device_get_info(ufm_device *device, ufm_device_info *info)
 {
@@ -150,8 +144,6 @@ static void cpu_device_get_info(ufm_device *device, ufm_device_info *info)
 		.compute_units = threads,
 		.link_gbps = device->link_gbps,
 		.math = 1u << UFM_MATH_FP32,
-		.dtypes = 1u << UFM_F32 | 1u << UFM_BF16 | 1u << UFM_F16,
-		.formats = weight_formats(),
 	};
 	snprintf(info->name, sizeof info->name, "cpu (%u thread%s, %s)", threads,
 	         threads == 1 ? "" : "s", device->kernels->isa);
@@ -168,6 +160,8 @@ static void cpu_device_get_memory(ufm_device *device, ufm_device_memory *memory)
 
 const ufm_backend cpu_backend = {
 	UFM_BACKEND_HEADER("cpu"),
+	.dtypes = 1u << UFM_F32 | 1u << UFM_BF16 | 1u << UFM_F16,
+	.formats = CPU_FORMATS,
 	.device_count = cpu_device_count,
 	.device_open = cpu_device_open,
 	.device_close = cpu_device_close,

@@ -70,8 +70,6 @@ static ufm_status describe(ufm_device *device)
 		return status;
 	device->chains = properties.major >= 9;
 	device->info.math = 1u << UFM_MATH_FP32 | 1u << UFM_MATH_TF32 | 1u << UFM_MATH_BF16;
-	device->info.dtypes = 1u << UFM_F32 | 1u << UFM_BF16;
-	device->info.formats = 1u << UFM_FORMAT_PLAIN;
 	snprintf(device->info.name, sizeof device->info.name, "%.80s (sm_%d%d)", properties.name,
 	         properties.major, properties.minor);
 	snprintf(device->info.driver, sizeof device->info.driver, "CUDA %d.%d, runtime %d.%d",

@@ -4,6 +4,8 @@
 
 static const ufm_backend table = {
 	UFM_BACKEND_HEADER("cuda"),
+	.dtypes = 1u << UFM_F32 | 1u << UFM_BF16,
+	.formats = 1u << UFM_FORMAT_PLAIN,
 	.device_count = cuda_device_count,
 	.device_open = cuda_device_open,
 	.device_close = cuda_device_close,
