@@ -27,7 +27,7 @@ names, and in shards with towers that predict more tokens.
 
 *On disk*: the names of experts' parameters in the family's checkpoints, as Transformers saves and reads them; N is the
 number of an expert. Checkpoints with the model's own names (one tensor for all experts of a layer) are read as well.
-A quantised checkpoint is refused by the name of its method.
+Of quantised checkpoints [python.md](python.md#quantised-checkpoints) says which are read.
 
 ## Paged
 

@@ -195,6 +195,8 @@ def _tokens_per_s(points: list[tuple[Routed, Point]], phase: str) -> float | Non
 
 
 def _facts(args: argparse.Namespace, weights: Any, needs: Needs, points: list[tuple[Routed, Point]]) -> dict[str, Any]:
+    from ..models.layout import storage
+
     vram = parse_size(args.vram, "--vram")
     return {
         "vram_bytes": vram,
@@ -205,6 +207,7 @@ def _facts(args: argparse.Namespace, weights: Any, needs: Needs, points: list[tu
         "reserve_bytes": needs.reserve_bytes,
         "experts_budget_bytes": vram - needs.total if points else 0,
         "expert_bytes": weights.expert_bytes,
+        "expert_storage": ", ".join(dict.fromkeys(storage(part.desc) for part, _ in points)),
         "experts": weights.experts,
         "slots": sum(min(point.slots, part.layers * part.experts) for part, point in points),
         "workspace_bytes": sum(point.workspace_bytes for _, point in points),
@@ -251,11 +254,20 @@ def _text(
         rows.append(("experts", slots, f"about {facts['slots']} slots for {facts['experts']} ({_share(facts)})"))
         rows.append(("host memory", facts["host_bytes"], "every expert lies there, too"))
     sizes = f"{size_text(weights.dense_bytes)} and experts of {size_text(weights.expert_bytes)}"
-    lines = [f"{type(weights.model).__name__}, {dtype}: {sizes}"]
+    lines = [f"{type(weights.model).__name__}, {dtype}: {sizes}{_stored(weights, dtype)}"]
     lines += [f"  {name:<14} {size_text(value):>10}  {text}" for name, value, text in rows]
     if not points:
         return "\n".join([*lines, "nothing is paged: the model has no routed experts"])
     return "\n".join([*lines, *_speeds(args, machine, points)])
+
+
+def _stored(weights: Any, dtype: str) -> str:
+    """How quantised experts are stored."""
+    from ..models.layout import in_format
+
+    if weights.said:
+        return f"\n  config.json says {weights.said}, and no weights are there: planned in {dtype}"
+    return ",".join(dict.fromkeys(in_format(desc) for desc, _ in weights.stored))
 
 
 def _share(facts: dict[str, Any]) -> str:

@@ -24,7 +24,9 @@ class Weights:
         expert_bytes: of all routed experts.
         sites: the routed layers.
         experts: in all of them.
-        stored: of GGUF files what an expert is and the layers of its kind, for each kind; else empty.
+        stored: of quantised checkpoints whose weights are there what an expert is and the layers of its kind, for each
+            kind; else empty.
+        said: how a checkpoint without weights says that it is quantised: its method; else "".
     """
 
     model: Any
@@ -35,6 +37,7 @@ class Weights:
     sites: list[Any]
     experts: int
     stored: list[tuple[Any, list[Any]]] = field(default_factory=list)
+    said: str = ""
 
 
 def measure(directory: Path, dtype: str | None = None) -> Weights:
@@ -43,6 +46,7 @@ def measure(directory: Path, dtype: str | None = None) -> Weights:
     from transformers import AutoConfig
 
     from ..models.loading import class_of
+    from ..models.quantised import method_of, quantisation
     from ..models.sites import find_sites
 
     if is_gguf(directory):
@@ -57,7 +61,13 @@ def measure(directory: Path, dtype: str | None = None) -> Weights:
         model = (getattr(kind, "_from_config", None) or kind.from_config)(config, dtype=wanted)
     sites = find_sites(model)
     dense, experts = _bytes(model, sites)
-    return Weights(model, config, wanted, dense, experts, sites, sum(site.geometry.experts for site in sites))
+    said, there = quantisation(directory), any(directory.glob("*.safetensors"))
+    stored = _quantised(directory, model, sites) if said is not None and sites and there else []
+    count = sum(site.geometry.experts for site in sites)
+    if stored:
+        experts = sum(desc.expert_bytes * site.geometry.experts for desc, members in stored for site in members)
+    unread = method_of(said) if said is not None and not there else ""
+    return Weights(model, config, wanted, dense, experts, sites, count, stored, unread)
 
 
 def _bytes(model: Any, sites: list[Any]) -> tuple[int, int]:
@@ -71,6 +81,22 @@ def _bytes(model: Any, sites: list[Any]) -> tuple[int, int]:
         else:
             dense += size
     return dense, experts
+
+
+def _quantised(directory: Path, model: Any, sites: list[Any]) -> list[tuple[Any, list[Any]]]:
+    """Of experts that are quantised, what libufm reads; nothing where they are plain."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+
+    from ..models import dense, quantised
+    from ..models.checkpoint import headers
+
+    paths = [str(path) for path in files(directory)]
+    tensors, conversions, names = headers(paths), get_model_conversion_mapping(model), model.state_dict()
+    dense.check(tensors, conversions, model, names, quantised.quantisation(directory))
+    if not quantised.are_quantised(tensors):
+        return []
+    groups = quantised.groups_of(sites, paths, tensors, model, conversions, names)
+    return [(group.bank.info.desc, group.sites) for group in groups]
 
 
 def _measure_gguf(path: Path, dtype: Any) -> Weights:

@@ -45,7 +45,10 @@ def attach(model: Any, vram: int | str | None = None, experts: int | str | None 
     if paging_of(model) is not None:
         raise Unsupported("the model's experts are paged already")
     if getattr(model, "hf_quantizer", None) is not None:
-        raise Unsupported(f"a quantised model ({model.hf_quantizer.quantization_config.quant_method})")
+        method = model.hf_quantizer.quantization_config.quant_method
+        raise Unsupported(
+            f"a quantised model ({getattr(method, 'value', method)}): give its checkpoint to from_pretrained"
+        )
     sites = find_sites(model)
     dtype = expert_dtype(model.dtype)
     model.requires_grad_(False)

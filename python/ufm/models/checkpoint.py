@@ -62,6 +62,36 @@ def locate(
     return {name: found[name] for name in wanted}
 
 
+class Names:
+    """What a model calls the tensors of a checkpoint.
+
+    Args:
+        conversions: the model's weight conversions, in the loader's order.
+        base_model_prefix: the model's.
+        meta_state: the names of all its parameters.
+    """
+
+    def __init__(self, conversions: Sequence[Any], base_model_prefix: str, meta_state: Mapping[str, Any]) -> None:
+        from transformers.core_model_loading import WeightConverter, WeightRenaming
+
+        self.converters = [entry for entry in conversions if isinstance(entry, WeightConverter)]
+        self._renamings = [entry for entry in conversions if isinstance(entry, WeightRenaming)]
+        self._prefix, self._meta_state = base_model_prefix, meta_state
+
+    def rename(self, key: str) -> tuple[str, str | None]:
+        """The parameter that a tensor leads to, and the pattern of the conversion on the way, if there is one."""
+        from transformers.core_model_loading import rename_source_key
+
+        renamed, pattern = rename_source_key(key, self._renamings, self.converters, self._prefix, self._meta_state)
+        if renamed not in self._meta_state and key in self._meta_state:
+            renamed, pattern = rename_source_key(key, [], [], self._prefix, self._meta_state)
+        return renamed, pattern
+
+    def target(self, key: str) -> str:
+        """The parameter that a tensor leads to."""
+        return self.rename(key)[0]
+
+
 def _collect(
     wanted: Mapping[str, Any],
     tensors: Mapping[str, Placed],
@@ -70,23 +100,16 @@ def _collect(
     meta_state: Mapping[str, Any],
 ) -> dict[str, Any]:
     """A conversion for every wanted parameter that some key leads to, with the tensors it is made of."""
-    from transformers.core_model_loading import (
-        WeightConverter,
-        WeightRenaming,
-        dot_natural_key,
-        rename_source_key,
-    )
+    from transformers.core_model_loading import WeightRenaming, dot_natural_key
 
-    renamings = [entry for entry in conversions if isinstance(entry, WeightRenaming)]
-    converters = [entry for entry in conversions if isinstance(entry, WeightConverter)]
+    names = Names(conversions, base_model_prefix, meta_state)
+    converters = names.converters
     by_pattern = {pattern: converter for converter in converters for pattern in converter.source_patterns}
     # A conversion leads to all of its targets, and the keys of all are collected under the first.
     firsts = _first_targets(wanted, converters)
     collected: dict[str, Any] = {}
     for key in sorted(tensors, key=dot_natural_key):
-        renamed, pattern = rename_source_key(key, renamings, converters, base_model_prefix, meta_state)
-        if renamed not in meta_state and key in meta_state:
-            renamed, pattern = rename_source_key(key, [], [], base_model_prefix, meta_state)
+        renamed, pattern = names.rename(key)
         if renamed not in wanted and renamed not in firsts:
             continue
         if pattern is None:

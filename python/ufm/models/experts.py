@@ -29,6 +29,7 @@ class PagedExperts(nn.Module):  # type: ignore[misc]
         self.site = site
         self.layer: Any = None
         self.paging: Any = None
+        self.stored = ""
         self._call: Callable[..., Tensor] | None = None
         self._is_hf_initialized = True
         # What chooses experts needs the module's config and nothing else of it.
@@ -37,11 +38,13 @@ class PagedExperts(nn.Module):  # type: ignore[misc]
         for name in module._parameters:
             object.__setattr__(self, name, torch.empty(0, device="cpu"))
 
-    def open(self, layer: Any, paging: Any) -> None:
-        """Gives the module its layer (`ufm.core.Layer`) once the experts are loaded, and what keeps it (`Paging`)."""
+    def open(self, layer: Any, paging: Any, stored: str) -> None:
+        """Gives the module its layer (`ufm.core.Layer`) once the experts are loaded, what keeps it (`Paging`), and how
+        they are stored, in words (`layout.in_format`).
+        """
         from ..torch_op import routed
 
-        self.layer, self.paging, self._call = layer, paging, routed
+        self.layer, self.paging, self._call, self.stored = layer, paging, routed, stored
 
     def forward(self, hidden_states: Tensor, *routing: Tensor, **named: Tensor) -> Tensor:
         """As the module that was here: [tokens, d_model] in and out; ids and weights [tokens, top_k], or the router's
@@ -59,7 +62,7 @@ class PagedExperts(nn.Module):  # type: ignore[misc]
         geometry = self.site.geometry
         return (
             f"{geometry.experts} experts, {self.site.top_k} a token, {geometry.d_model} → {geometry.d_hidden}, "
-            f"{geometry.arithmetic.activation}"
+            f"{geometry.arithmetic.activation}" + self.stored
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PagedExperts:

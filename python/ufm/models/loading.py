@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from ..errors import FileError, Unsupported
 from .gguf_file import is_gguf
 from .gguf_loading import load_gguf
-from .quantizer import Config, refuse_quantised
+from .quantised import method_of, quantisation_of
+from .quantizer import Config
 
 
 def from_pretrained(
@@ -44,8 +45,8 @@ def from_pretrained(
             Transformers' `from_pretrained`.
 
     Raises:
-        Unsupported: the checkpoint is quantised (but for GGUF files on the CPU), brings code of its own, or has experts
-            that UFM cannot page.
+        Unsupported: the checkpoint brings code of its own, is quantised in a way that is not read (docs/python.md), or
+            has experts that UFM cannot page.
         ImportError: GGUF files, and no gguf package to read them with.
         BudgetError: the budget does not hold what must fit.
         UfmError: see `ufm.errors`.
@@ -61,7 +62,9 @@ def from_pretrained(
     if is_gguf(directory):
         return load_gguf(directory, ufm_config.options, dtype, model_class, **kw)
     config = kw.pop("config", None) or _read_config(directory, kw)
-    refuse_quantised(str(directory), config.to_dict())
+    said = quantisation_of(config.to_dict())
+    if said is not None and not said.get("quant_method"):
+        raise Unsupported(f"{directory}: quantised ({method_of(said)}): expected a quant_method in quantization_config")
     loader = model_class or class_of(config)
     return loader.from_pretrained(
         directory, config=config, dtype="auto" if dtype is None else dtype, quantization_config=ufm_config, **kw

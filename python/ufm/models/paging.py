@@ -15,7 +15,7 @@ from ..core import Bank, Engine, Host, Layer, divide
 from ..errors import BudgetError, InvalidArgument
 from ..sizes import size_text
 from .experts import PagedExperts
-from .layout import describe, extents
+from .layout import describe, extents, in_format
 from .options import Options
 from .placed import Placed
 from .sites import Geometry, Site
@@ -144,12 +144,13 @@ class Paging:
     def attach(self, modules: Mapping[str, PagedExperts]) -> None:
         """Gives every module its layer; those with the same experts have the same one."""
         layers = {
-            site.parameters["first"]: layer
+            site.parameters["first"]: (layer, in_format(group.bank.info.desc))
             for group in self.groups
             for site, layer in zip(group.sites, group.layers, strict=True)
         }
         for module in modules.values():
-            module.open(layers[module.site.parameters["first"]], self)
+            layer, stored = layers[module.site.parameters["first"]]
+            module.open(layer, self, stored)
 
     def close(self) -> None:
         """Frees all. Modules that still have layers fail when they are called."""

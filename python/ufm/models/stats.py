@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import InvalidArgument
 from ..figures import counter_descriptions
 from ..sizes import size_text
+from .layout import in_format, storage
 
 __all__ = ["GeometryStats", "Stats", "stats"]
 
@@ -76,11 +77,12 @@ class GeometryStats(_Figures):
         layers: routed layers.
         experts: of all these layers together.
         d_model, d_hidden: of an expert.
-        expert_bytes: of one expert.
+        expert_bytes: of one expert, as it is stored.
         slots: so many experts can be on the device.
         slab_bytes: device memory of the slots.
         workspace_bytes: device memory of the calls.
         counters: libufm's, by the names of `ufm.Engine.counter_descriptions()`.
+        storage: how the experts' matrices are stored: "BF16", "E4M3 (128 × 128, F32)".
     """
 
     layers: int
@@ -92,6 +94,8 @@ class GeometryStats(_Figures):
     slab_bytes: int
     workspace_bytes: int
     counters: dict[str, int] = field(repr=False)
+    storage: str = ""
+    _in_format: str = ""
 
     @property
     def tokens(self) -> int:
@@ -123,7 +127,7 @@ class GeometryStats(_Figures):
     def _line(self) -> str:
         return (
             f"{self.layers} layers, {self.d_model} → {self.d_hidden}: {_uses(self)}; {self.slots} slots for "
-            f"{self.experts} experts of {size_text(self.expert_bytes)} ({self.resident_share:.0%})"
+            f"{self.experts} experts of {size_text(self.expert_bytes)}{self._in_format} ({self.resident_share:.0%})"
         )
 
 
@@ -163,6 +167,11 @@ class Stats(_Figures):
         return sum(g.experts for g in self.geometries)
 
     @property
+    def storage(self) -> str:
+        """How the experts' matrices are stored: "BF16", "E4M3 (128 × 128, F32)"; of several kinds all of them."""
+        return ", ".join(dict.fromkeys(g.storage for g in self.geometries))
+
+    @property
     def slots(self) -> int:
         """So many experts can be on the device."""
         return sum(g.slots for g in self.geometries)
@@ -198,12 +207,13 @@ class Stats(_Figures):
         """A few lines for people."""
         if not self.geometries:
             return ["nothing is paged: the model has no routed experts"]
+        formats = ",".join(dict.fromkeys(g._in_format for g in self.geometries))
         found = [
             f"{self.tokens} tokens through {self.layers} routed layers: {_uses(self)}",
             f"bytes: {size_text(self.resident_bytes)} resident, {size_text(self.link_bytes)} over the link"
             f"{_rate(self.link_gbps)}, {size_text(self.cpu_bytes)} by the CPU",
-            f"device: {self.slots} slots for {self.experts} experts ({self.resident_share:.0%} of their bytes), "
-            f"{size_text(self.slab_bytes)} and {size_text(self.workspace_bytes)} of workspace; it waited "
+            f"device: {self.slots} slots for {self.experts} experts{formats} ({self.resident_share:.0%} of their "
+            f"bytes), {size_text(self.slab_bytes)} and {size_text(self.workspace_bytes)} of workspace; it waited "
             f"{self.wait_ns / 1e9:.3g} s{_of(self.seconds)}",
         ]
         return found + ([g._line() for g in self.geometries] if len(self.geometries) > 1 else [])
@@ -249,6 +259,8 @@ def _read(group: Any) -> GeometryStats:
         slab_bytes=info.slab_bytes,
         workspace_bytes=info.workspace_bytes + info.arena_bytes,
         counters=group.engine.counters(),
+        storage=storage(bank.desc),
+        _in_format=in_format(bank.desc),
     )
 
 
