@@ -150,6 +150,16 @@ static ufm_status find_machine(plan *p)
 	return machine_of_here(&p->shape.bank.desc, p->shape.top_k, &given, &p->machine);
 }
 
+/* Until the plugin's kernels read formats: what is planned for a GPU could not be run there. */
+static void note_formats(plan *p)
+{
+	const char *backend = p->machine.plan.backend;
+	const ufm_part *up = ufm_expert_part(&p->shape.bank.desc, UFM_ROLE_UP);
+	bool plain = !up->format && up->dtype != UFM_F16;
+	if (!plain && (!backend || strcmp(backend, "cpu") != 0))
+		shape_note(&p->shape, "The cuda plugin does not read them yet: it reads f32 and bf16.");
+}
+
 /* ------------------------------------------------------------------ what cannot be */
 
 static planner_config planner_of(const plan *p)
@@ -263,6 +273,7 @@ static int make_plan(plan *p)
 		status = find_machine(p);
 	if (status)
 		return message_status("plan", status);
+	note_formats(p);
 	divide(p);
 	int exit_code = check_ram(p);
 	if (exit_code)

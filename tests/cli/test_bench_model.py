@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from conftest import unwrapped
 from support import checkpoints
 
 EXPERTS, D_MODEL, D_HIDDEN, LAYERS = 6, 32, 48, 3
@@ -128,6 +129,9 @@ def test_a_plan_of_what_is_not_downloaded_yet(ufm):
         room = point["vram_target_bytes"] - point["headroom_bytes"] - point["workspace_bytes"]
         return room / point["slots"]
 
+    told = unwrapped(ufm("plan", "--preset", "olmoe-1b-7b", "--dtype", "q8_0", "--card", "rtx-4090").stdout)
+    assert "Its experts count as q8_0. The cuda plugin does not read them yet" in told
+    assert "plugin" not in unwrapped(ufm("plan", "--preset", "olmoe-1b-7b", "--card", "rtx-4090").stdout)
     assert block_bytes("--dtype", "q4_k") / block_bytes() == pytest.approx(4.5 / 16, rel=0.01)
     refused = ufm("plan", "--layers", "2", "--experts", "8", "--top-k", "2", "--d-model", "100", "--d-hidden", "64",
                   "--dtype", "q4_k", "--card", "rtx-4090")
