@@ -83,13 +83,13 @@ static ufm_status read_router(const model_config *c, uint32_t layer, float *rout
 {
 	float *weight;
 	ufm_status status = router_read(c->checkpoint, layer, &weight);
-	if (!status && !weight)
-		status = status_fail(
+	if (status)
+		return status;
+	if (!weight)
+		return status_fail(
 			UFM_EFORMAT,
 			"layer %u has no router (….gate.weight), expected --workload trace:FILE or sticky:",
 			ufm_bank_layer_number(c->checkpoint, layer));
-	if (status)
-		return status;
 	memcpy(router, weight, (size_t)c->bank.experts * c->bank.desc.d_model * sizeof *router);
 	alloc_free(weight);
 	return UFM_OK;

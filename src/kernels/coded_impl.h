@@ -233,9 +233,11 @@ static void coded_rows_one(const coded_matrix *c, uint32_t row, uint32_t rows, c
 }
 
 /* Up to PIECE_ROWS rows and PIECE_TOKENS tokens. */
+/* NOLINTBEGIN(readability-non-const-parameter): what `out` points to is written through the piece */
 static void coded_rows(const coded_matrix *c, uint32_t row, uint32_t rows, const float *x,
                        uint32_t tokens, float *out, size_t out_stride, const unsigned char *then,
                        bool cold)
+/* NOLINTEND(readability-non-const-parameter) */
 {
 	_Alignas(64) float w[PIECE_ROWS * PIECE_STRIDE];
 	vec sums[PIECE_ROWS * PIECE_TOKENS];
