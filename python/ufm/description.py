@@ -132,6 +132,26 @@ class ExpertDesc:
             _fill_part(struct.parts[index], part, offset)
         return struct
 
+    @property
+    def storage(self) -> str:
+        """How the matrices are stored, for people: "BF16", "E4M3 (128 × 128, F32)"."""
+        down = self.parts[self.index(Role.DOWN) or 0]
+        if down.dtype is not None:
+            return down.dtype.name
+        scale = self.index(Role.DOWN_SCALE)
+        if scale is None:
+            return down.format.name
+        beside = self.parts[scale]
+        words = [f"{down.group[0]} × {down.group[1]}", (beside.format if beside.dtype is None else beside.dtype).name]
+        words += ["zero points"] * (self.index(Role.DOWN_ZERO) is not None)
+        words += ["a factor"] * (self.index(Role.DOWN_FACTOR) is not None)
+        return f"{down.format.name} ({', '.join(words)})"
+
+    @property
+    def in_format(self) -> str:
+        """ " in E4M3 (128 × 128, F32)" of quantised experts, for the middle of a line; "" of plain ones."""
+        return "" if all(part.dtype is not None for part in self.parts) else f" in {self.storage}"
+
     def expand(self, block: bytes | bytearray | memoryview, role: Role) -> array.array[float]:
         """What a matrix or a bias of an expert is worth, whatever its format.
 

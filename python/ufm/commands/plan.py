@@ -195,8 +195,6 @@ def _tokens_per_s(points: list[tuple[Routed, Point]], phase: str) -> float | Non
 
 
 def _facts(args: argparse.Namespace, weights: Any, needs: Needs, points: list[tuple[Routed, Point]]) -> dict[str, Any]:
-    from ..models.layout import storage
-
     vram = parse_size(args.vram, "--vram")
     return {
         "vram_bytes": vram,
@@ -207,7 +205,7 @@ def _facts(args: argparse.Namespace, weights: Any, needs: Needs, points: list[tu
         "reserve_bytes": needs.reserve_bytes,
         "experts_budget_bytes": vram - needs.total if points else 0,
         "expert_bytes": weights.expert_bytes,
-        "expert_storage": ", ".join(dict.fromkeys(storage(part.desc) for part, _ in points)),
+        "expert_storage": ", ".join(dict.fromkeys(part.desc.storage for part, _ in points)),
         "experts": weights.experts,
         "slots": sum(min(point.slots, part.layers * part.experts) for part, point in points),
         "workspace_bytes": sum(point.workspace_bytes for _, point in points),
@@ -263,11 +261,9 @@ def _text(
 
 def _stored(weights: Any, dtype: str) -> str:
     """How quantised experts are stored."""
-    from ..models.layout import in_format
-
     if weights.said:
         return f"\n  config.json says {weights.said}, and no weights are there: planned in {dtype}"
-    return ",".join(dict.fromkeys(in_format(desc) for desc, _ in weights.stored))
+    return ",".join(dict.fromkeys(desc.in_format for desc, _ in weights.stored))
 
 
 def _share(facts: dict[str, Any]) -> str:

@@ -40,7 +40,7 @@ class PagedExperts(nn.Module):  # type: ignore[misc]
 
     def open(self, layer: Any, paging: Any, stored: str) -> None:
         """Gives the module its layer (`ufm.core.Layer`) once the experts are loaded, what keeps it (`Paging`), and how
-        they are stored, in words (`layout.in_format`).
+        they are stored, in words (`ExpertDesc.in_format`).
         """
         from ..torch_op import routed
 

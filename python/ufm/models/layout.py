@@ -55,26 +55,6 @@ def roles_of(geometry: Geometry) -> Iterator[tuple[str, bool]]:
             yield role, True
 
 
-def storage(desc: ExpertDesc) -> str:
-    """How the matrices of experts are stored, for people: "BF16", "E4M3 (128 × 128, F32)"."""
-    down = desc.parts[desc.index(Role.DOWN) or 0]
-    if down.dtype is not None:
-        return down.dtype.name
-    scale = desc.index(Role.DOWN_SCALE)
-    if scale is None:
-        return down.format.name
-    beside = desc.parts[scale]
-    words = [f"{down.group[0]} × {down.group[1]}", (beside.format if beside.dtype is None else beside.dtype).name]
-    words += ["zero points"] * (desc.index(Role.DOWN_ZERO) is not None)
-    words += ["a factor"] * (desc.index(Role.DOWN_FACTOR) is not None)
-    return f"{down.format.name} ({', '.join(words)})"
-
-
-def in_format(desc: ExpertDesc) -> str:
-    """ " in E4M3 (128 × 128, F32)" of quantised experts, for the middle of a line; "" of plain ones."""
-    return "" if all(part.dtype is not None for part in desc.parts) else f" in {storage(desc)}"
-
-
 def parts_of(geometry: Geometry, expert: int, parameters: Mapping[str, Any]) -> Iterator[Any]:
     """One expert's parts in the order of `describe`: matrices [rows, cols], biases [rows].
 

@@ -15,7 +15,7 @@ from ..core import Bank, Engine, Host, Layer, divide
 from ..errors import BudgetError, InvalidArgument
 from ..sizes import size_text
 from .experts import PagedExperts
-from .layout import describe, extents, in_format
+from .layout import describe, extents
 from .options import Options
 from .placed import Placed
 from .sites import Geometry, Site
@@ -144,7 +144,7 @@ class Paging:
     def attach(self, modules: Mapping[str, PagedExperts]) -> None:
         """Gives every module its layer; those with the same experts have the same one."""
         layers = {
-            site.parameters["first"]: (layer, in_format(group.bank.info.desc))
+            site.parameters["first"]: (layer, group.bank.info.desc.in_format)
             for group in self.groups
             for site, layer in zip(group.sites, group.layers, strict=True)
         }

@@ -18,7 +18,6 @@ from typing import Any
 from ..errors import InvalidArgument
 from ..figures import counter_descriptions
 from ..sizes import size_text
-from .layout import in_format, storage
 
 __all__ = ["GeometryStats", "Stats", "stats"]
 
@@ -259,8 +258,8 @@ def _read(group: Any) -> GeometryStats:
         slab_bytes=info.slab_bytes,
         workspace_bytes=info.workspace_bytes + info.arena_bytes,
         counters=group.engine.counters(),
-        storage=storage(bank.desc),
-        _in_format=in_format(bank.desc),
+        storage=bank.desc.storage,
+        _in_format=bank.desc.in_format,
     )
 
 
