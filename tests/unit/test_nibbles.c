@@ -36,8 +36,10 @@ static void check_values(const bank_extent *e, const uint32_t *words, const uint
 	for (uint64_t row = 0; row < e->rows; row++) {
 		for (uint64_t col = 0; col < e->cols; col++) {
 			uint64_t at = row * e->cols + col;
-			unsigned value = e->nibbles_apart ? found[at] : found[at / 2] >> (at % 2 * 4) & 15u;
+			uint8_t value = found[e->nibbles_apart ? at : at / 2];
 
+			if (!e->nibbles_apart)
+				value = (uint8_t)(value >> (at % 2 * 4) & 15);
 			if (value != plain_value(e, words, row, col))
 				fail_msg("[%u, %u] at %llu, %llu: %u", e->rows, e->cols, (unsigned long long)row,
 				         (unsigned long long)col, value);
