@@ -39,7 +39,9 @@ typedef struct gguf_value {
 	uint64_t count;   /* of an array; 1 for all else */
 	bool is_measured; /* low and high are known */
 	double low, high; /* equal for a number; a truth is 0 or 1 */
-	const char *text; /* NULL when it is longer than is kept, or holds a NUL */
+	const char *
+		text; /* NULL when it is longer than is kept, or holds a NUL; NUL-terminated once the header is parsed */
+	uint64_t text_bytes;
 } gguf_value;
 
 typedef struct gguf_values {

@@ -112,8 +112,10 @@ static ufm_status take_text(gguf_reader *r, gguf_value *v)
 		return status;
 	if (!utf8_is_valid(text.at, text.bytes))
 		return status_fail(UFM_EFORMAT, "its text is not UTF-8");
-	if (text.bytes <= GGUF_TEXT_BYTES_MAX && !memchr(text.at, 0, text.bytes))
-		v->text = (const char *)text.at;
+	if (text.bytes > GGUF_TEXT_BYTES_MAX || memchr(text.at, 0, text.bytes))
+		return UFM_OK;
+	v->text = (const char *)text.at;
+	v->text_bytes = text.bytes;
 	return UFM_OK;
 }
 
@@ -273,6 +275,17 @@ const gguf_value *gguf_find(const gguf_values *values, const char *key)
 	return bsearch(&wanted, values->items, values->count, sizeof wanted, compare_keys);
 }
 
+/* The first characters of a text, which the header does not terminate. */
+static void write_text(const gguf_value *v, char *words, size_t size)
+{
+	int bytes = v->text_bytes < 40 ? (int)v->text_bytes : 40;
+
+	if (v->text)
+		snprintf(words, size, "\"%.*s\"", bytes, v->text);
+	else
+		snprintf(words, size, "\"…\"");
+}
+
 const char *gguf_value_words(const gguf_value *v, char *text, size_t size)
 {
 	switch (v->kind) {
@@ -283,7 +296,7 @@ const char *gguf_value_words(const gguf_value *v, char *text, size_t size)
 		snprintf(text, size, "%s", v->low > 0 ? "true" : "false");
 		break;
 	case GGUF_TEXT:
-		snprintf(text, size, "\"%.40s\"", v->text ? v->text : "…");
+		write_text(v, text, size);
 		break;
 	case GGUF_ARRAY:
 		snprintf(text, size, "an array of %llu", (unsigned long long)v->count);
