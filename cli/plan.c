@@ -99,13 +99,6 @@ static ufm_status find_shape(plan *p)
 	return shape_of_given(&given, &p->shape);
 }
 
-static ufm_expert_kind kind_of(const ufm_expert_desc *desc)
-{
-	if (ufm_expert_part(desc, UFM_ROLE_GATE))
-		return UFM_EXPERT_GATED;
-	return ufm_expert_part(desc, UFM_ROLE_UP_BIAS) ? UFM_EXPERT_MLP_BIAS : UFM_EXPERT_MLP;
-}
-
 /* What is not downloaded yet may be published in another type. */
 static ufm_status store_as(plan *p)
 {
@@ -114,7 +107,7 @@ static ufm_status store_as(plan *p)
 	if (!said(p, "dtype"))
 		return UFM_OK;
 	ufm_status status =
-		weights_desc(p->config.dtype, kind_of(was), was->d_model, was->d_hidden, &desc);
+		weights_desc(p->config.dtype, weights_kind(was), was->d_model, was->d_hidden, &desc);
 	if (!status)
 		status = shape_describe(&p->shape, &desc);
 	if (status)

@@ -52,6 +52,13 @@ uint32_t weights_of(const ufm_expert_desc *desc)
 	return index;
 }
 
+ufm_expert_kind weights_kind(const ufm_expert_desc *desc)
+{
+	if (ufm_expert_part(desc, UFM_ROLE_GATE))
+		return UFM_EXPERT_GATED;
+	return ufm_expert_part(desc, UFM_ROLE_UP_BIAS) ? UFM_EXPERT_MLP_BIAS : UFM_EXPERT_MLP;
+}
+
 ufm_dtype weights_dtype(uint32_t index)
 {
 	return table[index].dtype ? table[index].dtype : UFM_F32;

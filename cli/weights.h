@@ -20,6 +20,8 @@ const char *weights_word(uint32_t index);
 ufm_status weights_find(const char *word, uint32_t *index);
 /* The choice that a description's matrices are, by the first of them. */
 uint32_t weights_of(const ufm_expert_desc *desc);
+/* The kind whose standard layout has its matrices, whatever they are stored as. */
+ufm_expert_kind weights_kind(const ufm_expert_desc *desc);
 /* What the arithmetic with them is held against: of formats, what they expand to. */
 ufm_dtype weights_dtype(uint32_t index);
 

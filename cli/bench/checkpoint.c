@@ -10,7 +10,7 @@
 static const char *const taken[] = {"preset",   "experts", "layers", "d-model",
                                     "d-hidden", "kind",    "dtype"};
 
-static ufm_status check_options(const bench_config *c, const option_state *state)
+static ufm_status check_options(const option_state *state)
 {
 	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
 		if (option_is_by_hand(&bench_options, state, taken[i]))
@@ -19,15 +19,7 @@ static ufm_status check_options(const bench_config *c, const option_state *state
 			                   "of them",
 			                   taken[i]);
 	}
-	(void)c;
 	return UFM_OK;
-}
-
-static uint32_t kind_of(const ufm_expert_desc *desc)
-{
-	if (ufm_expert_part(desc, UFM_ROLE_GATE))
-		return UFM_EXPERT_GATED - 1;
-	return (ufm_expert_part(desc, UFM_ROLE_UP_BIAS) ? UFM_EXPERT_MLP_BIAS : UFM_EXPERT_MLP) - 1;
 }
 
 static void take_shape(bench_config *c, option_state *state, const bank_shape *shape)
@@ -38,7 +30,7 @@ static void take_shape(bench_config *c, option_state *state, const bank_shape *s
 	c->layers = shape->layers;
 	c->d_model = shape->desc.d_model;
 	c->d_hidden = shape->desc.d_hidden;
-	c->kind = kind_of(&shape->desc);
+	c->kind = weights_kind(&shape->desc) - UFM_EXPERT_MLP; /* the index of the choice */
 	c->dtype = weights_of(&shape->desc);
 	for (size_t i = 1; i < sizeof taken / sizeof taken[0]; i++)
 		bench_config_origin(state, taken[i], "from the checkpoint");
@@ -73,7 +65,7 @@ ufm_status bench_checkpoint(bench_config *c, option_state *state, ufm_bank **out
 {
 	ufm_bank_checkpoint_config config;
 	ufm_bank *bank;
-	ufm_status status = check_options(c, state);
+	ufm_status status = check_options(state);
 	if (status)
 		return status;
 	UFM_STRUCT_INIT(&config);
