@@ -39,15 +39,24 @@ const char *info_activation_name(ufm_activation activation)
 	return names[activation];
 }
 
+/* What scales a matrix is a matter of its format. */
+static uint32_t own_parts(const ufm_expert_desc *desc)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < desc->part_count; i++)
+		count += desc->parts[i].role < UFM_ROLE_UP_SCALE;
+	return count;
+}
+
 /* NULL for a layout that is none of the standard ones. */
 static const char *desc_kind(const ufm_expert_desc *desc)
 {
 	ufm_expert_desc standard = {.struct_size = sizeof standard};
 	for (ufm_expert_kind kind = UFM_EXPERT_MLP; kind <= UFM_EXPERT_GATED; kind++) {
-		bool same = ufm_expert_desc_init(&standard, kind, desc->d_model, desc->d_hidden,
-		                                 desc->parts[0].dtype) == UFM_OK &&
-		            standard.part_count == desc->part_count;
-		for (uint32_t i = 0; same && i < desc->part_count; i++)
+		bool same = ufm_expert_desc_init(&standard, kind, desc->d_model, desc->d_hidden, UFM_F32) ==
+		                UFM_OK &&
+		            standard.part_count == own_parts(desc);
+		for (uint32_t i = 0; same && i < standard.part_count; i++)
 			same = ufm_expert_part(desc, standard.parts[i].role) != NULL;
 		if (same)
 			return info_kind_name(kind);

@@ -317,6 +317,19 @@ def test_packed_bank(ufm, tmp_path):
     assert found["router"] is None and found["obstacle"] is None
 
 
+@pytest.mark.parametrize("name", ["awq", "int4", "fp8 blocks"])
+def test_a_packed_bank_of_quantised_experts(ufm, tmp_path, name):
+    """Its kind is that of its matrices, whatever scales them."""
+    library, bank = load(), ctypes.c_void_p()
+    layer = quantised.Quantised(np.random.default_rng(2), name)
+    folder, packed = layer.write(tmp_path / "model"), tmp_path / "bank.ufm"
+    assert library.ufm_bank_open(os.fsencode(folder), ctypes.byref(bank)) == 0
+    assert library.ufm_bank_save(bank, os.fsencode(packed)) == 0
+    library.ufm_bank_close(bank)
+    found = facts(ufm, packed)
+    assert (found["kind"], found["dtype"]) == ("gated", layer.storage)
+
+
 def header_checksum(header):
     h, mask = 0x9E3779B97F4A7C15, (1 << 64) - 1
     for word in (*struct.unpack("<511Q", header[:4088]), 0, 4088):
