@@ -4,7 +4,10 @@
  * memory, one call of the backend's `experts` timed by its events.
  *
  *   experts [--backend NAME] [--dtype f32|bf16] [--math fp32|tf32|bf16] [--kind mlp_bias|gated]
- *                 [--d-model N] [--d-hidden N] [--experts N] [--tokens N,N,…] [--steps N] [--check ROWS] [--seed N]
+ *                 [--rows f32|bf16] [--d-model N] [--d-hidden N] [--experts N] [--tokens N,N,…] [--steps N]
+ *                 [--check ROWS] [--seed N]
+ *
+ * --rows: how x is stored (bf16: for --math bf16, as the engine has it in calls of several tokens).
  *
  * Prints one JSON object a line for every number of tokens: median, least and most milliseconds, bytes
  * of weights a second, operations a second, and the error of some rows against float64, beside the error
@@ -28,7 +31,7 @@
 #define ROLES 6u /* of a part: UFM_ROLE_UP and on */
 
 typedef struct options {
-	const char *backend, *dtype, *math, *kind, *tokens;
+	const char *backend, *dtype, *math, *kind, *rows, *tokens;
 	uint32_t d_model, d_hidden, experts, steps, check;
 	uint64_t seed;
 } options;
@@ -42,7 +45,7 @@ typedef struct bench {
 	ufm_expert_desc desc;
 	ufm_math math;
 	unsigned char *block; /* what every expert holds */
-	ufm_devptr base, blocks, x, hidden, y;
+	ufm_devptr base, blocks, x, halves, hidden, y;
 	float *host_x, *host_y;
 	ufm_expert_rows *entries;
 } bench;
@@ -69,6 +72,7 @@ static int read_options(int argc, char **argv, options *o)
 	               .dtype = "f32",
 	               .math = "fp32",
 	               .kind = "mlp_bias",
+	               .rows = "f32",
 	               .tokens = "1,2,4,8,16,32",
 	               .d_model = 2048,
 	               .d_hidden = 8192,
@@ -80,11 +84,12 @@ static int read_options(int argc, char **argv, options *o)
 		const char *name;
 		const char **text;
 		uint32_t *number;
-	} table[] = {{"--backend", &o->backend, NULL},   {"--dtype", &o->dtype, NULL},
-	             {"--math", &o->math, NULL},         {"--kind", &o->kind, NULL},
-	             {"--tokens", &o->tokens, NULL},     {"--d-model", NULL, &o->d_model},
-	             {"--d-hidden", NULL, &o->d_hidden}, {"--experts", NULL, &o->experts},
-	             {"--steps", NULL, &o->steps},       {"--check", NULL, &o->check}};
+	} table[] = {{"--backend", &o->backend, NULL}, {"--dtype", &o->dtype, NULL},
+	             {"--math", &o->math, NULL},       {"--kind", &o->kind, NULL},
+	             {"--rows", &o->rows, NULL},       {"--tokens", &o->tokens, NULL},
+	             {"--d-model", NULL, &o->d_model}, {"--d-hidden", NULL, &o->d_hidden},
+	             {"--experts", NULL, &o->experts}, {"--steps", NULL, &o->steps},
+	             {"--check", NULL, &o->check}};
 	for (int i = 1; i + 1 < argc; i += 2) {
 		size_t at = 0, count = sizeof table / sizeof table[0];
 		if (strcmp(argv[i], "--seed") == 0) {
@@ -105,6 +110,11 @@ static int read_options(int argc, char **argv, options *o)
 	return o->steps > STEPS_MAX ? usage("--steps") : 0;
 }
 
+static bool is_half(const bench *k)
+{
+	return strcmp(k->o.rows, "bf16") == 0;
+}
+
 static int resolve(bench *k)
 {
 	const options *o = &k->o;
@@ -116,6 +126,8 @@ static int resolve(bench *k)
 		return usage("--dtype");
 	if (k->math == UFM_MATH_FP32 && strcmp(o->math, "fp32") != 0)
 		return usage("--math");
+	if (strcmp(o->rows, "f32") != 0 && !(is_half(k) && k->math == UFM_MATH_BF16))
+		return usage("--rows");
 	bool gated = strcmp(o->kind, "gated") == 0;
 	if (!gated && strcmp(o->kind, "mlp_bias") != 0)
 		return usage("--kind");
@@ -166,13 +178,14 @@ static void open_memory(bench *k, uint32_t rows_max)
 	uint64_t rows = (uint64_t)rows_max, x_bytes = up(rows * k->desc.d_model * 4, 256);
 	uint64_t hidden_bytes = up(k->b->hidden_bytes(&k->desc, rows_max), 256);
 	uint64_t bank_bytes = k->desc.block_bytes * k->o.experts;
-	uint64_t bytes = up(bank_bytes + 2 * x_bytes + hidden_bytes, info.map_granularity_bytes);
+	uint64_t bytes = up(bank_bytes + 3 * x_bytes + hidden_bytes, info.map_granularity_bytes);
 	must(k->b->mem_reserve(k->device, bytes, &k->base), "reserve");
 	must(k->b->mem_map(k->device, k->base, bytes), "map");
 	k->blocks = k->base;
 	k->x = k->base + bank_bytes;
 	k->y = k->x + x_bytes;
-	k->hidden = k->y + x_bytes;
+	k->halves = k->y + x_bytes;
+	k->hidden = k->halves + x_bytes;
 	k->block = alloc_zeroed(1, k->desc.block_bytes);
 	k->host_x = alloc_zeroed(rows * k->desc.d_model, sizeof(float));
 	k->host_y = alloc_zeroed(rows * k->desc.d_model, sizeof(float));
@@ -192,6 +205,16 @@ static void open_memory(bench *k, uint32_t rows_max)
 		                k->desc.expert_bytes),
 		     "copy");
 	must(k->b->stream_sync(k->stream), "copy");
+	if (!is_half(k))
+		return;
+	ufm_gather_args args = {.x = k->x,
+	                        .x_stride = k->desc.d_model,
+	                        .x_dtype = UFM_F32,
+	                        .rows = rows_max,
+	                        .d_model = k->desc.d_model,
+	                        .out = k->halves,
+	                        .out_dtype = UFM_BF16};
+	must(k->b->gather(k->stream, &args), "gather");
 }
 
 /* ------------------------------------------------------------------ errors */
@@ -307,7 +330,8 @@ static void time_tokens(bench *k, uint32_t tokens)
 	ufm_experts_args args = {.desc = &k->desc,
 	                         .entries = k->entries,
 	                         .entry_count = k->o.experts,
-	                         .x = k->x,
+	                         .x = is_half(k) ? k->halves : k->x,
+	                         .x_dtype = is_half(k) ? UFM_BF16 : UFM_F32,
 	                         .hidden = k->hidden,
 	                         .y = k->y,
 	                         .math = k->math};
@@ -331,13 +355,13 @@ static void time_tokens(bench *k, uint32_t tokens)
 			k->desc.parts[p].cols > 1 ? (double)k->desc.parts[p].rows * k->desc.parts[p].cols : 0.0;
 	check_rows(k, tokens * k->o.experts, &e);
 	printf("{\"bench\":\"experts\",\"backend\":\"%s\",\"dtype\":\"%s\",\"math\":\"%s\",\"kind\":\"%"
-	       "s\","
+	       "s\",\"rows\":\"%s\","
 	       "\"d_model\":%u,\"d_hidden\":%u,\"experts\":%u,\"tokens\":%u,\"steps\":%u,"
 	       "\"ms\":%.4f,\"ms_min\":%.4f,\"ms_max\":%.4f,\"weights_gbps\":%.1f,\"tflops\":%.2f,"
 	       "\"error_max\":%.3g,\"error_rms\":%.3g,\"plain_f32_error_max\":%.3g,"
 	       "\"plain_f32_error_rms\":%.3g,\"seed\":%" PRIu64 "}\n",
-	       k->b->name, k->o.dtype, k->o.math, k->o.kind, k->desc.d_model, k->desc.d_hidden,
-	       k->o.experts, tokens, k->o.steps, ms_median, ms[0], ms[k->o.steps - 1],
+	       k->b->name, k->o.dtype, k->o.math, k->o.kind, k->o.rows, k->desc.d_model,
+	       k->desc.d_hidden, k->o.experts, tokens, k->o.steps, ms_median, ms[0], ms[k->o.steps - 1],
 	       bytes / ms_median * 1e-6, 2 * weights * tokens * k->o.experts / ms_median * 1e-9, e.most,
 	       e.rms, e.plain_most, e.plain_rms, k->o.seed);
 	fflush(stdout);

@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define UFM_BACKEND_ABI 7u
+#define UFM_BACKEND_ABI 8u
 #define UFM_BACKEND_HEADER(backend_name) \
 	.abi_version = UFM_BACKEND_ABI, .struct_size = sizeof(ufm_backend), .name = (backend_name)
 
@@ -93,20 +93,24 @@ typedef struct ufm_gather_args {
 	uint32_t first, rows, d_model;
 	ufm_devptr norm_weight; /* f32 [d_model] or 0 */
 	float norm_eps;
-	ufm_devptr out;            /* f32 [rows, d_model] */
+	ufm_devptr out;            /* [rows, d_model] */
 	const uint32_t *few_index; /* host, [rows], rows <= UFM_FEW_ROWS, instead of index; or NULL */
+	/* 0, UFM_F32: as computed. UFM_BF16, where the device has UFM_MATH_BF16: rounded to the nearest, ties to even. */
+	ufm_dtype out_dtype;
 } ufm_gather_args;
 
 /* Scores of all experts, then the top_k largest, ties to the lower id, rank 0 the largest; norm_topk
- * divides by their sum plus UFM_NORM_TOPK_ADDEND. */
+ * divides by their sum plus UFM_NORM_TOPK_ADDEND. What a token gets depends on the token, the weights and how many tokens
+ * the call has alone. */
 typedef struct ufm_router_args {
 	ufm_devptr x;      /* f32 [tokens, d_model], after the norm */
 	ufm_devptr weight; /* f32 [experts, d_model] */
 	uint32_t tokens, d_model, experts, top_k, norm_topk;
 	ufm_scoring scoring;
-	ufm_devptr ids;    /* out, i32 [tokens, top_k]; may be page-locked host memory */
-	ufm_devptr gates;  /* out, f32 [tokens, top_k] */
-	ufm_devptr logits; /* workspace, f32 [tokens, experts] */
+	ufm_devptr ids;       /* out, i32 [tokens, top_k]; may be page-locked host memory */
+	ufm_devptr gates;     /* out, f32 [tokens, top_k] */
+	ufm_devptr logits;    /* workspace, f32 [tokens, experts] */
+	uint32_t call_tokens; /* of the whole call, of which these may be a part; 0: tokens */
 } ufm_router_args;
 
 /* Routing that a caller made, as group and combine want it: ids_out[t, j] = ids[t, j] - first_id where that is
@@ -148,13 +152,13 @@ typedef struct ufm_group_args {
 } ufm_group_args;
 
 /* y[r] = expert(x[r]) for the rows of every entry; UFM_EUNSUPPORTED for an unknown activation. The
- * result of a row depends on the expert's bytes and the row alone: not on other entries, nor on how an
- * expert's rows are cut into entries. */
+ * result of a row depends on the expert's bytes, the row, and how many rows this expert has in the call (call_rows)
+ * alone: not on other entries, nor on how an expert's rows are cut into entries. */
 typedef struct ufm_experts_args {
 	const ufm_expert_desc *desc;    /* host; must outlive the work */
 	const ufm_expert_rows *entries; /* page-locked host memory */
 	uint32_t entry_count;
-	ufm_devptr x;      /* f32 [rows, d_model] */
+	ufm_devptr x;      /* [rows, d_model], of x_dtype */
 	ufm_devptr hidden; /* workspace of hidden_bytes(desc, rows) bytes */
 	ufm_devptr y;      /* f32 [rows, d_model]; may be page-locked host memory */
 	/* How the products are computed; 0: UFM_MATH_FP32. UFM_EUNSUPPORTED where there is no such
@@ -164,6 +168,15 @@ typedef struct ufm_experts_args {
 	 * None has more than rows_max rows, and one without rows does nothing. 0: entries. */
 	ufm_devptr device_entries;
 	uint32_t rows_max;
+	/* Of device_entries only the rows [row_first, row_first + row_count) are computed, the first of which x, hidden and y
+	 * begin with. row_count 0: all rows. */
+	uint32_t row_first, row_count;
+	/* UFM_BF16: x is bf16 [rows, d_model], for UFM_MATH_BF16 alone, and gives the bits of the f32 values that round to it.
+	 * 0, UFM_F32: f32. */
+	ufm_dtype x_dtype;
+	/* Host, [entry_count]: the rows that the entry's expert has in the whole call, of which the entry may hold a part; read
+	 * at the call. NULL: the entries' own rows, as for those on the device. */
+	const uint32_t *call_rows;
 } ufm_experts_args;
 
 #define UFM_ROW_NONE UINT32_MAX

@@ -26,6 +26,22 @@ static uint32_t piece_rows(const ufm_engine_config *c)
 	return rows < PIECE_ROWS_MAX ? (uint32_t)rows : PIECE_ROWS_MAX;
 }
 
+/* Tokens are routed before any has hidden values, as many at once as fit there, and x. */
+static void place_logits(const budget_terms *t, ufm_devptr base, uint64_t *used_bytes,
+                         workspace *ws)
+{
+	uint32_t least =
+		ws->piece_rows > t->config->top_k_max ? ws->piece_rows / t->config->top_k_max : 1;
+	uint64_t fit = t->hidden_bytes(t->desc, ws->piece_rows) / (4ull * t->experts);
+	if (fit >= least) {
+		ws->route_tokens = fit < ws->piece_rows ? (uint32_t)fit : ws->piece_rows;
+		ws->logits = ws->hidden;
+		return;
+	}
+	ws->route_tokens = least;
+	ws->logits = carve(base, used_bytes, 4ull * least * t->experts);
+}
+
 uint64_t budget_workspace(const budget_terms *t, ufm_devptr base, workspace *ws)
 {
 	const ufm_engine_config *c = t->config;
@@ -41,8 +57,7 @@ uint64_t budget_workspace(const budget_terms *t, ufm_devptr base, workspace *ws)
 	ws->gates = carve(base, &used_bytes, 4 * assignments);
 	ws->row_of = carve(base, &used_bytes, 4 * assignments);
 	ws->row_token = carve(base, &used_bytes, 4 * assignments);
-	ws->route_tokens = ws->piece_rows > c->top_k_max ? ws->piece_rows / c->top_k_max : 1;
-	ws->logits = carve(base, &used_bytes, 4ull * ws->route_tokens * t->experts);
+	place_logits(t, base, &used_bytes, ws);
 	ws->blocks = carve(base, &used_bytes, 8ull * t->layers * t->experts);
 	ws->entries = carve(base, &used_bytes, t->experts * sizeof(ufm_expert_rows));
 	ws->table_rows = (uint64_t)c->max_tokens * c->top_k_max;

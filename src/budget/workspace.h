@@ -25,10 +25,11 @@ typedef struct workspace {
 	/* The same of calls that are longer, f32 [N * K, d_model] and [N, d_model], page-locked host memory; 0: N is T. Set by
 	 * who has that memory. */
 	ufm_devptr long_table, long_tokens;
-	uint32_t route_tokens; /* that the router takes at once: piece_rows / K, at least 1 */
-	ufm_devptr logits;     /* f32 [route_tokens, experts] */
-	ufm_devptr blocks;     /* u64 [layers, experts]: where the experts of resident layers lie */
-	ufm_devptr entries;    /* ufm_expert_rows [experts], written by the device */
+	uint32_t route_tokens; /* that the router takes at once: at least piece_rows / K, at least 1 */
+	ufm_devptr
+		logits; /* f32 [route_tokens, experts]; where hidden is, if they fit, which is not in use then */
+	ufm_devptr blocks;  /* u64 [layers, experts]: where the experts of resident layers lie */
+	ufm_devptr entries; /* ufm_expert_rows [experts], written by the device */
 } workspace;
 
 /* Of the arena: a layer's weights, which need not be there yet. */

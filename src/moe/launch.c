@@ -13,8 +13,10 @@ static ufm_status flush(forward *f)
 	uint32_t d_model = f->layer->desc->d_model;
 	ufm_experts_args experts = {.desc = f->layer->desc,
 	                            .entries = f->buffers->entries + f->entry_first,
+	                            .call_rows = f->buffers->entry_call_rows + f->entry_first,
 	                            .entry_count = f->entry_next - f->entry_first,
 	                            .x = f->ws->x,
+	                            .x_dtype = stage_rows_dtype(f),
 	                            .math = engine_math(f->layer->engine),
 	                            .hidden = f->ws->hidden,
 	                            .y = f->ws->table + 4ull * f->piece_first * d_model};
@@ -35,10 +37,12 @@ static ufm_status flush(forward *f)
 static ufm_status collect(forward *f, ufm_devptr block, uint32_t rows)
 {
 	ufm_status status = UFM_OK;
+	uint32_t all = rows;
 	while (rows && status == UFM_OK) {
 		uint32_t room = f->ws->piece_rows - f->piece_rows;
 		uint32_t take = rows < room ? rows : room;
 		assert(f->entry_next < f->buffers->entries_max);
+		f->buffers->entry_call_rows[f->entry_next] = all;
 		f->buffers->entries[f->entry_next++] =
 			(ufm_expert_rows){.block = block, .row = f->piece_rows, .rows = take};
 		f->piece_rows += take;

@@ -61,9 +61,10 @@ ufm_dtype stage_dtype(const ufm_tokens *tokens);
 ufm_status stage_in(forward *f);
 /* Tokens of x from `first` on, normed, into the workspace. */
 ufm_status stage_gather(forward *f, uint32_t first, uint32_t tokens);
-/* The same of the tokens of rows in the row table, from row `first` on; and into any f32 [rows, d_model] that
- * the device can address. */
+/* The same of the tokens of rows in the row table, from row `first` on, for products; and into any f32
+ * [rows, d_model] that the device can address. */
 ufm_status stage_gather_rows(forward *f, uint32_t first, uint32_t rows);
+ufm_dtype stage_rows_dtype(const forward *f); /* as which they lie there */
 ufm_status stage_gather_rows_to(forward *f, uint32_t first, uint32_t rows, ufm_devptr out);
 ufm_status stage_gather_to(forward *f, uint32_t first, uint32_t tokens, ufm_devptr out);
 /* Where combine writes y, and the copy that follows when y lies in host memory. */

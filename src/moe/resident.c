@@ -2,13 +2,10 @@
 /* A call of a layer whose experts are all on the device: nothing waits for the host. */
 #include "moe/moe_int.h"
 
-/* Whoever brings or wants the ids on return needs the host; so do experts of another source, and rows
- * that the workspace cannot hold at once. */
+/* Whoever brings or wants the ids on return needs the host; so do experts of another source. */
 static bool needs_no_host(const forward *f)
 {
-	const ufm_layer *layer = f->layer;
-	uint64_t rows = (uint64_t)f->call->tokens * layer->config.top_k;
-	return !f->call->ids && !f->call->ids_out && layer->source.paged && rows <= f->ws->piece_rows;
+	return !f->call->ids && !f->call->ids_out && f->layer->source.paged;
 }
 
 static ufm_status group(forward *f, ufm_devptr blocks)
@@ -27,25 +24,42 @@ static ufm_status group(forward *f, ufm_devptr blocks)
 	return f->b->group(f->stream, &args);
 }
 
-/* Ids are distinct within a token, a router's as those that were adopted, so no expert has more rows than there are tokens. */
-static ufm_status compute(forward *f)
+/* Rows of the table from `first` on that the workspace holds at once. Ids are distinct within a token, a router's as those
+ * that were adopted, so no expert has more rows than there are tokens. */
+static ufm_status compute_piece(forward *f, uint32_t first, uint32_t rows)
 {
-	uint32_t rows = f->call->tokens * f->layer->config.top_k, experts = f->layer->experts;
+	uint32_t all = f->call->tokens * f->layer->config.top_k, experts = f->layer->experts;
 	ufm_experts_args args = {.desc = f->layer->desc,
-	                         .entry_count = rows < experts ? rows : experts,
+	                         .entry_count = all < experts ? all : experts,
 	                         .x = f->ws->x,
 	                         .hidden = f->ws->hidden,
-	                         .y = f->ws->table,
+	                         .y = f->ws->table + 4ull * first * f->layer->desc->d_model,
 	                         .math = engine_math(f->layer->engine),
 	                         .device_entries = f->ws->entries,
-	                         .rows_max = f->call->tokens};
-	f->buffers->math = args.math;
-	f->buffers->top_k = f->layer->config.top_k;
+	                         .rows_max = f->call->tokens,
+	                         .row_first = first,
+	                         .row_count = rows,
+	                         .x_dtype = stage_rows_dtype(f)};
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);
-	ufm_status status = stage_gather_rows(f, 0, rows);
+	ufm_status status = stage_gather_rows(f, first, rows);
 	if (status == UFM_OK)
 		status = f->b->experts(f->stream, &args);
 	span_end(f, work, args.entry_count, rows);
+	return status;
+}
+
+static ufm_status compute(forward *f)
+{
+	uint32_t left = f->call->tokens * f->layer->config.top_k;
+	ufm_status status = UFM_OK;
+	f->buffers->math = engine_math(f->layer->engine);
+	f->buffers->top_k = f->layer->config.top_k;
+	for (uint32_t first = 0; left && status == UFM_OK;) {
+		uint32_t rows = left < f->ws->piece_rows ? left : f->ws->piece_rows;
+		status = compute_piece(f, first, rows);
+		first += rows;
+		left -= rows;
+	}
 	return status;
 }
 

@@ -54,7 +54,8 @@ static ufm_status route_piece(forward *f, ufm_devptr ids, uint32_t first, uint32
 	                          .scoring = c->scoring,
 	                          .ids = ids + 4ull * first * c->top_k,
 	                          .gates = f->ws->gates + 4ull * first * c->top_k,
-	                          .logits = f->ws->logits};
+	                          .logits = f->ws->logits,
+	                          .call_tokens = f->call->tokens};
 	ufm_status status = stage_gather(f, first, tokens);
 	return status == UFM_OK ? f->b->route(f->stream, &router) : status;
 }

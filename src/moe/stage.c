@@ -112,12 +112,26 @@ ufm_status stage_gather_to(forward *f, uint32_t first, uint32_t tokens, ufm_devp
 	return f->b->gather(f->stream, &args);
 }
 
-ufm_status stage_gather_rows_to(forward *f, uint32_t first, uint32_t rows, ufm_devptr out)
+static ufm_status gather_rows_as(forward *f, uint32_t first, uint32_t rows, ufm_devptr out,
+                                 ufm_dtype dtype)
 {
 	ufm_gather_args args = gather_args(f, rows, out);
+	args.out_dtype = dtype;
 	args.index = f->row_token.device + 4ull * first;
 	args.few_index = f->row_token.few ? f->row_token.few + first : NULL;
 	return f->b->gather(f->stream, &args);
+}
+
+ufm_status stage_gather_rows_to(forward *f, uint32_t first, uint32_t rows, ufm_devptr out)
+{
+	return gather_rows_as(f, first, rows, out, UFM_F32);
+}
+
+/* Products by UFM_MATH_BF16 round x anyway, and half the bytes are read. A single token's rows serve the router, too. */
+ufm_dtype stage_rows_dtype(const forward *f)
+{
+	bool rounds = engine_math(f->layer->engine) == UFM_MATH_BF16 && f->call->tokens > 1;
+	return rounds ? UFM_BF16 : UFM_F32;
 }
 
 /* The one token of a call, for every row that it can have. */
@@ -140,7 +154,8 @@ ufm_status stage_gather(forward *f, uint32_t first, uint32_t tokens)
 
 ufm_status stage_gather_rows(forward *f, uint32_t first, uint32_t rows)
 {
-	return f->call->tokens == 1 ? gather_token(f) : stage_gather_rows_to(f, first, rows, f->ws->x);
+	return f->call->tokens == 1 ? gather_token(f)
+	                            : gather_rows_as(f, first, rows, f->ws->x, stage_rows_dtype(f));
 }
 
 void stage_out_target(const forward *f, ufm_devptr *y, uint64_t *stride)

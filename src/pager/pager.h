@@ -50,6 +50,7 @@ typedef struct pager_call {
 	uint32_t *row_of;         /* [N * K] */
 	uint32_t *row_token;      /* [N * K] */
 	ufm_expert_rows *entries; /* [entries_max] */
+	uint32_t *entry_call_rows; /* [entries_max]: of the expert, in the whole call */
 	uint32_t entries_max;
 	schedule_demand *demands; /* [experts]; not page-locked, as the next two */
 	uint32_t *counts;         /* [experts] */

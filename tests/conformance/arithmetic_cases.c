@@ -82,6 +82,8 @@ static void check_grouping(const arithmetic *a, ufm_dtype dtype)
 	ufm_expert_rows whole = k.table[3];
 	k.table[0] = (ufm_expert_rows){whole.block, whole.row, 2};
 	k.table[1] = (ufm_expert_rows){whole.block, whole.row + 2, whole.rows - 2};
+	const uint32_t call_rows[2] = {whole.rows, whole.rows};
+	k.call_rows = call_rows;
 	OK(the.backend->fill(the.stream, k.y_at, 0xff, bytes));
 	expert_bank_run(&k, 0, 2, k.y_at);
 	download(k.again, k.y_at, bytes);

@@ -94,6 +94,8 @@ void expert_bank_run(const expert_bank *k, uint32_t first, uint32_t count, ufm_d
 		.hidden = k->hidden_at,
 		.y = y,
 		.math = k->math,
+		.x_dtype = k->x_dtype,
+		.call_rows = k->call_rows,
 	};
 
 	OK(the.backend->experts(the.stream, &args));

@@ -19,6 +19,9 @@ typedef struct expert_bank {
 	double terms; /* of the largest sum that the reference has formed, their sizes added up */
 	ufm_devptr x_at, hidden_at, y_at;
 	ufm_math math; /* 0: what is usual */
+	/* as ufm_experts_args has them */
+	ufm_dtype x_dtype;
+	const uint32_t *call_rows;
 } expert_bank;
 
 /* An expert for each entry, with so many rows. */

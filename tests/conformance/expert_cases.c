@@ -177,6 +177,147 @@ static void expert_device_entries(void **state)
 	}
 }
 
+/* Entries that the host never saw, a piece of the rows at a time: the same bits. */
+static void check_window(size_t v, uint32_t piece)
+{
+	const uint32_t rows[6] = {5, 1, 133, 2, 40, 0};
+	bank k;
+
+	bank_open(&k, variants[v].kind, variants[v].dtype, 96, 208, rows, 6);
+	expert_bank_run(&k, 0, 6, k.y_at);
+	download(k.y, k.y_at, expert_bank_y_bytes(&k));
+	OK(the.backend->fill(the.stream, k.y_at, 0xff, expert_bank_y_bytes(&k)));
+	ufm_experts_args args = {.desc = k.desc,
+	                         .entry_count = 6,
+	                         .hidden = k.hidden_at,
+	                         .device_entries = upload(k.table, 6 * sizeof *k.table),
+	                         .rows_max = 133};
+	for (; args.row_first < k.rows; args.row_first += args.row_count) {
+		args.row_count = k.rows - args.row_first < piece ? k.rows - args.row_first : piece;
+		args.x = k.x_at + args.row_first * 96ull * sizeof(float);
+		args.y = k.y_at + args.row_first * 96ull * sizeof(float);
+		OK(the.backend->experts(the.stream, &args));
+	}
+	download(k.again, k.y_at, expert_bank_y_bytes(&k));
+	assert_memory_equal(k.again, k.y, expert_bank_y_bytes(&k));
+	expert_bank_close(&k);
+}
+
+static void expert_device_window(void **state)
+{
+	(void)state;
+	for (size_t v = 0; v < VARIANTS; v++) {
+		check_window(v, 7);
+		check_window(v, 100);
+		check_window(v, 181);
+	}
+}
+
+/* Around the widths of tiles, with columns and units that end within one. */
+static void expert_many_rows(void **state)
+{
+	(void)state;
+	const uint32_t few[5] = {17, 32, 33, 64, 3}, many[3] = {65, 128, 130}, most[2] = {257, 20};
+
+	for (size_t v = 0; v < VARIANTS; v++) {
+		check(v, 72, 40, few, 5);
+		check(v, 136, 72, many, 3);
+	}
+	check(4, 328, 200, few, 5);
+	check(5, 200, 264, most, 2);
+}
+
+/* An expert's rows in one entry, or in pieces of one call: the same bits. */
+static void check_pieces(size_t v, ufm_math math)
+{
+	const uint32_t rows[2] = {300, 40}, cuts[6] = {1, 100, 64, 128, 7, 40};
+	const uint32_t call_rows[6] = {300, 300, 300, 300, 300, 40};
+	bank k;
+
+	bank_open(&k, variants[v].kind, variants[v].dtype, 136, 200, rows, 2);
+	k.math = math;
+	expert_bank_run(&k, 0, 2, k.y_at);
+	download(k.y, k.y_at, expert_bank_y_bytes(&k));
+	OK(the.backend->fill(the.stream, k.y_at, 0xff, expert_bank_y_bytes(&k)));
+	ufm_devptr blocks[2] = {k.table[0].block, k.table[1].block};
+	for (uint32_t i = 0, row = 0; i < 6; row += cuts[i++])
+		k.table[i] = (ufm_expert_rows){blocks[i == 5], row, cuts[i]};
+	for (uint32_t i = 0; i < 6; i += 2) {
+		k.call_rows = call_rows + i;
+		expert_bank_run(&k, i, 2, k.y_at);
+	}
+	download(k.again, k.y_at, expert_bank_y_bytes(&k));
+	assert_memory_equal(k.again, k.y, expert_bank_y_bytes(&k));
+	expert_bank_close(&k);
+}
+
+static void expert_pieces(void **state)
+{
+	(void)state;
+	for (size_t v = 0; v < VARIANTS; v++) {
+		for (ufm_math math = UFM_MATH_FP32; math <= UFM_MATH_BF16; math++)
+			if (the.info.math >> math & 1u)
+				check_pieces(v, math);
+	}
+}
+
+/* Rows in bf16 are what the products make of rows in f32. */
+static void check_halves(size_t v, uint32_t d_model, uint32_t d_hidden)
+{
+	const uint32_t rows[5] = {1, 9, 40, 150, 20};
+	bank k;
+
+	bank_open(&k, variants[v].kind, variants[v].dtype, d_model, d_hidden, rows, 5);
+	k.math = UFM_MATH_BF16;
+	expert_bank_run(&k, 0, 5, k.y_at);
+	download(k.y, k.y_at, expert_bank_y_bytes(&k));
+	OK(the.backend->fill(the.stream, k.y_at, 0xff, expert_bank_y_bytes(&k)));
+	ufm_gather_args args = {.x = k.x_at,
+	                        .x_stride = d_model,
+	                        .x_dtype = UFM_F32,
+	                        .rows = k.rows,
+	                        .d_model = d_model,
+	                        .out = device_alloc(expert_bank_y_bytes(&k)),
+	                        .out_dtype = UFM_BF16};
+	OK(the.backend->gather(the.stream, &args));
+	k.x_at = args.out;
+	k.x_dtype = UFM_BF16;
+	expert_bank_run(&k, 0, 5, k.y_at);
+	download(k.again, k.y_at, expert_bank_y_bytes(&k));
+	assert_memory_equal(k.again, k.y, expert_bank_y_bytes(&k));
+	expert_bank_close(&k);
+}
+
+static void expert_halves(void **state)
+{
+	(void)state;
+	for (size_t v = 0; v < VARIANTS && the.info.math >> UFM_MATH_BF16 & 1u; v++) {
+		check_halves(v, 136, 72);
+		check_halves(v, 67, 131);
+	}
+}
+
+static void expert_refuses_dtypes(void **state)
+{
+	(void)state;
+	const uint32_t rows[1] = {4};
+	bool has_bf16 = the.info.math >> UFM_MATH_BF16 & 1u;
+	bank k;
+
+	bank_open(&k, UFM_EXPERT_GATED, UFM_BF16, 16, 16, rows, 1);
+	ufm_experts_args args = {.desc = k.desc,
+	                         .entries = k.table,
+	                         .entry_count = 1,
+	                         .x = k.x_at,
+	                         .hidden = k.hidden_at,
+	                         .y = k.y_at,
+	                         .x_dtype = UFM_BF16};
+	FAILS(the.backend->experts(the.stream, &args), has_bf16 ? UFM_EINVAL : UFM_EUNSUPPORTED);
+	args.x_dtype = UFM_F32;
+	OK(the.backend->experts(the.stream, &args));
+	expert_bank_close(&k);
+}
+
 static void expert_no_entries(void **state)
 {
 	(void)state;
@@ -233,8 +374,19 @@ static void expert_two_streams(void **state)
 }
 
 static const struct CMUnitTest cases[] = {
-	CASE(expert_against_float64), CASE(expert_larger_experts),        CASE(expert_many_entries),
-	CASE(expert_grouping),        CASE(expert_order_and_host_output), CASE(expert_no_entries),
-	CASE(expert_two_streams),     CASE(expert_hundreds_of_entries),   CASE(expert_device_entries),
+	CASE(expert_against_float64),
+	CASE(expert_larger_experts),
+	CASE(expert_many_entries),
+	CASE(expert_grouping),
+	CASE(expert_order_and_host_output),
+	CASE(expert_no_entries),
+	CASE(expert_two_streams),
+	CASE(expert_hundreds_of_entries),
+	CASE(expert_device_entries),
+	CASE(expert_many_rows),
+	CASE(expert_pieces),
+	CASE(expert_halves),
+	CASE(expert_refuses_dtypes),
+	CASE(expert_device_window),
 };
 const case_list expert_cases = CASE_LIST(cases);

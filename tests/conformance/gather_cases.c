@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "base/alloc.h"
 #include "base/bf16.h"
 #include "base/f16.h"
 #include "base/rng.h"
@@ -133,6 +134,69 @@ static void gather_strides(void **state)
 	check_all(33, 5, 2, 0);
 }
 
+/* In bf16, where the device computes with it: what the f32 rows round to. */
+static void check_half(uint32_t d_model, bool norm, ufm_dtype dtype)
+{
+	gather_case c = {d_model, 20, 3, d_model, dtype, true, norm, false};
+	size_t count = (size_t)c.rows * d_model;
+	uint16_t *halves = alloc_zeroed(count + 1, sizeof *halves);
+
+	assert_non_null(halves);
+	make_inputs(&c);
+	ufm_gather_args args = {
+		.x = dtype == UFM_F32 ? upload(data.x, TOKENS * (size_t)d_model * 4)
+	                          : upload(data.bits, TOKENS * (size_t)d_model * 2),
+		.x_stride = d_model,
+		.x_dtype = dtype,
+		.index = upload(data.index, sizeof data.index),
+		.rows = c.rows,
+		.d_model = d_model,
+		.norm_weight = norm ? upload(data.norm, d_model * 4) : 0,
+		.norm_eps = EPS,
+		.out = device_alloc(count * 4),
+	};
+	OK(the.backend->gather(the.stream, &args));
+	download(data.out, args.out, count * 4);
+	args.out_dtype = UFM_BF16;
+	args.out = device_alloc((count + 1) * 2);
+	OK(the.backend->gather(the.stream, &args));
+	download(halves, args.out, (count + 1) * 2);
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(halves[i], bf16_from_f32(data.out[i]));
+	assert_int_equal(halves[count], 0xffff); /* nothing past the end */
+	alloc_free(halves);
+}
+
+static void gather_halves(void **state)
+{
+	static const uint32_t widths[] = {1, 7, 64, 300, 2052};
+
+	(void)state;
+	if (!(the.info.math >> UFM_MATH_BF16 & 1u))
+		return;
+	for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+		check_half(widths[i], false, UFM_F32);
+		check_half(widths[i], true, UFM_BF16);
+	}
+}
+
+/* Where no product takes such rows, none are made. */
+static void gather_refuses_dtypes(void **state)
+{
+	bool has_bf16 = the.info.math >> UFM_MATH_BF16 & 1u;
+	ufm_gather_args args = {.x = device_alloc(64),
+	                        .x_dtype = UFM_F32,
+	                        .rows = 1,
+	                        .d_model = 4,
+	                        .out = device_alloc(64),
+	                        .out_dtype = UFM_F16};
+
+	(void)state;
+	FAILS(the.backend->gather(the.stream, &args), has_bf16 ? UFM_EINVAL : UFM_EUNSUPPORTED);
+	args.out_dtype = UFM_F32;
+	OK(the.backend->gather(the.stream, &args));
+}
+
 static void gather_no_rows(void **state)
 {
 	(void)state;
@@ -193,7 +257,8 @@ static void gather_host_memory(void **state)
 }
 
 static const struct CMUnitTest cases[] = {
-	CASE(gather_shapes),   CASE(gather_strides),     CASE(gather_no_rows),
-	CASE(gather_zero_row), CASE(gather_host_memory),
+	CASE(gather_shapes),         CASE(gather_strides),     CASE(gather_no_rows),
+	CASE(gather_zero_row),       CASE(gather_host_memory), CASE(gather_halves),
+	CASE(gather_refuses_dtypes),
 };
 const case_list gather_cases = CASE_LIST(cases);

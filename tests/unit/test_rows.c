@@ -38,7 +38,15 @@ static ufm_status noted_experts(ufm_stream *s, const ufm_experts_args *given)
 	for (uint32_t i = 0; i < a.entry_count && !a.device_entries; i++)
 		atomic_fetch_add(&seen.launched[a.math], a.entries[i].rows);
 	a.math = UFM_MATH_FP32;
+	a.x_dtype = UFM_F32;
 	return real->experts(s, &a);
+}
+
+static ufm_status wide_gather(ufm_stream *s, const ufm_gather_args *given)
+{
+	ufm_gather_args a = *given;
+	a.out_dtype = UFM_F32;
+	return real->gather(s, &a);
 }
 
 static ufm_status replaced_group(ufm_stream *s, const ufm_group_args *given)
@@ -55,6 +63,7 @@ static ufm_backend versatile_backend(void)
 	memset(&seen, 0, sizeof seen);
 	b.device_get_info = versatile_info;
 	b.experts = noted_experts;
+	b.gather = wide_gather;
 	b.group = replaced_group;
 	return b;
 }
@@ -120,7 +129,7 @@ static void long_calls_count_exactly(void **state)
 	c.cpu_assist = UFM_CPU_ON;
 	c.cpu_share_percent = 30;
 	run_everywhere(c, false);
-	run_everywhere((fixture_config){.resident_all = 1, .tokens = 21, .max_tokens = 4}, false);
+	run_everywhere((fixture_config){.resident_all = 1, .tokens = 21, .max_tokens = 4}, true);
 	/* more rows than x and hidden hold at once */
 	run_everywhere((fixture_config){.slots_max = 3, .experts = 5, .tokens = 2750, .top_k = 3},
 	               false);

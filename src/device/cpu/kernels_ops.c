@@ -90,6 +90,9 @@ ufm_status cpu_gather(ufm_stream *stream, const ufm_gather_args *args)
 	if (!dtype_is_token(args->x_dtype))
 		return status_fail(UFM_EINVAL, "gather: dtype is %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                   (int)args->x_dtype);
+	if (args->out_dtype && args->out_dtype != UFM_F32)
+		return status_fail(UFM_EUNSUPPORTED, "gather: out_dtype is %d, expected UFM_F32",
+		                   (int)args->out_dtype);
 	if (args->rows == 0)
 		return UFM_OK;
 	if (!args->x || !args->out || !args->d_model)
@@ -160,34 +163,49 @@ uint64_t cpu_hidden_bytes(const ufm_expert_desc *desc, uint32_t rows)
 	return (uint64_t)rows * desc->d_hidden * sizeof(float);
 }
 
+/* What of an entry is to be computed. */
+static ufm_expert_rows entry_of(const ufm_experts_args *a, uint32_t index)
+{
+	ufm_expert_rows e = a->entries[index];
+	uint64_t end = (uint64_t)e.row + e.rows, last = (uint64_t)a->row_first + a->row_count;
+
+	if (!a->device_entries || !a->row_count)
+		return e;
+	uint64_t begin = MAX_OF(e.row, a->row_first);
+	end = MIN_OF(end, last);
+	e.rows = end > begin ? (uint32_t)(end - begin) : 0;
+	e.row = (uint32_t)(begin - a->row_first);
+	return e;
+}
+
 static void hidden_units(void *ctx, uint32_t item, uint32_t worker)
 {
 	const job *j = ctx;
 	const ufm_experts_args *a = j->args;
-	const ufm_expert_rows *e = &a->entries[j->first + item / j->splits];
+	const ufm_expert_rows e = entry_of(a, j->first + item / j->splits);
 	uint32_t begin = item % j->splits * j->per_item;
 	uint32_t end = begin + MIN_OF(j->per_item, a->desc->d_hidden - begin);
-	const float *x = (const float *)cpu_host(a->x) + (uint64_t)e->row * a->desc->d_model;
-	float *hidden = (float *)cpu_host(a->hidden) + (uint64_t)e->row * a->desc->d_hidden;
+	const float *x = (const float *)cpu_host(a->x) + (uint64_t)e.row * a->desc->d_model;
+	float *hidden = (float *)cpu_host(a->hidden) + (uint64_t)e.row * a->desc->d_hidden;
 
 	(void)worker;
-	if (e->rows)
-		j->device->kernels->hidden(a->desc, cpu_host(e->block), x, e->rows, hidden, begin, end);
+	if (e.rows)
+		j->device->kernels->hidden(a->desc, cpu_host(e.block), x, e.rows, hidden, begin, end);
 }
 
 static void output_units(void *ctx, uint32_t item, uint32_t worker)
 {
 	const job *j = ctx;
 	const ufm_experts_args *a = j->args;
-	const ufm_expert_rows *e = &a->entries[j->first + item / j->splits];
+	const ufm_expert_rows e = entry_of(a, j->first + item / j->splits);
 	uint32_t begin = item % j->splits * j->per_item;
 	uint32_t end = begin + MIN_OF(j->per_item, a->desc->d_model - begin);
-	const float *hidden = (const float *)cpu_host(a->hidden) + (uint64_t)e->row * a->desc->d_hidden;
-	float *y = (float *)cpu_host(a->y) + (uint64_t)e->row * a->desc->d_model;
+	const float *hidden = (const float *)cpu_host(a->hidden) + (uint64_t)e.row * a->desc->d_hidden;
+	float *y = (float *)cpu_host(a->y) + (uint64_t)e.row * a->desc->d_model;
 
 	(void)worker;
-	if (e->rows)
-		j->device->kernels->output(a->desc, cpu_host(e->block), hidden, e->rows, y, begin, end);
+	if (e.rows)
+		j->device->kernels->output(a->desc, cpu_host(e.block), hidden, e.rows, y, begin, end);
 }
 
 /* An item is whole blocks of a kernel, and there are enough to keep the threads even. */
@@ -240,6 +258,9 @@ ufm_status cpu_experts(ufm_stream *stream, const ufm_experts_args *args)
 	if (args->math && args->math != UFM_MATH_FP32)
 		return status_fail(UFM_EUNSUPPORTED, "experts: math is %d, expected UFM_MATH_FP32",
 		                   (int)args->math);
+	if (args->x_dtype && args->x_dtype != UFM_F32)
+		return status_fail(UFM_EUNSUPPORTED, "experts: x_dtype is %d, expected UFM_F32",
+		                   (int)args->x_dtype);
 	cpu_enqueue(stream, &command);
 	return UFM_OK;
 }

@@ -28,22 +28,28 @@ typedef struct product_finish {
 
 /* One product for the rows of several experts:
  * out[r, u] = finish of sum over c of W[u, c] * x[r, c], or of that and the gate's sum.
- * The same bits for a row however many rows and entries are computed together (product.cuh). */
+ * The same bits for a row whatever is computed beside it, but for its expert's rows in the call (product.cuh). */
 #define PRODUCT_NONE UINT64_MAX /* an offset: no such part */
 
 typedef struct product_args {
 	const ufm_expert_rows *entries;        /* host; copied by the launch */
 	const ufm_expert_rows *device_entries; /* instead; none has more than rows_max rows */
 	uint32_t entry_count, rows_max;
-	bool entries_known; /* not written by the work just before on the stream */
+	uint32_t row_first, row_count; /* of those on the device; count 0: all of them */
+	bool entries_known;            /* not written by the work just before on the stream */
 	ufm_math math;
 	ufm_dtype dtype;          /* of matrices and biases */
 	uint32_t units, columns;  /* of the matrix: [units, columns] */
 	uint64_t matrix, bias;    /* offsets in a block, bytes */
 	uint64_t gate, gate_bias; /* of the second matrix of a gated expert */
 	product_finish finish;
-	const float *x; /* [*, columns] */
-	float *out;     /* [*, units] */
+	const void *x;         /* [*, columns] */
+	void *out;             /* [*, units] */
+	bool x_half, out_half; /* they are bf16, for math UFM_MATH_BF16 alone; else f32 */
+	const uint32_t
+		*call_rows; /* host, by entry: of its expert in the whole call; NULL: the entry's */
+	uint32_t multiprocessors;
+	bool wide; /* kernels_load_product's */
 } product_args;
 cudaError_t kernels_product(const product_args *args, bool chained, cudaStream_t stream);
 
@@ -63,7 +69,8 @@ cudaError_t kernels_read(const read_args *args, bool chained, cudaStream_t strea
 cudaError_t kernels_load_gather(void);
 /* experts_max: how many experts' scores fit a block's shared memory on the current device. */
 cudaError_t kernels_load_route(uint32_t *experts_max);
-cudaError_t kernels_load_product(void);
+/* wide: whether there are kernels for this device's warpgroups. */
+cudaError_t kernels_load_product(bool *wide);
 cudaError_t kernels_load_combine(void);
 /* experts_max: how many experts' rows can be counted in a block's shared memory. */
 cudaError_t kernels_load_group(uint32_t *experts_max);

@@ -42,6 +42,9 @@ ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
 	if (!is_dtype(args->x_dtype))
 		return cuda_fail(UFM_EINVAL, "gather: dtype is %d, expected UFM_F32, UFM_BF16 or UFM_F16",
 		                 (int)args->x_dtype);
+	if (args->out_dtype && args->out_dtype != UFM_F32 && args->out_dtype != UFM_BF16)
+		return cuda_fail(UFM_EINVAL, "gather: out_dtype is %d, expected UFM_F32 or UFM_BF16",
+		                 (int)args->out_dtype);
 	if (args->rows == 0)
 		return UFM_OK;
 	if (!args->x || !args->out || !args->d_model || args->rows > GRID_MAX)
@@ -119,7 +122,8 @@ static product_finish finish_of(const ufm_expert_desc *desc)
 }
 
 /* What both products of an expert have in common, and the matrix and bias of one. */
-static product_args product_with(const ufm_experts_args *args, ufm_role matrix, ufm_role bias)
+static product_args product_with(const ufm_device *device, const ufm_experts_args *args,
+                                 ufm_role matrix, ufm_role bias)
 {
 	const ufm_part *part = find_part(args->desc, matrix);
 
@@ -128,6 +132,11 @@ static product_args product_with(const ufm_experts_args *args, ufm_role matrix, 
 	                          (const ufm_expert_rows *)(uintptr_t)args->device_entries,
 	                      .entry_count = args->entry_count,
 	                      .rows_max = args->rows_max,
+	                      .row_first = args->row_first,
+	                      .row_count = args->device_entries ? args->row_count : 0,
+	                      .call_rows = args->call_rows,
+	                      .multiprocessors = device->info.compute_units,
+	                      .wide = device->wide,
 	                      .math = args->math,
 	                      .dtype = part->dtype,
 	                      .matrix = part->offset_bytes,
@@ -136,29 +145,38 @@ static product_args product_with(const ufm_experts_args *args, ufm_role matrix, 
 	                      .gate_bias = PRODUCT_NONE};
 }
 
-static product_args hidden_product(const ufm_experts_args *args)
+/* Hidden values are rounded when they are written, where the output's product would round them. */
+static bool rounds(const ufm_experts_args *args)
+{
+	return args->math == UFM_MATH_BF16;
+}
+
+static product_args hidden_product(const ufm_device *device, const ufm_experts_args *args)
 {
 	const ufm_expert_desc *desc = args->desc;
-	product_args product = product_with(args, UFM_ROLE_UP, UFM_ROLE_UP_BIAS);
+	product_args product = product_with(device, args, UFM_ROLE_UP, UFM_ROLE_UP_BIAS);
 
 	product.units = desc->d_hidden;
 	product.columns = desc->d_model;
 	product.gate = offset_of(desc, UFM_ROLE_GATE);
 	product.gate_bias = offset_of(desc, UFM_ROLE_GATE_BIAS);
 	product.finish = finish_of(desc);
-	product.x = (const float *)(uintptr_t)args->x;
-	product.out = (float *)(uintptr_t)args->hidden;
+	product.x = (const void *)(uintptr_t)args->x;
+	product.x_half = args->x_dtype == UFM_BF16;
+	product.out = (void *)(uintptr_t)args->hidden;
+	product.out_half = rounds(args);
 	return product;
 }
 
-static product_args output_product(const ufm_experts_args *args)
+static product_args output_product(const ufm_device *device, const ufm_experts_args *args)
 {
-	product_args product = product_with(args, UFM_ROLE_DOWN, UFM_ROLE_DOWN_BIAS);
+	product_args product = product_with(device, args, UFM_ROLE_DOWN, UFM_ROLE_DOWN_BIAS);
 
 	product.units = args->desc->d_model;
 	product.columns = args->desc->d_hidden;
-	product.x = (const float *)(uintptr_t)args->hidden;
-	product.out = (float *)(uintptr_t)args->y;
+	product.x = (const void *)(uintptr_t)args->hidden;
+	product.x_half = rounds(args);
+	product.out = (void *)(uintptr_t)args->y;
 	return product;
 }
 
@@ -180,7 +198,13 @@ ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args)
 	if (args->x % 16 || args->hidden % 16)
 		return cuda_fail(UFM_EINVAL,
 		                 "experts: x or hidden does not begin at a multiple of 16 bytes");
-	product_args hidden = hidden_product(args), output = output_product(args);
+	if (args->x_dtype && args->x_dtype != UFM_F32 &&
+	    !(args->x_dtype == UFM_BF16 && args->math == UFM_MATH_BF16))
+		return cuda_fail(UFM_EINVAL,
+		                 "experts: x_dtype is %d, expected UFM_F32, or UFM_BF16 with UFM_MATH_BF16",
+		                 (int)args->x_dtype);
+	product_args hidden = hidden_product(stream->device, args);
+	product_args output = output_product(stream->device, args);
 	hidden.entries_known = !args->device_entries || !stream->grouped;
 	output.entries_known = true;
 	ufm_status status = launch_product(stream, &hidden);
@@ -283,7 +307,8 @@ ufm_status cuda_load_kernels(ufm_device *device)
 		status = cuda_check(device, kernels_load_route(&device->router_experts_max),
 		                    "loading the kernels of route");
 	if (status == UFM_OK)
-		status = cuda_check(device, kernels_load_product(), "loading the kernels of experts");
+		status = cuda_check(device, kernels_load_product(&device->wide),
+		                    "loading the kernels of experts");
 	if (status == UFM_OK)
 		status = cuda_check(device, kernels_load_combine(), "loading the kernels of combine");
 	if (status == UFM_OK)

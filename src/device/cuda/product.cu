@@ -2,74 +2,109 @@
 /* Which kernels compute a product: by dtype and precision asked, and by the rows of each entry. */
 #include "device/cuda/product.cuh"
 
-/* Up to rows_most rows a tile of this kind is best; measured on an H200 (docs/performance-log.md). The
- * bits of a row do not depend on it. */
-static const struct {
+/* Up to rows_most rows a tile of this kind is best; measured on an H200 (docs/performance-log.md). Which of those below
+ * PRODUCT_WIDE computes a row makes no difference to its bits. */
+typedef struct tile_choice {
 	product_tile tile;
 	uint32_t rows_most;
-} tiles[] = {
+} tile_choice;
+static const tile_choice tiles_anywhere[] = {
 	{PRODUCT_FEW, 2},
 	{PRODUCT_16, 16},
 	{PRODUCT_24, 24},
 	{PRODUCT_32, UINT32_MAX},
 };
-#define TILE_COUNT (sizeof tiles / sizeof tiles[0])
+static const tile_choice tiles_with_wide[] = {
+	{PRODUCT_FEW, 2},
+	{PRODUCT_16, 16},
+	{PRODUCT_WIDE, UINT32_MAX},
+};
+static const tile_choice tiles_with_wide_exact[] = {
+	{PRODUCT_FEW, 2}, {PRODUCT_16, 16},           {PRODUCT_24, 24},
+	{PRODUCT_32, 32}, {PRODUCT_WIDE, UINT32_MAX},
+};
+
+typedef struct tile_table {
+	const tile_choice *choices;
+	uint32_t count;
+} tile_table;
+#define TILES(array) \
+	{ \
+		array, sizeof array / sizeof array[0] \
+	}
+static const tile_table anywhere = TILES(tiles_anywhere);
+static const tile_table with_wide = TILES(tiles_with_wide);
+static const tile_table with_wide_exact = TILES(tiles_with_wide_exact);
 
 typedef cudaError_t (*launch_fn)(product_tile tile, const product_launch &l, cudaStream_t stream);
 
-/* bf16 weights are tf32 numbers as they are, and then exact products cost no more bandwidth. */
-static launch_fn arithmetic_of(ufm_dtype dtype, ufm_math math)
-{
-	if (dtype == UFM_BF16)
-		return math == UFM_MATH_BF16 ? product_bf16_bf16 : product_bf16_exact;
-	if (math == UFM_MATH_BF16)
-		return product_f32_bf16;
-	return math == UFM_MATH_TF32 ? product_f32_tf32 : product_f32_exact;
-}
+typedef struct arithmetic {
+	launch_fn launch, launch_wide; /* NULL: none by warpgroups */
+	const tile_table *tiles;       /* where there are warpgroups */
+} arithmetic;
 
-static uint32_t rows_above(uint32_t tile)
+/* bf16 weights are tf32 numbers as they are, and then exact products cost no more bandwidth. */
+static arithmetic arithmetic_of(ufm_dtype dtype, ufm_math math)
 {
-	return tile ? tiles[tile - 1].rows_most : 0;
+	if (dtype == UFM_BF16 && math == UFM_MATH_BF16)
+		return {product_bf16_bf16, product_wide_bf16_bf16, &with_wide};
+	if (dtype == UFM_BF16)
+		return {product_bf16_exact, product_wide_bf16_exact, &with_wide_exact};
+	if (math == UFM_MATH_BF16)
+		return {product_f32_bf16, NULL, &anywhere};
+	return {math == UFM_MATH_TF32 ? product_f32_tf32 : product_f32_exact, NULL, &anywhere};
 }
 
 /* Those that follow run beside it. */
-static cudaError_t start(launch_fn launch, uint32_t tile, product_launch *l, cudaStream_t stream)
+static cudaError_t start(launch_fn launch, product_tile tile, product_launch *l,
+                         cudaStream_t stream)
 {
-	cudaError_t error = launch(tiles[tile].tile, *l, stream);
+	cudaError_t error = launch(tile, *l, stream);
 
 	l->p.beside = l->p.early = true;
 	return error;
 }
 
-/* Entries of one kind of tile, as many at a time as a launch takes. */
-static cudaError_t launch_listed(launch_fn launch, uint32_t tile, const product_args *a,
+/* Entries of one kind of tile, as many at a time as a launch takes. What an entry holds may be a piece of its expert's
+ * rows. */
+static cudaError_t launch_listed(launch_fn launch, product_tile tile, const product_args *a,
                                  product_launch *l, cudaStream_t stream)
 {
 	cudaError_t error = cudaSuccess;
+	uint32_t above = l->p.rows_above, most = l->p.rows_most;
 
-	l->count = l->rows = 0;
+	l->p.rows_above = 0;
+	l->p.rows_most = UINT32_MAX;
+	l->p.entries = l->rows = 0;
 	for (uint32_t i = 0; i < a->entry_count && !error; i++) {
-		uint32_t rows = a->entries[i].rows;
-		if (rows <= l->p.rows_above || rows > l->p.rows_most)
+		uint32_t rows = a->entries[i].rows, of_call = a->call_rows ? a->call_rows[i] : rows;
+		if (rows == 0 || of_call <= above || of_call > most)
 			continue;
-		l->list.entries[l->count++] = a->entries[i];
+		l->list.entries[l->p.entries++] = a->entries[i];
 		l->rows = rows > l->rows ? rows : l->rows;
-		if (l->count < ENTRIES_MAX)
+		if (l->p.entries < ENTRIES_MAX)
 			continue;
 		error = start(launch, tile, l, stream);
-		l->count = l->rows = 0;
+		l->p.entries = l->rows = 0;
 	}
-	return l->count && !error ? start(launch, tile, l, stream) : error;
+	return l->p.entries && !error ? start(launch, tile, l, stream) : error;
 }
 
-static cudaError_t launch_on_device(launch_fn launch, uint32_t tile, const product_args *a,
+static cudaError_t launch_on_device(launch_fn launch, product_tile tile, const product_args *a,
                                     product_launch *l, cudaStream_t stream)
 {
+	uint32_t at_once = tile == PRODUCT_WIDE ? ENTRIES_WIDE : a->entry_count;
+	cudaError_t error = cudaSuccess;
+
 	if (a->rows_max <= l->p.rows_above)
 		return cudaSuccess;
-	l->count = a->entry_count;
 	l->rows = a->rows_max < l->p.rows_most ? a->rows_max : l->p.rows_most;
-	return start(launch, tile, l, stream);
+	for (uint32_t first = 0; first < a->entry_count && !error; first += at_once) {
+		l->p.device_entries = a->device_entries + first;
+		l->p.entries = a->entry_count - first < at_once ? a->entry_count - first : at_once;
+		error = start(launch, tile, l, stream);
+	}
+	return error;
 }
 
 static bool is_aligned(const product_args *a)
@@ -82,7 +117,9 @@ static bool is_aligned(const product_args *a)
 
 cudaError_t kernels_product(const product_args *a, bool chained, cudaStream_t stream)
 {
-	launch_fn launch = arithmetic_of(a->dtype, a->math);
+	arithmetic with = arithmetic_of(a->dtype, a->math);
+	/* warpgroups have weights and x 16 bytes at a time */
+	const tile_table &tiles = a->wide && is_aligned(a) ? *with.tiles : anywhere;
 	cudaError_t error = cudaSuccess;
 	product_launch l;
 
@@ -97,20 +134,29 @@ cudaError_t kernels_product(const product_args *a, bool chained, cudaStream_t st
 	l.p.finish = a->finish;
 	l.p.x = a->x;
 	l.p.out = a->out;
+	l.p.x_half = a->x_half;
+	l.p.out_half = a->out_half;
 	l.p.device_entries = a->device_entries;
+	l.p.row_first = a->row_first;
+	l.p.row_count = a->row_count;
 	l.p.aligned = is_aligned(a);
+	l.p.out_fours = a->units % 4 == 0 && (uintptr_t)a->out % (a->out_half ? 8 : 16) == 0;
 	l.p.early = a->entries_known;
+	l.multiprocessors = a->multiprocessors;
 	l.chained = chained;
-	for (uint32_t tile = 0; tile < TILE_COUNT && !error; tile++) {
-		l.p.rows_above = rows_above(tile);
-		l.p.rows_most = tiles[tile].rows_most;
+	for (uint32_t i = 0; i < tiles.count && !error; i++) {
+		l.p.rows_above = i ? tiles.choices[i - 1].rows_most : 0;
+		l.p.rows_most = tiles.choices[i].rows_most;
+		product_tile tile = tiles.choices[i].tile;
+		launch_fn launch = tile == PRODUCT_WIDE ? with.launch_wide : with.launch;
 		error = (a->device_entries ? launch_on_device : launch_listed)(launch, tile, a, &l, stream);
 	}
 	return error;
 }
 
-cudaError_t kernels_load_product(void)
+cudaError_t kernels_load_product(bool *wide)
 {
+	bool exact = false, rounded = false;
 	cudaError_t error = product_load_f32_exact();
 
 	if (!error)
@@ -119,5 +165,12 @@ cudaError_t kernels_load_product(void)
 		error = product_load_f32_bf16();
 	if (!error)
 		error = product_load_bf16_exact();
-	return error ? error : product_load_bf16_bf16();
+	if (!error)
+		error = product_load_bf16_bf16();
+	if (!error)
+		error = product_load_wide_bf16_exact(&exact);
+	if (!error)
+		error = product_load_wide_bf16_bf16(&rounded);
+	*wide = exact && rounded;
+	return error;
 }

@@ -32,6 +32,7 @@ __device__ inline uint32_t segment_begin(uint32_t chunks, uint32_t segment)
  * An arithmetic is one of the storage types of weights (product_weights.cuh), and has
  *   flush             chunks whose products are added within the tensor core: 1, or a whole segment
  *   terms, words      parts of x, and words that four columns take in each
+ *   halves            x may be stored in bf16
  *   split             four columns of x into words of every part
  *   w_part            the lane's 16 bytes of two rows of weights, unless the storage type has it
  *   products          mmas for 16 bytes of weights, small terms first
@@ -43,6 +44,7 @@ __device__ inline uint32_t segment_begin(uint32_t chunks, uint32_t segment)
  * bits. */
 struct f32_exact : stored_f32 {
 	static constexpr uint32_t flush = 1, terms = 2, words = 4, products = 6;
+	static constexpr bool halves = false;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 #pragma unroll
@@ -81,6 +83,7 @@ struct f32_exact : stored_f32 {
 /* f32 weights, both sides rounded to tf32. */
 struct f32_tf32 : stored_f32 {
 	static constexpr uint32_t flush = FLUSH_NEVER, terms = 1, words = 4, products = 2;
+	static constexpr bool halves = false;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 #pragma unroll
@@ -111,6 +114,7 @@ struct f32_tf32 : stored_f32 {
 /* x rounded to bf16. */
 struct x_as_bf16 {
 	static constexpr uint32_t terms = 1, words = 2;
+	static constexpr bool halves = true;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 		out[0][0] = pack_bf16(x[0], x[1]);
@@ -142,6 +146,7 @@ struct f32_bf16 : stored_f32, x_as_bf16 {
 /* bf16 weights, f32 products: x cut into three parts of 8 bits, which together are x. */
 struct bf16_exact : stored_bf16 {
 	static constexpr uint32_t flush = 1, terms = 3, words = 2, products = 6;
+	static constexpr bool halves = false;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 #pragma unroll

@@ -5,6 +5,7 @@
 
 #include "device/cuda/numbers.cuh"
 #include "device/cuda/product.cuh"
+#include "device/cuda/product_mma.cuh"
 
 __device__ inline float act_gelu(float x)
 {
@@ -27,19 +28,39 @@ __device__ inline float act_relu2(float x)
 	return x < 0.0f ? 0.0f : x * x;
 }
 
-__device__ inline float activated(const product_finish &f, float x)
+/* N values at once: what to do is asked once for all. */
+template <uint32_t N> __device__ void activate(const product_finish &f, float (&x)[N])
 {
 	switch (f.activation) {
 	case UFM_ACT_GELU:
-		return act_gelu(x);
+#pragma unroll
+		for (uint32_t i = 0; i < N; i++)
+			x[i] = act_gelu(x[i]);
+		break;
 	case UFM_ACT_SILU:
-		return act_silu(x, f.alpha);
+#pragma unroll
+		for (uint32_t i = 0; i < N; i++)
+			x[i] = act_silu(x[i], f.alpha);
+		break;
 	case UFM_ACT_GELU_TANH:
-		return act_gelu_tanh(x);
+#pragma unroll
+		for (uint32_t i = 0; i < N; i++)
+			x[i] = act_gelu_tanh(x[i]);
+		break;
 	case UFM_ACT_RELU2:
-		return act_relu2(x);
+#pragma unroll
+		for (uint32_t i = 0; i < N; i++)
+			x[i] = act_relu2(x[i]);
+		break;
 	}
-	return x;
+}
+
+__device__ inline float activated(const product_finish &f, float x)
+{
+	float one[1] = {x};
+
+	activate(f, one);
+	return one[0];
 }
 
 /* Limits that keep a NaN, which fminf would not. */
@@ -53,15 +74,29 @@ __device__ inline float within(float x, float limit)
 	return x < -limit ? -limit : not_above(x, limit);
 }
 
-/* g * u (ufm_expert_desc) */
-__device__ inline float gated(const product_finish &f, float gate, float up)
+/* gate becomes g * u (ufm_expert_desc) */
+template <uint32_t N>
+__device__ void gate_all(const product_finish &f, float (&gate)[N], float (&up)[N])
 {
 	if (f.adjusted) {
-		gate = not_above(gate, f.gate_limit);
-		up = within(up, f.up_limit) + f.up_offset;
+#pragma unroll
+		for (uint32_t i = 0; i < N; i++) {
+			gate[i] = not_above(gate[i], f.gate_limit);
+			up[i] = within(up[i], f.up_limit) + f.up_offset;
+		}
 	}
-	float g = activated(f, gate);
-	return (f.adjusted ? not_above(g, f.activated_limit) : g) * up;
+	activate(f, gate);
+#pragma unroll
+	for (uint32_t i = 0; i < N; i++)
+		gate[i] = (f.adjusted ? not_above(gate[i], f.activated_limit) : gate[i]) * up[i];
+}
+
+__device__ inline float gated(const product_finish &f, float gate, float up)
+{
+	float one[1] = {gate}, other[1] = {up};
+
+	gate_all(f, one, other);
+	return one[0];
 }
 
 template <class A>
@@ -82,6 +117,37 @@ __device__ float finish_gated(const product &p, const char *block, uint32_t unit
 {
 	return gated(p.finish, with_bias<A>(block, p.gate_bias, unit, gate_sum),
 	             with_bias<A>(block, p.bias, unit, up_sum));
+}
+
+/* Rounded already, where the arithmetic of the next product would do it. */
+template <class A>
+__device__ void store_out(const product &p, uint64_t row, uint32_t unit, float value)
+{
+	uint64_t at = row * p.units + unit;
+
+	if (A::halves && p.out_half)
+		((uint16_t *)p.out)[at] = (uint16_t)pack_bf16(value, 0.0f);
+	else
+		((float *)p.out)[at] = value;
+}
+
+/* Four units, of which some may lie beyond the last. */
+template <class A>
+__device__ void store_four(const product &p, uint64_t row, uint32_t unit, const float (&values)[4])
+{
+	uint64_t at = row * p.units + unit;
+
+	if (!p.out_fours) {
+#pragma unroll
+		for (uint32_t i = 0; i < 4; i++)
+			if (unit + i < p.units)
+				store_out<A>(p, row, unit + i, values[i]);
+	} else if (A::halves && p.out_half) {
+		*(uint2 *)((uint16_t *)p.out + at) = {pack_bf16(values[0], values[1]),
+		                                      pack_bf16(values[2], values[3])};
+	} else {
+		*(float4 *)((float *)p.out + at) = {values[0], values[1], values[2], values[3]};
+	}
 }
 
 #endif

@@ -40,18 +40,21 @@ template <class A, uint32_t T> struct few_reader {
 	static_assert(T <= x_step || x_step % 2 == 0,
 	              "a lane's rows of x have one place in their tile");
 	const typename A::weight *w[FEW_LOADS];
-	const float *x[x_loads];
+	x_stored<A> rows_of_x;
+	const char *x[x_loads];
 	uint32_t columns, whole, lane, w_at; /* whole: chunks that are copied so */
 
 	__device__ few_reader(const product &p, const weights<A> &all, uint32_t first,
-	                      const float *rows_at, uint32_t rows)
-		: columns(p.columns), whole(p.aligned ? p.columns / A::columns : 0),
-		  lane(threadIdx.x % WARP), w_at(w_place(lane / VECTORS, lane % VECTORS))
+	                      uint64_t first_row, uint32_t rows)
+		: rows_of_x(p, first_row), columns(p.columns),
+		  whole(p.aligned ? p.columns / A::columns : 0), lane(threadIdx.x % WARP),
+		  w_at(w_place(lane / VECTORS, lane % VECTORS))
 	{
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
 			uint32_t token = lane * 4 / A::columns + j * x_step;
-			x[j] = rows_at + (uint64_t)(token < rows ? token : 0) * columns + lane * 4 % A::columns;
+			x[j] = rows_of_x.element((uint64_t)(token < rows ? token : 0) * columns +
+			                         lane * 4 % A::columns);
 		}
 #pragma unroll
 		for (uint32_t j = 0; j < FEW_LOADS; j++) {
@@ -71,24 +74,26 @@ template <class A, uint32_t T> struct few_reader {
 			copy_part(stage + w_at + j * 4 * W_ROW_BYTES, w[j] + chunk * A::columns,
 			          (int64_t)columns - chunk * A::columns - lane % VECTORS * A::per_vector);
 	}
-	__device__ void bring_x(float (&to)[x_loads][4], uint32_t chunk) const
+	__device__ void bring_x(x_four (&to)[x_loads], uint32_t chunk) const
 	{
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
+			const char *from = x[j] + chunk * A::columns * rows_of_x.element_bytes();
 			if (chunk < whole)
-				load_four(to[j], x[j] + chunk * A::columns);
+				load_four(to[j], from, rows_of_x);
 			else
-				load_part(to[j], x[j] + chunk * A::columns,
-				          (int64_t)columns - chunk * A::columns - lane * 4 % A::columns);
+				load_part(to[j], from,
+				          (int64_t)columns - chunk * A::columns - lane * 4 % A::columns, rows_of_x);
 		}
 	}
-	__device__ void put_x(char *tile, const float (&from)[x_loads][4]) const
+	__device__ void put_x(char *tile, const x_four (&from)[x_loads]) const
 	{
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
 			uint32_t token = lane * 4 / A::columns + j * x_step;
 			if (token < T)
-				store_x<A, T>(tile + x_four_place<A>(token, lane * 4 % A::columns), from[j]);
+				store_x<A, T>(tile + x_four_place<A>(token, lane * 4 % A::columns), from[j],
+				              rows_of_x);
 		}
 	}
 };
@@ -122,7 +127,8 @@ __device__ void few_segment(const product &p, const few_reader<A, T> &reader, fe
 	uint32_t lane = reader.lane, stage = 0;
 	uint32_t w_at[2] = {w_lane_place(lane, 0), w_lane_place(lane, 1)};
 	uint32_t x_at[2] = {x_lane_place<A>(lane, 0), x_lane_place<A>(lane, 1)};
-	float sums[FEW_TILES][N][4] = {}, x[few_reader<A, T>::x_loads][4];
+	float sums[FEW_TILES][N][4] = {};
+	x_four x[few_reader<A, T>::x_loads];
 
 #pragma unroll
 	for (uint32_t i = 0; i < FEW_STAGES - 1; i++) {
@@ -168,7 +174,8 @@ __device__ float few_sum(const few_shared<A, T> &shared, uint32_t row, uint32_t 
 
 template <class A, uint32_t T>
 __device__ void few_store(const product &p, const char *block, const weights<A> &all,
-                          uint32_t first, const few_shared<A, T> &shared, float *out, uint32_t rows)
+                          uint32_t first, const few_shared<A, T> &shared, uint64_t first_row,
+                          uint32_t rows)
 {
 	uint32_t width = all.units_of_mma(), units = width * FEW_TILES;
 
@@ -178,10 +185,10 @@ __device__ void few_store(const product &p, const char *block, const weights<A> 
 		if (first + unit >= p.units)
 			continue;
 		float sum = few_sum(shared, row, token);
-		out[(uint64_t)token * p.units + first + unit] =
-			all.gate
-				? finish_gated<A>(p, block, first + unit, sum, few_sum(shared, row + width, token))
-				: finish<A>(p, block, first + unit, sum);
+		float value = all.gate ? finish_gated<A>(p, block, first + unit, sum,
+		                                         few_sum(shared, row + width, token))
+		                       : finish<A>(p, block, first + unit, sum);
+		store_out<A>(p, first_row + token, first + unit, value);
 	}
 }
 
@@ -207,7 +214,7 @@ __global__ void __launch_bounds__(FEW_THREADS, T <= MMA_TOKENS ? 4 : 2)
 		end_without_rows(p);
 		return;
 	}
-	few_reader<A, T> reader(p, all, first, p.x + (uint64_t)entry.row * p.columns, entry.rows);
+	few_reader<A, T> reader(p, all, first, entry.row, entry.rows);
 	few_segment<A, T>(p, reader, shared.rings[warp], segment_begin(chunks, warp),
 	                  segment_begin(chunks, warp + 1), total);
 	__syncthreads();
@@ -219,8 +226,7 @@ __global__ void __launch_bounds__(FEW_THREADS, T <= MMA_TOKENS ? 4 : 2)
 		shared.sums[warp][token * FEW_ROWS + row] = total[m][n][i % 4];
 	}
 	__syncthreads();
-	few_store<A, T>(p, block, all, first, shared, p.out + (uint64_t)entry.row * p.units,
-	                entry.rows);
+	few_store<A, T>(p, block, all, first, shared, entry.row, entry.rows);
 	end(p);
 }
 

@@ -3,9 +3,9 @@
 #ifndef UFM_DEVICE_CUDA_PRODUCT_LAUNCH_CUH
 #define UFM_DEVICE_CUDA_PRODUCT_LAUNCH_CUH
 
-#include "device/cuda/launch.cuh"
 #include "device/cuda/product_few.cuh"
 #include "device/cuda/product_many.cuh"
+#include "device/cuda/product_start.cuh"
 
 /* Below so many blocks of a 16 tile the columns are split instead, over more warps: a single expert
  * would leave most of the device idle. Measured on an H200 (docs/performance-log.md). */
@@ -16,49 +16,28 @@ template <class A> struct launcher {
 	typedef tiling<A, 2, 4, 1, 3, 3, 2> tile24;
 	typedef tiling<A, 2, 4, 1, 4, 3, 2> tile32;
 
-	/* With as many parameters as there are entries. */
-	static cudaError_t start(void (*few_entries)(product, entry_list<ENTRIES_FEW>),
-	                         void (*all_entries)(product, entry_list<ENTRIES_MAX>), dim3 grid,
-	                         unsigned threads, size_t shared_bytes, const product_launch &l,
-	                         cudaStream_t stream)
-	{
-		entry_list<ENTRIES_FEW> some = {};
-
-		if (!l.p.device_entries && l.count > ENTRIES_FEW)
-			return launch_chained(l.chained, all_entries, grid, threads, shared_bytes, stream, l.p,
-			                      l.list);
-		for (uint32_t i = 0; i < l.count && !l.p.device_entries; i++)
-			some.entries[i] = l.list.entries[i];
-		return launch_chained(l.chained, few_entries, grid, threads, shared_bytes, stream, l.p,
-		                      some);
-	}
 	/* How many rows entries on the device have is not known here: a block goes on to further
 	 * rows. */
 	template <class T> static cudaError_t many(const product_launch &l, cudaStream_t stream)
 	{
 		uint32_t units = l.p.gated ? T::rows / 2 : T::rows;
 		uint32_t row_tiles = (l.rows + T::tokens - 1) / T::tokens;
-		dim3 grid(l.p.device_entries ? 1 : row_tiles, (l.p.units + units - 1) / units, l.count);
-		return start(multiply_many<T, ENTRIES_FEW>, multiply_many<T, ENTRIES_MAX>, grid, T::threads,
-		             sizeof(typename T::shared), l, stream);
+		dim3 grid(l.p.device_entries ? 1 : row_tiles, (l.p.units + units - 1) / units, l.p.entries);
+		return start_product(multiply_many<T, ENTRIES_FEW>, multiply_many<T, ENTRIES_MAX>, grid,
+		                     T::threads, sizeof(typename T::shared), l, stream);
 	}
 	template <uint32_t T> static cudaError_t few(const product_launch &l, cudaStream_t stream)
 	{
 		uint32_t units = l.p.gated ? FEW_ROWS / 2 : FEW_ROWS;
-		dim3 grid(1, (l.p.units + units - 1) / units, l.count);
-		return start(multiply_few<A, T, ENTRIES_FEW>, multiply_few<A, T, ENTRIES_MAX>, grid,
-		             FEW_THREADS, sizeof(few_shared<A, T>), l, stream);
+		dim3 grid(1, (l.p.units + units - 1) / units, l.p.entries);
+		return start_product(multiply_few<A, T, ENTRIES_FEW>, multiply_few<A, T, ENTRIES_MAX>, grid,
+		                     FEW_THREADS, sizeof(few_shared<A, T>), l, stream);
 	}
 	static cudaError_t up_to_16(const product_launch &l, cudaStream_t stream)
 	{
 		uint32_t units = l.p.gated ? tile16::rows / 2 : tile16::rows;
-		uint64_t blocks = (uint64_t)((l.p.units + units - 1) / units) * l.count;
+		uint64_t blocks = (uint64_t)((l.p.units + units - 1) / units) * l.p.entries;
 		return blocks < SPLIT_BELOW_BLOCKS ? few<16>(l, stream) : many<tile16>(l, stream);
-	}
-	template <class K> static cudaError_t load_kernel(K *kernel, size_t shared_bytes)
-	{
-		return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-		                            (int)shared_bytes);
 	}
 	template <uint32_t T> static cudaError_t load_few(void)
 	{
@@ -82,6 +61,7 @@ template <class A> struct launcher {
 		case PRODUCT_24:
 			return many<tile24>(l, stream);
 		case PRODUCT_32:
+		case PRODUCT_WIDE:
 			break;
 		}
 		return many<tile32>(l, stream);

@@ -41,12 +41,14 @@ template <class T> struct many_reader {
 	static_assert(w_step % MMA_ROWS == 0, "a thread's rows have one place in their mma");
 	static_assert(x_step % 4 == 0, "a thread's rows of x have one place in their tile");
 	const typename A::weight *w[w_loads];
-	const float *x[x_loads];
+	x_stored<A> rows_of_x;
+	const char *x[x_loads];
 	uint32_t columns, whole, w_at, x_at; /* whole: chunks that are copied so */
 
 	__device__ many_reader(const product &p, const weights<A> &all, uint32_t first,
-	                       const float *rows_at, uint32_t rows)
-		: columns(p.columns), whole(p.aligned ? p.columns / A::columns : 0),
+	                       uint64_t first_row, uint32_t rows)
+		: rows_of_x(p, first_row), columns(p.columns),
+		  whole(p.aligned ? p.columns / A::columns : 0),
 		  w_at(w_place(threadIdx.x / VECTORS, threadIdx.x % VECTORS)),
 		  x_at(x_four_place<A>(threadIdx.x / x_fours, threadIdx.x % x_fours * 4))
 	{
@@ -58,8 +60,8 @@ template <class T> struct many_reader {
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
 			uint32_t token = threadIdx.x / x_fours + j * x_step;
-			x[j] = rows_at + (uint64_t)(token < rows ? token : 0) * columns +
-			       threadIdx.x % x_fours * 4;
+			x[j] = rows_of_x.element((uint64_t)(token < rows ? token : 0) * columns +
+			                         threadIdx.x % x_fours * 4);
 		}
 	}
 	__device__ void load_w(char *stage, uint32_t chunk) const
@@ -75,24 +77,27 @@ template <class T> struct many_reader {
 			          (int64_t)columns - chunk * A::columns -
 			              threadIdx.x % VECTORS * A::per_vector);
 	}
-	__device__ void bring_x(float (&to)[x_loads][4], uint32_t chunk) const
+	__device__ void bring_x(x_four (&to)[x_loads], uint32_t chunk) const
 	{
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
+			const char *from = x[j] + chunk * A::columns * rows_of_x.element_bytes();
 			if (chunk < whole)
-				load_four(to[j], x[j] + chunk * A::columns);
+				load_four(to[j], from, rows_of_x);
 			else
-				load_part(to[j], x[j] + chunk * A::columns,
-				          (int64_t)columns - chunk * A::columns - threadIdx.x % x_fours * 4);
+				load_part(to[j], from,
+				          (int64_t)columns - chunk * A::columns - threadIdx.x % x_fours * 4,
+				          rows_of_x);
 		}
 	}
-	__device__ void put_x(char *tile, const float (&from)[x_loads][4]) const
+	__device__ void put_x(char *tile, const x_four (&from)[x_loads]) const
 	{
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
 			bool inside = threadIdx.x / x_fours + j * x_step < T::tokens;
 			if (T::tokens % x_step == 0 || inside)
-				store_x<A, T::tokens>(tile + x_at + j * x_step * x_row<A>::bytes, from[j]);
+				store_x<A, T::tokens>(tile + x_at + j * x_step * x_row<A>::bytes, from[j],
+				                      rows_of_x);
 		}
 	}
 };
@@ -143,7 +148,7 @@ __device__ void many_columns(const product &p, const many_reader<T> &reader,
 	uint32_t x_at[2] = {x_warp + x_lane_place<A>(lane, 0), x_warp + x_lane_place<A>(lane, 1)};
 	uint32_t segment = 0, end = segment_begin(chunks, 1), stage = 0, fill = T::stages - 1;
 	float sums[T::wm][T::nt][4] = {}, part[T::wm][T::nt][4] = {};
-	float x[many_reader<T>::x_loads][4];
+	x_four x[many_reader<T>::x_loads];
 
 #pragma unroll
 	for (uint32_t i = 0; i < T::sums; i++)
@@ -188,7 +193,7 @@ __device__ void many_columns(const product &p, const many_reader<T> &reader,
 template <class T>
 __device__ void many_store(const product &p, const char *block,
                            const weights<typename T::arithmetic> &all, uint32_t first,
-                           const typename T::shared &shared, float *out, uint32_t rows)
+                           const typename T::shared &shared, uint64_t first_row, uint32_t rows)
 {
 	typedef typename T::arithmetic A;
 	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -203,10 +208,10 @@ __device__ void many_store(const product &p, const char *block,
 		if (token >= rows || unit >= p.units || row >= width)
 			continue;
 		float sum = shared.totals[i * T::threads + threadIdx.x];
-		out[(uint64_t)token * p.units + unit] =
-			all.gate ? finish_gated<A>(p, block, unit, sum,
-		                               shared.totals[(i + 2) * T::threads + threadIdx.x])
-					 : finish<A>(p, block, unit, sum);
+		float value = all.gate ? finish_gated<A>(p, block, unit, sum,
+		                                         shared.totals[(i + 2) * T::threads + threadIdx.x])
+		                       : finish<A>(p, block, unit, sum);
+		store_out<A>(p, first_row + token, unit, value);
 	}
 }
 
@@ -229,9 +234,9 @@ __global__ void __launch_bounds__(T::threads, T::blocks)
 	for (uint32_t done = blockIdx.x * T::tokens; done < entry.rows; done += gridDim.x * T::tokens) {
 		uint32_t rows = min(entry.rows - done, T::tokens);
 		uint64_t row = (uint64_t)entry.row + done;
-		many_reader<T> reader(p, all, first, p.x + row * p.columns, rows);
+		many_reader<T> reader(p, all, first, row, rows);
 		many_columns<T>(p, reader, shared, chunks);
-		many_store<T>(p, block, all, first, shared, p.out + row * p.units, rows);
+		many_store<T>(p, block, all, first, shared, row, rows);
 		__syncthreads();
 	}
 	end(p);

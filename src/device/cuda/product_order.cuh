@@ -37,14 +37,25 @@ __device__ inline void end_without_rows(const product &p)
 }
 
 template <uint32_t N>
-__device__ ufm_expert_rows entry_of(const product &p, const entry_list<N> &list)
+__device__ ufm_expert_rows entry_at(const product &p, const entry_list<N> &list, uint32_t index)
 {
-	ufm_expert_rows entry =
-		p.device_entries ? p.device_entries[blockIdx.z] : list.entries[blockIdx.z];
+	ufm_expert_rows entry = p.device_entries ? p.device_entries[index] : list.entries[index];
 
 	if (entry.rows <= p.rows_above || entry.rows > p.rows_most)
 		entry.rows = 0;
+	if (p.row_count && entry.rows) {
+		uint32_t begin = max(entry.row, p.row_first);
+		uint32_t end = min(entry.row + entry.rows, p.row_first + p.row_count);
+		entry.rows = end > begin ? end - begin : 0;
+		entry.row = begin - p.row_first;
+	}
 	return entry;
+}
+
+template <uint32_t N>
+__device__ ufm_expert_rows entry_of(const product &p, const entry_list<N> &list)
+{
+	return entry_at(p, list, blockIdx.z);
 }
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Logits, then scores and the top k: two launches, or for few tokens one, of a cluster of blocks
- * for each. The router's weights are the bulk, and one token must not leave them to a few blocks:
+ * for each; for many, logits are a product like an expert's (product.cuh), in f32. The router's weights are the bulk, and one token must not leave them to a few blocks:
  * every warp takes some rows of them for some tokens, so that a single token is spread over the
  * device. A lane sums the columns that are its own modulo 32 (in groups of V), in rising order, and
  * the lanes' sums are added in one fixed tree: a token's bits do not depend on how many rows and
- * tokens a warp takes.
+ * tokens a warp takes, and of many tokens not on how they are cut; on whether the call has few or many, they do.
  */
 #include <cooperative_groups.h>
 
@@ -22,6 +22,9 @@
 #define CLUSTER 8u
 #define CLUSTER_WARPS 16u
 #define CLUSTER_TOKENS 8u
+
+/* Calls of more tokens have their logits from the tensor cores. */
+#define FEW_TOKENS 64u
 
 #define CHOSEN (-1.0f) /* no score is negative */
 
@@ -98,15 +101,38 @@ static cudaError_t launch_logits(const ufm_router_args *a, bool chained, cudaStr
 	return launch_chained(chained, route_logits<V, E, T>, grid, THREADS, 0, stream, *a);
 }
 
-/* Few tokens: as many warps as can be had. Many: weights and tokens are read for several at
- * once. */
+/* Few tokens: as many warps as can be had. */
 template <uint32_t V>
-static cudaError_t logits_for(const ufm_router_args *a, bool chained, cudaStream_t stream)
+static cudaError_t logits_of_few(const ufm_router_args *a, bool chained, cudaStream_t stream)
 {
-	if (a->tokens == 1)
-		return launch_logits<V, 1, 1>(a, chained, stream);
-	return a->tokens <= 64 ? launch_logits<V, 1, 4>(a, chained, stream)
-	                       : launch_logits<V, 4, 8>(a, chained, stream);
+	return a->tokens == 1 ? launch_logits<V, 1, 1>(a, chained, stream)
+	                      : launch_logits<V, 1, 4>(a, chained, stream);
+}
+
+/* Many tokens are worth the tensor cores: the exact product of f32 weights, whose only expert is the router. The rows of
+ * up to so many tokens are cut into entries, or a device would not be filled; the bits are the same. */
+#define CUT_BELOW_TOKENS 4096u
+#define CUT_ROWS 16u
+
+static cudaError_t logits_of_many(const ufm_router_args *a, bool chained, cudaStream_t stream)
+{
+	ufm_expert_rows entries[CUT_BELOW_TOKENS / CUT_ROWS];
+	uint32_t each = a->tokens < CUT_BELOW_TOKENS ? CUT_ROWS : a->tokens, count = 0;
+	product_args args = {};
+
+	for (uint32_t row = 0; row < a->tokens; row += each)
+		entries[count++] = {a->weight, row, min(each, a->tokens - row)};
+	args.entries = entries;
+	args.entry_count = count;
+	args.entries_known = true;
+	args.math = UFM_MATH_FP32;
+	args.dtype = UFM_F32;
+	args.units = a->experts;
+	args.columns = a->d_model;
+	args.bias = args.gate = args.gate_bias = PRODUCT_NONE;
+	args.x = (const void *)a->x;
+	args.out = (void *)a->logits;
+	return kernels_product(&args, chained, stream);
 }
 
 /* ------------------------------------------------------------------ scores */
@@ -325,14 +351,25 @@ static cudaError_t launch_cluster(const ufm_router_args *a, cudaStream_t stream)
 	                       CLUSTER_WARPS * WARP, a->experts * sizeof(float), stream, *a);
 }
 
+/* The bits of a token's logits depend on who computes them, so that is decided by the whole call. */
+static cudaError_t logits(const ufm_router_args *a, bool chained, cudaStream_t stream)
+{
+	bool wide = a->d_model % 4 == 0 && a->x % 16 == 0 && a->weight % 16 == 0;
+	uint32_t of_call = a->call_tokens ? a->call_tokens : a->tokens;
+
+	if (of_call > FEW_TOKENS && wide)
+		return logits_of_many(a, chained, stream);
+	return wide ? logits_of_few<4>(a, chained, stream) : logits_of_few<1>(a, chained, stream);
+}
+
 cudaError_t kernels_route(const ufm_router_args *args, bool chained, cudaStream_t stream)
 {
 	bool wide = args->d_model % 4 == 0 && args->x % 16 == 0 && args->weight % 16 == 0;
 	uint32_t warps = args->experts <= SHARED_EXPERTS_MAX && args->tokens > 1 ? WARPS : 1;
-	if (chained && args->tokens <= CLUSTER_TOKENS && args->experts <= SHARED_EXPERTS_MAX)
+	uint32_t of_call = args->call_tokens ? args->call_tokens : args->tokens;
+	if (chained && of_call <= CLUSTER_TOKENS && args->experts <= SHARED_EXPERTS_MAX)
 		return wide ? launch_cluster<4>(args, stream) : launch_cluster<1>(args, stream);
-	cudaError_t error =
-		wide ? logits_for<4>(args, chained, stream) : logits_for<1>(args, chained, stream);
+	cudaError_t error = logits(args, chained, stream);
 
 	if (error)
 		return error;
@@ -350,7 +387,7 @@ template <uint32_t V> static cudaError_t load_logits(void)
 		error = cudaFuncGetAttributes(&attributes, route_logits<V, 1, 4>);
 	if (!error)
 		error = cudaFuncGetAttributes(&attributes, route_cluster<V>);
-	return error ? error : cudaFuncGetAttributes(&attributes, route_logits<V, 4, 8>);
+	return error;
 }
 
 cudaError_t kernels_load_route(uint32_t *experts_max)

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel for many rows on Hopper: bf16 weights times bf16 parts of x, by warpgroups.
+ *
+ * A block is on a multiprocessor for the whole launch and takes every gridDim-th tile: 64 or 128 rows of weights for each
+ * of two warpgroups that multiply, by up to 128 rows of x. A third warpgroup brings both, 64 columns a stage, and is stages
+ * ahead, also of the next tile. Weights are the tensor cores' rows and tokens their columns, so a tile of few tokens is a
+ * narrow product, and what an expert lacks of 128 rows costs little.
+ *
+ * A sum grows inside the tensor core over all columns, or over one stage where the arithmetic wants that, then in f32: in
+ * which order depends on the number of columns alone, not on the width of the tile. The few-row kernels add otherwise, so
+ * who computes an expert is decided by its rows in the whole call (product.cu).
+ */
+#ifndef UFM_DEVICE_CUDA_PRODUCT_WIDE_CUH
+#define UFM_DEVICE_CUDA_PRODUCT_WIDE_CUH
+
+#include "device/cuda/launch.cuh"
+#include "device/cuda/numbers.cuh"
+#include "device/cuda/product_arithmetic.cuh"
+#include "device/cuda/product_epilogue.cuh"
+#include "device/cuda/product_order.cuh"
+#include "device/cuda/product_wgmma.cuh"
+
+#define WIDE_TOKENS 128u /* of a tile, at most */
+#define WIDE_COLUMNS 64u /* of a stage */
+#define WIDE_VECTORS 8u  /* of 16 bytes, of a row in a stage */
+#define WIDE_STEPS (WIDE_COLUMNS / WGMMA_COLUMNS)
+#define WIDE_MULTIPLIERS 2u /* warpgroups */
+#define WIDE_THREADS ((WIDE_MULTIPLIERS + 1u) * WARPGROUP)
+#define WIDE_ROWS_A_PASS (WARPGROUP / WIDE_VECTORS) /* that the bringing threads copy at once */
+
+/* Finished sums on their way from the registers that have them to threads that store neighbouring units: 64 rows of
+ * weights of a warpgroup, by 32 tokens. The padding keeps both sides off each other's banks. */
+#define WIDE_PASSED_TOKENS 32u
+typedef float wide_passed[WIDE_PASSED_TOKENS][WGMMA_ROWS + 4];
+
+/* A: the arithmetic. HALF: x is stored in bf16; else in f32, and split on the way. */
+template <class A, bool HALF> struct wide {
+	typedef A arithmetic;
+	static constexpr bool half = HALF, flushes = A::flush == 1;
+	static constexpr uint32_t terms = A::terms;
+	/* sums and what they were before fill a thread's registers */
+	static constexpr uint32_t tiles = flushes ? 1 : 2; /* of WGMMA_ROWS, of a warpgroup */
+	static constexpr uint32_t rows = WIDE_MULTIPLIERS * tiles * WGMMA_ROWS;
+	static constexpr uint32_t w_bytes = rows * WGMMA_ROW_BYTES;
+	static constexpr uint32_t x_bytes = WIDE_TOKENS * WGMMA_ROW_BYTES; /* of a part */
+	static constexpr uint32_t stage_bytes = w_bytes + terms * x_bytes;
+	static constexpr uint32_t stages = flushes ? 3 : 4;
+	static constexpr uint32_t ahead = stages - 1; /* copies of so many stages are under way */
+	/* of a thread: the launch has 168 for each; who brings f32 holds some */
+	static constexpr uint32_t registers_bring = HALF ? 56 : 120;
+	static constexpr uint32_t registers_multiply = HALF ? 224 : 192;
+	static constexpr uint32_t shared_bytes =
+		stages * stage_bytes + WIDE_MULTIPLIERS * sizeof(wide_passed) + WGMMA_ALIGN_BYTES;
+	static_assert(shared_bytes <= 226 * 1024, "a block's shared memory");
+};
+
+/* Which tiles there are. Those of an entry follow each other, its rows before its weights, so that weights are read by
+ * several blocks at about the same time. */
+struct wide_tiles {
+	uint32_t first[ENTRIES_WIDE + 1]; /* of each entry; then their number */
+};
+
+struct wide_tile {
+	const char *block;
+	uint32_t unit, row, rows; /* its first unit; rows [row, row + rows) of x and out */
+};
+
+/* By one warp. */
+template <uint32_t N>
+__device__ void count_tiles(const product &p, const entry_list<N> &list, uint32_t unit_tiles,
+                            wide_tiles &tiles)
+{
+	uint32_t lane = threadIdx.x % WARP, before = 0;
+
+	for (uint32_t base = 0; base < p.entries; base += WARP) {
+		uint32_t i = base + lane, rows = i < p.entries ? entry_at(p, list, i).rows : 0;
+		uint32_t own = (rows + WIDE_TOKENS - 1) / WIDE_TOKENS * unit_tiles, sum = own;
+#pragma unroll
+		for (uint32_t offset = 1; offset < WARP; offset *= 2) {
+			uint32_t below = __shfl_up_sync(ALL_LANES, sum, offset);
+			sum += lane >= offset ? below : 0;
+		}
+		if (i < p.entries)
+			tiles.first[i] = before + sum - own;
+		before += __shfl_sync(ALL_LANES, sum, WARP - 1);
+	}
+	if (lane == 0)
+		tiles.first[p.entries] = before;
+}
+
+template <uint32_t N>
+__device__ wide_tile tile_at(const product &p, const entry_list<N> &list, const wide_tiles &tiles,
+                             uint32_t index, uint32_t tile_units)
+{
+	uint32_t low = 0, high = p.entries;
+
+	while (high - low > 1) {
+		uint32_t middle = (low + high) / 2;
+		if (tiles.first[middle] <= index)
+			low = middle;
+		else
+			high = middle;
+	}
+	const ufm_expert_rows entry = entry_at(p, list, low);
+	uint32_t row_tiles = (entry.rows + WIDE_TOKENS - 1) / WIDE_TOKENS;
+	uint32_t own = index - tiles.first[low], done = own % row_tiles * WIDE_TOKENS;
+	return {(const char *)entry.block, own / row_tiles * tile_units, entry.row + done,
+	        min(entry.rows - done, WIDE_TOKENS)};
+}
+
+/* A ring of stages as one side sees it. */
+struct wide_ring {
+	uint32_t stage = 0, round = 0;
+
+	template <uint32_t STAGES> __device__ void step(void)
+	{
+		if (++stage == STAGES) {
+			stage = 0;
+			round ^= 1u;
+		}
+	}
+};
+
+struct wide_barriers {
+	uint64_t *full, *empty; /* one a stage */
+};
+
+/* ------------------------------------------------------------------ bringing */
+
+__device__ inline void copy_up_to(uint32_t to, const void *from, uint32_t size_bytes)
+{
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+	             "r"(size_bytes)
+	             : "memory");
+}
+
+/* What a thread copies of every stage: 16 bytes of every sixteenth row, always the same of the row. */
+template <class T> struct wide_bringer {
+	static constexpr uint32_t x_items = WIDE_TOKENS / WIDE_ROWS_A_PASS;
+	uint32_t stages_at, thread, vector, row,
+		at; /* row: the first; at: of row and vector in a matrix */
+	wide_barriers barriers;
+	wide_ring ring, told; /* told: of the stages that were said to be full */
+	uint32_t open;        /* brought, not told */
+	/* of the tile: a thread's first row of weights and of x, and how many it has of each */
+	const char *w_from, *x_from;
+	uint64_t w_step_bytes;
+	uint32_t w_count, x_count;
+	static constexpr uint32_t x_held = T::half ? 1 : x_items;
+	float held[x_held][2][4]; /* of x in f32: the next stage's */
+
+	__device__ wide_bringer(uint32_t stages_at, const wide_barriers &barriers)
+		: stages_at(stages_at), thread(threadIdx.x % WARPGROUP), vector(thread % WIDE_VECTORS),
+		  row(thread / WIDE_VECTORS), at(swizzled(row, vector)), barriers(barriers), open(0)
+	{
+	}
+	__device__ void tell(void)
+	{
+		written_for_wgmma();
+		__syncwarp();
+		if (thread % WARP == 0)
+			barrier_arrive(&barriers.full[told.stage]);
+		told.step<T::stages>();
+		open--;
+	}
+	/* One by one, as they arrive. */
+	template <uint32_t LEFT = T::ahead> __device__ void tell_all(void)
+	{
+		if (open > LEFT) {
+			stages_wait<LEFT>();
+			tell();
+		}
+		if constexpr (LEFT > 0)
+			tell_all<LEFT - 1>();
+	}
+	/* Whoever multiplies lets go of a stage only when it has the next, so what is on its way is told before this waits. */
+	__device__ void await_room(void)
+	{
+		uint64_t *empty = &barriers.empty[ring.stage];
+
+		if (__all_sync(ALL_LANES, barrier_is_over(empty, ring.round ^ 1u)))
+			return;
+		tell_all();
+		barrier_wait(empty, ring.round ^ 1u);
+	}
+	/* Every sixteenth row from `from` on. */
+	template <uint32_t ROWS>
+	__device__ static void copy_rows(uint32_t to, const char *from, uint64_t step_bytes,
+	                                 uint32_t count, uint32_t size_bytes)
+	{
+		if (count >= ROWS) {
+#pragma unroll
+			for (uint32_t j = 0; j < ROWS; j++, from += step_bytes)
+				copy_up_to(to + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES, from, size_bytes);
+			return;
+		}
+#pragma unroll 1
+		for (uint32_t j = 0; j < count; j++, from += step_bytes)
+			copy_up_to(to + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES, from, size_bytes);
+	}
+	/* Sixteen rows of weights, or of a gated expert eight gates and their ups, are sixteen rows of the matrix. */
+	__device__ void begin_tile(const product &p, const wide_tile &tile)
+	{
+		uint32_t half = MMA_ROWS / 2;
+		bool gate = p.gated && row < half;
+		uint32_t unit = tile.unit + (p.gated ? row % half : row);
+		uint32_t step = p.gated ? half : WIDE_ROWS_A_PASS;
+		uint64_t first = (uint64_t)unit * p.columns + vector * 8;
+
+		static_assert(WIDE_ROWS_A_PASS == MMA_ROWS, "a thread has gates or ups");
+		w_from = tile.block + (gate ? p.gate : p.matrix) + 2 * first;
+		w_step_bytes = 2ull * step * p.columns;
+		w_count = unit < p.units ? (p.units - unit + step - 1) / step : 0;
+		first = (uint64_t)(tile.row + row) * p.columns + vector * 8;
+		x_from = (const char *)p.x + 2 * first;
+		x_count = row < tile.rows ? (tile.rows - row - 1) / WIDE_ROWS_A_PASS + 1 : 0;
+	}
+	/* Of x in f32: eight columns of each of its rows, zeros beyond the last column, into registers. */
+	__device__ void load_x(const product &p, uint32_t first, uint32_t rows, uint32_t chunk)
+	{
+		uint32_t column = chunk * WIDE_COLUMNS + vector * 8;
+		const float *from = (const float *)p.x + (uint64_t)(first + row) * p.columns + column;
+#pragma unroll
+		for (uint32_t j = 0; j < x_held; j++) {
+			bool is_there = row + j * WIDE_ROWS_A_PASS < rows && column < p.columns;
+#pragma unroll
+			for (uint32_t v = 0; v < 2; v++) {
+				float4 four = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+				if (is_there)
+					four = *(const float4 *)(from + (uint64_t)(j * WIDE_ROWS_A_PASS) * p.columns +
+					                         4 * v);
+				held[j][v][0] = four.x;
+				held[j][v][1] = four.y;
+				held[j][v][2] = four.z;
+				held[j][v][3] = four.w;
+			}
+		}
+	}
+	__device__ void put_x(const wide_tile &tile, char *to) const
+	{
+		typedef typename T::arithmetic A;
+#pragma unroll
+		for (uint32_t j = 0; j < x_held; j++) {
+			uint32_t low[A::terms][A::words], high[A::terms][A::words];
+			if (row + j * WIDE_ROWS_A_PASS >= tile.rows)
+				continue;
+			A::split(held[j][0], low);
+			A::split(held[j][1], high);
+#pragma unroll
+			for (uint32_t t = 0; t < A::terms; t++)
+				*(uint4 *)(to + t * T::x_bytes + at + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES) = {
+					low[t][0], low[t][1], high[t][0], high[t][1]};
+		}
+	}
+	/* What f32 rows have next is on its way while this stage's are split. */
+	__device__ void bring_stage(const product &p, const wide_tile &tile, char *stages,
+	                            uint32_t chunk, uint32_t next_row, uint32_t next_rows,
+	                            uint32_t next_chunk)
+	{
+		uint32_t size_bytes = chunk * WIDE_COLUMNS + vector * 8 < p.columns ? 16 : 0;
+		uint32_t to = stages_at + ring.stage * T::stage_bytes + at;
+		uint64_t along_bytes = (uint64_t)chunk * WGMMA_ROW_BYTES;
+
+		await_room();
+		copy_rows<T::rows / WIDE_ROWS_A_PASS>(to, w_from + along_bytes, w_step_bytes, w_count,
+		                                      size_bytes);
+		if constexpr (T::half)
+			copy_rows<x_items>(to + T::w_bytes, x_from + along_bytes,
+			                   2ull * WIDE_ROWS_A_PASS * p.columns, x_count, size_bytes);
+		stage_commit();
+		if constexpr (!T::half) {
+			put_x(tile, stages + ring.stage * T::stage_bytes + T::w_bytes);
+			load_x(p, next_row, next_rows, next_chunk);
+		}
+		ring.step<T::stages>();
+		if (++open > T::ahead) {
+			stages_wait<T::ahead>();
+			tell();
+		}
+	}
+};
+
+/* ------------------------------------------------------------------ multiplying */
+
+template <class T> struct wide_multiplier {
+	uint32_t stages_at, group; /* of two */
+	wide_barriers barriers;
+	wide_passed *passed; /* this group's */
+	wide_ring ring;
+
+	__device__ void release(uint32_t stage)
+	{
+		if (threadIdx.x % WARP == 0)
+			barrier_arrive(&barriers.empty[stage]);
+	}
+	/* All products of a stage; first: sums begin. */
+	template <uint32_t SUMS>
+	__device__ void multiply_stage(float (&sums)[T::tiles][SUMS], bool first)
+	{
+		uint32_t at = stages_at + ring.stage * T::stage_bytes;
+		uint64_t w = wgmma_matrix(at + group * T::tiles * WGMMA_ROWS * WGMMA_ROW_BYTES);
+		uint64_t x = wgmma_matrix(at + T::w_bytes);
+		wgmma_begin();
+#pragma unroll
+		for (uint32_t k = 0; k < WIDE_STEPS; k++) {
+#pragma unroll
+			for (uint32_t t = T::terms; t-- > 0;) { /* small terms first */
+#pragma unroll
+				for (uint32_t m = 0; m < T::tiles; m++)
+					wgmma(sums[m], wgmma_columns(w, k) + m * (WGMMA_ROWS * WGMMA_ROW_BYTES >> 4),
+					      wgmma_columns(x, k) + t * (T::x_bytes >> 4),
+					      !(first && k == 0 && t == T::terms - 1));
+			}
+		}
+		wgmma_commit();
+	}
+	template <uint32_t SUMS>
+	__device__ void whole_sums(float (&sums)[T::tiles][SUMS], uint32_t chunks)
+	{
+		uint32_t before = 0;
+
+		for (uint32_t chunk = 0; chunk < chunks; chunk++) {
+			barrier_wait(&barriers.full[ring.stage], ring.round);
+			multiply_stage(sums, chunk == 0);
+			wgmma_wait<1>();
+			if (chunk)
+				release(before);
+			before = ring.stage;
+			ring.step<T::stages>();
+		}
+		wgmma_wait<0>();
+		release(before);
+	}
+	template <uint32_t SUMS>
+	__device__ void flushed_sums(float (&totals)[T::tiles][SUMS], uint32_t chunks)
+	{
+		float sums[T::tiles][SUMS] = {};
+
+		for (uint32_t chunk = 0; chunk < chunks; chunk++) {
+			barrier_wait(&barriers.full[ring.stage], ring.round);
+			multiply_stage(sums, true);
+			wgmma_wait<0>();
+			release(ring.stage);
+			ring.step<T::stages>();
+#pragma unroll
+			for (uint32_t i = 0; i < T::tiles * SUMS; i++)
+				totals[i / SUMS][i % SUMS] += sums[i / SUMS][i % SUMS];
+		}
+	}
+	/* The threads of a warpgroup meet. */
+	__device__ void meet(void) const
+	{
+		asm volatile("bar.sync %0, %1;" ::"r"(1 + group), "n"(WARPGROUP) : "memory");
+	}
+	/* What 64 rows of weights gave for up to 32 tokens, from row `row` on, four units at a time: threads side by side store
+	 * units side by side. */
+	__device__ void store_passed(const product &p, const char *block, uint32_t first, uint32_t row,
+	                             uint32_t rows) const
+	{
+		typedef typename T::arithmetic A;
+		uint32_t fours = (p.gated ? WGMMA_ROWS / 2 : WGMMA_ROWS) / 4;
+		uint32_t thread = threadIdx.x % WARPGROUP, four = thread % fours, unit = first + four * 4;
+		uint32_t at = p.gated ? four / 2 * MMA_ROWS + four % 2 * 4 : four * 4;
+		float bias[4], gate_bias[4];
+
+		if (unit >= p.units)
+			return;
+		read_biases(bias, p, block, p.bias, unit);
+		read_biases(gate_bias, p, block, p.gate_bias, unit);
+#pragma unroll 2
+		for (uint32_t token = thread / fours; token < rows; token += WARPGROUP / fours) {
+			float values[4], up[4];
+			if (p.gated) {
+				read_passed(values, token, at, gate_bias);
+				read_passed(up, token, at + MMA_ROWS / 2, bias);
+				gate_all(p.finish, values, up);
+			} else {
+				read_passed(values, token, at, bias);
+				activate(p.finish, values);
+			}
+			store_four<A>(p, row + token, unit, values);
+		}
+	}
+	/* -0 + sum has the bits of sum. */
+	__device__ static void read_biases(float (&out)[4], const product &p, const char *block,
+	                                   uint64_t at, uint32_t unit)
+	{
+#pragma unroll
+		for (uint32_t i = 0; i < 4; i++)
+			out[i] = at == PRODUCT_NONE || unit + i >= p.units
+			             ? -0.0f
+			             : element_at(block + at, UFM_BF16, unit + i);
+	}
+	__device__ void read_passed(float (&out)[4], uint32_t token, uint32_t at,
+	                            const float (&bias)[4]) const
+	{
+		float4 sums = *(const float4 *)&(*passed)[token][at];
+
+		out[0] = sums.x + bias[0];
+		out[1] = sums.y + bias[1];
+		out[2] = sums.z + bias[2];
+		out[3] = sums.w + bias[3];
+	}
+	/* A lane has the sums of rows lane / 4 and that + 8 of its warp's sixteen, for two tokens of every eight. What follows
+	 * the passing is there once, not for every sum: code that does not fit the instruction cache is slower than all else. */
+	template <uint32_t SUMS>
+	__device__ void store(const product &p, const wide_tile &tile,
+	                      const float (&sums)[T::tiles][SUMS]) const
+	{
+		constexpr uint32_t a_pass = WIDE_PASSED_TOKENS / 2; /* sums */
+		constexpr uint32_t passes = SUMS / a_pass;          /* of 64 rows of weights */
+		uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x % WARPGROUP / WARP;
+		uint32_t row = warp * MMA_ROWS + lane / 4, token = lane % 4 * 2;
+		uint32_t of_group = p.gated ? WGMMA_ROWS / 2 : WGMMA_ROWS; /* units of 64 rows */
+
+#pragma unroll 1
+		for (uint32_t pass = 0; pass < T::tiles * passes; pass++) {
+			uint32_t first = pass % passes * WIDE_PASSED_TOKENS;
+			if (first >= tile.rows)
+				continue;
+#pragma unroll
+			for (uint32_t j = 0; j < T::tiles * passes; j++) {
+				if (j != pass)
+					continue;
+#pragma unroll
+				for (uint32_t i = 0; i < a_pass; i++)
+					(*passed)[token + i / 4 * 8 + i % 2][row + i % 4 / 2 * 8] =
+						sums[j / passes][j % passes * a_pass + i];
+			}
+			meet();
+			store_passed(p, tile.block, tile.unit + (group * T::tiles + pass / passes) * of_group,
+			             tile.row + first, min(tile.rows - first, WIDE_PASSED_TOKENS));
+			meet();
+		}
+	}
+	template <uint32_t SUMS> __device__ void tile(const product &p, const wide_tile &tile)
+	{
+		float sums[T::tiles][SUMS] = {};
+		uint32_t chunks = (p.columns + WIDE_COLUMNS - 1) / WIDE_COLUMNS;
+
+		if constexpr (T::flushes)
+			flushed_sums(sums, chunks);
+		else
+			whole_sums(sums, chunks);
+		store(p, tile, sums);
+	}
+	/* In a product as narrow as its tokens allow. */
+	__device__ void any_tile(const product &p, const wide_tile &at)
+	{
+		if (at.rows <= 32)
+			tile<16>(p, at);
+		else if (at.rows <= 64)
+			tile<32>(p, at);
+		else
+			tile<64>(p, at);
+	}
+};
+
+/* ------------------------------------------------------------------ the kernel */
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define WIDE_IS_HERE 1
+#else
+#define WIDE_IS_HERE 0
+#endif
+
+template <class T, uint32_t N>
+__global__ void __launch_bounds__(WIDE_THREADS, 1)
+	multiply_wide(const __grid_constant__ product p, const __grid_constant__ entry_list<N> list)
+{
+#if WIDE_IS_HERE
+	extern __shared__ char memory[];
+	/* The only static shared memory of any product: where it is 0 bytes, this code was not compiled. */
+	__shared__ wide_tiles tiles;
+	__shared__ __align__(8) uint64_t barriers_of_stages[2 * T::stages];
+	uint32_t skip = (0u - shared_address(memory)) % WGMMA_ALIGN_BYTES;
+	char *stages = memory + skip;
+	const wide_barriers barriers = {barriers_of_stages, barriers_of_stages + T::stages};
+	uint32_t tile_units = p.gated ? T::rows / 2 : T::rows;
+	uint32_t unit_tiles = (p.units + tile_units - 1) / tile_units;
+	uint32_t group = threadIdx.x / WARPGROUP;
+
+	if (threadIdx.x == 0) {
+		for (uint32_t s = 0; s < T::stages; s++) {
+			barrier_init(&barriers.full[s], WARPGROUP / WARP);
+			barrier_init(&barriers.empty[s], WIDE_MULTIPLIERS * WARPGROUP / WARP);
+		}
+		written_for_wgmma();
+	}
+	if (!p.early)
+		chain_wait();
+	if (threadIdx.x < WARP)
+		count_tiles(p, list, unit_tiles, tiles);
+	__syncthreads();
+	begin_with_x(p);
+	if (group == WIDE_MULTIPLIERS) {
+		registers_shrink<T::registers_bring>();
+		uint32_t chunks = (p.columns + WIDE_COLUMNS - 1) / WIDE_COLUMNS;
+		uint32_t all = tiles.first[p.entries], i = blockIdx.x;
+		wide_bringer<T> bringer(shared_address(stages), barriers);
+		wide_tile tile = {}, next = i < all ? tile_at(p, list, tiles, i, tile_units) : tile;
+		if constexpr (!T::half)
+			bringer.load_x(p, next.row, next.rows, 0);
+		for (; i < all; i += gridDim.x) {
+			tile = next;
+			if (i + gridDim.x < all)
+				next = tile_at(p, list, tiles, i + gridDim.x, tile_units);
+			bringer.begin_tile(p, tile);
+			for (uint32_t chunk = 0; chunk < chunks; chunk++) {
+				bool last = chunk + 1 == chunks;
+				bringer.bring_stage(p, tile, stages, chunk, last ? next.row : tile.row,
+				                    last ? next.rows : tile.rows, last ? 0 : chunk + 1);
+			}
+		}
+		bringer.tell_all();
+	} else {
+		registers_grow<T::registers_multiply>();
+		wide_passed *passed = (wide_passed *)(stages + T::stages * T::stage_bytes) + group;
+		wide_multiplier<T> multiplier = {shared_address(stages), group, barriers, passed, {}};
+		for (uint32_t i = blockIdx.x; i < tiles.first[p.entries]; i += gridDim.x)
+			multiplier.any_tile(p, tile_at(p, list, tiles, i, tile_units));
+	}
+	end(p);
+#endif
+}
+
+#endif
