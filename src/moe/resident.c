@@ -38,7 +38,7 @@ static ufm_status compute_piece(forward *f, uint32_t first, uint32_t rows)
 	                         .device_entries = f->ws->entries,
 	                         .rows_max = f->call->tokens,
 	                         .row_first = first,
-	                         .row_count = rows,
+	                         .row_count = rows < all ? rows : 0,
 	                         .x_dtype = stage_rows_dtype(f)};
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_EXPERTS);
 	ufm_status status = stage_gather_rows(f, first, rows);

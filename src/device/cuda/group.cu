@@ -14,6 +14,7 @@
 #define THREADS_MANY 1024u
 #define FEW_ASSIGNMENTS 1024u
 #define NO_ID UINT32_MAX
+#define AT_ONCE 8u /* ids of a lane that are under way together */
 /* Of shared memory, without asking for more than every device gives: 44 KiB. */
 #define WORDS_USUAL 11264u
 
@@ -59,17 +60,29 @@ __device__ range range_of(uint32_t assignments, uint32_t warps, uint32_t warp)
 	return {begin, min(begin + each, assignments)};
 }
 
+/* A lane's ids from index i on, a warp apart: asked for together, as each takes longer to come than to count. */
+__device__ void load_ids(uint32_t (&out)[AT_ONCE], const uint32_t *ids, uint32_t i, uint32_t end)
+{
+#pragma unroll
+	for (uint32_t j = 0; j < AT_ONCE; j++)
+		out[j] = i + j * WARP < end ? ids[i + j * WARP] : NO_ID;
+}
+
 __device__ void count_rows(const ufm_group_args &a, range r, uint32_t *rows)
 {
 	const uint32_t *ids = (const uint32_t *)a.ids;
 	uint32_t lane = threadIdx.x % WARP;
 
-	for (uint32_t base = r.begin; base < r.end; base += WARP) {
-		uint32_t id = base + lane < r.end ? ids[base + lane] : NO_ID;
-		uint32_t same = __match_any_sync(ALL_LANES, id);
-		if (id < a.experts && lane + 1 == (uint32_t)__ffs((int)same))
-			rows[id] += __popc(same);
-		__syncwarp();
+	for (uint32_t base = r.begin; base < r.end; base += AT_ONCE * WARP) {
+		uint32_t some[AT_ONCE];
+		load_ids(some, ids, base + lane, r.end);
+#pragma unroll
+		for (uint32_t j = 0; j < AT_ONCE; j++) {
+			uint32_t id = some[j], same = __match_any_sync(ALL_LANES, id);
+			if (id < a.experts && lane + 1 == (uint32_t)__ffs((int)same))
+				rows[id] += __popc(same);
+			__syncwarp();
+		}
 	}
 }
 
@@ -80,22 +93,26 @@ __device__ void place_rows(const ufm_group_args &a, range r, uint32_t *next_row)
 	uint32_t *row_of = (uint32_t *)a.row_of, *row_token = (uint32_t *)a.row_token;
 	uint32_t lane = threadIdx.x % WARP, *ids_out = (uint32_t *)a.ids_out;
 
-	for (uint32_t base = r.begin; base < r.end; base += WARP) {
-		uint32_t i = base + lane, row = UFM_ROW_NONE;
-		uint32_t id = i < r.end ? ids[i] : NO_ID;
-		uint32_t same = __match_any_sync(ALL_LANES, id);
-		if (id < a.experts)
-			row = next_row[id] + __popc(same & ((1u << lane) - 1));
-		__syncwarp();
-		if (id < a.experts && lane + 1 == (uint32_t)__ffs((int)same))
-			next_row[id] += __popc(same);
-		__syncwarp();
-		if (i < r.end)
-			row_of[i] = row;
-		if (i < r.end && ids_out)
-			ids_out[i] = id;
-		if (row != UFM_ROW_NONE)
-			row_token[row] = i / a.top_k;
+	for (uint32_t base = r.begin; base < r.end; base += AT_ONCE * WARP) {
+		uint32_t some[AT_ONCE];
+		load_ids(some, ids, base + lane, r.end);
+#pragma unroll
+		for (uint32_t j = 0; j < AT_ONCE; j++) {
+			uint32_t i = base + j * WARP + lane, row = UFM_ROW_NONE, id = some[j];
+			uint32_t same = __match_any_sync(ALL_LANES, id);
+			if (id < a.experts)
+				row = next_row[id] + __popc(same & ((1u << lane) - 1));
+			__syncwarp();
+			if (id < a.experts && lane + 1 == (uint32_t)__ffs((int)same))
+				next_row[id] += __popc(same);
+			__syncwarp();
+			if (i < r.end)
+				row_of[i] = row;
+			if (i < r.end && ids_out)
+				ids_out[i] = id;
+			if (row != UFM_ROW_NONE)
+				row_token[row] = i / a.top_k;
+		}
 	}
 }
 

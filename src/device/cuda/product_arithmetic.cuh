@@ -32,7 +32,8 @@ __device__ inline uint32_t segment_begin(uint32_t chunks, uint32_t segment)
  * An arithmetic is one of the storage types of weights (product_weights.cuh), and has
  *   flush             chunks whose products are added within the tensor core: 1, or a whole segment
  *   terms, words      parts of x, and words that four columns take in each
- *   halves            x may be stored in bf16
+ *   halves            x may be stored in bf16, and then from_half<> of it reads that
+ *   x_half            it does
  *   split             four columns of x into words of every part
  *   w_part            the lane's 16 bytes of two rows of weights, unless the storage type has it
  *   products          mmas for 16 bytes of weights, small terms first
@@ -44,7 +45,7 @@ __device__ inline uint32_t segment_begin(uint32_t chunks, uint32_t segment)
  * bits. */
 struct f32_exact : stored_f32 {
 	static constexpr uint32_t flush = 1, terms = 2, words = 4, products = 6;
-	static constexpr bool halves = false;
+	static constexpr bool halves = false, x_half = false;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 #pragma unroll
@@ -83,7 +84,7 @@ struct f32_exact : stored_f32 {
 /* f32 weights, both sides rounded to tf32. */
 struct f32_tf32 : stored_f32 {
 	static constexpr uint32_t flush = FLUSH_NEVER, terms = 1, words = 4, products = 2;
-	static constexpr bool halves = false;
+	static constexpr bool halves = false, x_half = false;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 #pragma unroll
@@ -114,7 +115,7 @@ struct f32_tf32 : stored_f32 {
 /* x rounded to bf16. */
 struct x_as_bf16 {
 	static constexpr uint32_t terms = 1, words = 2;
-	static constexpr bool halves = true;
+	static constexpr bool halves = true, x_half = false;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 		out[0][0] = pack_bf16(x[0], x[1]);
@@ -146,7 +147,7 @@ struct f32_bf16 : stored_f32, x_as_bf16 {
 /* bf16 weights, f32 products: x cut into three parts of 8 bits, which together are x. */
 struct bf16_exact : stored_bf16 {
 	static constexpr uint32_t flush = 1, terms = 3, words = 2, products = 6;
-	static constexpr bool halves = false;
+	static constexpr bool halves = false, x_half = false;
 	__device__ static void split(const float (&x)[4], uint32_t (&out)[terms][words])
 	{
 #pragma unroll
@@ -176,6 +177,12 @@ struct bf16_bf16 : stored_bf16, x_as_bf16 {
 	{
 		mma_bf16<FIRST>(sum, w.all[i], x[0] + 2 * i);
 	}
+};
+
+/* The same from rows of x that are bf16 already. */
+template <class A> struct from_half : A {
+	static_assert(A::halves, "only what is rounded anyway");
+	static constexpr bool x_half = true;
 };
 
 /* All mmas of the lanes' vectors; first: sums begin. */

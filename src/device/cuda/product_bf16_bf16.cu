@@ -2,4 +2,4 @@
 /* Bf16 weights, bf16 products: an arithmetic a file, so that they compile side by side. */
 #include "device/cuda/product_launch.cuh"
 
-DEFINE_PRODUCT(bf16_bf16)
+DEFINE_PRODUCT_HALVES(bf16_bf16)

@@ -131,23 +131,4 @@ __device__ void store_out(const product &p, uint64_t row, uint32_t unit, float v
 		((float *)p.out)[at] = value;
 }
 
-/* Four units, of which some may lie beyond the last. */
-template <class A>
-__device__ void store_four(const product &p, uint64_t row, uint32_t unit, const float (&values)[4])
-{
-	uint64_t at = row * p.units + unit;
-
-	if (!p.out_fours) {
-#pragma unroll
-		for (uint32_t i = 0; i < 4; i++)
-			if (unit + i < p.units)
-				store_out<A>(p, row, unit + i, values[i]);
-	} else if (A::halves && p.out_half) {
-		*(uint2 *)((uint16_t *)p.out + at) = {pack_bf16(values[0], values[1]),
-		                                      pack_bf16(values[2], values[3])};
-	} else {
-		*(float4 *)((float *)p.out + at) = {values[0], values[1], values[2], values[3]};
-	}
-}
-
 #endif

@@ -2,4 +2,4 @@
 /* F32 weights, bf16 products: an arithmetic a file, so that they compile side by side. */
 #include "device/cuda/product_launch.cuh"
 
-DEFINE_PRODUCT(f32_bf16)
+DEFINE_PRODUCT_HALVES(f32_bf16)

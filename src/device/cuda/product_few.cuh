@@ -40,16 +40,15 @@ template <class A, uint32_t T> struct few_reader {
 	static_assert(T <= x_step || x_step % 2 == 0,
 	              "a lane's rows of x have one place in their tile");
 	const typename A::weight *w[FEW_LOADS];
-	x_stored<A> rows_of_x;
 	const char *x[x_loads];
 	uint32_t columns, whole, lane, w_at; /* whole: chunks that are copied so */
 
 	__device__ few_reader(const product &p, const weights<A> &all, uint32_t first,
 	                      uint64_t first_row, uint32_t rows)
-		: rows_of_x(p, first_row), columns(p.columns),
-		  whole(p.aligned ? p.columns / A::columns : 0), lane(threadIdx.x % WARP),
-		  w_at(w_place(lane / VECTORS, lane % VECTORS))
+		: columns(p.columns), whole(p.aligned ? p.columns / A::columns : 0),
+		  lane(threadIdx.x % WARP), w_at(w_place(lane / VECTORS, lane % VECTORS))
 	{
+		x_stored<A> rows_of_x(p, first_row);
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
 			uint32_t token = lane * 4 / A::columns + j * x_step;
@@ -74,26 +73,25 @@ template <class A, uint32_t T> struct few_reader {
 			copy_part(stage + w_at + j * 4 * W_ROW_BYTES, w[j] + chunk * A::columns,
 			          (int64_t)columns - chunk * A::columns - lane % VECTORS * A::per_vector);
 	}
-	__device__ void bring_x(x_four (&to)[x_loads], uint32_t chunk) const
+	__device__ void bring_x(x_four<A> (&to)[x_loads], uint32_t chunk) const
 	{
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
-			const char *from = x[j] + chunk * A::columns * rows_of_x.element_bytes();
+			const char *from = x[j] + chunk * A::columns * x_stored<A>::element_bytes;
 			if (chunk < whole)
-				load_four(to[j], from, rows_of_x);
+				to[j].load(from);
 			else
-				load_part(to[j], from,
-				          (int64_t)columns - chunk * A::columns - lane * 4 % A::columns, rows_of_x);
+				to[j].load_part(from,
+				                (int64_t)columns - chunk * A::columns - lane * 4 % A::columns);
 		}
 	}
-	__device__ void put_x(char *tile, const x_four (&from)[x_loads]) const
+	__device__ void put_x(char *tile, const x_four<A> (&from)[x_loads]) const
 	{
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
 			uint32_t token = lane * 4 / A::columns + j * x_step;
 			if (token < T)
-				store_x<A, T>(tile + x_four_place<A>(token, lane * 4 % A::columns), from[j],
-				              rows_of_x);
+				store_x<A, T>(tile + x_four_place<A>(token, lane * 4 % A::columns), from[j]);
 		}
 	}
 };
@@ -128,7 +126,7 @@ __device__ void few_segment(const product &p, const few_reader<A, T> &reader, fe
 	uint32_t w_at[2] = {w_lane_place(lane, 0), w_lane_place(lane, 1)};
 	uint32_t x_at[2] = {x_lane_place<A>(lane, 0), x_lane_place<A>(lane, 1)};
 	float sums[FEW_TILES][N][4] = {};
-	x_four x[few_reader<A, T>::x_loads];
+	x_four<A> x[few_reader<A, T>::x_loads];
 
 #pragma unroll
 	for (uint32_t i = 0; i < FEW_STAGES - 1; i++) {
@@ -193,16 +191,10 @@ __device__ void few_store(const product &p, const char *block, const weights<A> 
 }
 
 /* Up to T rows times FEW_ROWS rows of weights. */
-template <class A, uint32_t T, uint32_t N>
-__global__ void __launch_bounds__(FEW_THREADS, T <= MMA_TOKENS ? 4 : 2)
-	multiply_few(const __grid_constant__ product p, const __grid_constant__ entry_list<N> list)
+template <class A, uint32_t T>
+__device__ void few_entry(const product &p, const ufm_expert_rows &entry, few_shared<A, T> &shared)
 {
-	extern __shared__ __align__(128) char memory[];
-	few_shared<A, T> &shared = *(few_shared<A, T> *)memory;
 	constexpr uint32_t tiles = few_shared<A, T>::tiles;
-	if (!p.early)
-		chain_wait();
-	const ufm_expert_rows entry = entry_of(p, list);
 	const char *block = (const char *)entry.block;
 	const weights<A> all(p, block);
 	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -210,10 +202,6 @@ __global__ void __launch_bounds__(FEW_THREADS, T <= MMA_TOKENS ? 4 : 2)
 	uint32_t chunks = (p.columns + A::columns - 1) / A::columns;
 	float total[FEW_TILES][tiles][4] = {};
 
-	if (entry.rows == 0) {
-		end_without_rows(p);
-		return;
-	}
 	few_reader<A, T> reader(p, all, first, entry.row, entry.rows);
 	few_segment<A, T>(p, reader, shared.rings[warp], segment_begin(chunks, warp),
 	                  segment_begin(chunks, warp + 1), total);
@@ -227,6 +215,29 @@ __global__ void __launch_bounds__(FEW_THREADS, T <= MMA_TOKENS ? 4 : 2)
 	}
 	__syncthreads();
 	few_store<A, T>(p, block, all, first, shared, entry.row, entry.rows);
+}
+
+template <class A, uint32_t T, uint32_t N>
+__global__ void __launch_bounds__(FEW_THREADS, T <= MMA_TOKENS ? 4 : 2)
+	multiply_few(const __grid_constant__ product p, const __grid_constant__ entry_list<N> list)
+{
+	extern __shared__ __align__(128) char memory[];
+	few_shared<A, T> &shared = *(few_shared<A, T> *)memory;
+	bool began = false;
+
+	if (!p.early)
+		chain_wait();
+	for (uint32_t i = blockIdx.z; i < p.entries; i += gridDim.z) {
+		const ufm_expert_rows entry = entry_at(p, list, i);
+		if (entry.rows == 0)
+			continue;
+		if (began)
+			__syncthreads(); /* the sums of the one before are read */
+		began = true;
+		few_entry<A, T>(p, entry, shared);
+	}
+	if (!began)
+		begin_with_x(p);
 	end(p);
 }
 

@@ -10,26 +10,34 @@
 /* Below so many blocks of a 16 tile the columns are split instead, over more warps: a single expert
  * would leave most of the device idle. Measured on an H200 (docs/performance-log.md). */
 #define SPLIT_BELOW_BLOCKS 160u
+#define ENTRIES_IN_TURN 8u
 
 template <class A> struct launcher {
 	typedef tiling<A, 1, 4, 1, 2, 4, 4> tile16;
 	typedef tiling<A, 2, 4, 1, 3, 3, 2> tile24;
 	typedef tiling<A, 2, 4, 1, 4, 3, 2> tile32;
 
+	/* In a piece of a long call few entries have rows of a kind, and blocks that find none cost more than going on to the
+	 * next entry. */
+	static uint32_t entries_at_once(const product_launch &l)
+	{
+		return l.p.row_count && l.p.entries > ENTRIES_IN_TURN ? ENTRIES_IN_TURN : l.p.entries;
+	}
 	/* How many rows entries on the device have is not known here: a block goes on to further
 	 * rows. */
 	template <class T> static cudaError_t many(const product_launch &l, cudaStream_t stream)
 	{
 		uint32_t units = l.p.gated ? T::rows / 2 : T::rows;
 		uint32_t row_tiles = (l.rows + T::tokens - 1) / T::tokens;
-		dim3 grid(l.p.device_entries ? 1 : row_tiles, (l.p.units + units - 1) / units, l.p.entries);
+		dim3 grid(l.p.device_entries ? 1 : row_tiles, (l.p.units + units - 1) / units,
+		          entries_at_once(l));
 		return start_product(multiply_many<T, ENTRIES_FEW>, multiply_many<T, ENTRIES_MAX>, grid,
 		                     T::threads, sizeof(typename T::shared), l, stream);
 	}
 	template <uint32_t T> static cudaError_t few(const product_launch &l, cudaStream_t stream)
 	{
 		uint32_t units = l.p.gated ? FEW_ROWS / 2 : FEW_ROWS;
-		dim3 grid(1, (l.p.units + units - 1) / units, l.p.entries);
+		dim3 grid(1, (l.p.units + units - 1) / units, entries_at_once(l));
 		return start_product(multiply_few<A, T, ENTRIES_FEW>, multiply_few<A, T, ENTRIES_MAX>, grid,
 		                     FEW_THREADS, sizeof(few_shared<A, T>), l, stream);
 	}
@@ -88,6 +96,19 @@ template <class A> struct launcher {
 	cudaError_t product_load_##A(void) \
 	{ \
 		return launcher<A>::load(); \
+	}
+
+/* Of one that takes rows of x in bf16 as well. */
+#define DEFINE_PRODUCT_HALVES(A) \
+	cudaError_t product_##A(product_tile tile, const product_launch &l, cudaStream_t stream) \
+	{ \
+		return l.p.x_half ? launcher<from_half<A>>::launch(tile, l, stream) \
+		                  : launcher<A>::launch(tile, l, stream); \
+	} \
+	cudaError_t product_load_##A(void) \
+	{ \
+		cudaError_t error = launcher<A>::load(); \
+		return error ? error : launcher<from_half<A>>::load(); \
 	}
 
 #endif

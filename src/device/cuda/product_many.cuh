@@ -41,17 +41,16 @@ template <class T> struct many_reader {
 	static_assert(w_step % MMA_ROWS == 0, "a thread's rows have one place in their mma");
 	static_assert(x_step % 4 == 0, "a thread's rows of x have one place in their tile");
 	const typename A::weight *w[w_loads];
-	x_stored<A> rows_of_x;
 	const char *x[x_loads];
 	uint32_t columns, whole, w_at, x_at; /* whole: chunks that are copied so */
 
 	__device__ many_reader(const product &p, const weights<A> &all, uint32_t first,
 	                       uint64_t first_row, uint32_t rows)
-		: rows_of_x(p, first_row), columns(p.columns),
-		  whole(p.aligned ? p.columns / A::columns : 0),
+		: columns(p.columns), whole(p.aligned ? p.columns / A::columns : 0),
 		  w_at(w_place(threadIdx.x / VECTORS, threadIdx.x % VECTORS)),
 		  x_at(x_four_place<A>(threadIdx.x / x_fours, threadIdx.x % x_fours * 4))
 	{
+		x_stored<A> rows_of_x(p, first_row);
 #pragma unroll
 		for (uint32_t j = 0; j < w_loads; j++) {
 			uint32_t row = threadIdx.x / VECTORS + j * w_step;
@@ -77,27 +76,25 @@ template <class T> struct many_reader {
 			          (int64_t)columns - chunk * A::columns -
 			              threadIdx.x % VECTORS * A::per_vector);
 	}
-	__device__ void bring_x(x_four (&to)[x_loads], uint32_t chunk) const
+	__device__ void bring_x(x_four<A> (&to)[x_loads], uint32_t chunk) const
 	{
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
-			const char *from = x[j] + chunk * A::columns * rows_of_x.element_bytes();
+			const char *from = x[j] + chunk * A::columns * x_stored<A>::element_bytes;
 			if (chunk < whole)
-				load_four(to[j], from, rows_of_x);
+				to[j].load(from);
 			else
-				load_part(to[j], from,
-				          (int64_t)columns - chunk * A::columns - threadIdx.x % x_fours * 4,
-				          rows_of_x);
+				to[j].load_part(from,
+				                (int64_t)columns - chunk * A::columns - threadIdx.x % x_fours * 4);
 		}
 	}
-	__device__ void put_x(char *tile, const x_four (&from)[x_loads]) const
+	__device__ void put_x(char *tile, const x_four<A> (&from)[x_loads]) const
 	{
 #pragma unroll
 		for (uint32_t j = 0; j < x_loads; j++) {
 			bool inside = threadIdx.x / x_fours + j * x_step < T::tokens;
 			if (T::tokens % x_step == 0 || inside)
-				store_x<A, T::tokens>(tile + x_at + j * x_step * x_row<A>::bytes, from[j],
-				                      rows_of_x);
+				store_x<A, T::tokens>(tile + x_at + j * x_step * x_row<A>::bytes, from[j]);
 		}
 	}
 };
@@ -148,7 +145,7 @@ __device__ void many_columns(const product &p, const many_reader<T> &reader,
 	uint32_t x_at[2] = {x_warp + x_lane_place<A>(lane, 0), x_warp + x_lane_place<A>(lane, 1)};
 	uint32_t segment = 0, end = segment_begin(chunks, 1), stage = 0, fill = T::stages - 1;
 	float sums[T::wm][T::nt][4] = {}, part[T::wm][T::nt][4] = {};
-	x_four x[many_reader<T>::x_loads];
+	x_four<A> x[many_reader<T>::x_loads];
 
 #pragma unroll
 	for (uint32_t i = 0; i < T::sums; i++)
@@ -215,22 +212,15 @@ __device__ void many_store(const product &p, const char *block,
 	}
 }
 
-template <class T, uint32_t N>
-__global__ void __launch_bounds__(T::threads, T::blocks)
-	multiply_many(const __grid_constant__ product p, const __grid_constant__ entry_list<N> list)
+template <class T>
+__device__ void many_entry(const product &p, const ufm_expert_rows &entry,
+                           typename T::shared &shared)
 {
-	extern __shared__ __align__(128) char memory[];
-	typename T::shared &shared = *(typename T::shared *)memory;
-	if (!p.early)
-		chain_wait();
-	const ufm_expert_rows entry = entry_of(p, list);
 	const char *block = (const char *)entry.block;
 	const weights<typename T::arithmetic> all(p, block);
 	uint32_t first = blockIdx.y * T::rows / MMA_ROWS * all.units_of_mma();
 	uint32_t chunks = (p.columns + T::arithmetic::columns - 1) / T::arithmetic::columns;
 
-	if (blockIdx.x * T::tokens >= entry.rows)
-		end_without_rows(p);
 	for (uint32_t done = blockIdx.x * T::tokens; done < entry.rows; done += gridDim.x * T::tokens) {
 		uint32_t rows = min(entry.rows - done, T::tokens);
 		uint64_t row = (uint64_t)entry.row + done;
@@ -239,6 +229,25 @@ __global__ void __launch_bounds__(T::threads, T::blocks)
 		many_store<T>(p, block, all, first, shared, row, rows);
 		__syncthreads();
 	}
+}
+
+template <class T, uint32_t N>
+__global__ void __launch_bounds__(T::threads, T::blocks)
+	multiply_many(const __grid_constant__ product p, const __grid_constant__ entry_list<N> list)
+{
+	extern __shared__ __align__(128) char memory[];
+	typename T::shared &shared = *(typename T::shared *)memory;
+	bool began = false;
+
+	if (!p.early)
+		chain_wait();
+	for (uint32_t i = blockIdx.z; i < p.entries; i += gridDim.z) {
+		const ufm_expert_rows entry = entry_at(p, list, i);
+		began = began || blockIdx.x * T::tokens < entry.rows;
+		many_entry<T>(p, entry, shared);
+	}
+	if (!began)
+		begin_with_x(p);
 	end(p);
 }
 

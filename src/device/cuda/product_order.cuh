@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which entry a block computes, and what it waits for. */
+/* What of an entry a block computes, and what it waits for. */
 #ifndef UFM_DEVICE_CUDA_PRODUCT_ORDER_CUH
 #define UFM_DEVICE_CUDA_PRODUCT_ORDER_CUH
 
@@ -30,12 +30,6 @@ __device__ inline void end(const product &p)
 		chain_wait();
 }
 
-__device__ inline void end_without_rows(const product &p)
-{
-	begin_with_x(p);
-	end(p);
-}
-
 template <uint32_t N>
 __device__ ufm_expert_rows entry_at(const product &p, const entry_list<N> &list, uint32_t index)
 {
@@ -50,12 +44,6 @@ __device__ ufm_expert_rows entry_at(const product &p, const entry_list<N> &list,
 		entry.row = begin - p.row_first;
 	}
 	return entry;
-}
-
-template <uint32_t N>
-__device__ ufm_expert_rows entry_of(const product &p, const entry_list<N> &list)
-{
-	return entry_at(p, list, blockIdx.z);
 }
 
 #endif

@@ -24,68 +24,64 @@ template <class A> __device__ uint32_t x_lane_place(uint32_t lane, uint32_t half
 	return x_row<A>::place(lane / 4, lane % 4) ^ half * (x_row<A>::bytes / 2);
 }
 
-/* Rows of x in memory, in f32, or in bf16 where the arithmetic rounds to that. */
+/* Rows of x in memory. */
 template <class A> struct x_stored {
+	static constexpr uint32_t element_bytes = A::x_half ? 2 : 4;
 	const char *at;
-	uint32_t half; /* 1: bf16 */
 
 	__device__ x_stored(const product &p, uint64_t row)
-		: at((const char *)p.x), half(A::halves && p.x_half)
+		: at((const char *)p.x + row * p.columns * element_bytes)
 	{
-		at += row * p.columns * element_bytes();
-	}
-	__device__ bool is_half(void) const
-	{
-		return A::halves && half;
-	}
-	__device__ uint32_t element_bytes(void) const
-	{
-		return is_half() ? 2 : 4;
 	}
 	__device__ const char *element(uint64_t index) const
 	{
-		return at + index * element_bytes();
+		return at + index * element_bytes;
 	}
 };
 
-/* Four columns as they are stored: four words, or two of bf16. What they mean is asked when they are needed, a stage
- * later, so that nothing waits for their arrival before. */
-typedef uint32_t x_four[4];
+/* Four columns as they are stored: words of f32, or two of bf16. */
+template <class A> struct x_four {
+	uint32_t word[A::x_half ? 2 : 4];
 
-template <class A> __device__ void load_four(x_four &to, const char *from, const x_stored<A> &rows)
-{
-	if (rows.is_half()) {
-		uint2 two = *(const uint2 *)from;
-		to[0] = two.x;
-		to[1] = two.y;
-		return;
+	__device__ void load(const char *from)
+	{
+		if constexpr (A::x_half) {
+			uint2 two = *(const uint2 *)from;
+			word[0] = two.x;
+			word[1] = two.y;
+		} else {
+			uint4 four = *(const uint4 *)from;
+			word[0] = four.x;
+			word[1] = four.y;
+			word[2] = four.z;
+			word[3] = four.w;
+		}
 	}
-	uint4 four = *(const uint4 *)from;
-	to[0] = four.x;
-	to[1] = four.y;
-	to[2] = four.z;
-	to[3] = four.w;
-}
-
-/* Of which `columns` are left, then zeros. */
-template <class A>
-__device__ void load_part(x_four &to, const char *from, int64_t columns, const x_stored<A> &rows)
-{
-	uint32_t half[4];
-
+	/* Of which `columns` are left, then zeros. */
+	__device__ void load_part(const char *from, int64_t columns)
+	{
 #pragma unroll
-	for (uint32_t i = 0; i < 4; i++) {
-		to[i] = half[i] = 0;
-		if (i < columns && rows.is_half())
-			half[i] = ((const uint16_t *)from)[i];
-		else if (i < columns)
-			to[i] = ((const uint32_t *)from)[i];
+		for (uint32_t i = 0; i < 4; i++) {
+			if constexpr (A::x_half) {
+				uint32_t half = i < columns ? ((const uint16_t *)from)[i] : 0;
+				word[i / 2] = i % 2 ? word[i / 2] | half << 16 : half;
+			} else {
+				word[i] = i < columns ? ((const uint32_t *)from)[i] : 0;
+			}
+		}
 	}
-	if (rows.is_half()) {
-		to[0] = half[0] | half[1] << 16;
-		to[1] = half[2] | half[3] << 16;
+	__device__ void split(uint32_t (&parts)[A::terms][A::words]) const
+	{
+		if constexpr (A::x_half) {
+			parts[0][0] = word[0];
+			parts[0][1] = word[1];
+		} else {
+			const float wide[4] = {__uint_as_float(word[0]), __uint_as_float(word[1]),
+			                       __uint_as_float(word[2]), __uint_as_float(word[3])};
+			A::split(wide, parts);
+		}
 	}
-}
+};
 
 /* Where four columns from `column` of the chunk on lie in a tile of x. */
 template <class A> __device__ uint32_t x_four_place(uint32_t token, uint32_t column)
@@ -96,28 +92,12 @@ template <class A> __device__ uint32_t x_four_place(uint32_t token, uint32_t col
 	       column % in_vector * (x_row<A>::vector_bytes / in_vector);
 }
 
-template <class A>
-__device__ void split_four(const x_four &x, bool half, uint32_t (&parts)[A::terms][A::words])
-{
-	if constexpr (A::halves) {
-		if (half) {
-			parts[0][0] = x[0];
-			parts[0][1] = x[1];
-			return;
-		}
-	}
-	const float wide[4] = {__uint_as_float(x[0]), __uint_as_float(x[1]), __uint_as_float(x[2]),
-	                       __uint_as_float(x[3])};
-	A::split(wide, parts);
-}
-
 /* All parts of four columns; the tiles of two parts have TOKENS rows between them. */
-template <class A, uint32_t TOKENS>
-__device__ void store_x(char *at, const x_four &x, const x_stored<A> &rows)
+template <class A, uint32_t TOKENS> __device__ void store_x(char *at, const x_four<A> &x)
 {
 	uint32_t parts[A::terms][A::words];
 
-	split_four<A>(x, rows.is_half(), parts);
+	x.split(parts);
 #pragma unroll
 	for (uint32_t t = 0; t < A::terms; t++) {
 		if constexpr (A::words == 4)

@@ -29,11 +29,6 @@
 #define WIDE_THREADS ((WIDE_MULTIPLIERS + 1u) * WARPGROUP)
 #define WIDE_ROWS_A_PASS (WARPGROUP / WIDE_VECTORS) /* that the bringing threads copy at once */
 
-/* Finished sums on their way from the registers that have them to threads that store neighbouring units: 64 rows of
- * weights of a warpgroup, by 32 tokens. The padding keeps both sides off each other's banks. */
-#define WIDE_PASSED_TOKENS 32u
-typedef float wide_passed[WIDE_PASSED_TOKENS][WGMMA_ROWS + 4];
-
 /* A: the arithmetic. HALF: x is stored in bf16; else in f32, and split on the way. */
 template <class A, bool HALF> struct wide {
 	typedef A arithmetic;
@@ -50,9 +45,30 @@ template <class A, bool HALF> struct wide {
 	/* of a thread: the launch has 168 for each; who brings f32 holds some */
 	static constexpr uint32_t registers_bring = HALF ? 56 : 120;
 	static constexpr uint32_t registers_multiply = HALF ? 224 : 192;
-	static constexpr uint32_t shared_bytes =
-		stages * stage_bytes + WIDE_MULTIPLIERS * sizeof(wide_passed) + WGMMA_ALIGN_BYTES;
+	static constexpr uint32_t shared_bytes = stages * stage_bytes + WGMMA_ALIGN_BYTES;
 	static_assert(shared_bytes <= 226 * 1024, "a block's shared memory");
+};
+
+/*
+ * Which row of a tile's matrix holds which unit. The tensor cores give a thread rows r and r + 8 of its warp's sixteen; a
+ * thread should have units side by side, to store them at once. So of a warpgroup's units the first `side` are those of
+ * its first warp's first lanes, and so on. A gated expert's gate is in row r, its up in row r + 8; else both are units.
+ */
+template <class T> struct wide_layout {
+	uint32_t side; /* units that a thread has of a token, side by side */
+
+	__device__ wide_layout(bool gated) : side(gated ? T::tiles : 2 * T::tiles)
+	{
+	}
+	/* Of the first of a thread's units; eight: lane / 4. */
+	__device__ uint32_t unit_of(uint32_t group, uint32_t warp, uint32_t eight) const
+	{
+		return ((group * WARPGROUP / WARP + warp) * MMA_ROWS / 2 + eight) * side;
+	}
+	__device__ uint32_t tile_units(void) const
+	{
+		return unit_of(WIDE_MULTIPLIERS, 0, 0);
+	}
 };
 
 /* Which tiles there are. Those of an entry follow each other, its rows before its weights, so that weights are read by
@@ -143,10 +159,10 @@ template <class T> struct wide_bringer {
 	wide_barriers barriers;
 	wide_ring ring, told; /* told: of the stages that were said to be full */
 	uint32_t open;        /* brought, not told */
-	/* of the tile: a thread's first row of weights and of x, and how many it has of each */
+	static constexpr uint32_t w_items = T::rows / WIDE_ROWS_A_PASS;
+	/* of the tile: a thread's first row of weights and of x, units from the former to the last, and rows of x */
 	const char *w_from, *x_from;
-	uint64_t w_step_bytes;
-	uint32_t w_count, x_count;
+	uint32_t w_left, x_count;
 	static constexpr uint32_t x_held = T::half ? 1 : x_items;
 	float held[x_held][2][4]; /* of x in f32: the next stage's */
 
@@ -184,36 +200,68 @@ template <class T> struct wide_bringer {
 		tell_all();
 		barrier_wait(empty, ring.round ^ 1u);
 	}
-	/* Every sixteenth row from `from` on. */
-	template <uint32_t ROWS>
-	__device__ static void copy_rows(uint32_t to, const char *from, uint64_t step_bytes,
-	                                 uint32_t count, uint32_t size_bytes)
+	/* Rows of x: every sixteenth. */
+	__device__ void bring_x(const product &p, uint32_t to, uint64_t along_bytes,
+	                        uint32_t size_bytes) const
 	{
-		if (count >= ROWS) {
+		const char *from = x_from + along_bytes;
+		uint64_t step_bytes = 2ull * WIDE_ROWS_A_PASS * p.columns;
+		if (x_count >= x_items) {
 #pragma unroll
-			for (uint32_t j = 0; j < ROWS; j++, from += step_bytes)
+			for (uint32_t j = 0; j < x_items; j++, from += step_bytes)
 				copy_up_to(to + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES, from, size_bytes);
 			return;
 		}
 #pragma unroll 1
-		for (uint32_t j = 0; j < count; j++, from += step_bytes)
+		for (uint32_t j = 0; j < x_count; j++, from += step_bytes)
 			copy_up_to(to + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES, from, size_bytes);
 	}
-	/* Sixteen rows of weights, or of a gated expert eight gates and their ups, are sixteen rows of the matrix. */
+	/* The j-th sixteen rows of the matrix are of one warp: how far its first unit is from that of the first warp. */
+	template <bool GATED> __device__ static constexpr uint32_t units_to(uint32_t j)
+	{
+		constexpr uint32_t side = GATED ? T::tiles : 2 * T::tiles;
+		uint32_t warp = j / (4 * T::tiles) * 4 + j % 4, tile = j / 4 % T::tiles;
+		return warp * MMA_ROWS / 2 * side + tile;
+	}
+	template <bool GATED>
+	__device__ void bring_w_as(const product &p, uint32_t to, uint64_t along_bytes,
+	                           uint32_t size_bytes) const
+	{
+		const char *from = w_from + along_bytes;
+		uint32_t row_bytes = 2 * p.columns;
+		if (w_left > units_to<GATED>(w_items - 1)) {
+#pragma unroll
+			for (uint32_t j = 0; j < w_items; j++)
+				copy_up_to(to + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES,
+				           from + (uint64_t)units_to<GATED>(j) * row_bytes, size_bytes);
+			return;
+		}
+#pragma unroll 1
+		for (uint32_t j = 0; j < w_items; j++)
+			if (units_to<GATED>(j) < w_left)
+				copy_up_to(to + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES,
+				           from + (uint64_t)units_to<GATED>(j) * row_bytes, size_bytes);
+	}
+	__device__ void bring_w(const product &p, uint32_t to, uint64_t along_bytes,
+	                        uint32_t size_bytes) const
+	{
+		if (p.gated)
+			bring_w_as<true>(p, to, along_bytes, size_bytes);
+		else
+			bring_w_as<false>(p, to, along_bytes, size_bytes);
+	}
+	/* A thread's row of every sixteen is a gate or an up, or one of a thread's pairs of units. */
 	__device__ void begin_tile(const product &p, const wide_tile &tile)
 	{
-		uint32_t half = MMA_ROWS / 2;
-		bool gate = p.gated && row < half;
-		uint32_t unit = tile.unit + (p.gated ? row % half : row);
-		uint32_t step = p.gated ? half : WIDE_ROWS_A_PASS;
-		uint64_t first = (uint64_t)unit * p.columns + vector * 8;
+		uint32_t eight = row % 8, second = row / 8;
+		uint32_t unit =
+			tile.unit + (p.gated ? eight * T::tiles : eight * 2 * T::tiles + second * T::tiles);
+		uint64_t matrix = p.gated && second == 0 ? p.gate : p.matrix;
 
-		static_assert(WIDE_ROWS_A_PASS == MMA_ROWS, "a thread has gates or ups");
-		w_from = tile.block + (gate ? p.gate : p.matrix) + 2 * first;
-		w_step_bytes = 2ull * step * p.columns;
-		w_count = unit < p.units ? (p.units - unit + step - 1) / step : 0;
-		first = (uint64_t)(tile.row + row) * p.columns + vector * 8;
-		x_from = (const char *)p.x + 2 * first;
+		static_assert(WIDE_ROWS_A_PASS == MMA_ROWS, "a thread has one place in all sixteens");
+		w_from = tile.block + matrix + 2 * ((uint64_t)unit * p.columns + vector * 8);
+		w_left = unit < p.units ? p.units - unit : 0;
+		x_from = (const char *)p.x + 2 * ((uint64_t)(tile.row + row) * p.columns + vector * 8);
 		x_count = row < tile.rows ? (tile.rows - row - 1) / WIDE_ROWS_A_PASS + 1 : 0;
 	}
 	/* Of x in f32: eight columns of each of its rows, zeros beyond the last column, into registers. */
@@ -263,11 +311,9 @@ template <class T> struct wide_bringer {
 		uint64_t along_bytes = (uint64_t)chunk * WGMMA_ROW_BYTES;
 
 		await_room();
-		copy_rows<T::rows / WIDE_ROWS_A_PASS>(to, w_from + along_bytes, w_step_bytes, w_count,
-		                                      size_bytes);
+		bring_w(p, to, along_bytes, size_bytes);
 		if constexpr (T::half)
-			copy_rows<x_items>(to + T::w_bytes, x_from + along_bytes,
-			                   2ull * WIDE_ROWS_A_PASS * p.columns, x_count, size_bytes);
+			bring_x(p, to + T::w_bytes, along_bytes, size_bytes);
 		stage_commit();
 		if constexpr (!T::half) {
 			put_x(tile, stages + ring.stage * T::stage_bytes + T::w_bytes);
@@ -283,10 +329,69 @@ template <class T> struct wide_bringer {
 
 /* ------------------------------------------------------------------ multiplying */
 
+#define WIDE_ANY (-1) /* activation: whatever the product says */
+
+static __device__ __noinline__ float any_activated(product_finish f, float x)
+{
+	return activated(f, x);
+}
+
+static __device__ __noinline__ float any_gated(product_finish f, float gate, float up)
+{
+	return gated(f, gate, up);
+}
+
+template <int32_t ACTIVATION> __device__ float wide_activated(const product_finish &f, float x)
+{
+	if constexpr (ACTIVATION == WIDE_ANY)
+		return any_activated(f, x);
+	else if constexpr (ACTIVATION == UFM_ACT_SILU)
+		return __fdividef(x, 1.0f + expf(-f.alpha * x));
+	return x;
+}
+
+template <int32_t ACTIVATION>
+__device__ float wide_gated(const product_finish &f, float gate, float up)
+{
+	if constexpr (ACTIVATION == WIDE_ANY)
+		return any_gated(f, gate, up);
+	return wide_activated<ACTIVATION>(f, gate) * up;
+}
+
+/* One, two or four units side by side, of which some may lie beyond the last. */
+template <class A, uint32_t SIDE>
+__device__ void store_side(const product &p, uint64_t row, uint32_t unit,
+                           const float (&values)[SIDE])
+{
+	uint64_t at = row * p.units + unit;
+
+	if (!p.out_fours) {
+#pragma unroll
+		for (uint32_t i = 0; i < SIDE; i++)
+			if (unit + i < p.units)
+				store_out<A>(p, row, unit + i, values[i]);
+	} else if (A::halves && p.out_half) {
+		uint16_t *to = (uint16_t *)p.out + at;
+		if constexpr (SIDE == 4)
+			*(uint2 *)to = {pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3])};
+		else if constexpr (SIDE == 2)
+			*(uint32_t *)to = pack_bf16(values[0], values[1]);
+		else
+			*to = (uint16_t)pack_bf16(values[0], 0.0f);
+	} else {
+		float *to = (float *)p.out + at;
+		if constexpr (SIDE == 4)
+			*(float4 *)to = {values[0], values[1], values[2], values[3]};
+		else if constexpr (SIDE == 2)
+			*(float2 *)to = {values[0], values[1]};
+		else
+			*to = values[0];
+	}
+}
+
 template <class T> struct wide_multiplier {
 	uint32_t stages_at, group; /* of two */
 	wide_barriers barriers;
-	wide_passed *passed; /* this group's */
 	wide_ring ring;
 
 	__device__ void release(uint32_t stage)
@@ -348,91 +453,82 @@ template <class T> struct wide_multiplier {
 				totals[i / SUMS][i % SUMS] += sums[i / SUMS][i % SUMS];
 		}
 	}
-	/* The threads of a warpgroup meet. */
-	__device__ void meet(void) const
-	{
-		asm volatile("bar.sync %0, %1;" ::"r"(1 + group), "n"(WARPGROUP) : "memory");
-	}
-	/* What 64 rows of weights gave for up to 32 tokens, from row `row` on, four units at a time: threads side by side store
-	 * units side by side. */
-	__device__ void store_passed(const product &p, const char *block, uint32_t first, uint32_t row,
-	                             uint32_t rows) const
+	/* Of the units of a thread, for one token: finished, and stored side by side. `low` are the sums of rows r by tile,
+	 * `high` those of rows r + 8. */
+	template <int32_t ACTIVATION, bool GATED>
+	__device__ static void store_token(const product &p, uint32_t row, uint32_t unit,
+	                                   const float (&low)[T::tiles], const float (&high)[T::tiles],
+	                                   const float (&bias)[2 * T::tiles])
 	{
 		typedef typename T::arithmetic A;
-		uint32_t fours = (p.gated ? WGMMA_ROWS / 2 : WGMMA_ROWS) / 4;
-		uint32_t thread = threadIdx.x % WARPGROUP, four = thread % fours, unit = first + four * 4;
-		uint32_t at = p.gated ? four / 2 * MMA_ROWS + four % 2 * 4 : four * 4;
-		float bias[4], gate_bias[4];
+		constexpr uint32_t side = GATED ? T::tiles : 2 * T::tiles;
+		float values[side];
+#pragma unroll
+		for (uint32_t m = 0; m < T::tiles; m++) {
+			float a = low[m] + bias[m], b = high[m] + bias[T::tiles + m];
+			if constexpr (GATED) {
+				values[m] = wide_gated<ACTIVATION>(p.finish, a, b);
+			} else {
+				values[m] = wide_activated<ACTIVATION>(p.finish, a);
+				values[T::tiles + m] = wide_activated<ACTIVATION>(p.finish, b);
+			}
+		}
+		store_side<A, side>(p, row, unit, values);
+	}
+	/* -0 + sum has the bits of sum. */
+	__device__ static float bias_of(const product &p, const char *block, uint64_t at, uint32_t unit)
+	{
+		return at == PRODUCT_NONE || unit >= p.units ? -0.0f
+		                                             : element_at(block + at, UFM_BF16, unit);
+	}
+	/* A lane has sums of two tokens of every eight. */
+	template <int32_t ACTIVATION, bool GATED, uint32_t SUMS>
+	__device__ void store_as(const product &p, const wide_tile &tile,
+	                         const float (&sums)[T::tiles][SUMS]) const
+	{
+		uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x % WARPGROUP / WARP;
+		uint32_t unit = tile.unit + wide_layout<T>(GATED).unit_of(group, warp, lane / 4);
+		float bias[2 * T::tiles];
 
 		if (unit >= p.units)
 			return;
-		read_biases(bias, p, block, p.bias, unit);
-		read_biases(gate_bias, p, block, p.gate_bias, unit);
-#pragma unroll 2
-		for (uint32_t token = thread / fours; token < rows; token += WARPGROUP / fours) {
-			float values[4], up[4];
-			if (p.gated) {
-				read_passed(values, token, at, gate_bias);
-				read_passed(up, token, at + MMA_ROWS / 2, bias);
-				gate_all(p.finish, values, up);
-			} else {
-				read_passed(values, token, at, bias);
-				activate(p.finish, values);
+#pragma unroll
+		for (uint32_t m = 0; m < T::tiles; m++) {
+			bias[m] = bias_of(p, tile.block, GATED ? p.gate_bias : p.bias, unit + m);
+			bias[T::tiles + m] =
+				bias_of(p, tile.block, p.bias, GATED ? unit + m : unit + T::tiles + m);
+		}
+#pragma unroll
+		for (uint32_t i = 0; i < SUMS; i += 4) {
+#pragma unroll
+			for (uint32_t odd = 0; odd < 2; odd++) {
+				uint32_t token = i * 2 + lane % 4 * 2 + odd;
+				float low[T::tiles], high[T::tiles];
+#pragma unroll
+				for (uint32_t m = 0; m < T::tiles; m++) {
+					low[m] = sums[m][i + odd];
+					high[m] = sums[m][i + 2 + odd];
+				}
+				if (token < tile.rows)
+					store_token<ACTIVATION, GATED>(p, tile.row + token, unit, low, high, bias);
 			}
-			store_four<A>(p, row + token, unit, values);
 		}
 	}
-	/* -0 + sum has the bits of sum. */
-	__device__ static void read_biases(float (&out)[4], const product &p, const char *block,
-	                                   uint64_t at, uint32_t unit)
-	{
-#pragma unroll
-		for (uint32_t i = 0; i < 4; i++)
-			out[i] = at == PRODUCT_NONE || unit + i >= p.units
-			             ? -0.0f
-			             : element_at(block + at, UFM_BF16, unit + i);
-	}
-	__device__ void read_passed(float (&out)[4], uint32_t token, uint32_t at,
-	                            const float (&bias)[4]) const
-	{
-		float4 sums = *(const float4 *)&(*passed)[token][at];
-
-		out[0] = sums.x + bias[0];
-		out[1] = sums.y + bias[1];
-		out[2] = sums.z + bias[2];
-		out[3] = sums.w + bias[3];
-	}
-	/* A lane has the sums of rows lane / 4 and that + 8 of its warp's sixteen, for two tokens of every eight. What follows
-	 * the passing is there once, not for every sum: code that does not fit the instruction cache is slower than all else. */
+	/* What is asked once for all sums. Code for what few experts have is called, not repeated for every sum: what does not
+	 * fit the instruction cache is slower than all else. */
 	template <uint32_t SUMS>
 	__device__ void store(const product &p, const wide_tile &tile,
 	                      const float (&sums)[T::tiles][SUMS]) const
 	{
-		constexpr uint32_t a_pass = WIDE_PASSED_TOKENS / 2; /* sums */
-		constexpr uint32_t passes = SUMS / a_pass;          /* of 64 rows of weights */
-		uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x % WARPGROUP / WARP;
-		uint32_t row = warp * MMA_ROWS + lane / 4, token = lane % 4 * 2;
-		uint32_t of_group = p.gated ? WGMMA_ROWS / 2 : WGMMA_ROWS; /* units of 64 rows */
-
-#pragma unroll 1
-		for (uint32_t pass = 0; pass < T::tiles * passes; pass++) {
-			uint32_t first = pass % passes * WIDE_PASSED_TOKENS;
-			if (first >= tile.rows)
-				continue;
-#pragma unroll
-			for (uint32_t j = 0; j < T::tiles * passes; j++) {
-				if (j != pass)
-					continue;
-#pragma unroll
-				for (uint32_t i = 0; i < a_pass; i++)
-					(*passed)[token + i / 4 * 8 + i % 2][row + i % 4 / 2 * 8] =
-						sums[j / passes][j % passes * a_pass + i];
-			}
-			meet();
-			store_passed(p, tile.block, tile.unit + (group * T::tiles + pass / passes) * of_group,
-			             tile.row + first, min(tile.rows - first, WIDE_PASSED_TOKENS));
-			meet();
-		}
+		bool plain = !p.finish.adjusted && p.finish.activation == UFM_ACT_SILU;
+		if (p.gated && plain)
+			store_as<UFM_ACT_SILU, true>(p, tile, sums);
+		else if (p.gated)
+			store_as<WIDE_ANY, true>(p, tile, sums);
+		else if (p.finish.activation == 0)
+			store_as<0, false>(p, tile, sums);
+		else
+			store_as<WIDE_ANY, false>(p, tile, sums);
 	}
 	template <uint32_t SUMS> __device__ void tile(const product &p, const wide_tile &tile)
 	{
@@ -477,7 +573,7 @@ __global__ void __launch_bounds__(WIDE_THREADS, 1)
 	uint32_t skip = (0u - shared_address(memory)) % WGMMA_ALIGN_BYTES;
 	char *stages = memory + skip;
 	const wide_barriers barriers = {barriers_of_stages, barriers_of_stages + T::stages};
-	uint32_t tile_units = p.gated ? T::rows / 2 : T::rows;
+	uint32_t tile_units = wide_layout<T>(p.gated).tile_units();
 	uint32_t unit_tiles = (p.units + tile_units - 1) / tile_units;
 	uint32_t group = threadIdx.x / WARPGROUP;
 
@@ -516,8 +612,7 @@ __global__ void __launch_bounds__(WIDE_THREADS, 1)
 		bringer.tell_all();
 	} else {
 		registers_grow<T::registers_multiply>();
-		wide_passed *passed = (wide_passed *)(stages + T::stages * T::stage_bytes) + group;
-		wide_multiplier<T> multiplier = {shared_address(stages), group, barriers, passed, {}};
+		wide_multiplier<T> multiplier = {shared_address(stages), group, barriers, {}};
 		for (uint32_t i = blockIdx.x; i < tiles.first[p.entries]; i += gridDim.x)
 			multiplier.any_tile(p, tile_at(p, list, tiles, i, tile_units));
 	}
