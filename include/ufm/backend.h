@@ -171,8 +171,8 @@ typedef struct ufm_experts_args {
 	/* Of device_entries only the rows [row_first, row_first + row_count) are computed, the first of which x, hidden and y
 	 * begin with. row_count 0: all rows. */
 	uint32_t row_first, row_count;
-	/* UFM_BF16: x is bf16 [rows, d_model], for UFM_MATH_BF16 alone, and gives the bits of the f32 values that round to it.
-	 * 0, UFM_F32: f32. */
+	/* UFM_BF16: x is bf16 [rows, d_model], for UFM_MATH_BF16 alone, and gives the bits of the f32 values that round to it;
+	 * hidden then needs half of hidden_bytes(desc, rows). 0, UFM_F32: f32. */
 	ufm_dtype x_dtype;
 	/* Host, [entry_count]: the rows that the entry's expert has in the whole call, of which the entry may hold a part; read
 	 * at the call. NULL: the entries' own rows, as for those on the device. */

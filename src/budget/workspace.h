@@ -12,8 +12,8 @@
 /* Buffers of the layer level, sized when an engine opens. T = max_tokens, K = top_k_max,
  * N = call_tokens_max. */
 typedef struct workspace {
-	uint32_t piece_rows;   /* rows of x and hidden: T * K, at most 8192 */
-	ufm_devptr x;          /* f32 [piece_rows, d_model] */
+	uint32_t piece_rows;   /* rows of x and hidden in f32: T * K, at most 8192 */
+	ufm_devptr x;          /* f32 [piece_rows, d_model], or bf16 of twice as many */
 	ufm_devptr hidden;     /* backend hidden_bytes(piece_rows) */
 	ufm_devptr table;      /* row table, f32 [table_rows, d_model] */
 	uint64_t table_rows;   /* T * K */

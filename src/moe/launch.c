@@ -37,9 +37,9 @@ static ufm_status flush(forward *f)
 static ufm_status collect(forward *f, ufm_devptr block, uint32_t rows)
 {
 	ufm_status status = UFM_OK;
-	uint32_t all = rows;
+	uint32_t all = rows, most = stage_piece_rows(f);
 	while (rows && status == UFM_OK) {
-		uint32_t room = f->ws->piece_rows - f->piece_rows;
+		uint32_t room = most - f->piece_rows;
 		uint32_t take = rows < room ? rows : room;
 		assert(f->entry_next < f->buffers->entries_max);
 		f->buffers->entry_call_rows[f->entry_next] = all;
@@ -47,7 +47,7 @@ static ufm_status collect(forward *f, ufm_devptr block, uint32_t rows)
 			(ufm_expert_rows){.block = block, .row = f->piece_rows, .rows = take};
 		f->piece_rows += take;
 		rows -= take;
-		if (f->piece_rows == f->ws->piece_rows)
+		if (f->piece_rows == most)
 			status = flush(f);
 	}
 	return status;

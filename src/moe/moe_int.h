@@ -65,6 +65,7 @@ ufm_status stage_gather(forward *f, uint32_t first, uint32_t tokens);
  * [rows, d_model] that the device can address. */
 ufm_status stage_gather_rows(forward *f, uint32_t first, uint32_t rows);
 ufm_dtype stage_rows_dtype(const forward *f); /* as which they lie there */
+uint32_t stage_piece_rows(const forward *f);  /* and how many fit */
 ufm_status stage_gather_rows_to(forward *f, uint32_t first, uint32_t rows, ufm_devptr out);
 ufm_status stage_gather_to(forward *f, uint32_t first, uint32_t tokens, ufm_devptr out);
 /* Where combine writes y, and the copy that follows when y lies in host memory. */

@@ -50,12 +50,12 @@ static ufm_status compute_piece(forward *f, uint32_t first, uint32_t rows)
 
 static ufm_status compute(forward *f)
 {
-	uint32_t left = f->call->tokens * f->layer->config.top_k;
+	uint32_t left = f->call->tokens * f->layer->config.top_k, most = stage_piece_rows(f);
 	ufm_status status = UFM_OK;
 	f->buffers->math = engine_math(f->layer->engine);
 	f->buffers->top_k = f->layer->config.top_k;
 	for (uint32_t first = 0; left && status == UFM_OK;) {
-		uint32_t rows = left < f->ws->piece_rows ? left : f->ws->piece_rows;
+		uint32_t rows = left < most ? left : most;
 		status = compute_piece(f, first, rows);
 		first += rows;
 		left -= rows;

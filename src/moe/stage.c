@@ -134,6 +134,12 @@ ufm_dtype stage_rows_dtype(const forward *f)
 	return rounds ? UFM_BF16 : UFM_F32;
 }
 
+/* Halves of the size, twice as many. */
+uint32_t stage_piece_rows(const forward *f)
+{
+	return f->ws->piece_rows * (stage_rows_dtype(f) == UFM_BF16 ? 2 : 1);
+}
+
 /* The one token of a call, for every row that it can have. */
 static ufm_status gather_token(forward *f)
 {

@@ -43,13 +43,6 @@ uint64_t division_target(const division *d, uint32_t slots)
 	return budget_target(&d->terms, slots);
 }
 
-uint32_t division_piece_rows(const division *d)
-{
-	workspace ws;
-	(void)budget_workspace(&d->terms, 0, &ws);
-	return ws.piece_rows;
-}
-
 uint64_t division_host_bytes(const division *d)
 {
 	const ufm_engine_config *e = &d->engine;

@@ -29,7 +29,6 @@ ufm_status division_of(const division *d, uint64_t target_bytes, budget *out);
 /* The smallest target that runs, and the one that gives so many slots. */
 uint64_t division_target_min(const division *d);
 uint64_t division_target(const division *d, uint32_t slots);
-uint32_t division_piece_rows(const division *d);
 /* Host memory that stays page-locked: the bank, and rows of calls that the workspace does not hold. */
 uint64_t division_host_bytes(const division *d);
 

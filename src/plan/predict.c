@@ -32,7 +32,6 @@ ufm_status predict_run(const predict_config *c, const walk_phase *phases, uint32
 	                      .experts = c->shape->bank.experts,
 	                      .d_model = c->shape->bank.desc.d_model,
 	                      .top_k = c->shape->top_k,
-	                      .piece_rows = division_piece_rows(c->division),
 	                      .preload = count && phases[0].warmup};
 	walk *w = NULL;
 	ufm_status status = walk_open(&config, &w);

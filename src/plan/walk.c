@@ -121,10 +121,9 @@ static bool holds_layer(const walk *w)
 	return true;
 }
 
-static bool needs_no_host(const walk *w, const walk_phase *p)
+static bool needs_no_host(const walk *w)
 {
-	return !w->config.timing->given &&
-	       (uint64_t)p->tokens * w->config.top_k <= w->config.piece_rows;
+	return !w->config.timing->given;
 }
 
 /* The CPU takes the last of what is missing. */
@@ -191,7 +190,7 @@ static ufm_status run_layer(walk *w, const walk_phase *p, uint64_t step, uint32_
 	timing_layer call = {.tokens = p->tokens};
 	uint32_t hits = 0, n = read_demand(w, p, step, layer);
 	w->first = layer * c->experts;
-	call.whole = needs_no_host(w, p) && holds_layer(w);
+	call.whole = needs_no_host(w) && holds_layer(w);
 	ufm_status status =
 		event_run_as_engine(w->cache, layer, w->first, &engine, w->members, n, &w->scratch, &hits);
 	if (status)

@@ -16,7 +16,6 @@ typedef struct walk_config {
 	const budget *division;
 	const timing_terms *timing; /* as long as the walk lives */
 	uint32_t layers, experts, d_model, top_k;
-	uint32_t piece_rows; /* of the workspace: longer calls need the host */
 	bool preload;        /* a bank that fits is loaded ahead, as ufm bench does before a warm-up */
 } walk_config;
 

@@ -282,6 +282,7 @@ static void check_halves(size_t v, uint32_t d_model, uint32_t d_hidden)
 	OK(the.backend->gather(the.stream, &args));
 	k.x_at = args.out;
 	k.x_dtype = UFM_BF16;
+	k.hidden_at = device_alloc(the.backend->hidden_bytes(k.desc, k.rows) / 2);
 	expert_bank_run(&k, 0, 5, k.y_at);
 	download(k.again, k.y_at, expert_bank_y_bytes(&k));
 	assert_memory_equal(k.again, k.y, expert_bank_y_bytes(&k));

@@ -428,7 +428,6 @@ static walk_result walk_terms(uint32_t slots, uint32_t tokens, const timing_term
 	                            .experts = EXPERTS,
 	                            .d_model = 64,
 	                            .top_k = 2,
-	                            .piece_rows = division_piece_rows(&d),
 	                            .preload = true};
 	const walk_phase phase = {
 		.routing = &routing, .tokens = tokens, .warmup = 50, .steps = STEPS, .step_ns = step_ns};

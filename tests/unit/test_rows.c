@@ -20,6 +20,10 @@ static struct {
 } seen;
 static const ufm_backend *real;
 
+/* Rows that it would have in bf16 are f32 here, and lie where twice as many fit. */
+#define ROWS_MAX 16384u
+static float wide_x[ROWS_MAX][24], wide_hidden[ROWS_MAX][40];
+
 static void versatile_info(ufm_device *device, ufm_device_info *info)
 {
 	real->device_get_info(device, info);
@@ -38,6 +42,10 @@ static ufm_status noted_experts(ufm_stream *s, const ufm_experts_args *given)
 	for (uint32_t i = 0; i < a.entry_count && !a.device_entries; i++)
 		atomic_fetch_add(&seen.launched[a.math], a.entries[i].rows);
 	a.math = UFM_MATH_FP32;
+	if (a.x_dtype == UFM_BF16) {
+		a.x = (ufm_devptr)(uintptr_t)wide_x;
+		a.hidden = (ufm_devptr)(uintptr_t)wide_hidden;
+	}
 	a.x_dtype = UFM_F32;
 	return real->experts(s, &a);
 }
@@ -45,6 +53,8 @@ static ufm_status noted_experts(ufm_stream *s, const ufm_experts_args *given)
 static ufm_status wide_gather(ufm_stream *s, const ufm_gather_args *given)
 {
 	ufm_gather_args a = *given;
+	if (a.out_dtype == UFM_BF16)
+		a.out = (ufm_devptr)(uintptr_t)wide_x;
 	a.out_dtype = UFM_F32;
 	return real->gather(s, &a);
 }

@@ -14,7 +14,7 @@
 #define THREADS_MANY 1024u
 #define FEW_ASSIGNMENTS 1024u
 #define NO_ID UINT32_MAX
-#define AT_ONCE 8u /* ids of a lane that are under way together */
+#define AT_ONCE_MANY 8u /* ids of a lane that are under way together, of many */
 /* Of shared memory, without asking for more than every device gives: 44 KiB. */
 #define WORDS_USUAL 11264u
 
@@ -61,6 +61,7 @@ __device__ range range_of(uint32_t assignments, uint32_t warps, uint32_t warp)
 }
 
 /* A lane's ids from index i on, a warp apart: asked for together, as each takes longer to come than to count. */
+template <uint32_t AT_ONCE>
 __device__ void load_ids(uint32_t (&out)[AT_ONCE], const uint32_t *ids, uint32_t i, uint32_t end)
 {
 #pragma unroll
@@ -68,6 +69,7 @@ __device__ void load_ids(uint32_t (&out)[AT_ONCE], const uint32_t *ids, uint32_t
 		out[j] = i + j * WARP < end ? ids[i + j * WARP] : NO_ID;
 }
 
+template <uint32_t AT_ONCE>
 __device__ void count_rows(const ufm_group_args &a, range r, uint32_t *rows)
 {
 	const uint32_t *ids = (const uint32_t *)a.ids;
@@ -75,7 +77,7 @@ __device__ void count_rows(const ufm_group_args &a, range r, uint32_t *rows)
 
 	for (uint32_t base = r.begin; base < r.end; base += AT_ONCE * WARP) {
 		uint32_t some[AT_ONCE];
-		load_ids(some, ids, base + lane, r.end);
+		load_ids<AT_ONCE>(some, ids, base + lane, r.end);
 #pragma unroll
 		for (uint32_t j = 0; j < AT_ONCE; j++) {
 			uint32_t id = some[j], same = __match_any_sync(ALL_LANES, id);
@@ -87,6 +89,7 @@ __device__ void count_rows(const ufm_group_args &a, range r, uint32_t *rows)
 }
 
 /* next_row: of this warp, for every expert. */
+template <uint32_t AT_ONCE>
 __device__ void place_rows(const ufm_group_args &a, range r, uint32_t *next_row)
 {
 	const uint32_t *ids = (const uint32_t *)a.ids;
@@ -95,7 +98,7 @@ __device__ void place_rows(const ufm_group_args &a, range r, uint32_t *next_row)
 
 	for (uint32_t base = r.begin; base < r.end; base += AT_ONCE * WARP) {
 		uint32_t some[AT_ONCE];
-		load_ids(some, ids, base + lane, r.end);
+		load_ids<AT_ONCE>(some, ids, base + lane, r.end);
 #pragma unroll
 		for (uint32_t j = 0; j < AT_ONCE; j++) {
 			uint32_t i = base + j * WARP + lane, row = UFM_ROW_NONE, id = some[j];
@@ -163,6 +166,7 @@ __device__ void fill_rest(const ufm_group_args &a, uint32_t assignments, rows_an
 		((ufm_expert_rows *)a.entries)[i] = {0, 0, 0};
 }
 
+template <uint32_t AT_ONCE>
 __global__ void __launch_bounds__(THREADS_MANY) group_rows(ufm_group_args a, uint32_t warps)
 {
 	extern __shared__ uint32_t counts[]; /* [warps, experts] */
@@ -175,12 +179,12 @@ __global__ void __launch_bounds__(THREADS_MANY) group_rows(ufm_group_args a, uin
 	chain_start();
 	__syncthreads();
 	if (warp < warps)
-		count_rows(a, mine, counts + warp * a.experts);
+		count_rows<AT_ONCE>(a, mine, counts + warp * a.experts);
 	__syncthreads();
 	fill_rest(a, assignments, lay_out_all(a, warps, counts));
 	__syncthreads();
 	if (warp < warps)
-		place_rows(a, mine, counts + warp * a.experts);
+		place_rows<AT_ONCE>(a, mine, counts + warp * a.experts);
 }
 
 cudaError_t kernels_group(const ufm_group_args *args, bool chained, cudaStream_t stream)
@@ -193,8 +197,8 @@ cudaError_t kernels_group(const ufm_group_args *args, bool chained, cudaStream_t
 	warps = warps < threads / WARP ? warps : threads / WARP;
 	warps = warps < most ? warps : most;
 	size_t shared_bytes = (size_t)warps * args->experts * sizeof(uint32_t);
-	return launch_chained(chained, group_rows, dim3(1), threads, shared_bytes, stream, *args,
-	                      warps);
+	auto kernel = assignments <= FEW_ASSIGNMENTS ? group_rows<1> : group_rows<AT_ONCE_MANY>;
+	return launch_chained(chained, kernel, dim3(1), threads, shared_bytes, stream, *args, warps);
 }
 
 cudaError_t kernels_load_group(uint32_t *experts_max)
@@ -207,11 +211,14 @@ cudaError_t kernels_load_group(uint32_t *experts_max)
 		error =
 			cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
 	if (!error)
-		error = cudaFuncGetAttributes(&attributes, group_rows);
+		error = cudaFuncGetAttributes(&attributes, group_rows<AT_ONCE_MANY>);
 	if (error)
 		return error;
 	shared_bytes -= (int)attributes.sharedSizeBytes;
 	*experts_max = (uint32_t)shared_bytes / sizeof(uint32_t);
-	return cudaFuncSetAttribute(group_rows, cudaFuncAttributeMaxDynamicSharedMemorySize,
-	                            shared_bytes);
+	error = cudaFuncSetAttribute(group_rows<1>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+	                             shared_bytes);
+	return error ? error
+	             : cudaFuncSetAttribute(group_rows<AT_ONCE_MANY>,
+	                                    cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
 }

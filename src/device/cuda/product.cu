@@ -24,6 +24,9 @@ static const tile_choice tiles_with_wide_exact[] = {
 	{PRODUCT_32, 32}, {PRODUCT_WIDE, UINT32_MAX},
 };
 
+/* Of a call of so many tokens hardly any expert has few rows. */
+#define RARE_ABOVE_TOKENS 256u
+
 typedef struct tile_table {
 	const tile_choice *choices;
 	uint32_t count;
@@ -99,6 +102,7 @@ static cudaError_t launch_on_device(launch_fn launch, product_tile tile, const p
 	if (a->rows_max <= l->p.rows_above)
 		return cudaSuccess;
 	l->rows = a->rows_max < l->p.rows_most ? a->rows_max : l->p.rows_most;
+	l->rare = a->rows_max > RARE_ABOVE_TOKENS && l->p.rows_most != UINT32_MAX;
 	for (uint32_t first = 0; first < a->entry_count && !error; first += at_once) {
 		l->p.device_entries = a->device_entries + first;
 		l->p.entries = a->entry_count - first < at_once ? a->entry_count - first : at_once;
@@ -143,6 +147,7 @@ cudaError_t kernels_product(const product_args *a, bool chained, cudaStream_t st
 	l.p.out_fours = a->units % 4 == 0 && (uintptr_t)a->out % (a->out_half ? 8 : 16) == 0;
 	l.p.early = a->entries_known;
 	l.multiprocessors = a->multiprocessors;
+	l.rare = false;
 	l.chained = chained;
 	for (uint32_t i = 0; i < tiles.count && !error; i++) {
 		l.p.rows_above = i ? tiles.choices[i - 1].rows_most : 0;

@@ -65,6 +65,7 @@ typedef struct product_launch {
 	product p;
 	entry_list<ENTRIES_MAX> list;
 	uint32_t rows; /* of the largest */
+	bool rare;     /* of many entries on the device few are likely to be ours */
 	uint32_t multiprocessors;
 	bool chained;
 } product_launch;

@@ -227,7 +227,8 @@ __global__ void __launch_bounds__(FEW_THREADS, T <= MMA_TOKENS ? 4 : 2)
 
 	if (!p.early)
 		chain_wait();
-	for (uint32_t i = blockIdx.z; i < p.entries; i += gridDim.z) {
+	uint32_t entries = has_rows(p, list) ? p.entries : 0;
+	for (uint32_t i = blockIdx.z; i < entries; i += gridDim.z) {
 		const ufm_expert_rows entry = entry_at(p, list, i);
 		if (entry.rows == 0)
 			continue;

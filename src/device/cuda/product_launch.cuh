@@ -17,11 +17,10 @@ template <class A> struct launcher {
 	typedef tiling<A, 2, 4, 1, 3, 3, 2> tile24;
 	typedef tiling<A, 2, 4, 1, 4, 3, 2> tile32;
 
-	/* In a piece of a long call few entries have rows of a kind, and blocks that find none cost more than going on to the
-	 * next entry. */
+	/* Blocks that find no rows cost more than going on to the next entry. */
 	static uint32_t entries_at_once(const product_launch &l)
 	{
-		return l.p.row_count && l.p.entries > ENTRIES_IN_TURN ? ENTRIES_IN_TURN : l.p.entries;
+		return l.rare && l.p.entries > ENTRIES_IN_TURN ? ENTRIES_IN_TURN : l.p.entries;
 	}
 	/* How many rows entries on the device have is not known here: a block goes on to further
 	 * rows. */

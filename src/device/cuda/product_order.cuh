@@ -46,4 +46,16 @@ __device__ ufm_expert_rows entry_at(const product &p, const entry_list<N> &list,
 	return entry;
 }
 
+/* Whether the block has any entry with rows: all are looked at together, where it would take them one by one. */
+template <uint32_t N> __device__ bool has_rows(const product &p, const entry_list<N> &list)
+{
+	bool any = false;
+
+	if (gridDim.z == p.entries)
+		return true; /* one entry a block */
+	for (uint32_t i = threadIdx.x; i < p.entries; i += blockDim.x)
+		any = any || entry_at(p, list, i).rows != 0;
+	return __syncthreads_or(any);
+}
+
 #endif
