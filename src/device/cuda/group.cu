@@ -60,6 +60,19 @@ __device__ range range_of(uint32_t assignments, uint32_t warps, uint32_t warp)
 	return {begin, min(begin + each, assignments)};
 }
 
+/* The lanes that want the same expert; those without one are alike, too. A vote for every bit of an id: the instruction
+ * that matches whole words takes longer. */
+__device__ uint32_t lanes_with(uint32_t id, uint32_t experts)
+{
+	uint32_t key = min(id, experts), same = ALL_LANES;
+
+	for (uint32_t bit = 1; bit <= experts; bit *= 2) {
+		uint32_t set = __ballot_sync(ALL_LANES, (key & bit) != 0);
+		same &= key & bit ? set : ~set;
+	}
+	return same;
+}
+
 /* A lane's ids from index i on, a warp apart: asked for together, as each takes longer to come than to count. */
 template <uint32_t AT_ONCE>
 __device__ void load_ids(uint32_t (&out)[AT_ONCE], const uint32_t *ids, uint32_t i, uint32_t end)
@@ -80,7 +93,7 @@ __device__ void count_rows(const ufm_group_args &a, range r, uint32_t *rows)
 		load_ids<AT_ONCE>(some, ids, base + lane, r.end);
 #pragma unroll
 		for (uint32_t j = 0; j < AT_ONCE; j++) {
-			uint32_t id = some[j], same = __match_any_sync(ALL_LANES, id);
+			uint32_t id = some[j], same = lanes_with(id, a.experts);
 			if (id < a.experts && lane + 1 == (uint32_t)__ffs((int)same))
 				rows[id] += __popc(same);
 			__syncwarp();
@@ -102,7 +115,7 @@ __device__ void place_rows(const ufm_group_args &a, range r, uint32_t *next_row)
 #pragma unroll
 		for (uint32_t j = 0; j < AT_ONCE; j++) {
 			uint32_t i = base + j * WARP + lane, row = UFM_ROW_NONE, id = some[j];
-			uint32_t same = __match_any_sync(ALL_LANES, id);
+			uint32_t same = lanes_with(id, a.experts);
 			if (id < a.experts)
 				row = next_row[id] + __popc(same & ((1u << lane) - 1));
 			__syncwarp();

@@ -21,32 +21,44 @@
 #include "device/cuda/product_order.cuh"
 #include "device/cuda/product_wgmma.cuh"
 
-#define WIDE_TOKENS 128u /* of a tile, at most */
 #define WIDE_COLUMNS 64u /* of a stage */
 #define WIDE_VECTORS 8u  /* of 16 bytes, of a row in a stage */
 #define WIDE_STEPS (WIDE_COLUMNS / WGMMA_COLUMNS)
 #define WIDE_MULTIPLIERS 2u /* warpgroups */
-#define WIDE_THREADS ((WIDE_MULTIPLIERS + 1u) * WARPGROUP)
-#define WIDE_ROWS_A_PASS (WARPGROUP / WIDE_VECTORS) /* that the bringing threads copy at once */
+
+/* Which tiles there are. Those of an entry follow each other, its rows before its weights, so that weights are read by
+ * several blocks at about the same time. */
+struct wide_tiles {
+	uint32_t first[ENTRIES_WIDE + 1]; /* of each entry; then their number */
+};
 
 /* A: the arithmetic. HALF: x is stored in bf16; else in f32, and split on the way. */
 template <class A, bool HALF> struct wide {
 	typedef A arithmetic;
 	static constexpr bool half = HALF, flushes = A::flush == 1;
 	static constexpr uint32_t terms = A::terms;
+	static constexpr uint32_t tokens = HALF ? 160 : 128; /* of a tile, at most */
+	/* Warpgroups that bring: to split f32 rows in three takes two, or it takes longer than to multiply them. */
+	static constexpr uint32_t bringers = terms > 1 ? 2 : 1;
+	static constexpr uint32_t threads = (WIDE_MULTIPLIERS + bringers) * WARPGROUP;
+	static constexpr uint32_t rows_a_pass = bringers * WARPGROUP / WIDE_VECTORS;
 	/* sums and what they were before fill a thread's registers */
 	static constexpr uint32_t tiles = flushes ? 1 : 2; /* of WGMMA_ROWS, of a warpgroup */
 	static constexpr uint32_t rows = WIDE_MULTIPLIERS * tiles * WGMMA_ROWS;
 	static constexpr uint32_t w_bytes = rows * WGMMA_ROW_BYTES;
-	static constexpr uint32_t x_bytes = WIDE_TOKENS * WGMMA_ROW_BYTES; /* of a part */
+	static constexpr uint32_t x_bytes = tokens * WGMMA_ROW_BYTES; /* of a part */
 	static constexpr uint32_t stage_bytes = w_bytes + terms * x_bytes;
 	static constexpr uint32_t stages = flushes ? 3 : 4;
 	static constexpr uint32_t ahead = stages - 1; /* copies of so many stages are under way */
-	/* of a thread: the launch has 168 for each; who brings f32 holds some */
-	static constexpr uint32_t registers_bring = HALF ? 56 : 120;
-	static constexpr uint32_t registers_multiply = HALF ? 224 : 192;
+	/* Of a thread: the launch divides them evenly; who brings f32 holds some. */
+	static constexpr uint32_t registers_bring = HALF ? 56 : bringers == 1 ? 120 : 72;
+	static constexpr uint32_t registers_multiply = HALF ? 224 : bringers == 1 ? 192 : 176;
+	static_assert((bringers * registers_bring + WIDE_MULTIPLIERS * registers_multiply) *
+	                      WARPGROUP <=
+	                  65536,
+	              "a multiprocessor's registers");
 	static constexpr uint32_t shared_bytes = stages * stage_bytes + WGMMA_ALIGN_BYTES;
-	static_assert(shared_bytes <= 226 * 1024, "a block's shared memory");
+	static_assert(shared_bytes + sizeof(wide_tiles) + 128 <= 227 * 1024, "a block's shared memory");
 };
 
 /*
@@ -71,19 +83,26 @@ template <class T> struct wide_layout {
 	}
 };
 
-/* Which tiles there are. Those of an entry follow each other, its rows before its weights, so that weights are read by
- * several blocks at about the same time. */
-struct wide_tiles {
-	uint32_t first[ENTRIES_WIDE + 1]; /* of each entry; then their number */
-};
-
 struct wide_tile {
 	const char *block;
 	uint32_t unit, row, rows; /* its first unit; rows [row, row + rows) of x and out */
 };
 
+/* An expert's rows are cut evenly, to multiples of what a product takes. */
+template <class T> __device__ uint32_t row_tiles_of(uint32_t rows)
+{
+	return (rows + T::tokens - 1) / T::tokens;
+}
+
+template <class T> __device__ uint32_t rows_of_tile(uint32_t rows)
+{
+	uint32_t tiles = row_tiles_of<T>(rows);
+
+	return ((rows + tiles - 1) / tiles + MMA_TOKENS - 1) / MMA_TOKENS * MMA_TOKENS;
+}
+
 /* By one warp. */
-template <uint32_t N>
+template <class T, uint32_t N>
 __device__ void count_tiles(const product &p, const entry_list<N> &list, uint32_t unit_tiles,
                             wide_tiles &tiles)
 {
@@ -91,7 +110,7 @@ __device__ void count_tiles(const product &p, const entry_list<N> &list, uint32_
 
 	for (uint32_t base = 0; base < p.entries; base += WARP) {
 		uint32_t i = base + lane, rows = i < p.entries ? entry_at(p, list, i).rows : 0;
-		uint32_t own = (rows + WIDE_TOKENS - 1) / WIDE_TOKENS * unit_tiles, sum = own;
+		uint32_t own = row_tiles_of<T>(rows) * unit_tiles, sum = own;
 #pragma unroll
 		for (uint32_t offset = 1; offset < WARP; offset *= 2) {
 			uint32_t below = __shfl_up_sync(ALL_LANES, sum, offset);
@@ -105,7 +124,7 @@ __device__ void count_tiles(const product &p, const entry_list<N> &list, uint32_
 		tiles.first[p.entries] = before;
 }
 
-template <uint32_t N>
+template <class T, uint32_t N>
 __device__ wide_tile tile_at(const product &p, const entry_list<N> &list, const wide_tiles &tiles,
                              uint32_t index, uint32_t tile_units)
 {
@@ -119,10 +138,11 @@ __device__ wide_tile tile_at(const product &p, const entry_list<N> &list, const 
 			high = middle;
 	}
 	const ufm_expert_rows entry = entry_at(p, list, low);
-	uint32_t row_tiles = (entry.rows + WIDE_TOKENS - 1) / WIDE_TOKENS;
-	uint32_t own = index - tiles.first[low], done = own % row_tiles * WIDE_TOKENS;
+	uint32_t row_tiles = row_tiles_of<T>(entry.rows), each = rows_of_tile<T>(entry.rows);
+	uint32_t own = index - tiles.first[low], done = own % row_tiles * each;
+	uint32_t left = entry.rows > done ? entry.rows - done : 0; /* 0: the others took all */
 	return {(const char *)entry.block, own / row_tiles * tile_units, entry.row + done,
-	        min(entry.rows - done, WIDE_TOKENS)};
+	        min(left, each)};
 }
 
 /* A ring of stages as one side sees it. */
@@ -151,15 +171,16 @@ __device__ inline void copy_up_to(uint32_t to, const void *from, uint32_t size_b
 	             : "memory");
 }
 
-/* What a thread copies of every stage: 16 bytes of every sixteenth row, always the same of the row. */
+/* What a thread copies of every stage: 16 bytes of some rows, as far apart as the threads bring at once, always the same of
+ * the row. */
 template <class T> struct wide_bringer {
-	static constexpr uint32_t x_items = WIDE_TOKENS / WIDE_ROWS_A_PASS;
+	static constexpr uint32_t x_items = T::tokens / T::rows_a_pass;
 	uint32_t stages_at, thread, vector, row,
 		at; /* row: the first; at: of row and vector in a matrix */
 	wide_barriers barriers;
 	wide_ring ring, told; /* told: of the stages that were said to be full */
 	uint32_t open;        /* brought, not told */
-	static constexpr uint32_t w_items = T::rows / WIDE_ROWS_A_PASS;
+	static constexpr uint32_t w_items = T::rows / T::rows_a_pass;
 	/* of the tile: a thread's first row of weights and of x, units from the former to the last, and rows of x */
 	const char *w_from, *x_from;
 	uint32_t w_left, x_count;
@@ -167,8 +188,9 @@ template <class T> struct wide_bringer {
 	float held[x_held][2][4]; /* of x in f32: the next stage's */
 
 	__device__ wide_bringer(uint32_t stages_at, const wide_barriers &barriers)
-		: stages_at(stages_at), thread(threadIdx.x % WARPGROUP), vector(thread % WIDE_VECTORS),
-		  row(thread / WIDE_VECTORS), at(swizzled(row, vector)), barriers(barriers), open(0)
+		: stages_at(stages_at), thread(threadIdx.x - WIDE_MULTIPLIERS * WARPGROUP),
+		  vector(thread % WIDE_VECTORS), row(thread / WIDE_VECTORS), at(swizzled(row, vector)),
+		  barriers(barriers), open(0)
 	{
 	}
 	__device__ void tell(void)
@@ -200,27 +222,29 @@ template <class T> struct wide_bringer {
 		tell_all();
 		barrier_wait(empty, ring.round ^ 1u);
 	}
-	/* Rows of x: every sixteenth. */
 	__device__ void bring_x(const product &p, uint32_t to, uint64_t along_bytes,
 	                        uint32_t size_bytes) const
 	{
 		const char *from = x_from + along_bytes;
-		uint64_t step_bytes = 2ull * WIDE_ROWS_A_PASS * p.columns;
+		uint64_t step_bytes = 2ull * T::rows_a_pass * p.columns;
 		if (x_count >= x_items) {
 #pragma unroll
 			for (uint32_t j = 0; j < x_items; j++, from += step_bytes)
-				copy_up_to(to + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES, from, size_bytes);
+				copy_up_to(to + j * T::rows_a_pass * WGMMA_ROW_BYTES, from, size_bytes);
 			return;
 		}
 #pragma unroll 1
 		for (uint32_t j = 0; j < x_count; j++, from += step_bytes)
-			copy_up_to(to + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES, from, size_bytes);
+			copy_up_to(to + j * T::rows_a_pass * WGMMA_ROW_BYTES, from, size_bytes);
 	}
-	/* The j-th sixteen rows of the matrix are of one warp: how far its first unit is from that of the first warp. */
+	/* A thread has a row of every sixteenth, or of every other one: how far the j-th unit is from its first. The j-th
+	 * sixteen rows of the matrix are of one warp and one of its tiles. */
 	template <bool GATED> __device__ static constexpr uint32_t units_to(uint32_t j)
 	{
 		constexpr uint32_t side = GATED ? T::tiles : 2 * T::tiles;
-		uint32_t warp = j / (4 * T::tiles) * 4 + j % 4, tile = j / 4 % T::tiles;
+		static_assert(T::bringers == 1 || T::tiles == 1, "others are not evenly apart");
+		uint32_t sixteen = j * T::bringers;
+		uint32_t warp = sixteen / (4 * T::tiles) * 4 + sixteen % 4, tile = sixteen / 4 % T::tiles;
 		return warp * MMA_ROWS / 2 * side + tile;
 	}
 	template <bool GATED>
@@ -232,14 +256,14 @@ template <class T> struct wide_bringer {
 		if (w_left > units_to<GATED>(w_items - 1)) {
 #pragma unroll
 			for (uint32_t j = 0; j < w_items; j++)
-				copy_up_to(to + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES,
+				copy_up_to(to + j * T::rows_a_pass * WGMMA_ROW_BYTES,
 				           from + (uint64_t)units_to<GATED>(j) * row_bytes, size_bytes);
 			return;
 		}
 #pragma unroll 1
 		for (uint32_t j = 0; j < w_items; j++)
 			if (units_to<GATED>(j) < w_left)
-				copy_up_to(to + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES,
+				copy_up_to(to + j * T::rows_a_pass * WGMMA_ROW_BYTES,
 				           from + (uint64_t)units_to<GATED>(j) * row_bytes, size_bytes);
 	}
 	__device__ void bring_w(const product &p, uint32_t to, uint64_t along_bytes,
@@ -253,16 +277,16 @@ template <class T> struct wide_bringer {
 	/* A thread's row of every sixteen is a gate or an up, or one of a thread's pairs of units. */
 	__device__ void begin_tile(const product &p, const wide_tile &tile)
 	{
-		uint32_t eight = row % 8, second = row / 8;
+		uint32_t eight = row % 8, second = row / 8 % 2, sixteen = row / MMA_ROWS;
+		uint32_t side = p.gated ? T::tiles : 2 * T::tiles;
 		uint32_t unit =
-			tile.unit + (p.gated ? eight * T::tiles : eight * 2 * T::tiles + second * T::tiles);
+			tile.unit + (sixteen * MMA_ROWS / 2 + eight) * side + (p.gated ? 0 : second * T::tiles);
 		uint64_t matrix = p.gated && second == 0 ? p.gate : p.matrix;
 
-		static_assert(WIDE_ROWS_A_PASS == MMA_ROWS, "a thread has one place in all sixteens");
 		w_from = tile.block + matrix + 2 * ((uint64_t)unit * p.columns + vector * 8);
 		w_left = unit < p.units ? p.units - unit : 0;
 		x_from = (const char *)p.x + 2 * ((uint64_t)(tile.row + row) * p.columns + vector * 8);
-		x_count = row < tile.rows ? (tile.rows - row - 1) / WIDE_ROWS_A_PASS + 1 : 0;
+		x_count = row < tile.rows ? (tile.rows - row - 1) / T::rows_a_pass + 1 : 0;
 	}
 	/* Of x in f32: eight columns of each of its rows, zeros beyond the last column, into registers. */
 	__device__ void load_x(const product &p, uint32_t first, uint32_t rows, uint32_t chunk)
@@ -271,12 +295,12 @@ template <class T> struct wide_bringer {
 		const float *from = (const float *)p.x + (uint64_t)(first + row) * p.columns + column;
 #pragma unroll
 		for (uint32_t j = 0; j < x_held; j++) {
-			bool is_there = row + j * WIDE_ROWS_A_PASS < rows && column < p.columns;
+			bool is_there = row + j * T::rows_a_pass < rows && column < p.columns;
 #pragma unroll
 			for (uint32_t v = 0; v < 2; v++) {
 				float4 four = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 				if (is_there)
-					four = *(const float4 *)(from + (uint64_t)(j * WIDE_ROWS_A_PASS) * p.columns +
+					four = *(const float4 *)(from + (uint64_t)(j * T::rows_a_pass) * p.columns +
 					                         4 * v);
 				held[j][v][0] = four.x;
 				held[j][v][1] = four.y;
@@ -291,13 +315,13 @@ template <class T> struct wide_bringer {
 #pragma unroll
 		for (uint32_t j = 0; j < x_held; j++) {
 			uint32_t low[A::terms][A::words], high[A::terms][A::words];
-			if (row + j * WIDE_ROWS_A_PASS >= tile.rows)
+			if (row + j * T::rows_a_pass >= tile.rows)
 				continue;
 			A::split(held[j][0], low);
 			A::split(held[j][1], high);
 #pragma unroll
 			for (uint32_t t = 0; t < A::terms; t++)
-				*(uint4 *)(to + t * T::x_bytes + at + j * WIDE_ROWS_A_PASS * WGMMA_ROW_BYTES) = {
+				*(uint4 *)(to + t * T::x_bytes + at + j * T::rows_a_pass * WGMMA_ROW_BYTES) = {
 					low[t][0], low[t][1], high[t][0], high[t][1]};
 		}
 	}
@@ -548,8 +572,14 @@ template <class T> struct wide_multiplier {
 			tile<16>(p, at);
 		else if (at.rows <= 64)
 			tile<32>(p, at);
-		else
+		else if (at.rows <= 96)
+			tile<48>(p, at);
+		else if (T::tokens == 128 || at.rows <= 128)
 			tile<64>(p, at);
+		else if (at.rows <= 144)
+			tile<T::tokens == 128 ? 64 : 72>(p, at);
+		else
+			tile<T::tokens == 128 ? 64 : 80>(p, at);
 	}
 };
 
@@ -562,7 +592,7 @@ template <class T> struct wide_multiplier {
 #endif
 
 template <class T, uint32_t N>
-__global__ void __launch_bounds__(WIDE_THREADS, 1)
+__global__ void __launch_bounds__(T::threads, 1)
 	multiply_wide(const __grid_constant__ product p, const __grid_constant__ entry_list<N> list)
 {
 #if WIDE_IS_HERE
@@ -579,7 +609,7 @@ __global__ void __launch_bounds__(WIDE_THREADS, 1)
 
 	if (threadIdx.x == 0) {
 		for (uint32_t s = 0; s < T::stages; s++) {
-			barrier_init(&barriers.full[s], WARPGROUP / WARP);
+			barrier_init(&barriers.full[s], T::bringers * WARPGROUP / WARP);
 			barrier_init(&barriers.empty[s], WIDE_MULTIPLIERS * WARPGROUP / WARP);
 		}
 		written_for_wgmma();
@@ -587,21 +617,21 @@ __global__ void __launch_bounds__(WIDE_THREADS, 1)
 	if (!p.early)
 		chain_wait();
 	if (threadIdx.x < WARP)
-		count_tiles(p, list, unit_tiles, tiles);
+		count_tiles<T>(p, list, unit_tiles, tiles);
 	__syncthreads();
 	begin_with_x(p);
-	if (group == WIDE_MULTIPLIERS) {
+	if (group >= WIDE_MULTIPLIERS) {
 		registers_shrink<T::registers_bring>();
 		uint32_t chunks = (p.columns + WIDE_COLUMNS - 1) / WIDE_COLUMNS;
 		uint32_t all = tiles.first[p.entries], i = blockIdx.x;
 		wide_bringer<T> bringer(shared_address(stages), barriers);
-		wide_tile tile = {}, next = i < all ? tile_at(p, list, tiles, i, tile_units) : tile;
+		wide_tile tile = {}, next = i < all ? tile_at<T>(p, list, tiles, i, tile_units) : tile;
 		if constexpr (!T::half)
 			bringer.load_x(p, next.row, next.rows, 0);
 		for (; i < all; i += gridDim.x) {
 			tile = next;
 			if (i + gridDim.x < all)
-				next = tile_at(p, list, tiles, i + gridDim.x, tile_units);
+				next = tile_at<T>(p, list, tiles, i + gridDim.x, tile_units);
 			bringer.begin_tile(p, tile);
 			for (uint32_t chunk = 0; chunk < chunks; chunk++) {
 				bool last = chunk + 1 == chunks;
@@ -614,7 +644,7 @@ __global__ void __launch_bounds__(WIDE_THREADS, 1)
 		registers_grow<T::registers_multiply>();
 		wide_multiplier<T> multiplier = {shared_address(stages), group, barriers, {}};
 		for (uint32_t i = blockIdx.x; i < tiles.first[p.entries]; i += gridDim.x)
-			multiplier.any_tile(p, tile_at(p, list, tiles, i, tile_units));
+			multiplier.any_tile(p, tile_at<T>(p, list, tiles, i, tile_units));
 	}
 	end(p);
 #endif

@@ -11,7 +11,7 @@ template <class A> struct wide_launcher {
 	template <class T> static cudaError_t start(const product_launch &l, cudaStream_t stream)
 	{
 		return start_product(multiply_wide<T, ENTRIES_FEW>, multiply_wide<T, ENTRIES_MAX>,
-		                     dim3(l.multiprocessors), WIDE_THREADS, T::shared_bytes, l, stream);
+		                     dim3(l.multiprocessors), T::threads, T::shared_bytes, l, stream);
 	}
 	static cudaError_t launch(const product_launch &l, cudaStream_t stream)
 	{
