@@ -900,7 +900,8 @@ typedef struct ufm_ticket {
  * Computes one routed layer: y = [x +] sum over the top-k of gate * expert(norm(x)), summed in
  * router order. Returns after enqueueing; host x must stay valid and host y is filled when the
  * ticket is done. On failure y is not written and the engine stays usable. The same bits for every
- * cache size, policy and order of arrival, unless the CPU path is on: its sums round in another order
+ * cache size, policy and order of arrival; the same tokens in calls of other sizes may differ in last bits, because who
+ * computes an expert's rows goes by how many it has in the call. With the CPU path on, its sums round in another order
  * than a device's, and which experts it computes depends on timing, or with cpu_share_percent on what
  * is resident. Then the call also returns only when the CPU has done its part. ticket may be NULL.
  */

@@ -11,7 +11,7 @@
 
 #include "support/fixture.h"
 
-/* The fixture's backend, as if it had every arithmetic: what is asked for is noted, fp32 is computed. */
+/* The fixture's backend, as if it had every arithmetic: what is asked for is noted, and computed in fp32 where it is lacking. */
 static struct {
 	_Atomic uint64_t launched[UFM_MATH_BF16 + 1]; /* rows of entries that the host listed */
 	_Atomic uint32_t calls[UFM_MATH_BF16 + 1];
@@ -20,13 +20,16 @@ static struct {
 } seen;
 static const ufm_backend *real;
 
-/* Rows that it would have in bf16 are f32 here, and lie where twice as many fit. */
+/* Rows that it would have in bf16 are f32 then, and lie where twice as many fit. */
 #define ROWS_MAX 16384u
 static float wide_x[ROWS_MAX][24], wide_hidden[ROWS_MAX][40];
+
+static bool has_bf16; /* the real one has */
 
 static void versatile_info(ufm_device *device, ufm_device_info *info)
 {
 	real->device_get_info(device, info);
+	has_bf16 = info->math >> UFM_MATH_BF16 & 1u;
 	info->math = 1u << UFM_MATH_FP32 | 1u << UFM_MATH_TF32 | 1u << UFM_MATH_BF16;
 }
 
@@ -41,6 +44,8 @@ static ufm_status noted_experts(ufm_stream *s, const ufm_experts_args *given)
 	atomic_fetch_add(&seen.calls[a.math], 1);
 	for (uint32_t i = 0; i < a.entry_count && !a.device_entries; i++)
 		atomic_fetch_add(&seen.launched[a.math], a.entries[i].rows);
+	if (has_bf16)
+		return real->experts(s, &a);
 	a.math = UFM_MATH_FP32;
 	if (a.x_dtype == UFM_BF16) {
 		a.x = (ufm_devptr)(uintptr_t)wide_x;
@@ -53,6 +58,8 @@ static ufm_status noted_experts(ufm_stream *s, const ufm_experts_args *given)
 static ufm_status wide_gather(ufm_stream *s, const ufm_gather_args *given)
 {
 	ufm_gather_args a = *given;
+	if (has_bf16)
+		return real->gather(s, &a);
 	if (a.out_dtype == UFM_BF16)
 		a.out = (ufm_devptr)(uintptr_t)wide_x;
 	a.out_dtype = UFM_F32;

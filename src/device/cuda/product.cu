@@ -149,7 +149,8 @@ cudaError_t kernels_product(const product_args *a, bool chained, cudaStream_t st
 	l.multiprocessors = a->multiprocessors;
 	l.rare = false;
 	l.chained = chained;
-	for (uint32_t i = 0; i < tiles.count && !error; i++) {
+	/* The widest first: a few experts with many rows take long on a few multiprocessors, and the rest goes on beside. */
+	for (uint32_t i = tiles.count; i-- > 0 && !error;) {
 		l.p.rows_above = i ? tiles.choices[i - 1].rows_most : 0;
 		l.p.rows_most = tiles.choices[i].rows_most;
 		product_tile tile = tiles.choices[i].tile;
