@@ -45,11 +45,11 @@ const workspace *pager_get_workspace(const ufm_engine *e);
 
 /* Host buffers of one call, page-locked. There are a few, used in turn. N = call_tokens_max, K = top_k_max. */
 typedef struct pager_call {
-	int32_t *ids;             /* [N * K] */
-	float *gates;             /* [N * K] */
-	uint32_t *row_of;         /* [N * K] */
-	uint32_t *row_token;      /* [N * K] */
-	ufm_expert_rows *entries; /* [entries_max] */
+	int32_t *ids;              /* [N * K] */
+	float *gates;              /* [N * K] */
+	uint32_t *row_of;          /* [N * K] */
+	uint32_t *row_token;       /* [N * K] */
+	ufm_expert_rows *entries;  /* [entries_max] */
 	uint32_t *entry_call_rows; /* [entries_max]: of the expert, in the whole call */
 	uint32_t entries_max;
 	schedule_demand *demands; /* [experts]; not page-locked, as the next two */

@@ -16,7 +16,7 @@ typedef struct walk_config {
 	const budget *division;
 	const timing_terms *timing; /* as long as the walk lives */
 	uint32_t layers, experts, d_model, top_k;
-	bool preload;        /* a bank that fits is loaded ahead, as ufm bench does before a warm-up */
+	bool preload; /* a bank that fits is loaded ahead, as ufm bench does before a warm-up */
 } walk_config;
 
 /* UFM_ENOMEM; UFM_EINVAL. */
