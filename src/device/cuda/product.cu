@@ -24,7 +24,7 @@ static const tile_choice tiles_with_wide_exact[] = {
 	{PRODUCT_32, 32}, {PRODUCT_WIDE, UINT32_MAX},
 };
 
-/* Of a call of so many tokens hardly any expert has few rows. */
+/* In calls of more tokens hardly any expert has few rows, in others hardly any has many. */
 #define RARE_ABOVE_TOKENS 256u
 
 typedef struct tile_table {
@@ -119,6 +119,8 @@ static bool is_aligned(const product_args *a)
 	       (a->gate == PRODUCT_NONE || a->gate % 16 == 0);
 }
 
+/* The widest tiles come first: a few experts with many rows take long on a few multiprocessors, and the rest goes on beside
+ * them. But not where only the device knows whether there are any, and hardly: then their kernel would be in the way. */
 cudaError_t kernels_product(const product_args *a, bool chained, cudaStream_t stream)
 {
 	arithmetic with = arithmetic_of(a->dtype, a->math);
@@ -149,8 +151,9 @@ cudaError_t kernels_product(const product_args *a, bool chained, cudaStream_t st
 	l.multiprocessors = a->multiprocessors;
 	l.rare = false;
 	l.chained = chained;
-	/* The widest first: a few experts with many rows take long on a few multiprocessors, and the rest goes on beside. */
-	for (uint32_t i = tiles.count; i-- > 0 && !error;) {
+	bool widest_first = !a->device_entries || a->rows_max > RARE_ABOVE_TOKENS;
+	for (uint32_t n = 0; n < tiles.count && !error; n++) {
+		uint32_t i = widest_first ? tiles.count - 1 - n : n;
 		l.p.rows_above = i ? tiles.choices[i - 1].rows_most : 0;
 		l.p.rows_most = tiles.choices[i].rows_most;
 		product_tile tile = tiles.choices[i].tile;

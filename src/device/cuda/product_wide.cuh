@@ -3,9 +3,9 @@
  * The kernel for many rows on Hopper: bf16 weights times bf16 parts of x, by warpgroups.
  *
  * A block is on a multiprocessor for the whole launch and takes every gridDim-th tile: 64 or 128 rows of weights for each
- * of two warpgroups that multiply, by up to 128 rows of x. A third warpgroup brings both, 64 columns a stage, and is stages
- * ahead, also of the next tile. Weights are the tensor cores' rows and tokens their columns, so a tile of few tokens is a
- * narrow product, and what an expert lacks of 128 rows costs little.
+ * of two warpgroups that multiply, by up to 160 rows of x. One or two other warpgroups bring both, 64 columns a stage, and
+ * are stages ahead, also of the next tile. Weights are the tensor cores' rows and tokens their columns, so a tile of few
+ * tokens is a narrow product, and what an expert lacks of a whole tile costs little.
  *
  * A sum grows inside the tensor core over all columns, or over one stage where the arithmetic wants that, then in f32: in
  * which order depends on the number of columns alone, not on the width of the tile. The few-row kernels add otherwise, so
@@ -174,17 +174,17 @@ __device__ inline void copy_up_to(uint32_t to, const void *from, uint32_t size_b
 /* What a thread copies of every stage: 16 bytes of some rows, as far apart as the threads bring at once, always the same of
  * the row. */
 template <class T> struct wide_bringer {
+	static constexpr uint32_t w_items = T::rows / T::rows_a_pass;
 	static constexpr uint32_t x_items = T::tokens / T::rows_a_pass;
-	uint32_t stages_at, thread, vector, row,
-		at; /* row: the first; at: of row and vector in a matrix */
+	static constexpr uint32_t x_held = T::half ? 1 : x_items;
+	uint32_t stages_at, thread, vector, row; /* row: its first of a matrix */
+	uint32_t at;                             /* of row and vector there */
 	wide_barriers barriers;
 	wide_ring ring, told; /* told: of the stages that were said to be full */
 	uint32_t open;        /* brought, not told */
-	static constexpr uint32_t w_items = T::rows / T::rows_a_pass;
 	/* of the tile: a thread's first row of weights and of x, units from the former to the last, and rows of x */
 	const char *w_from, *x_from;
 	uint32_t w_left, x_count;
-	static constexpr uint32_t x_held = T::half ? 1 : x_items;
 	float held[x_held][2][4]; /* of x in f32: the next stage's */
 
 	__device__ wide_bringer(uint32_t stages_at, const wide_barriers &barriers)
