@@ -26,9 +26,8 @@ typedef struct workspace {
 	 * who has that memory. */
 	ufm_devptr long_table, long_tokens;
 	uint32_t route_tokens; /* that the router takes at once: at least piece_rows / K, at least 1 */
-	ufm_devptr
-		logits; /* f32 [route_tokens, experts]; where hidden is, if they fit, which is not in use then */
-	ufm_devptr blocks;  /* u64 [layers, experts]: where the experts of resident layers lie */
+	ufm_devptr logits; /* f32 [route_tokens, experts]; in hidden, which is idle then, if they fit */
+	ufm_devptr blocks; /* u64 [layers, experts]: where the experts of resident layers lie */
 	ufm_devptr entries; /* ufm_expert_rows [experts], written by the device */
 } workspace;
 

@@ -2,10 +2,12 @@
 /* A call of a layer whose experts are all on the device: nothing waits for the host. */
 #include "moe/moe_int.h"
 
-/* Whoever brings or wants the ids on return needs the host; so do experts of another source. */
+/* Whoever brings or wants the ids on return needs the host; so do experts of another source, and more rows than the device
+ * groups. */
 static bool needs_no_host(const forward *f)
 {
-	return !f->call->ids && !f->call->ids_out && f->layer->source.paged;
+	uint64_t rows = (uint64_t)f->call->tokens * f->layer->config.top_k;
+	return !f->call->ids && !f->call->ids_out && f->layer->source.paged && rows <= UFM_GROUP_MAX;
 }
 
 static ufm_status group(forward *f, ufm_devptr blocks)
