@@ -42,7 +42,7 @@ set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
 enable_language(CUDA)
 
 file(GLOB ufm_cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/device/cuda/*.c
-	${CMAKE_CURRENT_SOURCE_DIR}/src/device/cuda/*.cu)
+	${CMAKE_CURRENT_SOURCE_DIR}/src/device/cuda/*.cu ${CMAKE_CURRENT_SOURCE_DIR}/src/device/cuda/product/*.cu)
 set(ufm_cuda_map ${CMAKE_CURRENT_SOURCE_DIR}/src/device/cuda/plugin.map)
 # nodelete: what the runtime has registered with the process must not be unloaded under it.
 add_library(ufm_cuda MODULE ${ufm_cuda_sources})

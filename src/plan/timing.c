@@ -126,7 +126,7 @@ double timing_cpu_duty(const timing_terms *t, uint32_t rows)
 
 /* ------------------------------------------------------------------ the device */
 
-/* As device/cuda/product.cu chooses them; up to two rows are computed while the weights come. */
+/* As device/cuda/product/product.cu chooses them; up to two rows are computed while the weights come. */
 #define TILE_ROWS 32u
 static uint32_t in_tiles(uint32_t rows)
 {

@@ -4,7 +4,6 @@
 #define UFM_DEVICE_CUDA_COLUMNS_CUH
 
 #include "device/cuda/numbers.cuh"
-#include "device/cuda/product_mma.cuh"
 
 #define COLUMNS 4u
 

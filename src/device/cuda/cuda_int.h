@@ -24,7 +24,7 @@ struct ufm_device {
 	uint32_t router_experts_max; /* whose scores fit a block's shared memory */
 	uint32_t group_experts_max;  /* whose rows can be counted there */
 	bool chains;                 /* launch.cuh */
-	bool wide;                   /* product_wide.cuh */
+	bool wide;                   /* product/wide.cuh */
 	_Atomic bool lost;
 	pthread_mutex_t lost_lock; /* guards why_lost */
 	char why_lost[CUDA_LINE_BYTES];

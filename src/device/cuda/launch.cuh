@@ -4,7 +4,7 @@
  * compute capability 9.0). Every kernel launched so calls chain_wait() before it reads or writes
  * anything that earlier work of the stream touches, and then chain_start(), so that the next kernel
  * may begin. Hence a kernel that has begun knows that all before its predecessor is done. (Kernels
- * of one product, which run beside each other, count as one predecessor: product_order.cuh.)
+ * of one product, which run beside each other, count as one predecessor: product/order.cuh.)
  */
 #ifndef UFM_DEVICE_CUDA_LAUNCH_CUH
 #define UFM_DEVICE_CUDA_LAUNCH_CUH

@@ -24,6 +24,15 @@ __device__ inline uint16_t bf16_round(float value)
 	return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+/* Two of them, to the nearest, ties to even. */
+__device__ inline uint32_t pack_bf16(float low, float high)
+{
+	uint32_t pair;
+
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+	return pair;
+}
+
 __device__ inline float half_widen(uint32_t bits, ufm_dtype dtype)
 {
 	return dtype == UFM_F16 ? __half2float(__ushort_as_half((uint16_t)bits))

@@ -4,8 +4,7 @@
 #define UFM_DEVICE_CUDA_PRODUCT_EPILOGUE_CUH
 
 #include "device/cuda/numbers.cuh"
-#include "device/cuda/product.cuh"
-#include "device/cuda/product_mma.cuh"
+#include "device/cuda/product/product.cuh"
 
 __device__ inline float act_gelu(float x)
 {

@@ -31,14 +31,6 @@ __device__ void mma_bf16(float (&sum)[4], const uint32_t (&w)[4], const uint32_t
 	      "f"(FIRST ? 0.0f : sum[3]));
 }
 
-__device__ inline uint32_t pack_bf16(float low, float high)
-{
-	uint32_t pair;
-
-	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-	return pair;
-}
-
 /* The upper halves of two words: both numbers cut off to bf16. */
 __device__ inline uint32_t pack_heads(float low, float high)
 {

@@ -5,11 +5,11 @@
 #define UFM_DEVICE_CUDA_PRODUCT_MANY_CUH
 
 #include "device/cuda/numbers.cuh"
-#include "device/cuda/product_arithmetic.cuh"
-#include "device/cuda/product_epilogue.cuh"
-#include "device/cuda/product_order.cuh"
-#include "device/cuda/product_rows.cuh"
-#include "device/cuda/product_weights.cuh"
+#include "device/cuda/product/arithmetic.cuh"
+#include "device/cuda/product/epilogue.cuh"
+#include "device/cuda/product/order.cuh"
+#include "device/cuda/product/rows.cuh"
+#include "device/cuda/product/weights.cuh"
 
 /* WM x NT mma tiles a warp, WARPS_M x WARPS_N warps a block. */
 template <class A, uint32_t WM, uint32_t WARPS_M, uint32_t WARPS_N, uint32_t NT, uint32_t STAGES,

@@ -4,8 +4,8 @@
 #ifndef UFM_DEVICE_CUDA_PRODUCT_WEIGHTS_CUH
 #define UFM_DEVICE_CUDA_PRODUCT_WEIGHTS_CUH
 
-#include "device/cuda/product.cuh"
-#include "device/cuda/product_mma.cuh"
+#include "device/cuda/product/mma.cuh"
+#include "device/cuda/product/product.cuh"
 
 #define W_ROW_BYTES 128u /* of a row of weights in a stage */
 #define VECTORS (W_ROW_BYTES / 16u)

@@ -3,8 +3,8 @@
 #ifndef UFM_DEVICE_CUDA_PRODUCT_WIDE_LAUNCH_CUH
 #define UFM_DEVICE_CUDA_PRODUCT_WIDE_LAUNCH_CUH
 
-#include "device/cuda/product_start.cuh"
-#include "device/cuda/product_wide.cuh"
+#include "device/cuda/product/start.cuh"
+#include "device/cuda/product/wide.cuh"
 
 template <class A> struct wide_launcher {
 	/* A block a multiprocessor, whatever there is to do. */

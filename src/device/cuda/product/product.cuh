@@ -9,12 +9,12 @@
  * multiply, once for all warps. Two kernels share the arithmetic: `few` gives a quarter of the
  * columns to each warp of a block, which is what keeps memory busy when there is little to compute;
  * `many` gives rows of weights to the warps, which then share the rows of x. A third, `wide`
- * (product_wide.cuh), has Hopper's instructions for many rows and an order of additions of its own.
+ * (product/wide.cuh), has Hopper's instructions for many rows and an order of additions of its own.
  *
  * The bits of a row depend on the expert, the row, and the number of rows that the expert has in
  * the call, by which `wide` is chosen or not (product.cu); not on what else is computed. An element
  * of the output is one column of one mma, which sees no other column, and `few` and `many` make the
- * same additions (product_arithmetic.cuh).
+ * same additions (product/arithmetic.cuh).
  *
  * An infinite x or weight gives NaN where it is split in parts.
  */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The launches of an arithmetic: which kernel, in which tiles, with how many entries. */
-#ifndef UFM_DEVICE_CUDA_PRODUCT_LAUNCH_CUH
-#define UFM_DEVICE_CUDA_PRODUCT_LAUNCH_CUH
+#ifndef UFM_DEVICE_CUDA_PRODUCT_TILES_CUH
+#define UFM_DEVICE_CUDA_PRODUCT_TILES_CUH
 
-#include "device/cuda/product_few.cuh"
-#include "device/cuda/product_many.cuh"
-#include "device/cuda/product_start.cuh"
+#include "device/cuda/product/few.cuh"
+#include "device/cuda/product/many.cuh"
+#include "device/cuda/product/start.cuh"
 
 /* Below so many blocks of a 16 tile the columns are split instead, over more warps: a single expert
  * would leave most of the device idle. Measured on an H200 (docs/performance-log.md). */

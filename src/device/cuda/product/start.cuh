@@ -4,7 +4,7 @@
 #define UFM_DEVICE_CUDA_PRODUCT_START_CUH
 
 #include "device/cuda/launch.cuh"
-#include "device/cuda/product.cuh"
+#include "device/cuda/product/product.cuh"
 
 static cudaError_t start_product(void (*few_entries)(product, entry_list<ENTRIES_FEW>),
                                  void (*all_entries)(product, entry_list<ENTRIES_MAX>), dim3 grid,

@@ -4,7 +4,7 @@
 #define UFM_DEVICE_CUDA_PRODUCT_ORDER_CUH
 
 #include "device/cuda/launch.cuh"
-#include "device/cuda/product.cuh"
+#include "device/cuda/product/product.cuh"
 
 /*
  * Kernels of one product write disjoint rows and may overlap; one block of the later waits before

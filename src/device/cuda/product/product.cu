@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which kernels compute a product: by dtype and precision asked, and by the rows of each entry. */
-#include "device/cuda/product.cuh"
+#include "device/cuda/product/product.cuh"
 
 /* Up to rows_most rows a tile of this kind is best; measured on an H200 (docs/performance-log.md). Which of those below
  * PRODUCT_WIDE computes a row makes no difference to its bits. */

@@ -4,11 +4,11 @@
 #define UFM_DEVICE_CUDA_PRODUCT_FEW_CUH
 
 #include "device/cuda/numbers.cuh"
-#include "device/cuda/product_arithmetic.cuh"
-#include "device/cuda/product_epilogue.cuh"
-#include "device/cuda/product_order.cuh"
-#include "device/cuda/product_rows.cuh"
-#include "device/cuda/product_weights.cuh"
+#include "device/cuda/product/arithmetic.cuh"
+#include "device/cuda/product/epilogue.cuh"
+#include "device/cuda/product/order.cuh"
+#include "device/cuda/product/rows.cuh"
+#include "device/cuda/product/weights.cuh"
 
 #define FEW_WARPS SEGMENTS
 #define FEW_THREADS (FEW_WARPS * WARP)

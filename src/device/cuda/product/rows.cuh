@@ -4,7 +4,7 @@
 #define UFM_DEVICE_CUDA_PRODUCT_ROWS_CUH
 
 #include "device/cuda/numbers.cuh"
-#include "device/cuda/product_weights.cuh"
+#include "device/cuda/product/weights.cuh"
 
 /* Bytes of a row of x in one part, and where its vector that goes with a vector of weights lies: 16
  * bytes of 128, or 8 of 64. */

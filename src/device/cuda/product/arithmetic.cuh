@@ -12,8 +12,9 @@
 #ifndef UFM_DEVICE_CUDA_PRODUCT_ARITHMETIC_CUH
 #define UFM_DEVICE_CUDA_PRODUCT_ARITHMETIC_CUH
 
-#include "device/cuda/product_mma.cuh"
-#include "device/cuda/product_weights.cuh"
+#include "device/cuda/numbers.cuh"
+#include "device/cuda/product/mma.cuh"
+#include "device/cuda/product/weights.cuh"
 
 #define SEGMENTS 4u
 #define FLUSH_NEVER 0x40000000u /* or after every chunk: 1 */
@@ -29,7 +30,7 @@ __device__ inline uint32_t segment_begin(uint32_t chunks, uint32_t segment)
  * lane's own. */
 
 /*
- * An arithmetic is one of the storage types of weights (product_weights.cuh), and has
+ * An arithmetic is one of the storage types of weights (product/weights.cuh), and has
  *   flush             chunks whose products are added within the tensor core: 1, or a whole segment
  *   terms, words      parts of x, and words that four columns take in each
  *   halves            x may be stored in bf16, and then from_half<> of it reads that

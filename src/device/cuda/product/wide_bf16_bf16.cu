@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Bf16 weights, bf16 products, by warpgroups. */
-#include "device/cuda/product_wide_launch.cuh"
+#include "device/cuda/product/wide_launch.cuh"
 
 DEFINE_PRODUCT_WIDE(bf16_bf16)
