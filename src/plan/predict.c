@@ -11,12 +11,19 @@ bool predict_cpu_pays(const plan_machine *m)
 	return r->sum_cpu_gbps > 0 && r->cpu_threads > 0 && sum_gbps >= CPU_GAIN_MIN * r->link_gbps;
 }
 
+static bool is_bf16(const ufm_expert_desc *desc)
+{
+	const ufm_part *up = ufm_expert_part(desc, UFM_ROLE_UP);
+	return up && up->format == UFM_FORMAT_PLAIN && up->dtype == UFM_BF16;
+}
+
 timing_terms predict_terms(const predict_config *c)
 {
 	return (timing_terms){.rates = c->machine->rates,
 	                      .costs = timing_costs_of(c->machine->backend),
 	                      .expert_bytes = c->shape->bank.desc.expert_bytes,
 	                      .row_operations = 2 * shape_parameters(c->shape),
+	                      .wide = is_bf16(&c->shape->bank.desc),
 	                      .given = c->given,
 	                      .cpu = c->cpu && predict_cpu_pays(c->machine)};
 }

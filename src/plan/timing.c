@@ -126,25 +126,30 @@ double timing_cpu_duty(const timing_terms *t, uint32_t rows)
 
 /* ------------------------------------------------------------------ the device */
 
-/* As device/cuda/product/product.cu chooses them; up to two rows are computed while the weights come. */
+/* As device/cuda/product/product.cu chooses them; up to two rows are computed while the weights come. Warpgroups' tiles are
+ * as wide as rows want them, and those of one expert find its weights in the device's cache. */
 #define TILE_ROWS 32u
-static uint32_t in_tiles(uint32_t rows)
+#define WIDE_ROWS 8u
+#define WIDE_ABOVE 16u
+
+static bool is_wide(const timing_terms *t, uint32_t rows)
 {
-	if (rows <= 2)
-		return rows;
-	if (rows <= 16)
-		return 16;
-	if (rows <= 24)
-		return 24;
-	return (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+	return t->wide && rows > WIDE_ABOVE;
+}
+
+static uint32_t in_tiles(const timing_terms *t, uint32_t rows)
+{
+	uint32_t step = is_wide(t, rows) ? WIDE_ROWS : rows <= 16 ? 16 : rows <= 24 ? 24 : TILE_ROWS;
+	return rows <= 2 ? rows : (rows + step - 1) / step * step;
 }
 
 void timing_add_expert(const timing_terms *t, uint32_t rows, timing_layer *layer)
 {
 	bool tiles = t->costs->tiles;
 	layer->on_device++;
-	layer->device_rows += tiles ? in_tiles(rows) : rows;
-	layer->device_passes += tiles ? (rows + TILE_ROWS - 1) / TILE_ROWS : 1;
+	bool passes = tiles && !is_wide(t, rows);
+	layer->device_rows += tiles ? in_tiles(t, rows) : rows;
+	layer->device_passes += passes ? (rows + TILE_ROWS - 1) / TILE_ROWS : 1;
 }
 
 /* What the device needs for its experts, had nothing to come; gives what bounds it. Tiles of an expert run side by

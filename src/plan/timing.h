@@ -72,6 +72,7 @@ typedef struct timing_terms {
 	const timing_costs *costs;
 	uint64_t expert_bytes;
 	double row_operations; /* of a token in an expert */
+	bool wide;             /* weights in bf16, of which warpgroups compute many rows */
 	bool given;            /* the caller brings the ids: the host knows them ahead */
 	bool cpu;              /* the CPU path is on */
 } timing_terms;

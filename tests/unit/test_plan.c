@@ -87,21 +87,27 @@ static void a_resident_layer_is_read_and_computed(void **state)
 	near(one_layer(&t, &l).parts_ns[TIMING_HBM], 600);
 }
 
-/* Tiles of 16, 24 and 32 rows are computed whole; two rows and fewer cost themselves. */
+/* Tiles of 16, 24 and 32 rows are computed whole; two rows and fewer cost themselves. Many rows of bf16 weights are cut to
+ * multiples of eight. */
 static void rows_fill_tiles(void **state)
 {
 	(void)state;
 	static const struct {
-		uint32_t rows, computed, passes;
-	} cases[] = {{1, 1, 1},   {2, 2, 1},   {3, 16, 1},  {16, 16, 1}, {17, 24, 1},
-	             {25, 32, 1}, {32, 32, 1}, {33, 64, 2}, {65, 96, 3}};
+		uint32_t rows, computed, passes, wide;
+	} cases[] = {{1, 1, 1, 1},    {2, 2, 1, 2},    {3, 16, 1, 16},
+	             {16, 16, 1, 16}, {17, 24, 1, 24}, {25, 32, 1, 32},
+	             {32, 32, 1, 32}, {33, 64, 2, 40}, {65, 96, 3, 72}};
 	timing_costs plain = costs;
 	plain.tiles = false;
-	timing_terms t = terms(), untiled = terms();
+	timing_terms t = terms(), untiled = terms(), wide = terms();
 	untiled.costs = &plain;
+	wide.wide = true;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		timing_layer l = {0}, u = {0};
+		timing_layer l = {0}, u = {0}, w = {0};
 		timing_add_expert(&t, cases[i].rows, &l);
+		timing_add_expert(&wide, cases[i].rows, &w);
+		assert_int_equal(w.device_rows, cases[i].wide);
+		assert_int_equal(w.device_passes, 1);
 		timing_add_expert(&untiled, cases[i].rows, &u);
 		assert_int_equal(l.on_device, 1);
 		assert_int_equal(l.device_rows, cases[i].computed);
