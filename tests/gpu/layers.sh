@@ -88,9 +88,9 @@ whole() { # whole OPTION-OF-BENCH... : a layer all of whose experts are resident
 	"$ufm" bench --backend "$backend" --modes baseline --no-out -o jsonl "$@" >>"$folder/rows.jsonl"
 }
 
-run_prefill() {
-	local folder=$1 math length
-	for math in "${maths[@]}"; do
+prefill() { # prefill MATH...
+	local math length
+	for math in "$@"; do
 		for length in "${lengths[@]}"; do
 			whole "${qwen3[@]}" --layers "$prefill_layers" --math "$math" --phase prefill --batch 1 --seq "$length" --steps 12 \
 				--warmup 3 --probe off || return 1
@@ -98,12 +98,22 @@ run_prefill() {
 	done
 }
 
-run_decode() {
-	local folder=$1 batch
+decode() { # decode OPTION-OF-BENCH...
+	local batch
 	for batch in 1 8; do
 		whole "${qwen3[@]}" --layers "$decode_layers" --math "${maths[0]}" --phase decode --batch "$batch" --steps 40 \
-			--warmup 10 || return 1
+			--warmup 10 "$@" || return 1
 	done
+}
+
+run_prefill() {
+	local folder=$1
+	prefill "${maths[@]}"
+}
+
+run_decode() {
+	local folder=$1
+	decode
 }
 
 run_reference() {
@@ -120,18 +130,11 @@ run_transformers() {
 # The same products, prefill and decode by another build.
 run_before() {
 	[ -n "$before" ] || return 0
-	local folder=$1 ufm=$before/ufm length batch
+	local folder=$1 ufm=$before/ufm
 	export UFM_BACKEND_PATH=$before
 	"$ufm" --version | tee "$1/version.txt"
-	"$before/bench/experts" --backend "$backend" --math "${maths[0]}" "${shape[@]}" --tokens "$tokens" >"$1/products.jsonl" || return 1
-	for length in "${lengths[@]}"; do
-		whole "${qwen3[@]}" --layers "$prefill_layers" --math "${maths[0]}" --phase prefill --batch 1 --seq "$length" --steps 12 \
-			--warmup 3 --probe off || return 1
-	done
-	for batch in 1 8; do
-		whole "${qwen3[@]}" --layers "$decode_layers" --math "${maths[0]}" --phase decode --batch "$batch" --steps 40 --warmup 10 \
-			--probe off || return 1
-	done
+	"$before/bench/experts" --backend "$backend" --math "${maths[0]}" "${shape[@]}" --tokens "$tokens" >"$1/products.jsonl" &&
+		prefill "${maths[0]}" && decode --probe off
 }
 
 stages_main "$@"

@@ -43,11 +43,10 @@ typedef struct product_args {
 	uint64_t matrix, bias;    /* offsets in a block, bytes */
 	uint64_t gate, gate_bias; /* of the second matrix of a gated expert */
 	product_finish finish;
-	const void *x;         /* [*, columns] */
-	void *out;             /* [*, units] */
-	bool x_half, out_half; /* they are bf16, for math UFM_MATH_BF16 alone; else f32 */
-	const uint32_t
-		*call_rows; /* host, by entry: of its expert in the whole call; NULL: the entry's */
+	const void *x;             /* [*, columns] */
+	void *out;                 /* [*, units] */
+	bool x_half, out_half;     /* they are bf16, for math UFM_MATH_BF16 alone; else f32 */
+	const uint32_t *call_rows; /* host, as ufm_experts_args has it */
 	uint32_t multiprocessors;
 	bool wide; /* kernels_load_product's */
 } product_args;

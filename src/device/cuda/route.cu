@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Logits, then scores and the top k: two launches, or for few tokens one, of a cluster of blocks
- * for each; for many, logits are a product like an expert's (product.cuh), in f32. The router's weights are the bulk, and one token must not leave them to a few blocks:
- * every warp takes some rows of them for some tokens, so that a single token is spread over the
- * device. A lane sums the columns that are its own modulo 32 (in groups of V), in rising order, and
- * the lanes' sums are added in one fixed tree: a token's bits do not depend on how many rows and
- * tokens a warp takes, and of many tokens not on how they are cut; on whether the call has few or many, they do.
+ * for each; for many, logits are a product like an expert's (product/product.cuh), in f32.
+ *
+ * The router's weights are the bulk, and one token must not leave them to a few blocks: every warp
+ * takes some rows of them for some tokens, so that a single token is spread over the device. A lane
+ * sums the columns that are its own modulo 32 (in groups of V), in rising order, and the lanes' sums
+ * are added in one fixed tree: a token's bits do not depend on how many rows and tokens a warp
+ * takes, and of many tokens not on how they are cut; on whether the call has few or many, they do.
  */
 #include <cooperative_groups.h>
 
@@ -352,16 +354,6 @@ static cudaError_t launch_cluster(const ufm_router_args *a, cudaStream_t stream)
 }
 
 /* The bits of a token's logits depend on who computes them, so that is decided by the whole call. */
-static cudaError_t logits(const ufm_router_args *a, bool chained, cudaStream_t stream)
-{
-	bool wide = a->d_model % 4 == 0 && a->x % 16 == 0 && a->weight % 16 == 0;
-	uint32_t of_call = a->call_tokens ? a->call_tokens : a->tokens;
-
-	if (of_call > FEW_TOKENS && wide)
-		return logits_of_many(a, chained, stream);
-	return wide ? logits_of_few<4>(a, chained, stream) : logits_of_few<1>(a, chained, stream);
-}
-
 cudaError_t kernels_route(const ufm_router_args *args, bool chained, cudaStream_t stream)
 {
 	bool wide = args->d_model % 4 == 0 && args->x % 16 == 0 && args->weight % 16 == 0;
@@ -369,7 +361,9 @@ cudaError_t kernels_route(const ufm_router_args *args, bool chained, cudaStream_
 	uint32_t of_call = args->call_tokens ? args->call_tokens : args->tokens;
 	if (chained && of_call <= CLUSTER_TOKENS && args->experts <= SHARED_EXPERTS_MAX)
 		return wide ? launch_cluster<4>(args, stream) : launch_cluster<1>(args, stream);
-	cudaError_t error = logits(args, chained, stream);
+	cudaError_t error = !wide                  ? logits_of_few<1>(args, chained, stream)
+	                    : of_call > FEW_TOKENS ? logits_of_many(args, chained, stream)
+	                                           : logits_of_few<4>(args, chained, stream);
 
 	if (error)
 		return error;

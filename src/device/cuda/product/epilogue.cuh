@@ -27,39 +27,19 @@ __device__ inline float act_relu2(float x)
 	return x < 0.0f ? 0.0f : x * x;
 }
 
-/* N values at once: what to do is asked once for all. */
-template <uint32_t N> __device__ void activate(const product_finish &f, float (&x)[N])
+__device__ inline float activated(const product_finish &f, float x)
 {
 	switch (f.activation) {
 	case UFM_ACT_GELU:
-#pragma unroll
-		for (uint32_t i = 0; i < N; i++)
-			x[i] = act_gelu(x[i]);
-		break;
+		return act_gelu(x);
 	case UFM_ACT_SILU:
-#pragma unroll
-		for (uint32_t i = 0; i < N; i++)
-			x[i] = act_silu(x[i], f.alpha);
-		break;
+		return act_silu(x, f.alpha);
 	case UFM_ACT_GELU_TANH:
-#pragma unroll
-		for (uint32_t i = 0; i < N; i++)
-			x[i] = act_gelu_tanh(x[i]);
-		break;
+		return act_gelu_tanh(x);
 	case UFM_ACT_RELU2:
-#pragma unroll
-		for (uint32_t i = 0; i < N; i++)
-			x[i] = act_relu2(x[i]);
-		break;
+		return act_relu2(x);
 	}
-}
-
-__device__ inline float activated(const product_finish &f, float x)
-{
-	float one[1] = {x};
-
-	activate(f, one);
-	return one[0];
+	return x;
 }
 
 /* Limits that keep a NaN, which fminf would not. */
@@ -73,29 +53,15 @@ __device__ inline float within(float x, float limit)
 	return x < -limit ? -limit : not_above(x, limit);
 }
 
-/* gate becomes g * u (ufm_expert_desc) */
-template <uint32_t N>
-__device__ void gate_all(const product_finish &f, float (&gate)[N], float (&up)[N])
-{
-	if (f.adjusted) {
-#pragma unroll
-		for (uint32_t i = 0; i < N; i++) {
-			gate[i] = not_above(gate[i], f.gate_limit);
-			up[i] = within(up[i], f.up_limit) + f.up_offset;
-		}
-	}
-	activate(f, gate);
-#pragma unroll
-	for (uint32_t i = 0; i < N; i++)
-		gate[i] = (f.adjusted ? not_above(gate[i], f.activated_limit) : gate[i]) * up[i];
-}
-
+/* g * u (ufm_expert_desc) */
 __device__ inline float gated(const product_finish &f, float gate, float up)
 {
-	float one[1] = {gate}, other[1] = {up};
-
-	gate_all(f, one, other);
-	return one[0];
+	if (f.adjusted) {
+		gate = not_above(gate, f.gate_limit);
+		up = within(up, f.up_limit) + f.up_offset;
+	}
+	float g = activated(f, gate);
+	return (f.adjusted ? not_above(g, f.activated_limit) : g) * up;
 }
 
 template <class A>
