@@ -285,6 +285,11 @@ typedef struct ufm_backend {
 	/* Optional, too. on 1: until it is turned off, work enqueued on the stream while nothing is before it may be done by the
 	 * thread that enqueues it: that thread wants to wait for it anyway. */
 	void (*stream_inline)(ufm_stream *stream, int on);
+
+	/* Optional, too. gather, then route of what it gave (route->x is gather->out), then group of that unless it is NULL: what
+	 * these three calls do, in fewer launches where the device can. */
+	ufm_status (*route_tokens)(ufm_stream *stream, const ufm_gather_args *gather,
+	                           const ufm_router_args *route, const ufm_group_args *group);
 } ufm_backend;
 
 typedef const ufm_backend *(*ufm_backend_entry_fn)(const ufm_backend_core *core);

@@ -116,6 +116,20 @@ void registry_inline(const ufm_backend *backend, ufm_stream *stream, int on)
 		backend->stream_inline(stream, on);
 }
 
+ufm_status registry_route_tokens(const ufm_backend *backend, ufm_stream *stream,
+                                 const ufm_gather_args *gather, const ufm_router_args *route,
+                                 const ufm_group_args *group)
+{
+	size_t end = offsetof(ufm_backend, route_tokens) + sizeof backend->route_tokens;
+
+	if (backend->struct_size >= end && backend->route_tokens)
+		return backend->route_tokens(stream, gather, route, group);
+	ufm_status status = backend->gather(stream, gather);
+	if (status == UFM_OK)
+		status = backend->route(stream, route);
+	return status == UFM_OK && group ? backend->group(stream, group) : status;
+}
+
 static ufm_status check_devices(const ufm_backend *backend, const char *path)
 {
 	uint32_t count = 0;

@@ -24,6 +24,11 @@ ufm_status registry_peak(const ufm_backend *backend, ufm_stream *stream, ufm_dty
 /* backend->stream_inline, where the backend has it. */
 void registry_inline(const ufm_backend *backend, ufm_stream *stream, int on);
 
+/* backend->route_tokens; where the backend has none, the calls that it stands for. */
+ufm_status registry_route_tokens(const ufm_backend *backend, ufm_stream *stream,
+                                 const ufm_gather_args *gather, const ufm_router_args *route,
+                                 const ufm_group_args *group);
+
 extern const ufm_backend cpu_backend;
 
 #endif

@@ -59,9 +59,9 @@ ufm_status stage_check(const ufm_layer *layer, const ufm_tokens *t, uint32_t tok
                        const char *name);
 ufm_dtype stage_dtype(const ufm_tokens *tokens);
 ufm_status stage_in(forward *f);
-/* Tokens of x from `first` on, normed, into the workspace. */
-ufm_status stage_gather(forward *f, uint32_t first, uint32_t tokens);
-/* The same of the tokens of rows in the row table, from row `first` on, for products; and into any f32
+/* What brings tokens of x from `first` on, normed, into the workspace; it is used once. */
+ufm_gather_args stage_tokens(forward *f, uint32_t first, uint32_t tokens);
+/* Brings the tokens of rows in the row table, from row `first` on, for products; and into any f32
  * [rows, d_model] that the device can address. */
 ufm_status stage_gather_rows(forward *f, uint32_t first, uint32_t rows);
 ufm_dtype stage_rows_dtype(const forward *f); /* as which they lie there */
@@ -77,8 +77,8 @@ ufm_status stage_copy(forward *f, ufm_copy_kind kind, ufm_devptr dst, ufm_devptr
 
 /* route.c: ids on the host, gates on the device; and both to the caller, once the rest succeeded */
 ufm_status route(forward *f);
-/* Gates on the device alone, ids where they are wanted. */
-ufm_status route_on_device(forward *f, ufm_devptr ids);
+/* Gates on the device alone, ids where they are wanted; and rows of them there, where `group` is not NULL. */
+ufm_status route_on_device(forward *f, ufm_devptr ids, const ufm_group_args *group);
 ufm_status report_routing(forward *f);
 
 /* launch.c: what the cursor over the demands answers, performed: on the compute stream, and by starts of the

@@ -10,20 +10,20 @@ static bool needs_no_host(const forward *f)
 	return !f->call->ids && !f->call->ids_out && f->layer->source.paged && rows <= UFM_GROUP_MAX;
 }
 
-static ufm_status group(forward *f, ufm_devptr blocks)
+static ufm_status route_and_group(forward *f, ufm_devptr blocks)
 {
 	uint32_t top_k = f->layer->config.top_k;
-	ufm_group_args args = {.ids = f->ws->ids,
-	                       .tokens = f->call->tokens,
-	                       .top_k = top_k,
-	                       .experts = f->layer->experts,
-	                       .blocks = blocks,
-	                       .row_of = f->ws->row_of,
-	                       .row_token = f->ws->row_token,
-	                       .entries = f->ws->entries,
-	                       .ids_out = f->buffers->ids_view};
+	ufm_group_args group = {.ids = f->ws->ids,
+	                        .tokens = f->call->tokens,
+	                        .top_k = top_k,
+	                        .experts = f->layer->experts,
+	                        .blocks = blocks,
+	                        .row_of = f->ws->row_of,
+	                        .row_token = f->ws->row_token,
+	                        .entries = f->ws->entries,
+	                        .ids_out = f->buffers->ids_view};
 	counter_add(f->counters, COUNTER_d2h_activation_bytes, 4ull * f->call->tokens * top_k);
-	return f->b->group(f->stream, &args);
+	return route_on_device(f, f->ws->ids, &group);
 }
 
 /* Rows of the table from `first` on that the workspace holds at once. Ids are distinct within a token, a router's as those
@@ -71,9 +71,7 @@ static ufm_status enqueue(forward *f, ufm_devptr blocks)
 	f->row_of.device = f->ws->row_of;
 	f->row_token.device = f->ws->row_token;
 	if (status == UFM_OK)
-		status = route_on_device(f, f->ws->ids);
-	if (status == UFM_OK)
-		status = group(f, blocks);
+		status = route_and_group(f, blocks);
 	if (status == UFM_OK)
 		status = compute(f);
 	return status == UFM_OK ? deliver(f) : status;

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "device/registry.h"
 #include "kernels/kernels.h"
 #include "moe/moe_int.h"
 
@@ -40,8 +41,9 @@ static ufm_status given(forward *f)
 	                  assignment_bytes(f));
 }
 
-/* ids: where they go. */
-static ufm_status route_piece(forward *f, ufm_devptr ids, uint32_t first, uint32_t tokens)
+/* ids: where they go. group: of the whole call, where this is all of it; or NULL. */
+static ufm_status route_piece(forward *f, ufm_devptr ids, uint32_t first, uint32_t tokens,
+                              const ufm_group_args *group)
 {
 	const ufm_layer_config *c = &f->layer->config;
 	ufm_router_args router = {.x = f->ws->x,
@@ -56,8 +58,8 @@ static ufm_status route_piece(forward *f, ufm_devptr ids, uint32_t first, uint32
 	                          .gates = f->ws->gates + 4ull * first * c->top_k,
 	                          .logits = f->ws->logits,
 	                          .call_tokens = f->call->tokens};
-	ufm_status status = stage_gather(f, first, tokens);
-	return status == UFM_OK ? f->b->route(f->stream, &router) : status;
+	ufm_gather_args gather = stage_tokens(f, first, tokens);
+	return registry_route_tokens(f->b, f->stream, &gather, &router, group);
 }
 
 /* The one wait of the host in a layer: for ids that the device writes to page-locked memory. */
@@ -77,13 +79,13 @@ static ufm_status await_ids(forward *f)
 	return status;
 }
 
-static ufm_status route_by_router(forward *f, ufm_devptr ids)
+static ufm_status route_in_pieces(forward *f, ufm_devptr ids)
 {
 	ufm_status status = UFM_OK;
 	uint32_t left = f->call->tokens;
 	for (uint32_t first = 0; left && status == UFM_OK;) {
 		uint32_t tokens = left < f->ws->route_tokens ? left : f->ws->route_tokens;
-		status = route_piece(f, ids, first, tokens);
+		status = route_piece(f, ids, first, tokens, NULL);
 		first += tokens;
 		left -= tokens;
 	}
@@ -106,17 +108,29 @@ static ufm_status adopt(forward *f, ufm_devptr ids)
 	return f->b->adopt(f->stream, &args);
 }
 
-ufm_status route_on_device(forward *f, ufm_devptr ids)
+static ufm_status and_group(const forward *f, const ufm_group_args *group, ufm_status routed)
 {
+	return routed == UFM_OK && group ? f->b->group(f->stream, group) : routed;
+}
+
+ufm_status route_on_device(forward *f, ufm_devptr ids, const ufm_group_args *group)
+{
+	uint32_t tokens = f->call->tokens;
 	pager_work *work = pager_work_begin(f->layer->engine, TIMELINE_ROUTE);
-	ufm_status status = f->call->device_ids ? adopt(f, ids) : route_by_router(f, ids);
-	span_end(f, work, 0, f->call->tokens);
+	ufm_status status;
+	if (f->call->device_ids)
+		status = and_group(f, group, adopt(f, ids));
+	else if (tokens <= f->ws->route_tokens)
+		status = route_piece(f, ids, 0, tokens, group);
+	else
+		status = and_group(f, group, route_in_pieces(f, ids));
+	span_end(f, work, 0, tokens);
 	return status;
 }
 
 static ufm_status decide(forward *f)
 {
-	ufm_status status = route_on_device(f, f->buffers->ids_view);
+	ufm_status status = route_on_device(f, f->buffers->ids_view, NULL);
 	return status == UFM_OK ? await_ids(f) : status;
 }
 

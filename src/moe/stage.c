@@ -140,22 +140,25 @@ uint32_t stage_piece_rows(const forward *f)
 	return f->ws->piece_rows * (stage_rows_dtype(f) == UFM_BF16 ? 2 : 1);
 }
 
-/* The one token of a call, for every row that it can have. */
-static ufm_status gather_token(forward *f)
+/* A single token is gathered once, for every row that it can have. */
+ufm_gather_args stage_tokens(forward *f, uint32_t first, uint32_t tokens)
 {
-	uint64_t stride = f->x_stride;
-	if (f->token_gathered)
-		return UFM_OK;
-	f->token_gathered = true;
-	f->x_stride = 0;
-	ufm_status status = stage_gather_to(f, 0, f->layer->config.top_k, f->ws->x);
-	f->x_stride = stride;
-	return status;
+	ufm_gather_args args = gather_args(f, tokens, f->ws->x);
+	args.first = first;
+	if (f->call->tokens == 1) {
+		args.rows = f->layer->config.top_k;
+		args.x_stride = 0;
+		f->token_gathered = true;
+	}
+	return args;
 }
 
-ufm_status stage_gather(forward *f, uint32_t first, uint32_t tokens)
+static ufm_status gather_token(forward *f)
 {
-	return f->call->tokens == 1 ? gather_token(f) : stage_gather_to(f, first, tokens, f->ws->x);
+	if (f->token_gathered)
+		return UFM_OK;
+	ufm_gather_args args = stage_tokens(f, 0, 1);
+	return f->b->gather(f->stream, &args);
 }
 
 ufm_status stage_gather_rows(forward *f, uint32_t first, uint32_t rows)

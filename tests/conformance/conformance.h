@@ -74,7 +74,7 @@ typedef struct case_list {
 		array, sizeof array / sizeof array[0] \
 	}
 extern const case_list memory_cases, copy_cases, event_cases, gather_cases, router_cases,
-	expert_cases, arithmetic_cases, coded_cases, combine_cases, group_cases, adopt_cases,
-	read_cases, peak_cases, refusal_cases, cpu_cases, cpu_short_cases, cuda_cases;
+	route_tokens_cases, expert_cases, arithmetic_cases, coded_cases, combine_cases, group_cases,
+	adopt_cases, read_cases, peak_cases, refusal_cases, cpu_cases, cpu_short_cases, cuda_cases;
 
 #endif

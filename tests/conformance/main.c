@@ -10,9 +10,9 @@
 #include "device/registry.h"
 
 static const case_list *const lists[] = {
-	&memory_cases, &copy_cases,       &event_cases, &gather_cases,  &router_cases,
-	&expert_cases, &arithmetic_cases, &coded_cases, &combine_cases, &group_cases,
-	&adopt_cases,  &read_cases,       &peak_cases,  &refusal_cases};
+	&memory_cases,       &copy_cases,   &event_cases,      &gather_cases, &router_cases,
+	&route_tokens_cases, &expert_cases, &arithmetic_cases, &coded_cases,  &combine_cases,
+	&group_cases,        &adopt_cases,  &read_cases,       &peak_cases,   &refusal_cases};
 
 /* What only one backend promises. */
 static const struct {

@@ -147,6 +147,8 @@ ufm_status cuda_route(ufm_stream *stream, const ufm_router_args *args);
 ufm_status cuda_experts(ufm_stream *stream, const ufm_experts_args *args);
 ufm_status cuda_combine(ufm_stream *stream, const ufm_combine_args *args);
 ufm_status cuda_group(ufm_stream *stream, const ufm_group_args *args);
+ufm_status cuda_route_tokens(ufm_stream *stream, const ufm_gather_args *gather,
+                             const ufm_router_args *route, const ufm_group_args *group);
 ufm_status cuda_adopt(ufm_stream *stream, const ufm_adopt_args *args);
 ufm_status cuda_read(ufm_stream *stream, ufm_devptr at, uint64_t size_bytes, ufm_devptr out);
 uint64_t cuda_hidden_bytes(const ufm_expert_desc *desc, uint32_t rows);

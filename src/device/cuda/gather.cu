@@ -1,49 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Rows of x, widened and normed, one block a row. A thread has the groups of four columns that are
- * its own modulo THREADS; the first few stay in registers between the sum and the norm. The sum's
- * order is a function of the width alone, however the columns are read.
- */
-#include "device/cuda/columns.cuh"
+/* Rows of x, widened and normed (norm.cuh), one block a row. The first groups of a thread stay in registers between the sum
+ * and the norm. */
 #include "device/cuda/few_rows.cuh"
 #include "device/cuda/kernels.h"
 #include "device/cuda/launch.cuh"
+#include "device/cuda/norm.cuh"
 
-#define THREADS 256u
-#define HELD 2u /* of those groups that a thread keeps */
-
-__device__ float add_squares(const columns &g, float sum)
-{
-#pragma unroll
-	for (uint32_t i = 0; i < COLUMNS; i++)
-		sum = fmaf(g.value[i], g.value[i], sum);
-	return sum;
-}
-
-__device__ columns normed(columns g, float factor, const columns &weight)
-{
-#pragma unroll
-	for (uint32_t i = 0; i < COLUMNS; i++)
-		g.value[i] = g.value[i] * factor * weight.value[i];
-	return g;
-}
-
-__device__ float block_sum(float value)
-{
-	__shared__ float of_warp[THREADS / WARP];
-
-	value = warp_sum(value);
-	if (threadIdx.x % WARP == 0)
-		of_warp[threadIdx.x / WARP] = value;
-	__syncthreads();
-	float sum = 0.0f;
-	for (uint32_t w = 0; w < THREADS / WARP; w++)
-		sum += of_warp[w];
-	return sum;
-}
+#define HELD 2u /* of its groups that a thread keeps */
 
 template <bool WIDE, bool NORM, bool HALF>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(NORM_THREADS)
 	gather_rows(const ufm_gather_args a, const __grid_constant__ few_rows few)
 {
 	uint32_t i = blockIdx.x, first = COLUMNS * threadIdx.x;
@@ -60,7 +26,7 @@ __global__ void __launch_bounds__(THREADS)
 	uint64_t at = row * a.x_stride;
 #pragma unroll
 	for (uint32_t h = 0; h < HELD; h++) {
-		uint32_t c = first + h * COLUMNS * THREADS;
+		uint32_t c = first + h * NORM_STEP;
 		held[h] = columns_load<WIDE>(x, a.x_dtype, at, c, a.d_model);
 		if (NORM)
 			weight[h] = columns_load<WIDE>(norm, UFM_F32, 0, c, a.d_model);
@@ -69,16 +35,15 @@ __global__ void __launch_bounds__(THREADS)
 #pragma unroll
 		for (uint32_t h = 0; h < HELD; h++)
 			squares = add_squares(held[h], squares);
-		for (uint32_t c = first + HELD * COLUMNS * THREADS; c < a.d_model; c += COLUMNS * THREADS)
+		for (uint32_t c = first + HELD * NORM_STEP; c < a.d_model; c += NORM_STEP)
 			squares = add_squares(columns_load<WIDE>(x, a.x_dtype, at, c, a.d_model), squares);
-		factor = 1.0f / sqrtf(block_sum(squares) / (float)a.d_model + a.norm_eps);
+		factor = norm_factor(squares, a.d_model, a.norm_eps);
 	}
 #pragma unroll
 	for (uint32_t h = 0; h < HELD; h++)
-		columns_store<WIDE>((void *)a.out, HALF ? UFM_BF16 : UFM_F32, to,
-		                    first + h * COLUMNS * THREADS, a.d_model,
-		                    NORM ? normed(held[h], factor, weight[h]) : held[h]);
-	for (uint32_t c = first + HELD * COLUMNS * THREADS; c < a.d_model; c += COLUMNS * THREADS) {
+		columns_store<WIDE>((void *)a.out, HALF ? UFM_BF16 : UFM_F32, to, first + h * NORM_STEP,
+		                    a.d_model, NORM ? normed(held[h], factor, weight[h]) : held[h]);
+	for (uint32_t c = first + HELD * NORM_STEP; c < a.d_model; c += NORM_STEP) {
 		columns g = columns_load<WIDE>(x, a.x_dtype, at, c, a.d_model);
 		if (NORM)
 			g = normed(g, factor, columns_load<WIDE>(norm, UFM_F32, 0, c, a.d_model));
@@ -89,7 +54,7 @@ __global__ void __launch_bounds__(THREADS)
 template <bool WIDE, bool NORM, bool HALF>
 static cudaError_t launch(const ufm_gather_args *args, bool chained, cudaStream_t stream)
 {
-	return launch_chained(chained, gather_rows<WIDE, NORM, HALF>, dim3(args->rows), THREADS, 0,
+	return launch_chained(chained, gather_rows<WIDE, NORM, HALF>, dim3(args->rows), NORM_THREADS, 0,
 	                      stream, *args, few_rows_of(args->few_index, args->rows));
 }
 

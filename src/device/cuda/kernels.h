@@ -17,6 +17,16 @@ cudaError_t kernels_gather(const ufm_gather_args *args, bool chained, cudaStream
 
 cudaError_t kernels_route(const ufm_router_args *args, bool chained, cudaStream_t stream);
 
+/* gather of a token each, route of what it gives, and of a single token group, in one launch: for few tokens, on devices
+ * that chain. */
+typedef struct route_few_args {
+	ufm_gather_args gather; /* out 0: for the router alone. It is not read elsewhere */
+	ufm_router_args route;  /* its x is not read */
+	ufm_group_args group;   /* blocks 0: none; else of one token */
+} route_few_args;
+bool kernels_route_few_fits(const route_few_args *args, bool chained);
+cudaError_t kernels_route_few(const route_few_args *args, bool chained, cudaStream_t stream);
+
 /* What becomes of the sums of a product, bias added. */
 typedef struct product_finish {
 	ufm_activation activation; /* 0: none */
@@ -68,6 +78,7 @@ cudaError_t kernels_read(const read_args *args, bool chained, cudaStream_t strea
 cudaError_t kernels_load_gather(void);
 /* experts_max: how many experts' scores fit a block's shared memory on the current device. */
 cudaError_t kernels_load_route(uint32_t *experts_max);
+cudaError_t kernels_load_route_few(void);
 /* wide: whether there are kernels for this device's warpgroups. */
 cudaError_t kernels_load_product(bool *wide);
 cudaError_t kernels_load_combine(void);

@@ -31,13 +31,14 @@ static bool is_dtype(ufm_dtype dtype)
 	}
 DEFINE_LAUNCH(gather, ufm_gather_args)
 DEFINE_LAUNCH(route, ufm_router_args)
+DEFINE_LAUNCH(route_few, route_few_args)
 DEFINE_LAUNCH(product, product_args)
 DEFINE_LAUNCH(combine, ufm_combine_args)
 DEFINE_LAUNCH(group, ufm_group_args)
 DEFINE_LAUNCH(adopt, ufm_adopt_args)
 DEFINE_LAUNCH(read, read_args)
 
-ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
+static ufm_status check_gather(const ufm_gather_args *args)
 {
 	if (!is_dtype(args->x_dtype))
 		return cuda_fail(UFM_EINVAL, "gather: dtype is %d, expected UFM_F32, UFM_BF16 or UFM_F16",
@@ -53,14 +54,21 @@ ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
 	if (args->few_index && args->rows > UFM_FEW_ROWS)
 		return cuda_fail(UFM_EINVAL, "gather: few_index of %u rows, expected at most %u",
 		                 args->rows, UFM_FEW_ROWS);
-	return launch_gather(stream, args);
+	return UFM_OK;
+}
+
+ufm_status cuda_gather(ufm_stream *stream, const ufm_gather_args *args)
+{
+	ufm_status status = check_gather(args);
+
+	return status == UFM_OK && args->rows ? launch_gather(stream, args) : status;
 }
 
 /* ------------------------------------------------------------------ route */
 
-ufm_status cuda_route(ufm_stream *stream, const ufm_router_args *args)
+static ufm_status check_route(const ufm_device *device, const ufm_router_args *args)
 {
-	uint32_t most = stream->device->router_experts_max;
+	uint32_t most = device->router_experts_max;
 
 	if (args->experts < 1 || args->experts > most)
 		return cuda_fail(UFM_EINVAL, "router: %u experts, expected 1 … %u", args->experts, most);
@@ -75,7 +83,14 @@ ufm_status cuda_route(ufm_stream *stream, const ufm_router_args *args)
 	if (!args->x || !args->weight || !args->ids || !args->gates || !args->logits || !args->d_model)
 		return cuda_fail(UFM_EINVAL, "router of %u tokens: an address or d_model is 0",
 		                 args->tokens);
-	return launch_route(stream, args);
+	return UFM_OK;
+}
+
+ufm_status cuda_route(ufm_stream *stream, const ufm_router_args *args)
+{
+	ufm_status status = check_route(stream->device, args);
+
+	return status == UFM_OK && args->tokens ? launch_route(stream, args) : status;
 }
 
 /* ------------------------------------------------------------------ experts */
@@ -233,9 +248,9 @@ ufm_status cuda_combine(ufm_stream *stream, const ufm_combine_args *args)
 
 /* ------------------------------------------------------------------ group */
 
-ufm_status cuda_group(ufm_stream *stream, const ufm_group_args *args)
+static ufm_status check_group(const ufm_device *device, const ufm_group_args *args)
 {
-	uint32_t most = stream->device->group_experts_max;
+	uint32_t most = device->group_experts_max;
 	uint64_t assignments = (uint64_t)args->tokens * args->top_k;
 
 	if (args->experts < 1 || args->experts > most)
@@ -248,9 +263,57 @@ ufm_status cuda_group(ufm_stream *stream, const ufm_group_args *args)
 		return UFM_OK;
 	if (!args->ids || !args->blocks || !args->row_of || !args->row_token || !args->entries)
 		return cuda_fail(UFM_EINVAL, "group of %u tokens: an address is 0", args->tokens);
-	ufm_status status = launch_group(stream, args);
+	return UFM_OK;
+}
+
+ufm_status cuda_group(ufm_stream *stream, const ufm_group_args *args)
+{
+	ufm_status status = check_group(stream->device, args);
+
+	if (status != UFM_OK || !args->tokens || !args->top_k)
+		return status;
+	status = launch_group(stream, args);
 	stream->grouped = true;
 	return status;
+}
+
+/* ------------------------------------------------------------------ gather, route and group at once */
+
+static ufm_status one_after_the_other(ufm_stream *stream, const ufm_gather_args *gather,
+                                      const ufm_router_args *route, const ufm_group_args *group)
+{
+	ufm_status status = cuda_gather(stream, gather);
+
+	if (status == UFM_OK)
+		status = cuda_route(stream, route);
+	return status == UFM_OK && group ? cuda_group(stream, group) : status;
+}
+
+ufm_status cuda_route_tokens(ufm_stream *stream, const ufm_gather_args *gather,
+                             const ufm_router_args *route, const ufm_group_args *group)
+{
+	bool one = route->tokens == 1;
+	route_few_args few = {.gather = *gather, .route = *route};
+
+	if (group && one)
+		few.group = *group;
+	if (!route->tokens || gather->index || gather->few_index || route->x != gather->out ||
+	    (!one && gather->rows != route->tokens) || (one && gather->x_stride && gather->rows > 1) ||
+	    !kernels_route_few_fits(&few, stream->device->chains))
+		return one_after_the_other(stream, gather, route, group);
+	ufm_status status = check_gather(gather);
+	if (status == UFM_OK)
+		status = check_route(stream->device, route);
+	if (status == UFM_OK && group)
+		status = check_group(stream->device, group);
+	if (status == UFM_OK)
+		status = launch_route_few(stream, &few);
+	if (status != UFM_OK || !group)
+		return status;
+	if (!one)
+		return cuda_group(stream, group);
+	stream->grouped = true;
+	return UFM_OK;
 }
 
 /* ------------------------------------------------------------------ adopt */
@@ -306,6 +369,8 @@ ufm_status cuda_load_kernels(ufm_device *device)
 	if (status == UFM_OK)
 		status = cuda_check(device, kernels_load_route(&device->router_experts_max),
 		                    "loading the kernels of route");
+	if (status == UFM_OK)
+		status = cuda_check(device, kernels_load_route_few(), "loading the kernels of route");
 	if (status == UFM_OK)
 		status = cuda_check(device, kernels_load_product(&device->wide),
 		                    "loading the kernels of experts");

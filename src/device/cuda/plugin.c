@@ -40,6 +40,7 @@ static const ufm_backend table = {
 	.copies = cuda_copies,
 	.adopt = cuda_adopt,
 	.peak = cuda_peak,
+	.route_tokens = cuda_route_tokens,
 };
 
 __attribute__((visibility("default"))) const ufm_backend *ufm_backend_entry(

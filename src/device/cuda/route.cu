@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Logits, then scores and the top k: two launches, or for few tokens one, of a cluster of blocks
- * for each; for many, logits are a product like an expert's (product/product.cuh), in f32.
+ * Logits, then scores and the top k: two launches; for few tokens one, where the device has clusters (route_few.cu); for
+ * many, logits are a product like an expert's (product/product.cuh), in f32.
  *
  * The router's weights are the bulk, and one token must not leave them to a few blocks: every warp
  * takes some rows of them for some tokens, so that a single token is spread over the device. A lane
@@ -9,26 +9,17 @@
  * are added in one fixed tree: a token's bits do not depend on how many rows and tokens a warp
  * takes, and of many tokens not on how they are cut; on whether the call has few or many, they do.
  */
-#include <cooperative_groups.h>
-
+#include "device/cuda/choose.cuh"
 #include "device/cuda/kernels.h"
 #include "device/cuda/launch.cuh"
-#include "device/cuda/numbers.cuh"
 
 #define WARPS 4u
 #define THREADS (WARPS * WARP)
 /* Up to here the scores of a block's tokens fit 48 KiB; above, a block has one token. */
 #define SHARED_EXPERTS_MAX 3072u
 
-/* One launch: so many blocks a token, up to so many tokens. */
-#define CLUSTER 8u
-#define CLUSTER_WARPS 16u
-#define CLUSTER_TOKENS 8u
-
 /* Calls of more tokens have their logits from the tensor cores. */
 #define FEW_TOKENS 64u
-
-#define CHOSEN (-1.0f) /* no score is negative */
 
 /* ------------------------------------------------------------------ logits */
 
@@ -137,117 +128,7 @@ static cudaError_t logits_of_many(const ufm_router_args *a, bool chained, cudaSt
 	return kernels_product(&args, chained, stream);
 }
 
-/* ------------------------------------------------------------------ scores */
-
-__device__ float warp_max(float value)
-{
-#pragma unroll
-	for (uint32_t offset = WARP / 2; offset; offset /= 2)
-		value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, offset));
-	return value;
-}
-
-/* A NaN counts neither for the maximum nor for the sum, and stays a NaN. A lane's values are its
- * own modulo 32, here and below. */
-__device__ void softmax(float *values, uint32_t count, uint32_t lane)
-{
-	float largest = -INFINITY, sum = 0.0f;
-
-	for (uint32_t i = lane; i < count; i += WARP)
-		largest = values[i] > largest ? values[i] : largest;
-	largest = warp_max(largest);
-	for (uint32_t i = lane; i < count; i += WARP) {
-		values[i] = expf(values[i] - largest);
-		sum += isnan(values[i]) ? 0.0f : values[i];
-	}
-	sum = warp_sum(sum);
-	for (uint32_t i = lane; i < count; i += WARP)
-		values[i] /= sum;
-}
-
-__device__ void sigmoid(float *values, uint32_t count, uint32_t lane)
-{
-	for (uint32_t i = lane; i < count; i += WARP)
-		values[i] = 1.0f / (1.0f + expf(-values[i]));
-}
-
-/* ------------------------------------------------------------------ top k */
-
-/* Two numbers that rank a candidate, compared one after the other: larger score, then lower id. A
- * NaN is behind every number, and both 0 behind all. Scores are not negative, so their bits rank as
- * they do. */
-typedef struct candidate {
-	uint32_t score, id;
-} candidate;
-
-__device__ uint32_t warp_max_bits(uint32_t value)
-{
-#if __CUDA_ARCH__ >= 800
-	return __reduce_max_sync(ALL_LANES, value);
-#else
-#pragma unroll
-	for (uint32_t offset = WARP / 2; offset; offset /= 2)
-		value = max(value, __shfl_xor_sync(ALL_LANES, value, offset));
-	return value;
-#endif
-}
-
-__device__ candidate rank_of(float score, uint32_t expert)
-{
-	if (score == CHOSEN)
-		return {0, 0};
-	return {isnan(score) ? 0 : __float_as_uint(score) + 1, ~expert};
-}
-
-/* The best of a lane's own experts. */
-__device__ candidate best_of_lane(const float *scores, uint32_t count, uint32_t lane)
-{
-	candidate best = {0, 0};
-
-	for (uint32_t e = lane; e < count; e += WARP) {
-		candidate here = rank_of(scores[e], e);
-		if (here.score > best.score || (here.score == best.score && here.id > best.id))
-			best = here;
-	}
-	return best;
-}
-
-__device__ void choose(const ufm_router_args &a, uint32_t token, float *scores, uint32_t lane)
-{
-	int32_t *ids = (int32_t *)a.ids + (uint64_t)token * a.top_k;
-	float *gates = (float *)a.gates + (uint64_t)token * a.top_k;
-	candidate own = best_of_lane(scores, a.experts, lane);
-	float sum = 0.0f;
-
-	for (uint32_t j = 0; j < a.top_k; j++) {
-		uint32_t score = warp_max_bits(own.score);
-		uint32_t expert = ~warp_max_bits(own.score == score ? own.id : 0);
-		float chosen = scores[expert];
-		sum += chosen;
-		__syncwarp();
-		if (expert % WARP == lane) {
-			ids[j] = (int32_t)expert;
-			gates[j] = chosen;
-			scores[expert] = CHOSEN;
-			own = best_of_lane(scores, a.experts, lane);
-		}
-		__syncwarp();
-	}
-	for (uint32_t j = lane; a.norm_topk && j < a.top_k; j += WARP)
-		gates[j] /= sum + UFM_NORM_TOPK_ADDEND;
-}
-
-/* `scores` holds logits, which become scores. */
-__device__ void score_and_choose(const ufm_router_args &a, uint32_t token, float *scores,
-                                 uint32_t lane)
-{
-	if (a.scoring == UFM_SCORE_SIGMOID)
-		sigmoid(scores, a.experts, lane);
-	else
-		softmax(scores, a.experts, lane);
-	__syncwarp();
-	choose(a, token, scores, lane);
-}
+/* ------------------------------------------------------------------ experts */
 
 /* A warp a token. */
 __global__ void __launch_bounds__(THREADS) route_choose(ufm_router_args a)
@@ -266,101 +147,20 @@ __global__ void __launch_bounds__(THREADS) route_choose(ufm_router_args a)
 	score_and_choose(a, token, scores, lane);
 }
 
-/* ------------------------------------------------------------------ both at once */
-
-#define HELD 16u /* loads of a lane that are made before x is there */
-
-template <uint32_t V> __device__ float add_products(const float (&w)[V], const float *x, float sum)
-{
-	float values[V];
-
-	load<V>(x, values);
-#pragma unroll
-	for (uint32_t i = 0; i < V; i++)
-		sum = fmaf(w[i], values[i], sum);
-	return sum;
-}
-
-/* The first columns of a lane. */
-template <uint32_t V>
-__device__ void hold(float (&held)[HELD][V], const float *weight, uint32_t d_model, uint32_t lane)
-{
-#pragma unroll
-	for (uint32_t h = 0; h < HELD; h++)
-		if ((h * WARP + lane) * V < d_model)
-			load<V>(weight + (h * WARP + lane) * V, held[h]);
-}
-
-/* What one lane adds of a row of weights and a token, as route_logits does. */
-template <uint32_t V>
-__device__ float lane_sum(const float (&held)[HELD][V], const float *weight, const float *x,
-                          uint32_t d_model, uint32_t lane)
-{
-	float sum = 0.0f;
-
-#pragma unroll
-	for (uint32_t h = 0; h < HELD; h++)
-		if ((h * WARP + lane) * V < d_model)
-			sum = add_products<V>(held[h], x + (h * WARP + lane) * V, sum);
-#pragma unroll 4
-	for (uint32_t c = (HELD * WARP + lane) * V; c < d_model; c += WARP * V) {
-		float w[V];
-		load<V>(weight + c, w);
-		sum = add_products<V>(w, x + c, sum);
-	}
-	return sum;
-}
-
-/* The blocks of a token's cluster share the experts; the first collects the logits and chooses. */
-template <uint32_t V>
-__global__ void __launch_bounds__(CLUSTER_WARPS *WARP) route_cluster(ufm_router_args a)
-{
-#if __CUDA_ARCH__ >= 900
-	extern __shared__ float scores_of_token[];
-	cooperative_groups::cluster_group cluster = cooperative_groups::this_cluster();
-	float *collected = cluster.map_shared_rank(scores_of_token, 0);
-	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-	uint32_t token = blockIdx.x / CLUSTER, rank = blockIdx.x % CLUSTER;
-	const float *x = (const float *)a.x + (uint64_t)token * a.d_model;
-	const float *all = (const float *)a.weight;
-	uint32_t first = rank * CLUSTER_WARPS + warp, step = CLUSTER * CLUSTER_WARPS;
-	float held[HELD][V];
-
-	if (first < a.experts)
-		hold<V>(held, all + (uint64_t)first * a.d_model, a.d_model, lane);
-	cluster.sync(); /* all have begun: their memory is there */
-	chain_wait();
-	chain_start();
-	for (uint32_t e = first; e < a.experts; e += step) {
-		const float *weight = all + (uint64_t)e * a.d_model;
-		if (e != first)
-			hold<V>(held, weight, a.d_model, lane);
-		float logit = warp_sum(lane_sum<V>(held, weight, x, a.d_model, lane));
-		if (lane == 0)
-			collected[e] = logit;
-	}
-	cluster.sync();
-	if (rank || warp)
-		return;
-	score_and_choose(a, token, scores_of_token, lane);
-#endif
-}
-
-template <uint32_t V>
-static cudaError_t launch_cluster(const ufm_router_args *a, cudaStream_t stream)
-{
-	return launch_clusters(true, CLUSTER, route_cluster<V>, dim3(a->tokens * CLUSTER),
-	                       CLUSTER_WARPS * WARP, a->experts * sizeof(float), stream, *a);
-}
-
 /* The bits of a token's logits depend on who computes them, so that is decided by the whole call. */
 cudaError_t kernels_route(const ufm_router_args *args, bool chained, cudaStream_t stream)
 {
 	bool wide = args->d_model % 4 == 0 && args->x % 16 == 0 && args->weight % 16 == 0;
 	uint32_t warps = args->experts <= SHARED_EXPERTS_MAX && args->tokens > 1 ? WARPS : 1;
 	uint32_t of_call = args->call_tokens ? args->call_tokens : args->tokens;
-	if (chained && of_call <= CLUSTER_TOKENS && args->experts <= SHARED_EXPERTS_MAX)
-		return wide ? launch_cluster<4>(args, stream) : launch_cluster<1>(args, stream);
+	route_few_args few = {{}, *args, {}};
+
+	/* x as it is: rows that are nowhere written again */
+	few.gather.x = args->x;
+	few.gather.x_stride = few.gather.d_model = args->d_model;
+	few.gather.x_dtype = UFM_F32;
+	if (kernels_route_few_fits(&few, chained))
+		return kernels_route_few(&few, chained, stream);
 	cudaError_t error = !wide                  ? logits_of_few<1>(args, chained, stream)
 	                    : of_call > FEW_TOKENS ? logits_of_many(args, chained, stream)
 	                                           : logits_of_few<4>(args, chained, stream);
@@ -377,11 +177,7 @@ template <uint32_t V> static cudaError_t load_logits(void)
 	cudaFuncAttributes attributes;
 	cudaError_t error = cudaFuncGetAttributes(&attributes, route_logits<V, 1, 1>);
 
-	if (!error)
-		error = cudaFuncGetAttributes(&attributes, route_logits<V, 1, 4>);
-	if (!error)
-		error = cudaFuncGetAttributes(&attributes, route_cluster<V>);
-	return error;
+	return error ? error : cudaFuncGetAttributes(&attributes, route_logits<V, 1, 4>);
 }
 
 cudaError_t kernels_load_route(uint32_t *experts_max)

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls of few tokens: norm, logits and choice in one launch, and of a single token its rows and entries, too: every launch
+ * that less is in the way of an expert's weights costs some two microseconds.
+ *
+ * A cluster of blocks for each token. Each block norms the token for itself, in the order of gather's sum; its warps take an
+ * expert of the router after the other, in the order of route_logits' sums; the first block collects the logits, and a
+ * warp of it chooses. So the bits are those of the operations one after the other.
+ */
+#include <cooperative_groups.h>
+
+#include "device/cuda/choose.cuh"
+#include "device/cuda/kernels.h"
+#include "device/cuda/launch.cuh"
+#include "device/cuda/norm.cuh"
+
+#define CLUSTER 8u /* blocks */
+#define WARPS 16u
+#define THREADS (WARPS * WARP)
+#define TOKENS_MAX 8u
+#define SHARED_BYTES_MAX (96u << 10)
+
+#define HELD 16u     /* loads of a lane, of weights, that are made before x is there */
+#define NORM_HELD 2u /* groups of columns of a thread, likewise of the norm's weights */
+
+/* What a block keeps in its shared memory; that of the first counts but for x. */
+typedef struct token_memory {
+	uint64_t *blocks; /* [experts] */
+	float *x;         /* [d_model], normed */
+	float *scores;    /* [experts] */
+	float *gates;     /* [top_k] */
+	int32_t *ids;     /* [top_k] */
+} token_memory;
+
+static size_t memory_bytes(const route_few_args *a)
+{
+	uint64_t floats = (uint64_t)(a->gather.d_model + 3) / 4 * 4 + a->route.experts + a->route.top_k;
+
+	return 8ull * a->route.experts + 4 * (floats + a->route.top_k);
+}
+
+__device__ token_memory lay_out(const route_few_args &a, char *memory)
+{
+	token_memory m;
+
+	/* x first: it is read 16 bytes at a time */
+	m.x = (float *)memory;
+	m.blocks = (uint64_t *)(m.x + (a.gather.d_model + 3) / 4 * 4);
+	m.scores = (float *)(m.blocks + a.route.experts);
+	m.gates = m.scores + a.route.experts;
+	m.ids = (int32_t *)(m.gates + a.route.top_k);
+	return m;
+}
+
+/* ------------------------------------------------------------------ the token */
+
+/* A thread's columns of the norm's weights: they are there before the token is. */
+template <bool WIDE> __device__ columns norm_weight(const ufm_gather_args &g, uint32_t c)
+{
+	return columns_load<WIDE>((const void *)g.norm_weight, UFM_F32, 0, c, g.d_model);
+}
+
+/* A group that a thread has read is its own until the row is normed. */
+template <bool WIDE>
+__device__ void bring_token(const ufm_gather_args &g, uint64_t at,
+                            const columns (&weight)[NORM_HELD], float *x)
+{
+	uint32_t first = threadIdx.x < NORM_THREADS ? COLUMNS * threadIdx.x : g.d_model;
+	const void *from = (const void *)g.x;
+	float squares = 0.0f, factor = 1.0f;
+	columns held[NORM_HELD];
+
+#pragma unroll
+	for (uint32_t h = 0; h < NORM_HELD; h++)
+		held[h] = columns_load<WIDE>(from, g.x_dtype, at, first + h * NORM_STEP, g.d_model);
+#pragma unroll
+	for (uint32_t h = 0; h < NORM_HELD; h++)
+		squares = add_squares(held[h], squares);
+	for (uint32_t c = first + NORM_HELD * NORM_STEP; c < g.d_model; c += NORM_STEP) {
+		columns group = columns_load<WIDE>(from, g.x_dtype, at, c, g.d_model);
+		columns_store<WIDE>(x, UFM_F32, 0, c, g.d_model, group);
+		squares = add_squares(group, squares);
+	}
+	if (g.norm_weight)
+		factor = norm_factor(squares, g.d_model, g.norm_eps);
+#pragma unroll
+	for (uint32_t h = 0; h < NORM_HELD; h++)
+		columns_store<WIDE>(x, UFM_F32, 0, first + h * NORM_STEP, g.d_model,
+		                    g.norm_weight ? normed(held[h], factor, weight[h]) : held[h]);
+	for (uint32_t c = first + NORM_HELD * NORM_STEP; g.norm_weight && c < g.d_model; c += NORM_STEP)
+		columns_store<WIDE>(x, UFM_F32, 0, c, g.d_model,
+		                    normed(columns_load<WIDE>(x, UFM_F32, 0, c, g.d_model), factor,
+		                           norm_weight<WIDE>(g, c)));
+}
+
+/* Rows of a single token are shared out among the blocks. */
+template <bool WIDE>
+__device__ void store_rows(const ufm_gather_args &g, uint32_t tokens, uint32_t token, uint32_t rank,
+                           const float *x)
+{
+	uint32_t begin = tokens == 1 ? rank : token, end = tokens == 1 ? g.rows : token + 1;
+
+	if (!g.out || (tokens > 1 && rank))
+		return;
+	for (uint32_t row = begin; row < end; row += CLUSTER)
+		for (uint32_t c = COLUMNS * threadIdx.x; c < g.d_model; c += COLUMNS * THREADS)
+			columns_store<WIDE>((void *)g.out, UFM_F32, (uint64_t)row * g.d_model, c, g.d_model,
+			                    columns_load<WIDE>(x, UFM_F32, 0, c, g.d_model));
+}
+
+/* ------------------------------------------------------------------ logits */
+
+/* V columns of a row of weights; of a row that is not aligned one. */
+template <bool WIDE> struct few_columns {
+	static constexpr uint32_t count = WIDE ? 4 : 1;
+	float value[count];
+
+	__device__ void load(const float *at)
+	{
+		if constexpr (WIDE) {
+			float4 four = *(const float4 *)at;
+			value[0] = four.x;
+			value[1] = four.y;
+			value[2] = four.z;
+			value[3] = four.w;
+		} else {
+			value[0] = *at;
+		}
+	}
+	__device__ float add_products(const float *x, float sum) const
+	{
+		few_columns other;
+
+		other.load(x);
+#pragma unroll
+		for (uint32_t i = 0; i < count; i++)
+			sum = fmaf(value[i], other.value[i], sum);
+		return sum;
+	}
+};
+
+/* The first columns of a lane. */
+template <bool WIDE>
+__device__ void hold(few_columns<WIDE> (&held)[HELD], const float *weight, uint32_t d_model,
+                     uint32_t lane)
+{
+	constexpr uint32_t V = few_columns<WIDE>::count;
+
+#pragma unroll
+	for (uint32_t h = 0; h < HELD; h++)
+		if ((h * WARP + lane) * V < d_model)
+			held[h].load(weight + (h * WARP + lane) * V);
+}
+
+/* What one lane adds of a row of weights and the token, as route_logits does. */
+template <bool WIDE>
+__device__ float lane_sum(const few_columns<WIDE> (&held)[HELD], const float *weight,
+                          const float *x, uint32_t d_model, uint32_t lane)
+{
+	constexpr uint32_t V = few_columns<WIDE>::count;
+	float sum = 0.0f;
+
+#pragma unroll
+	for (uint32_t h = 0; h < HELD; h++)
+		if ((h * WARP + lane) * V < d_model)
+			sum = held[h].add_products(x + (h * WARP + lane) * V, sum);
+#pragma unroll 4
+	for (uint32_t c = (HELD * WARP + lane) * V; c < d_model; c += WARP * V) {
+		few_columns<WIDE> w;
+		w.load(weight + c);
+		sum = w.add_products(x + c, sum);
+	}
+	return sum;
+}
+
+/* ------------------------------------------------------------------ the choice */
+
+/* What group makes of a single token's ids, which are distinct and all there. */
+__device__ void lay_out_rows(const ufm_group_args &p, const token_memory &m, uint32_t lane)
+{
+	for (uint32_t j = lane; j < p.top_k; j += WARP) {
+		uint32_t row = 0, id = (uint32_t)m.ids[j];
+		for (uint32_t i = 0; i < p.top_k; i++)
+			row += (uint32_t)m.ids[i] < id;
+		((ufm_expert_rows *)p.entries)[row] = {m.blocks[id], row, 1};
+		((uint32_t *)p.row_of)[j] = row;
+		((uint32_t *)p.row_token)[row] = 0;
+		if (p.ids_out)
+			((int32_t *)p.ids_out)[j] = m.ids[j];
+	}
+}
+
+__device__ void choose_for(const route_few_args &a, uint32_t token, const token_memory &m,
+                           uint32_t lane)
+{
+	ufm_router_args here = a.route;
+	uint64_t to = (uint64_t)token * a.route.top_k;
+
+	here.ids = (ufm_devptr)(uintptr_t)m.ids;
+	here.gates = (ufm_devptr)(uintptr_t)m.gates;
+	score_and_choose(here, 0, m.scores, lane);
+	__syncwarp();
+	for (uint32_t j = lane; j < a.route.top_k; j += WARP) {
+		((int32_t *)a.route.ids)[to + j] = m.ids[j];
+		((float *)a.route.gates)[to + j] = m.gates[j];
+	}
+	if (a.group.blocks)
+		lay_out_rows(a.group, m, lane);
+}
+
+template <bool WIDE>
+__global__ void __launch_bounds__(THREADS) route_cluster(const __grid_constant__ route_few_args a)
+{
+#if __CUDA_ARCH__ >= 900
+	extern __shared__ __align__(16) char memory[];
+	cooperative_groups::cluster_group cluster = cooperative_groups::this_cluster();
+	token_memory m = lay_out(a, memory);
+	float *collected = cluster.map_shared_rank(m.scores, 0);
+	uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, experts = a.route.experts;
+	uint32_t d_model = a.gather.d_model, rank = blockIdx.x % CLUSTER, token = blockIdx.x / CLUSTER;
+	const float *all = (const float *)a.route.weight;
+	few_columns<WIDE> held[HELD];
+	columns norm[NORM_HELD] = {};
+
+	if (rank * WARPS + warp < experts)
+		hold(held, all + (uint64_t)(rank * WARPS + warp) * d_model, d_model, lane);
+	if (a.gather.norm_weight && threadIdx.x < NORM_THREADS) {
+#pragma unroll
+		for (uint32_t h = 0; h < NORM_HELD; h++)
+			norm[h] = norm_weight<WIDE>(a.gather, COLUMNS * threadIdx.x + h * NORM_STEP);
+	}
+	cluster.sync(); /* all have begun: their memory is there */
+	chain_wait();
+	chain_start();
+	for (uint32_t e = threadIdx.x; a.group.blocks && rank == 0 && e < experts; e += THREADS)
+		m.blocks[e] = ((const uint64_t *)a.group.blocks)[e];
+	bring_token<WIDE>(a.gather, (uint64_t)(a.gather.first + token) * a.gather.x_stride, norm, m.x);
+	__syncthreads();
+	for (uint32_t e = rank * WARPS + warp; e < experts; e += CLUSTER * WARPS) {
+		const float *weight = all + (uint64_t)e * d_model;
+		if (e >= CLUSTER * WARPS)
+			hold(held, weight, d_model, lane);
+		float logit = warp_sum(lane_sum(held, weight, m.x, d_model, lane));
+		if (lane == 0)
+			collected[e] = logit;
+	}
+	store_rows<WIDE>(a.gather, a.route.tokens, token, rank, m.x);
+	cluster.sync();
+	if (rank == 0 && warp == 0)
+		choose_for(a, token, m, lane);
+#endif
+}
+
+/* ------------------------------------------------------------------ launches */
+
+bool kernels_route_few_fits(const route_few_args *a, bool chained)
+{
+	uint32_t of_call = a->route.call_tokens ? a->route.call_tokens : a->route.tokens;
+
+	return chained && of_call <= TOKENS_MAX && memory_bytes(a) <= SHARED_BYTES_MAX &&
+	       a->gather.out_dtype != UFM_BF16;
+}
+
+cudaError_t kernels_route_few(const route_few_args *a, bool chained, cudaStream_t stream)
+{
+	const ufm_gather_args *g = &a->gather;
+	bool wide = columns_are_wide(g->x, g->x_dtype, g->x_stride, g->d_model) && g->out % 16 == 0 &&
+	            g->norm_weight % 16 == 0 && a->route.weight % 16 == 0;
+
+	return launch_clusters(chained, CLUSTER, wide ? route_cluster<true> : route_cluster<false>,
+	                       dim3(a->route.tokens * CLUSTER), THREADS, memory_bytes(a), stream, *a);
+}
+
+static cudaError_t let_share(void (*kernel)(route_few_args), int device_bytes)
+{
+	int most = device_bytes < (int)SHARED_BYTES_MAX ? device_bytes : (int)SHARED_BYTES_MAX;
+
+	return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+}
+
+cudaError_t kernels_load_route_few(void)
+{
+	int device = 0, shared_bytes = 0;
+	cudaError_t error = cudaGetDevice(&device);
+
+	if (!error)
+		error =
+			cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+	if (!error)
+		error = let_share(route_cluster<true>, shared_bytes);
+	return error ? error : let_share(route_cluster<false>, shared_bytes);
+}
