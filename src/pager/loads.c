@@ -80,6 +80,8 @@ static void retire(loads *l, load *r)
 static bool ended(const loads *l, const load *r)
 {
 	int end = 0, wait = 1;
+	if (r->waited && r->after <= l->marks->passed)
+		return true;
 	if (l->b->event_query(r->end, &end) != UFM_OK)
 		return false;
 	if (r->waited && l->b->event_query(r->wait, &wait) != UFM_OK)
@@ -358,10 +360,14 @@ ufm_status loads_order(loads *l, uint32_t slot, ufm_stream *stream, bool measure
 	if (number == 0)
 		return UFM_OK;
 	load *r = load_at(l, number);
-	ufm_status status = UFM_OK;
-	if (measure && !r->waited) {
-		status = l->b->event_record(r->wait, stream);
-		r->waited = status == UFM_OK;
+	if (measure && r->waited)
+		return UFM_OK; /* since it waited for another expert of the same copy */
+	ufm_status status = measure ? l->b->event_record(r->wait, stream) : UFM_OK;
+	if (status == UFM_OK)
+		status = l->b->stream_wait(stream, r->end);
+	if (status == UFM_OK && measure) {
+		r->waited = true;
+		r->after = l->marks->next;
 	}
-	return status == UFM_OK ? l->b->stream_wait(stream, r->end) : status;
+	return status;
 }

@@ -23,6 +23,7 @@ typedef struct load_item {
 typedef struct load {
 	uint64_t number; /* 0: never used */
 	bool waited;
+	uint64_t after; /* every mark of the compute stream from here on comes after that wait */
 	uint32_t count;
 	load_item items[BUDGET_TOGETHER];
 	ufm_event *begin, *end, *wait;

@@ -25,14 +25,34 @@ void marks_close(marks *m)
 	}
 }
 
+/* Whether its event is still that of this mark. */
+static bool mark_is_here(const marks *m, uint64_t mark)
+{
+	return mark != 0 && mark + PAGER_MARKS >= m->next;
+}
+
+static bool has_passed(const marks *m, uint64_t mark)
+{
+	return mark <= m->passed && m->streams[mark % PAGER_MARKS] == m->compute;
+}
+
+/* The event's last mark must be done. */
+static ufm_status free_event(const marks *m, uint64_t number)
+{
+	if (number <= PAGER_MARKS || has_passed(m, number - PAGER_MARKS))
+		return UFM_OK;
+	return m->b->event_sync(event_of(m, number), UFM_WAIT_FOREVER);
+}
+
 ufm_status mark_record(marks *m, ufm_stream *stream, uint64_t *mark)
 {
 	uint64_t number = m->next;
-	ufm_status status = m->b->event_sync(event_of(m, number), UFM_WAIT_FOREVER);
+	ufm_status status = free_event(m, number);
 	if (status == UFM_OK)
 		status = m->b->event_record(event_of(m, number), stream);
 	if (status != UFM_OK)
 		return status;
+	m->streams[number % PAGER_MARKS] = stream;
 	m->next = number + 1;
 	*mark = number;
 	return UFM_OK;
@@ -48,17 +68,25 @@ bool mark_is_last(const marks *m, uint64_t mark)
 	return mark + 1 == m->next;
 }
 
-ufm_event *mark_event(const marks *m, uint64_t mark)
+void mark_seen(marks *m, uint64_t mark)
 {
-	return mark != 0 && mark + PAGER_MARKS >= m->next ? event_of(m, mark) : NULL;
+	if (mark_is_here(m, mark) && m->streams[mark % PAGER_MARKS] == m->compute && mark > m->passed)
+		m->passed = mark;
 }
 
-bool mark_pending(const marks *m, uint64_t mark)
+ufm_event *mark_event(const marks *m, uint64_t mark)
+{
+	return mark_is_here(m, mark) && !has_passed(m, mark) ? event_of(m, mark) : NULL;
+}
+
+bool mark_pending(marks *m, uint64_t mark)
 {
 	int done = 1;
 	ufm_event *event = mark_event(m, mark);
 	if (event && m->b->event_query(event, &done) != UFM_OK)
 		return true; /* a failing device answers nothing; order after it all the same */
+	if (done)
+		mark_seen(m, mark);
 	return !done;
 }
 
@@ -68,8 +96,11 @@ ufm_status mark_order(const marks *m, ufm_stream *stream, uint64_t mark)
 	return event ? m->b->stream_wait(stream, event) : UFM_OK;
 }
 
-ufm_status mark_wait(const marks *m, uint64_t mark)
+ufm_status mark_wait(marks *m, uint64_t mark)
 {
 	ufm_event *event = mark_event(m, mark);
-	return event ? m->b->event_sync(event, UFM_WAIT_FOREVER) : UFM_OK;
+	ufm_status status = event ? m->b->event_sync(event, UFM_WAIT_FOREVER) : UFM_OK;
+	if (status == UFM_OK)
+		mark_seen(m, mark);
+	return status;
 }

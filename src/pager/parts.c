@@ -19,6 +19,7 @@ static ufm_status open_marks(ufm_engine *e)
 	marks *m = &e->marks;
 	m->b = e->b;
 	m->device = e->device;
+	m->compute = e->compute;
 	return marks_open(m);
 }
 

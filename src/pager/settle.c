@@ -82,10 +82,13 @@ static ufm_status wait_event(ufm_engine *e, uint64_t mark, uint64_t wait_ns)
 		return status_fail(UFM_EINVAL, "ticket: number %llu was never given by this engine",
 		                   (unsigned long long)mark);
 	ufm_status status = event ? e->b->event_sync(event, wait_ns) : UFM_OK;
-	if (status != UFM_ETIMEDOUT)
+	if (status != UFM_OK && status != UFM_ETIMEDOUT)
 		return status;
 	lock_take(&e->lock);
-	bool passed = !mark_event(&e->marks, mark); /* the event was reused: the mark is done */
+	if (status == UFM_OK)
+		mark_seen(&e->marks, mark);
+	bool passed = status == UFM_OK ||
+	              !mark_event(&e->marks, mark); /* reused since, or seen by another thread: done */
 	lock_drop(&e->lock);
 	return passed ? UFM_OK : status;
 }

@@ -39,7 +39,7 @@ uint64_t *table_staging(const tables *t, uint32_t layer)
 	return (uint64_t *)(void *)t->staging.memory + (uint64_t)layer * t->experts;
 }
 
-ufm_status table_await(const tables *t, uint32_t layer)
+ufm_status table_await(tables *t, uint32_t layer)
 {
 	return mark_wait(t->marks, t->items[layer].mark);
 }
@@ -77,7 +77,7 @@ ufm_status tables_forget_all(tables *t)
 	return tables_await(t);
 }
 
-ufm_status tables_await(const tables *t)
+ufm_status tables_await(tables *t)
 {
 	return mark_wait(t->marks, t->last);
 }

@@ -33,7 +33,7 @@ ufm_devptr table_address(const tables *t, uint32_t layer);
 /* Where the addresses are written that table_upload copies: u64 [experts]. */
 uint64_t *table_staging(const tables *t, uint32_t layer);
 /* Waits until the staging memory may be written. */
-ufm_status table_await(const tables *t, uint32_t layer);
+ufm_status table_await(tables *t, uint32_t layer);
 /* Enqueues the copy of the staging memory: the layer is listed. */
 ufm_status table_upload(tables *t, uint32_t layer, ufm_stream *stream);
 /* The layer's last call ends with the mark. */
@@ -43,6 +43,6 @@ ufm_status table_forget(tables *t, uint32_t key);
 /* Any slot may go: waits for the last call of every layer. */
 ufm_status tables_forget_all(tables *t);
 /* Waits for that, and forgets nothing. */
-ufm_status tables_await(const tables *t);
+ufm_status tables_await(tables *t);
 
 #endif

@@ -111,18 +111,27 @@ static const ufm_backend backend = {.event_open = open_event,
                                     .host_register = register_host,
                                     .host_unregister = unregister_host};
 
-static uint64_t record(marks *m)
+/* Streams are names here. */
+static char compute_stream;
+#define COMPUTE ((ufm_stream *)(void *)&compute_stream)
+
+static uint64_t record_on(marks *m, ufm_stream *stream)
 {
 	uint64_t mark = 0;
-	assert_int_equal(mark_record(m, NULL, &mark), UFM_OK);
+	assert_int_equal(mark_record(m, stream, &mark), UFM_OK);
 	return mark;
+}
+
+static uint64_t record(marks *m)
+{
+	return record_on(m, NULL);
 }
 
 static int setup(void **state)
 {
 	static marks m;
 	seen = (notes){0};
-	m = (marks){.b = &backend};
+	m = (marks){.b = &backend, .compute = COMPUTE};
 	*state = &m;
 	return marks_open(&m) == UFM_OK ? 0 : -1;
 }
@@ -186,6 +195,52 @@ static void test_order_and_wait(void **state)
 	assert_int_equal(mark_wait(m, mark), UFM_OK);
 	assert_int_equal(seen.syncs, 1);
 	assert_false(mark_pending(m, mark));
+}
+
+/* Once a mark of the compute stream has been seen to pass, nobody asks about those before it; other streams' say nothing. */
+static void test_passed(void **state)
+{
+	marks *m = *state;
+	uint64_t first = record_on(m, COMPUTE), other = record(m), second = record_on(m, COMPUTE);
+	uint64_t third = record_on(m, COMPUTE), last = record(m);
+	assert_int_equal(mark_wait(m, other), UFM_OK);
+	assert_int_equal(mark_wait(m, last), UFM_OK);
+	assert_non_null(mark_event(m, first));
+	assert_int_equal(mark_wait(m, second), UFM_OK);
+	assert_null(mark_event(m, first));
+	assert_null(mark_event(m, second));
+	assert_non_null(mark_event(m, other));
+	assert_non_null(mark_event(m, third));
+	seen.waits = seen.syncs = 0;
+	seen.fail_query = true;
+	assert_false(mark_pending(m, first));
+	assert_int_equal(mark_order(m, NULL, first), UFM_OK);
+	assert_int_equal(mark_wait(m, second), UFM_OK);
+	assert_int_equal(seen.waits + seen.syncs, 0);
+	assert_int_equal(mark_order(m, NULL, third), UFM_OK);
+	assert_int_equal(seen.waits, 1);
+	mark_seen(m, first); /* told late: nothing is forgotten */
+	assert_null(mark_event(m, second));
+}
+
+/* Nor is an event waited for before it is recorded again, if its mark is known to have passed. */
+static void test_passed_window(void **state)
+{
+	marks *m = *state;
+	uint64_t middle = PAGER_MARKS / 2;
+	for (uint32_t i = 0; i < PAGER_MARKS; i++)
+		record_on(m, i % 3 ? COMPUTE : NULL);
+	while (m->streams[middle % PAGER_MARKS] != COMPUTE)
+		middle++;
+	assert_int_equal(mark_wait(m, middle), UFM_OK);
+	for (uint64_t mark = 1; mark <= PAGER_MARKS; mark++) {
+		bool known = mark <= middle && m->streams[mark % PAGER_MARKS] == COMPUTE;
+		seen.syncs = 0;
+		record_on(m, COMPUTE);
+		assert_int_equal(seen.syncs, known ? 0 : 1);
+	}
+	assert_non_null(mark_event(m, m->next - 1));
+	assert_null(mark_event(m, middle));
 }
 
 static void test_failures(void **state)
@@ -267,6 +322,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_mark_is_done, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_order_and_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_passed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_passed_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
 		cmocka_unit_test(test_half_open),
 		cmocka_unit_test_setup_teardown(test_forgotten_table, setup, teardown),
