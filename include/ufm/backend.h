@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define UFM_BACKEND_ABI 8u
+#define UFM_BACKEND_ABI 9u
 #define UFM_BACKEND_HEADER(backend_name) \
 	.abi_version = UFM_BACKEND_ABI, .struct_size = sizeof(ufm_backend), .name = (backend_name)
 
@@ -141,6 +141,7 @@ typedef struct ufm_expert_rows {
  * depends on time.
  */
 #define UFM_GROUP_MAX (1u << 30) /* tokens * top_k, at most */
+#define UFM_FIRST_ROWS 512u      /* experts whose first rows travel with a launch, at most */
 typedef struct ufm_group_args {
 	ufm_devptr ids; /* i32 [tokens, top_k] */
 	uint32_t tokens, top_k, experts;
@@ -149,6 +150,10 @@ typedef struct ufm_group_args {
 	ufm_devptr row_token; /* out, u32 [tokens * top_k] */
 	ufm_devptr entries;   /* out, ufm_expert_rows [min(experts, tokens * top_k)] */
 	ufm_devptr ids_out;   /* out, a copy of ids; may be page-locked host memory; 0: none */
+	/* Host, [experts], experts <= UFM_FIRST_ROWS: each expert's first row, in place of ascending experts; those that have
+	 * rows leave no gap. No entries are made then: blocks and entries are 0. It stays as it is until the work has run.
+	 * NULL: ascending. */
+	const uint32_t *first_rows;
 } ufm_group_args;
 
 /* y[r] = expert(x[r]) for the rows of every entry; UFM_EUNSUPPORTED for an unknown activation. The

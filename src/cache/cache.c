@@ -52,7 +52,9 @@ static ufm_status take_memory(cache *c)
 	c->slot_of = alloc_zeroed(c->keys, sizeof *c->slot_of);
 	c->members = alloc_zeroed(c->keys, sizeof *c->members);
 	c->locked = alloc_zeroed(c->keys, sizeof *c->locked);
-	return c->slots && c->slot_of && c->members && c->locked ? UFM_OK : UFM_ENOMEM;
+	c->swept = alloc_zeroed(c->layers, sizeof *c->swept);
+	c->sweeping = UFM_KEY_NONE;
+	return c->slots && c->slot_of && c->members && c->locked && c->swept ? UFM_OK : UFM_ENOMEM;
 }
 
 static ufm_status open_policy(cache *c, const cache_config *from)
@@ -121,6 +123,7 @@ void cache_close(cache *c)
 	alloc_free(c->slot_of);
 	alloc_free(c->members);
 	alloc_free(c->locked);
+	alloc_free(c->swept);
 	alloc_free(c);
 }
 
@@ -161,6 +164,37 @@ static void offer_place(cache *c, uint32_t key)
 		cache_swap_with_victim(c, index, victim);
 }
 
+static uint32_t places_of(cache *c, uint32_t layer)
+{
+	uint32_t found = 0;
+
+	for (uint32_t key = layer * c->experts; key < (layer + 1) * c->experts; key++)
+		found += c->slot_of[key] != SLOT_NONE && !slot_at(c, c->slot_of[key])->view.in_ring;
+	return found;
+}
+
+/* All experts of a sweep are worth the same, so those that come first would stay: the layers at the front would be
+ * resident and the link idle while they are computed. So on its first sweep a layer takes its share of the places. What
+ * is left then is anybody's. Without a ring there would be no other way in. */
+static void begin_sweep(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
+{
+	uint32_t share = c->places / c->layers, has;
+
+	if (c->swept[layer] || !c->ring_slots || !cache_is_broad(c, members, n))
+		return;
+	has = places_of(c, layer);
+	c->sweeping = layer;
+	c->sweep_room = has < share ? share - has : 0;
+}
+
+static void end_sweep(cache *c, uint32_t layer)
+{
+	if (c->sweeping != layer)
+		return;
+	c->sweeping = UFM_KEY_NONE;
+	c->swept[layer] = 1;
+}
+
 /* All are locked before the first is offered a place: one member may not displace another. */
 void cache_event_lock(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
 {
@@ -172,6 +206,7 @@ void cache_event_lock(cache *c, uint32_t layer, const cache_member *members, uin
 		if (c->members_lock)
 			c->locked[key] = 1;
 	}
+	begin_sweep(c, layer, members, n);
 }
 
 void cache_event_tell(cache *c, uint32_t layer, const cache_member *members, uint32_t n)
@@ -232,6 +267,7 @@ void cache_event_end(cache *c, uint32_t layer, const cache_member *members, uint
 		c->members[key]--;
 		cache_update_lock(c, key);
 	}
+	end_sweep(c, layer);
 }
 
 void cache_forget_declined(cache *c, uint32_t layer, const cache_member *members, uint32_t n)

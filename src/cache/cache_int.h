@@ -32,6 +32,10 @@ struct cache {
 	uint32_t *members; /* [keys]; current events that the key is a member of */
 	uint8_t *locked;   /* [keys]; what the policy may not choose */
 
+	/* the layer whose first sweep is in progress, or UFM_KEY_NONE; and how many more free places it may take */
+	uint32_t sweeping, sweep_room;
+	uint8_t *swept; /* [layers]; whether a broad event of the layer has ended */
+
 	uint64_t events;
 	uint32_t free, loading, ready, pinned, used_high_water;
 };

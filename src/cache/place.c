@@ -8,7 +8,8 @@
 /*
  * The rules, in order. Each is tried when those before it found nothing.
  *
- * 1. A free main slot. Nobody has to leave, so there is nothing to ask.
+ * 1. A free main slot. Nobody has to leave, so there is nothing to ask. But a layer's first sweep takes its share of the
+ *    places at most, and beyond that displaces nobody.
  * 2. The oldest ring slot that is free, or that nobody uses and whose tenant this event does not
  *    demand. The newcomer is loaded there in any case: its bytes must be somewhere, and the ring's
  *    oldest is what would go next. Then the policy is asked. If it gives up somebody, labels swap:
@@ -140,14 +141,24 @@ static bool fill_free_main(cache *c, uint32_t key, cache_placement *out)
 	return true;
 }
 
+static bool has_its_share(const cache *c, uint32_t key)
+{
+	return c->sweeping == key / c->experts && c->sweep_room == 0 && c->free_main.count;
+}
+
 static bool place_in_free_main(cache *c, uint32_t key, cache_placement *out)
 {
-	return !c->closed && fill_free_main(c, key, out);
+	if (c->closed || has_its_share(c, key) || !fill_free_main(c, key, out))
+		return false;
+	if (c->sweeping == key / c->experts)
+		c->sweep_room--;
+	return true;
 }
 
 static uint32_t victim_of(cache *c, uint32_t newcomer)
 {
-	return c->closed ? UFM_KEY_NONE : cache_ask_victim(c, newcomer, false);
+	return c->closed || has_its_share(c, newcomer) ? UFM_KEY_NONE
+	                                               : cache_ask_victim(c, newcomer, false);
 }
 
 uint32_t cache_oldest_unpinned(cache *c, bool members_too)
@@ -245,7 +256,8 @@ static bool place_by_force(cache *c, uint32_t key, cache_placement *out)
 
 static bool would_keep(cache *c, uint32_t key)
 {
-	return c->free_main.count || cache_ask_victim(c, key, false) != UFM_KEY_NONE;
+	return !has_its_share(c, key) &&
+	       (c->free_main.count || cache_ask_victim(c, key, false) != UFM_KEY_NONE);
 }
 
 uint32_t cache_appeal(cache *c, uint32_t key)
@@ -286,7 +298,7 @@ ufm_status cache_place_free(cache *c, uint32_t key, cache_placement *out)
 	uint32_t index = c->ring.oldest;
 
 	assert(key < c->keys && c->slot_of[key] == SLOT_NONE);
-	if (place_in_free_main(c, key, out))
+	if (!c->closed && fill_free_main(c, key, out))
 		return UFM_OK;
 	if (index == SLOT_NONE || slot_at(c, index)->view.state != SLOT_FREE)
 		return status_fail(UFM_EBUSY, "all %u slots hold an expert", c->slots_count);

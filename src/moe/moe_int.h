@@ -41,6 +41,7 @@ typedef struct forward {
 	uint64_t offered;  /* the mark of tokens that are written to the CPU path's inputs; 0: none */
 	uint32_t together; /* misses that one copy brings and one launch computes */
 	schedule_plan plan;
+	bool ids_on_device;            /* in ws->ids, beside the host's */
 	row_numbers row_of, row_token; /* the row table */
 	/* the piece being collected: rows [piece_first, piece_first + piece_rows) of the row table */
 	uint32_t piece_first, piece_rows;

@@ -128,9 +128,26 @@ ufm_status route_on_device(forward *f, ufm_devptr ids, const ufm_group_args *gro
 	return status;
 }
 
+/* A longer call's row table is made where its ids are: the host would take longer, and the copy of it queue behind experts. */
+static bool is_long(const forward *f)
+{
+	return f->call->tokens > PAGER_OFFERED && f->layer->experts <= UFM_FIRST_ROWS;
+}
+
+static ufm_status decide_long(forward *f)
+{
+	ufm_status status = route_on_device(f, f->ws->ids, NULL);
+	if (status == UFM_OK)
+		status = f->b->copy(f->stream, UFM_COPY_D2H, address(f->buffers->ids), f->ws->ids,
+		                    assignment_bytes(f));
+	f->ids_on_device = status == UFM_OK;
+	return status;
+}
+
 static ufm_status decide(forward *f)
 {
-	ufm_status status = route_on_device(f, f->buffers->ids_view, NULL);
+	ufm_status status =
+		is_long(f) ? decide_long(f) : route_on_device(f, f->buffers->ids_view, NULL);
 	return status == UFM_OK ? await_ids(f) : status;
 }
 

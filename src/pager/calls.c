@@ -40,8 +40,10 @@ static ufm_status call_open(calls *c, uint64_t assignments, pager_call *call, pi
 	call->demands = alloc_zeroed(c->experts, sizeof *call->demands);
 	call->counts = alloc_zeroed(c->experts, sizeof *call->counts);
 	call->experts = alloc_zeroed(c->experts, sizeof *call->experts);
+	call->first_rows = alloc_zeroed(c->experts, sizeof *call->first_rows);
 	call->entry_call_rows = alloc_zeroed(call->entries_max, sizeof *call->entry_call_rows);
-	if (!call->demands || !call->counts || !call->experts || !call->entry_call_rows)
+	if (!call->demands || !call->counts || !call->experts || !call->first_rows ||
+	    !call->entry_call_rows)
 		return UFM_ENOMEM;
 	status = c->b->event_open(c->device, &call->timed_begin);
 	return status == UFM_OK ? c->b->event_open(c->device, &call->timed_end) : status;
@@ -63,6 +65,7 @@ void calls_close(calls *c)
 		alloc_free(c->items[i].demands);
 		alloc_free(c->items[i].counts);
 		alloc_free(c->items[i].experts);
+		alloc_free(c->items[i].first_rows);
 		alloc_free(c->items[i].entry_call_rows);
 		if (c->items[i].timed_begin)
 			c->b->event_close(c->items[i].timed_begin);

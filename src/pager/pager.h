@@ -52,9 +52,10 @@ typedef struct pager_call {
 	ufm_expert_rows *entries;  /* [entries_max] */
 	uint32_t *entry_call_rows; /* [entries_max]: of the expert, in the whole call */
 	uint32_t entries_max;
-	schedule_demand *demands; /* [experts]; not page-locked, as the next two */
+	schedule_demand *demands; /* [experts]; not page-locked, as the next three */
 	uint32_t *counts;         /* [experts] */
 	uint32_t *experts;        /* [experts] */
+	uint32_t *first_rows;     /* [experts] */
 	uint64_t mark;            /* the work that may still read these buffers */
 	ufm_devptr ids_view;      /* the device's address of ids */
 	/* from when its misses were known to its end, for pager_choose_cpu: */

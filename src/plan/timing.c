@@ -130,7 +130,7 @@ double timing_cpu_duty(const timing_terms *t, uint32_t rows)
  * as wide as rows want them, and those of one expert find its weights in the device's cache. */
 #define TILE_ROWS 32u
 #define WIDE_ROWS 8u
-#define WIDE_ABOVE 16u
+#define WIDE_ABOVE 8u
 
 static bool is_wide(const timing_terms *t, uint32_t rows)
 {
@@ -139,7 +139,10 @@ static bool is_wide(const timing_terms *t, uint32_t rows)
 
 static uint32_t in_tiles(const timing_terms *t, uint32_t rows)
 {
-	uint32_t step = is_wide(t, rows) ? WIDE_ROWS : rows <= 16 ? 16 : rows <= 24 ? 24 : TILE_ROWS;
+	uint32_t step = is_wide(t, rows) || rows <= 8 ? WIDE_ROWS
+	                : rows <= 16                  ? 16
+	                : rows <= 24                  ? 24
+	                                              : TILE_ROWS;
 	return rows <= 2 ? rows : (rows + step - 1) / step * step;
 }
 

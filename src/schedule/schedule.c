@@ -130,7 +130,7 @@ uint32_t schedule_demands(const int32_t *ids, uint64_t count, uint32_t experts, 
 
 /* ------------------------------------------------------------------ rows */
 
-static uint32_t assign_first_rows(const schedule_demand *demands, uint32_t n, uint32_t *first_row)
+uint32_t schedule_first_rows(const schedule_demand *demands, uint32_t n, uint32_t *first_row)
 {
 	uint32_t rows = 0;
 
@@ -145,7 +145,7 @@ uint32_t schedule_rows(const int32_t *ids, uint32_t tokens, uint32_t top_k, uint
                        const schedule_demand *demands, uint32_t n, uint32_t *first_row,
                        uint32_t *row_of, uint32_t *row_token)
 {
-	uint32_t rows = assign_first_rows(demands, n, first_row);
+	uint32_t rows = schedule_first_rows(demands, n, first_row);
 
 	for (uint32_t t = 0; t < tokens; t++) {
 		for (uint32_t k = 0; k < top_k; k++) {

@@ -52,6 +52,10 @@ schedule_plan schedule_layer(schedule_demand *demands, uint32_t n, uint32_t toge
 uint32_t schedule_demands(const int32_t *ids, uint64_t count, uint32_t experts, uint32_t *counts,
                           schedule_demand *demands);
 
+/* Where the row table has an expert's rows: demand d's follow those of d - 1. first_row [experts] is written for the
+ * demanded ones. Returns the number of rows. */
+uint32_t schedule_first_rows(const schedule_demand *demands, uint32_t n, uint32_t *first_row);
+
 /* Lays out the row table: demand d's rows follow those of d - 1, tokens ascending within.
  * row_of [tokens * top_k] gets each assignment's row (UFM_ROW_NONE where the id was skipped),
  * row_token [rows] the token of each row; first_row [experts] is scratch and on return holds one

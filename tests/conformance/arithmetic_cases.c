@@ -5,8 +5,8 @@
 #include "base/alloc.h"
 #include "support/arithmetic.h"
 
-/* One and two rows, up to 16, up to 24 and beyond, which devices compute by kernels of their own. */
-static const uint32_t few[3] = {1, 2, 0}, many[4] = {3, 16, 19, 41};
+/* One and two rows, up to 8, up to 16, up to 24 and beyond, which devices compute by kernels of their own. */
+static const uint32_t few[3] = {1, 2, 0}, many[6] = {3, 8, 9, 16, 19, 41};
 
 static void check_shapes(const arithmetic *a, bool biased, ufm_dtype dtype)
 {
@@ -14,9 +14,9 @@ static void check_shapes(const arithmetic *a, bool biased, ufm_dtype dtype)
 	ufm_expert_desc odd = arithmetic_desc(a, biased, dtype, 41, 67);
 
 	expert_bank_check(a->name, &even, few, 3);
-	expert_bank_check(a->name, &even, many, 4);
+	expert_bank_check(a->name, &even, many, 6);
 	expert_bank_check(a->name, &odd, few, 3);
-	expert_bank_check(a->name, &odd, many, 4);
+	expert_bank_check(a->name, &odd, many, 6);
 }
 
 static void check_all(ufm_dtype dtype, bool biased)

@@ -217,13 +217,13 @@ static void expert_device_window(void **state)
 static void expert_many_rows(void **state)
 {
 	(void)state;
-	const uint32_t few[5] = {17, 32, 33, 64, 3}, many[3] = {65, 128, 130}, most[2] = {257, 20};
+	const uint32_t few[6] = {8, 9, 17, 32, 33, 64}, many[3] = {65, 128, 130}, most[2] = {257, 20};
 
 	for (size_t v = 0; v < VARIANTS; v++) {
-		check(v, 72, 40, few, 5);
+		check(v, 72, 40, few, 6);
 		check(v, 136, 72, many, 3);
 	}
-	check(4, 328, 200, few, 5);
+	check(4, 328, 200, few, 6);
 	check(5, 200, 264, most, 2);
 }
 

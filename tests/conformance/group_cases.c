@@ -152,6 +152,59 @@ static void group_shapes(void **state)
 	check_random(40, 4, 20000, 0);
 }
 
+/* The order of experts is the host's. Every other id is no expert, if `holes`. */
+static void check_given_order(uint32_t tokens, uint32_t top_k, uint32_t experts, bool holes)
+{
+	group_data d;
+	rng r;
+	uint32_t *first = array(experts, 4), *order = array(experts, 4), row = 0;
+
+	data_open(&d, tokens, top_k, experts);
+	rng_seed(&r, rng_mix(the.seed, experts + 3 * tokens));
+	for (uint64_t i = 0; i < d.assignments; i++)
+		d.ids[i] = holes && i % 2 ? -1 : (int32_t)rng_below(&r, experts);
+	for (uint32_t e = 0; e < experts; e++) {
+		uint32_t other = (uint32_t)rng_below(&r, e + 1);
+		order[e] = order[other];
+		order[other] = e;
+	}
+	memset(d.want_row_of, 0xff, 4 * d.assignments);
+	for (uint32_t i = 0; i < experts; i++) {
+		first[order[i]] = row;
+		for (uint64_t j = 0; j < d.assignments; j++) {
+			if (d.ids[j] != (int32_t)order[i])
+				continue;
+			d.want_row_of[j] = row;
+			d.want_row_token[row++] = (uint32_t)(j / top_k);
+		}
+	}
+	ufm_group_args args = {.ids = upload(d.ids, 4 * d.assignments),
+	                       .tokens = tokens,
+	                       .top_k = top_k,
+	                       .experts = experts,
+	                       .row_of = device_alloc(4 * d.assignments),
+	                       .row_token = device_alloc(4 * d.assignments),
+	                       .first_rows = first};
+	OK(the.backend->group(the.stream, &args));
+	download(d.row_of, args.row_of, 4 * d.assignments);
+	download(d.row_token, args.row_token, 4 * d.assignments);
+	assert_memory_equal(d.row_of, d.want_row_of, 4 * d.assignments);
+	assert_memory_equal(d.row_token, d.want_row_token, 4 * d.assignments);
+	alloc_free(first);
+	alloc_free(order);
+	data_close(&d);
+}
+
+static void group_in_a_given_order(void **state)
+{
+	(void)state;
+	check_given_order(1, 1, 1, false);
+	check_given_order(17, 8, 128, false);
+	check_given_order(200, 3, 5, true);
+	check_given_order(700, 8, 512, false);
+	check_given_order(4099, 8, 128, true);
+}
+
 static void group_many_assignments(void **state)
 {
 	(void)state;
@@ -197,7 +250,7 @@ static void group_refusals(void **state)
 {
 	(void)state;
 	ufm_devptr data = device_alloc(256);
-	ufm_group_args good = {data, 1, 2, 4, data, data, data, data, 0}, args = good;
+	ufm_group_args good = {data, 1, 2, 4, data, data, data, data, 0, NULL}, args = good;
 
 	args.experts = 0;
 	FAILS(the.backend->group(the.stream, &args), UFM_EINVAL);
@@ -209,10 +262,18 @@ static void group_refusals(void **state)
 	args = good;
 	args.tokens = UFM_GROUP_MAX;
 	FAILS(the.backend->group(the.stream, &args), UFM_EINVAL);
+	static const uint32_t first[UFM_FIRST_ROWS + 1];
+	args = good;
+	args.first_rows = first; /* entries are not made then */
+	FAILS(the.backend->group(the.stream, &args), UFM_EINVAL);
+	args.blocks = args.entries = 0;
+	args.experts = UFM_FIRST_ROWS + 1;
+	FAILS(the.backend->group(the.stream, &args), UFM_EINVAL);
 }
 
 static const struct CMUnitTest cases[] = {
 	CASE(group_shapes),     CASE(group_many_assignments), CASE(group_wrong_ids),
-	CASE(group_one_expert), CASE(group_nothing),          CASE(group_refusals),
+	CASE(group_one_expert), CASE(group_nothing),          CASE(group_in_a_given_order),
+	CASE(group_refusals),
 };
 const case_list group_cases = CASE_LIST(cases);

@@ -257,6 +257,8 @@ static void test_rule_4_the_ring_gives_up_members(void **state)
 	(void)state;
 	for (uint32_t e = 0; e < 8; e++)
 		event[e] = member(e);
+	cache_event_begin(c, 0, event, 8); /* of the first sweep a layer keeps its share alone */
+	cache_event_end(c, 0, event, 8);
 	cache_event_begin(c, 0, event, 8);
 	for (uint32_t e = 0; e < 8; e++) {
 		cache_placement place;
@@ -271,6 +273,93 @@ static void test_rule_4_the_ring_gives_up_members(void **state)
 	assert_false(slot_of(c, 1).in_ring);
 	assert_true(slot_of(c, 6).in_ring);
 	assert_true(slot_of(c, 7).in_ring);
+	cache_close(c);
+}
+
+/* A sweep of a layer: all its misses, in order. Returns how many of them were kept. */
+static uint32_t sweep(cache *c, uint32_t layer)
+{
+	cache_member event[EXPERTS];
+	uint32_t kept = 0;
+
+	for (uint32_t e = 0; e < EXPERTS; e++)
+		event[e] = member(e);
+	cache_event_begin(c, layer, event, EXPERTS);
+	for (uint32_t e = 0; e < EXPERTS; e++) {
+		uint32_t key = layer * EXPERTS + e;
+		cache_placement place;
+
+		if (cache_find(c, key) != SLOT_NONE)
+			continue;
+		assert_int_equal(cache_place(c, key, &place), UFM_OK);
+		cache_loaded(c, place.slot, place.generation);
+		kept += place.kept;
+		check(c);
+	}
+	cache_event_end(c, layer, event, EXPERTS);
+	return kept;
+}
+
+/* Whatever the policy: of five places each of two layers gets two, and the one that is left the first to come again. */
+static void test_a_first_sweep_takes_its_share(void **state)
+{
+	static const ufm_policy *const policies[] = {&policy_lru, &policy_freq, &policy_cycle};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		cache *c = open_cache(policies[i], 7, 2);
+		cache_stats stats;
+
+		assert_int_equal(sweep(c, 0), 2);
+		assert_int_equal(sweep(c, 1), 2);
+		cache_get_stats(c, &stats);
+		assert_int_equal(stats.free_places, 1);
+		assert_true(sweep(c, 0) >= 1);
+		cache_get_stats(c, &stats);
+		assert_int_equal(stats.free_places, 0);
+		cache_close(c);
+	}
+}
+
+/* What a layer has already counts; one that has more than its share keeps it. */
+static void test_a_share_counts_what_is_there(void **state)
+{
+	cache *c = open_cache(&policy_cycle, 7, 2);
+	const cache_member one = member(0);
+	cache_placement place;
+	cache_stats stats;
+
+	(void)state;
+	for (uint32_t e = 0; e < 3; e++)
+		demand(c, e); /* one by one nothing is shared out */
+	assert_int_equal(sweep(c, 0), 0);
+	cache_event_begin(c, 1, &one, 1);
+	assert_int_equal(cache_place(c, EXPERTS, &place), UFM_OK);
+	cache_loaded(c, place.slot, place.generation);
+	cache_event_end(c, 1, &one, 1);
+	assert_true(place.kept);
+	cache_get_stats(c, &stats);
+	assert_int_equal(stats.free_places, 1);
+	assert_true(sweep(c, 1) >= 1); /* from then on the policy decides */
+	cache_get_stats(c, &stats);
+	assert_int_equal(stats.free_places, 0);
+	cache_close(c);
+}
+
+/* A lone layer of a bank has all places after its second sweep; and without a ring at once, as there is no other way in. */
+static void test_shares_waste_nothing(void **state)
+{
+	cache *c = open_cache(&policy_cycle, 7, 2);
+	cache_stats stats;
+
+	(void)state;
+	assert_int_equal(sweep(c, 0), 2);
+	sweep(c, 0);
+	cache_get_stats(c, &stats);
+	assert_int_equal(stats.free_places, 0);
+	cache_close(c);
+	c = open_cache(&policy_cycle, EXPERTS, 0);
+	assert_int_equal(sweep(c, 0), EXPERTS);
 	cache_close(c);
 }
 
@@ -586,6 +675,9 @@ int main(void)
 		cmocka_unit_test(test_rule_2_spares_the_ring_slots_in_use),
 		cmocka_unit_test(test_rule_3_straight_into_the_main_slot),
 		cmocka_unit_test(test_rule_4_the_ring_gives_up_members),
+		cmocka_unit_test(test_a_first_sweep_takes_its_share),
+		cmocka_unit_test(test_a_share_counts_what_is_there),
+		cmocka_unit_test(test_shares_waste_nothing),
 		cmocka_unit_test(test_rules_5_and_6),
 		cmocka_unit_test(test_without_a_ring_the_declined_go_nowhere),
 		cmocka_unit_test(test_all_slots_may_be_the_ring),

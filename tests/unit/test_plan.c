@@ -87,15 +87,15 @@ static void a_resident_layer_is_read_and_computed(void **state)
 	near(one_layer(&t, &l).parts_ns[TIMING_HBM], 600);
 }
 
-/* Tiles of 16, 24 and 32 rows are computed whole; two rows and fewer cost themselves. Many rows of bf16 weights are cut to
+/* Tiles of 8, 16, 24 and 32 rows are computed whole; two rows and fewer cost themselves. Many rows of bf16 weights are cut to
  * multiples of eight. */
 static void rows_fill_tiles(void **state)
 {
 	(void)state;
 	static const struct {
 		uint32_t rows, computed, passes, wide;
-	} cases[] = {{1, 1, 1, 1},    {2, 2, 1, 2},    {3, 16, 1, 16},
-	             {16, 16, 1, 16}, {17, 24, 1, 24}, {25, 32, 1, 32},
+	} cases[] = {{1, 1, 1, 1},    {2, 2, 1, 2},    {3, 8, 1, 8},     {8, 8, 1, 8},
+	             {9, 16, 1, 16},  {16, 16, 1, 16}, {17, 24, 1, 24}, {25, 32, 1, 32},
 	             {32, 32, 1, 32}, {33, 64, 2, 40}, {65, 96, 3, 72}};
 	timing_costs plain = costs;
 	plain.tiles = false;

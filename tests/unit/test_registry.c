@@ -129,7 +129,7 @@ static void test_wrong_plugins(void **state)
 {
 	(void)state;
 	setenv("UFM_BACKEND_PATH", UFM_TEST_PLUGIN_DIR, 1);
-	refuse("badabi", "abi_version is 9, expected 8");
+	refuse("badabi", "abi_version is 10, expected 9");
 	refuse("small", "struct_size is");
 	refuse("small", "expected at least");
 	refuse("nosymbol", "no symbol ufm_backend_entry");
@@ -321,7 +321,7 @@ static void test_list(void **state)
 	snprintf(part, sizeof part, "[good|%s/libufm_good.so|ok]", folder);
 	assert_contains(l.text, part);
 	assert_null(strstr(strstr(l.text, part) + 1, "[good|"));
-	snprintf(part, sizeof part, "[badabi|%s/libufm_badabi.so|abi_version is 9, expected 8]",
+	snprintf(part, sizeof part, "[badabi|%s/libufm_badabi.so|abi_version is 10, expected 9]",
 	         folder);
 	assert_contains(l.text, part);
 	assert_contains(l.text, "no symbol ufm_backend_entry");

@@ -42,6 +42,18 @@ static uint32_t write_entries(const ufm_group_args *a, uint64_t assignments, uin
 	return row;
 }
 
+/* Counts become the first rows that were given. Returns the number of rows. */
+static uint32_t take_first_rows(const ufm_group_args *a, uint32_t *counts)
+{
+	uint32_t rows = 0;
+
+	for (uint32_t e = 0; e < a->experts; e++) {
+		rows += counts[e];
+		counts[e] = a->first_rows[e];
+	}
+	return rows;
+}
+
 static void place_rows(const ufm_group_args *a, uint64_t assignments, uint32_t *next_row,
                        uint32_t rows)
 {
@@ -63,7 +75,9 @@ void cpu_run_group(ufm_device *device, const ufm_group_args *args)
 
 	lock_take(&device->compute_lock);
 	count_rows(args, assignments, counts);
-	place_rows(args, assignments, counts, write_entries(args, assignments, counts));
+	uint32_t rows =
+		args->first_rows ? take_first_rows(args, counts) : write_entries(args, assignments, counts);
+	place_rows(args, assignments, counts, rows);
 	lock_drop(&device->compute_lock);
 	if (args->ids_out)
 		memcpy(cpu_host(args->ids_out), cpu_host(args->ids), assignments * sizeof(int32_t));
@@ -83,8 +97,13 @@ ufm_status cpu_group(ufm_stream *stream, const ufm_group_args *args)
 		                   args->tokens, args->top_k);
 	if (assignments == 0)
 		return UFM_OK;
-	if (!args->ids || !args->blocks || !args->row_of || !args->row_token || !args->entries)
+	if (!args->ids || !args->row_of || !args->row_token ||
+	    (!args->first_rows && (!args->blocks || !args->entries)))
 		return status_fail(UFM_EINVAL, "group of %u tokens: an address is 0", args->tokens);
+	if (args->first_rows && (args->experts > UFM_FIRST_ROWS || args->blocks || args->entries))
+		return status_fail(UFM_EINVAL,
+		                   "group by first_rows: %u experts, expected at most %u, and no entries",
+		                   args->experts, UFM_FIRST_ROWS);
 	cpu_enqueue(stream, &command);
 	return UFM_OK;
 }

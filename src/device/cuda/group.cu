@@ -132,13 +132,20 @@ __device__ void place_rows(const ufm_group_args &a, range r, uint32_t *next_row)
 	}
 }
 
-/* Counts of all warps become their next rows; writes the entry of an expert that has rows. */
-__device__ void lay_out(const ufm_group_args &a, uint32_t expert, uint32_t warps, uint32_t rows,
-                        rows_and_entries before, uint32_t *counts)
-{
-	uint32_t row = (uint32_t)before;
+/* Where experts begin, if the host says so. */
+template <uint32_t N> struct first_rows {
+	uint32_t row[N];
+};
+typedef first_rows<1> ascending; /* it does not */
 
-	if (rows) {
+/* Counts of all warps become their next rows; writes the entry of an expert that has rows. */
+template <uint32_t N>
+__device__ void lay_out(const ufm_group_args &a, const first_rows<N> &first, uint32_t expert,
+                        uint32_t warps, uint32_t rows, rows_and_entries before, uint32_t *counts)
+{
+	uint32_t row = N > 1 ? first.row[expert] : (uint32_t)before;
+
+	if (rows && a.entries) {
 		ufm_expert_rows *entry = (ufm_expert_rows *)a.entries + (before >> 32);
 		entry->block = ((const uint64_t *)a.blocks)[expert];
 		entry->row = row;
@@ -151,7 +158,9 @@ __device__ void lay_out(const ufm_group_args &a, uint32_t expert, uint32_t warps
 	}
 }
 
-__device__ rows_and_entries lay_out_all(const ufm_group_args &a, uint32_t warps, uint32_t *counts)
+template <uint32_t N>
+__device__ rows_and_entries lay_out_all(const ufm_group_args &a, const first_rows<N> &given,
+                                        uint32_t warps, uint32_t *counts)
 {
 	rows_and_entries before = 0, total;
 
@@ -162,7 +171,7 @@ __device__ rows_and_entries lay_out_all(const ufm_group_args &a, uint32_t warps,
 		rows_and_entries own = rows ? (rows_and_entries)1 << 32 | rows : 0;
 		rows_and_entries here = scan_block(own, &total);
 		if (expert < a.experts)
-			lay_out(a, expert, warps, rows, before + here, counts);
+			lay_out(a, given, expert, warps, rows, before + here, counts);
 		before += total;
 	}
 	return before;
@@ -175,12 +184,13 @@ __device__ void fill_rest(const ufm_group_args &a, uint32_t assignments, rows_an
 
 	for (uint32_t i = (uint32_t)used + threadIdx.x; i < assignments; i += blockDim.x)
 		((uint32_t *)a.row_token)[i] = 0;
-	for (uint32_t i = (uint32_t)(used >> 32) + threadIdx.x; i < room; i += blockDim.x)
+	for (uint32_t i = (uint32_t)(used >> 32) + threadIdx.x; a.entries && i < room; i += blockDim.x)
 		((ufm_expert_rows *)a.entries)[i] = {0, 0, 0};
 }
 
-template <uint32_t AT_ONCE>
-__global__ void __launch_bounds__(THREADS_MANY) group_rows(ufm_group_args a, uint32_t warps)
+template <uint32_t AT_ONCE, uint32_t N>
+__global__ void __launch_bounds__(THREADS_MANY)
+	group_rows(ufm_group_args a, uint32_t warps, const __grid_constant__ first_rows<N> given)
 {
 	extern __shared__ uint32_t counts[]; /* [warps, experts] */
 	uint32_t assignments = a.tokens * a.top_k, warp = threadIdx.x / WARP;
@@ -194,13 +204,15 @@ __global__ void __launch_bounds__(THREADS_MANY) group_rows(ufm_group_args a, uin
 	if (warp < warps)
 		count_rows<AT_ONCE>(a, mine, counts + warp * a.experts);
 	__syncthreads();
-	fill_rest(a, assignments, lay_out_all(a, warps, counts));
+	fill_rest(a, assignments, lay_out_all(a, given, warps, counts));
 	__syncthreads();
 	if (warp < warps)
 		place_rows<AT_ONCE>(a, mine, counts + warp * a.experts);
 }
 
-cudaError_t kernels_group(const ufm_group_args *args, bool chained, cudaStream_t stream)
+template <uint32_t N>
+static cudaError_t launch(const ufm_group_args *args, const first_rows<N> &first, bool chained,
+                          cudaStream_t stream)
 {
 	uint32_t assignments = args->tokens * args->top_k;
 	uint32_t threads = assignments <= FEW_ASSIGNMENTS ? THREADS_FEW : THREADS_MANY;
@@ -210,8 +222,25 @@ cudaError_t kernels_group(const ufm_group_args *args, bool chained, cudaStream_t
 	warps = warps < threads / WARP ? warps : threads / WARP;
 	warps = warps < most ? warps : most;
 	size_t shared_bytes = (size_t)warps * args->experts * sizeof(uint32_t);
-	auto kernel = assignments <= FEW_ASSIGNMENTS ? group_rows<1> : group_rows<AT_ONCE_MANY>;
-	return launch_chained(chained, kernel, dim3(1), threads, shared_bytes, stream, *args, warps);
+	auto kernel = assignments <= FEW_ASSIGNMENTS ? group_rows<1, N> : group_rows<AT_ONCE_MANY, N>;
+	return launch_chained(chained, kernel, dim3(1), threads, shared_bytes, stream, *args, warps,
+	                      first);
+}
+
+cudaError_t kernels_group(const ufm_group_args *args, bool chained, cudaStream_t stream)
+{
+	first_rows<UFM_FIRST_ROWS> first = {};
+
+	if (!args->first_rows)
+		return launch(args, ascending{}, chained, stream);
+	for (uint32_t i = 0; i < args->experts; i++)
+		first.row[i] = args->first_rows[i];
+	return launch(args, first, chained, stream);
+}
+
+static cudaError_t let_share(void (*kernel)(ufm_group_args, uint32_t, ascending), int shared_bytes)
+{
+	return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
 }
 
 cudaError_t kernels_load_group(uint32_t *experts_max)
@@ -224,14 +253,15 @@ cudaError_t kernels_load_group(uint32_t *experts_max)
 		error =
 			cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
 	if (!error)
-		error = cudaFuncGetAttributes(&attributes, group_rows<AT_ONCE_MANY>);
+		error = cudaFuncGetAttributes(&attributes, group_rows<1, UFM_FIRST_ROWS>);
+	if (!error)
+		error = cudaFuncGetAttributes(&attributes, group_rows<AT_ONCE_MANY, UFM_FIRST_ROWS>);
+	if (!error)
+		error = cudaFuncGetAttributes(&attributes, group_rows<AT_ONCE_MANY, 1>);
 	if (error)
 		return error;
 	shared_bytes -= (int)attributes.sharedSizeBytes;
 	*experts_max = (uint32_t)shared_bytes / sizeof(uint32_t);
-	error = cudaFuncSetAttribute(group_rows<1>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-	                             shared_bytes);
-	return error ? error
-	             : cudaFuncSetAttribute(group_rows<AT_ONCE_MANY>,
-	                                    cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+	error = let_share(group_rows<1, 1>, shared_bytes);
+	return error ? error : let_share(group_rows<AT_ONCE_MANY, 1>, shared_bytes);
 }

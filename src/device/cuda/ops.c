@@ -261,8 +261,13 @@ static ufm_status check_group(const ufm_device *device, const ufm_group_args *ar
 		                 args->tokens, args->top_k);
 	if (assignments == 0)
 		return UFM_OK;
-	if (!args->ids || !args->blocks || !args->row_of || !args->row_token || !args->entries)
+	if (!args->ids || !args->row_of || !args->row_token ||
+	    (!args->first_rows && (!args->blocks || !args->entries)))
 		return cuda_fail(UFM_EINVAL, "group of %u tokens: an address is 0", args->tokens);
+	if (args->first_rows && (args->experts > UFM_FIRST_ROWS || args->blocks || args->entries))
+		return cuda_fail(UFM_EINVAL,
+		                 "group by first_rows: %u experts, expected at most %u, and no entries",
+		                 args->experts, UFM_FIRST_ROWS);
 	return UFM_OK;
 }
 

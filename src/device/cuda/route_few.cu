@@ -28,26 +28,36 @@ typedef struct token_memory {
 	uint64_t *blocks; /* [experts] */
 	float *x;         /* [d_model], normed */
 	float *scores;    /* [experts] */
+	uint32_t *keys;   /* [experts padded to warps], of scores */
+	uint32_t *ranks;  /* the same */
 	float *gates;     /* [top_k] */
 	int32_t *ids;     /* [top_k] */
 } token_memory;
 
+__host__ __device__ inline uint32_t padded_to(uint32_t count, uint32_t multiple)
+{
+	return (count + multiple - 1) / multiple * multiple;
+}
+
 static size_t memory_bytes(const route_few_args *a)
 {
-	uint64_t floats = (uint64_t)(a->gather.d_model + 3) / 4 * 4 + a->route.experts + a->route.top_k;
+	uint64_t x = padded_to(a->gather.d_model, 4), experts = padded_to(a->route.experts, WARP);
 
-	return 8ull * a->route.experts + 4 * (floats + a->route.top_k);
+	return 4 * (x + 5 * experts + 2ull * a->route.top_k);
 }
 
 __device__ token_memory lay_out(const route_few_args &a, char *memory)
 {
+	uint32_t experts = padded_to(a.route.experts, WARP);
 	token_memory m;
 
-	/* x first: it is read 16 bytes at a time */
+	/* x and keys are read 16 bytes at a time */
 	m.x = (float *)memory;
-	m.blocks = (uint64_t *)(m.x + (a.gather.d_model + 3) / 4 * 4);
-	m.scores = (float *)(m.blocks + a.route.experts);
-	m.gates = m.scores + a.route.experts;
+	m.keys = (uint32_t *)(m.x + padded_to(a.gather.d_model, 4));
+	m.ranks = m.keys + experts;
+	m.blocks = (uint64_t *)(m.ranks + experts);
+	m.scores = (float *)(m.blocks + experts);
+	m.gates = m.scores + experts;
 	m.ids = (int32_t *)(m.gates + a.route.top_k);
 	return m;
 }
@@ -175,37 +185,140 @@ __device__ float lane_sum(const few_columns<WIDE> (&held)[HELD], const float *we
 
 /* ------------------------------------------------------------------ the choice */
 
-/* What group makes of a single token's ids, which are distinct and all there. */
-__device__ void lay_out_rows(const ufm_group_args &p, const token_memory &m, uint32_t lane)
+/* Where the choice of a token goes; group: of a single token, or NULL. */
+struct choice_out {
+	int32_t *ids;
+	float *gates;
+	const ufm_group_args *group;
+	const uint64_t *blocks;
+};
+
+/* What group makes of a single token's ids, which are distinct and all there. Rank j, whose row comes after the rows of
+ * lower ids. */
+__device__ void put_choice(const choice_out &to, uint32_t j, uint32_t id, float gate, uint32_t row)
 {
-	for (uint32_t j = lane; j < p.top_k; j += WARP) {
-		uint32_t row = 0, id = (uint32_t)m.ids[j];
-		for (uint32_t i = 0; i < p.top_k; i++)
-			row += (uint32_t)m.ids[i] < id;
-		((ufm_expert_rows *)p.entries)[row] = {m.blocks[id], row, 1};
-		((uint32_t *)p.row_of)[j] = row;
-		((uint32_t *)p.row_token)[row] = 0;
-		if (p.ids_out)
-			((int32_t *)p.ids_out)[j] = m.ids[j];
-	}
+	to.ids[j] = (int32_t)id;
+	to.gates[j] = gate;
+	if (!to.group)
+		return;
+	((ufm_expert_rows *)to.group->entries)[row] = {to.blocks[id], row, 1};
+	((uint32_t *)to.group->row_of)[j] = row;
+	((uint32_t *)to.group->row_token)[row] = 0;
+	if (to.group->ids_out)
+		((int32_t *)to.group->ids_out)[j] = (int32_t)id;
 }
 
-__device__ void choose_for(const route_few_args &a, uint32_t token, const token_memory &m,
-                           uint32_t lane)
+/* Any number of experts and ranks, from shared memory. */
+__device__ void choose_from_memory(const route_few_args &a, const token_memory &m, uint32_t lane,
+                                   const choice_out &to)
 {
 	ufm_router_args here = a.route;
-	uint64_t to = (uint64_t)token * a.route.top_k;
 
 	here.ids = (ufm_devptr)(uintptr_t)m.ids;
 	here.gates = (ufm_devptr)(uintptr_t)m.gates;
 	score_and_choose(here, 0, m.scores, lane);
 	__syncwarp();
 	for (uint32_t j = lane; j < a.route.top_k; j += WARP) {
-		((int32_t *)a.route.ids)[to + j] = m.ids[j];
-		((float *)a.route.gates)[to + j] = m.gates[j];
+		uint32_t row = 0;
+		for (uint32_t i = 0; i < a.route.top_k; i++)
+			row += m.ids[i] < m.ids[j];
+		put_choice(to, j, (uint32_t)m.ids[j], m.gates[j], row);
 	}
-	if (a.group.blocks)
-		lay_out_rows(a.group, m, lane);
+}
+
+/*
+ * The same choice by all threads of the block, of up to COUNTED_EXPERTS experts: a rank is the number of experts that come
+ * before. One warp takes 3.6 us of 128 experts to name eight of them one by one, and nobody has anything else to do.
+ */
+#define COUNTED_EXPERTS 256u
+
+/* Expert e's score from its logit, as softmax() has it: largest and sum are every warp's own, of all logits. */
+__device__ float softmax_of(float *scores, uint32_t count, uint32_t e, uint32_t lane)
+{
+	float largest = -INFINITY, sum = 0.0f, value = 0.0f;
+
+	for (uint32_t i = lane; i < count; i += WARP)
+		largest = scores[i] > largest ? scores[i] : largest;
+	largest = warp_max(largest);
+	if (e < count)
+		value = expf(scores[e] - largest);
+	__syncthreads();
+	if (e < count)
+		scores[e] = value;
+	__syncthreads();
+	for (uint32_t i = lane; i < count; i += WARP)
+		sum += isnan(scores[i]) ? 0.0f : scores[i];
+	return value / warp_sum(sum);
+}
+
+/* How many of keys [begin, end), fours of them, come before key, which is that of expert e: larger ones, and equal ones of
+ * lower ids. */
+__device__ uint32_t count_before(const uint32_t *keys, uint32_t begin, uint32_t end, uint32_t e,
+                                 uint32_t key)
+{
+	uint32_t before = 0;
+
+#pragma unroll 4
+	for (uint32_t i = begin; i < end; i += 4) {
+		uint4 four = *(const uint4 *)(keys + i);
+		before += four.x > key - (i < e);
+		before += four.y > key - (i + 1 < e);
+		before += four.z > key - (i + 2 < e);
+		before += four.w > key - (i + 3 < e);
+	}
+	return before;
+}
+
+__device__ void choose_counted(const route_few_args &a, const token_memory &m, const choice_out &to)
+{
+	uint32_t experts = a.route.experts, top_k = a.route.top_k, thread = threadIdx.x;
+	uint32_t padded = padded_to(experts, WARP), parts = THREADS / padded;
+	uint32_t e = thread % padded, part = thread / padded;
+	uint32_t each = (padded / 4 + parts - 1) / parts * 4; /* keys of a part */
+	float sum = 0.0f;
+	/* the threads of the first part have an expert each */
+	float value = a.route.scoring == UFM_SCORE_SIGMOID
+	                  ? 1.0f / (1.0f + expf(-m.scores[min(e, experts - 1)]))
+	                  : softmax_of(m.scores, experts, thread, thread % WARP);
+
+	if (thread < padded) {
+		/* scores are not negative, so their bits rank as they do; a NaN is behind all, and nobody behind that */
+		m.keys[thread] = thread >= experts ? 0 : isnan(value) ? 1 : __float_as_uint(value) + 2;
+		m.ranks[thread] = 0;
+	}
+	__syncthreads();
+	if (e < experts && part < parts)
+		atomicAdd(&m.ranks[e],
+		          count_before(m.keys, part * each, min(part * each + each, padded), e, m.keys[e]));
+	__syncthreads();
+	if (thread < experts && m.ranks[thread] < top_k) {
+		m.ids[m.ranks[thread]] = (int32_t)thread;
+		m.gates[m.ranks[thread]] = value;
+	}
+	__syncthreads();
+	if (thread >= top_k)
+		return;
+	uint32_t row = 0, id = (uint32_t)m.ids[thread];
+#pragma unroll 8
+	for (uint32_t i = 0; i < top_k; i++) {
+		sum += m.gates[i];
+		row += (uint32_t)m.ids[i] < id;
+	}
+	float gate = m.gates[thread];
+	put_choice(to, thread, id, a.route.norm_topk ? gate / (sum + UFM_NORM_TOPK_ADDEND) : gate, row);
+}
+
+/* By the first block of a token. */
+__device__ void choose_for(const route_few_args &a, uint32_t token, const token_memory &m)
+{
+	uint64_t first = (uint64_t)token * a.route.top_k;
+	choice_out to = {(int32_t *)a.route.ids + first, (float *)a.route.gates + first,
+	                 a.group.blocks ? &a.group : nullptr, m.blocks};
+
+	if (a.route.experts <= COUNTED_EXPERTS)
+		choose_counted(a, m, to);
+	else if (threadIdx.x < WARP)
+		choose_from_memory(a, m, threadIdx.x, to);
 }
 
 template <bool WIDE>
@@ -246,8 +359,8 @@ __global__ void __launch_bounds__(THREADS) route_cluster(const __grid_constant__
 	}
 	store_rows<WIDE>(a.gather, a.route.tokens, token, rank, m.x);
 	cluster.sync();
-	if (rank == 0 && warp == 0)
-		choose_for(a, token, m, lane);
+	if (rank == 0)
+		choose_for(a, token, m);
 #endif
 }
 

@@ -54,7 +54,8 @@ static_assert(sizeof(product) + sizeof(entry_list<ENTRIES_MAX>) <= 4096,
 
 /* By the rows of an entry. */
 typedef enum product_tile {
-	PRODUCT_FEW,
+	PRODUCT_2,
+	PRODUCT_8,
 	PRODUCT_16,
 	PRODUCT_24,
 	PRODUCT_32,

@@ -61,8 +61,10 @@ template <class A> struct launcher {
 	static cudaError_t launch(product_tile tile, const product_launch &l, cudaStream_t stream)
 	{
 		switch (tile) {
-		case PRODUCT_FEW:
+		case PRODUCT_2:
 			return few<2>(l, stream);
+		case PRODUCT_8:
+			return few<8>(l, stream);
 		case PRODUCT_16:
 			return up_to_16(l, stream);
 		case PRODUCT_24:
@@ -76,6 +78,8 @@ template <class A> struct launcher {
 	static cudaError_t load(void)
 	{
 		cudaError_t error = load_few<2>();
+		if (!error)
+			error = load_few<8>();
 		if (!error)
 			error = load_few<16>();
 		if (!error)
