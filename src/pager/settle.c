@@ -115,6 +115,19 @@ ufm_status pager_await_ids(ufm_engine *e, uint64_t mark)
 	return status == UFM_OK ? wait_event(e, mark, UFM_WAIT_FOREVER) : status;
 }
 
+/* Who used residents is read before the call's buffers serve again. Copies are retired where the host waits anyway. */
+ufm_status settle_call(ufm_engine *e, uint64_t mark)
+{
+	ufm_status status = wait_event(e, mark, UFM_WAIT_FOREVER);
+	if (status != UFM_OK)
+		return status;
+	lock_take(&e->lock);
+	residents_harvest(&e->residents);
+	spans_step(&e->spans, mark_is_last(&e->marks, mark));
+	lock_drop(&e->lock);
+	return UFM_OK;
+}
+
 /* Copies that the mark came after have ended: their times are counted now, so that the counters are
  * exact for whoever waited. */
 ufm_status pager_wait_mark(ufm_engine *e, uint64_t mark, uint64_t wait_ns)

@@ -10,6 +10,8 @@
 /* Before a layer call decides who is resident: copies that have ended; then the uses of every call
  * before it, waiting. */
 ufm_status settle_before(ufm_engine *e);
+/* Before a call's buffers serve another: waits for its mark, and reads who used residents. No lock is held. */
+ufm_status settle_call(ufm_engine *e, uint64_t mark);
 /* Waits for every copy, and for every call of a resident layer. */
 ufm_status settle_rest(ufm_engine *e);
 /* Waits for every call of a resident layer and counts its uses. No lock is held. */

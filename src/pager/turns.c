@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Turns at the workspace: a call on the engine's own stream, or of a resident layer on any. */
 #include "pager/pager_int.h"
+#include "pager/settle.h"
 
 ufm_status pager_call_next(ufm_engine *e, pager_call **out)
 {
 	calls *c = &e->calls;
 	pager_call *call = &c->items[c->next];
-	ufm_status status = pager_wait_mark(e, call->mark, UFM_WAIT_FOREVER);
+	ufm_status status = settle_call(e, call->mark);
 	if (status != UFM_OK)
 		return status;
 	choose_learn(e, call);
