@@ -10,7 +10,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.abspath(os.environ.get("UFM_BUILD_DIR", os.path.join(ROOT, "build")))
 LAYERS = os.path.join(ROOT, "tests", "gpu", "layers.sh")
 REPORT = os.path.join(ROOT, "tests", "gpu", "layers_report.py")
-OURS = ["machine", "products", "prefill", "decode", "reference", "before"]
+OURS = ["machine", "products", "prefill", "decode", "reference", "before", "streamed", "small", "streamed_before"]
 
 
 def layers(folder, *arguments):
@@ -47,6 +47,11 @@ def test_every_stage_leaves_rows(tmp_path):
     assert [(row["phase"], row["seq"], row["mode"]) for row in rows] == [
         ("prefill", 8, "baseline"), ("prefill", 40, "baseline")]
     assert [row["tokens"] for row in products] == [1, 17, 40] and all(row["error_max"] < 1e-5 for row in products)
+    paged = read(results / "streamed" / "rows.jsonl")
+    assert [(row["phase"], row["cpu_assist_asked"], row["mode"]) for row in paged] == [
+        ("decode", "off", "ufm"), ("decode", "auto", "ufm"), ("prefill", "off", "ufm")]
+    assert all(row["streamed_uses"] + row["cpu_uses"] > 0 for row in paged)
+    assert len(read(results / "streamed_before" / "rows.jsonl")) == 4
     assert "| resident decode, batch 1 |" in (results / "report.md").read_text()
     with tarfile.open(tmp_path / "out" / "gpu-layers.tar.gz") as archive:
         assert "results/report.md" in archive.getnames()
@@ -75,8 +80,17 @@ def test_the_report_compares(tmp_path):
     write(tmp_path / "prefill" / "rows.jsonl",
           {"phase": "prefill", "math": "bf16", "seq": 512, "layers": 4, "step_ms_median": 1.2})
     write(tmp_path / "transformers" / "rows.jsonl", {"implementation": "grouped_mm", "tokens": 512, "us": 1100.0})
+    paged = {"phase": "decode", "layers": 48, "step_ms_median": 50.0}
+    write(tmp_path / "streamed" / "rows.jsonl", {**paged, "cpu_assist_asked": "off", "fraction_of_floor": 0.95},
+          {**paged, "cpu_assist_asked": "auto", "fraction_of_floor": 0.8},
+          {**paged, "phase": "prefill", "seq": 8192, "fraction_of_floor": 0.93})
+    write(tmp_path / "streamed_before" / "rows.jsonl", {**paged, "cpu_assist_asked": "off", "fraction_of_floor": 0.9})
     ended, lines = report(tmp_path)
     assert ended.returncode == 0 and "800 TFLOP/s" in ended.stdout
+    assert lines["48 layers at 16 GiB, decode, CPU off"] == ["50.00 ms (before 50.00, 0.900)", "0.94", "0.950", "met"]
+    assert lines["48 layers at 16 GiB, decode, CPU auto"][2:] == ["0.800", "short"]
+    assert lines["48 layers at 16 GiB, prefill of 8,192"][2:] == ["0.930", "met"]
+    assert lines["48 layers at 16 GiB, prefill of 32,768"][2:] == ["", ""]
     assert lines["bf16 products, 64 rows"][2:] == ["0.818", "met"]  # of memory
     assert lines["bf16 products, 512 rows"][2:] == ["0.625", "short"]  # of the vendor's product
     assert lines["f32-exact products, 512 rows, of a third"][2:] == ["0.637", "met"]

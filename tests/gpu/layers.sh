@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # shellcheck disable=SC2034,SC2154
-# What a routed layer costs on a GPU when all its experts are there: the products alone, prefill and decode with norm,
-# router and combine, beside the vendor's matrix product and the routed block of Transformers.
+# What routed layers cost on a GPU: the products alone, prefill and decode with norm, router and combine where all experts
+# are there, beside the vendor's matrix product and the routed block of Transformers; and where most must come over the link.
 #
 #   tests/gpu/layers.sh [--build DIR] [--results DIR] [--seconds N] [--python PROGRAM] [--backend NAME]
 #                       [--size full|tiny] [STAGE...]
@@ -14,8 +14,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 3
 
-stages=(machine vendor products prefill decode reference transformers before)
-declare -A limit_s=([machine]=30 [vendor]=40 [products]=40 [prefill]=90 [decode]=60 [reference]=40 [transformers]=60 [before]=60)
+stages=(machine vendor products prefill decode reference transformers before streamed small streamed_before)
+declare -A limit_s=([machine]=30 [vendor]=40 [products]=40 [prefill]=90 [decode]=60 [reference]=40 [transformers]=60 [before]=60
+	[streamed]=150 [small]=40 [streamed_before]=150)
 build=build-portable-gpu results=build-gpu-layers archive=gpu-layers.tar.gz python=python3 backend=cuda before=''
 # shellcheck source=tests/gpu/stages.bash
 . tests/gpu/stages.bash
@@ -36,6 +37,8 @@ shapes_full() {
 	qwen3=(--preset qwen3-30b-a3b --vram-target 60GiB --headroom 1GiB) prefill_layers=4 decode_layers=24
 	lengths=(512 2048 8192) block=(--tokens '1,512,2048,8192')
 	fits=(--experts 96 --d-model 2048 --d-hidden 8192 --batch 4 --seq 128 --vram-target 16GiB --headroom 1GiB)
+	paged=(--preset qwen3-30b-a3b --vram-target 16GiB --headroom 1GiB) long=(8192 32768) paged_steps=12
+	fine=(--kind gated --dtype bf16 --top-k 8 --experts 256 --layers 24 --d-model 256 --d-hidden 128 --vram-target 400MiB --headroom 0)
 }
 
 shapes_tiny() {
@@ -44,6 +47,8 @@ shapes_tiny() {
 	qwen3=(--kind gated --d-model 64 --d-hidden 48 --experts 8 --top-k 2) prefill_layers=2 decode_layers=2
 	lengths=(8 40) block=(--tokens '1,8' --experts 4 --top-k 2 --d-model 32 --d-hidden 16 --layers 2 --runs 2)
 	fits=(--experts 4 --d-model 64 --d-hidden 128 --batch 2 --seq 16)
+	paged=(--kind gated --d-model 64 --d-hidden 48 --experts 8 --top-k 2 --layers 2 --vram-target 448KiB --headroom 0) long=(40) paged_steps=3
+	fine=("${paged[@]}")
 }
 
 shapes_full
@@ -125,6 +130,42 @@ run_transformers() {
 	local device=cuda
 	[ "$backend" = cuda ] || device=cpu
 	"$python" bench/peers/blocks.py --device "$device" --implementations grouped_mm "${block[@]}" | tee "$1/rows.jsonl"
+}
+
+through() { # through OPTION-OF-BENCH...: with a pager
+	printf 'ufm bench'
+	printf ' %q' "$@" && echo
+	"$ufm" bench --backend "$backend" --modes ufm --batch 1 --math "${maths[0]}" --no-out -o jsonl "$@" >>"$folder/rows.jsonl"
+}
+
+streamed() {
+	local length
+	through "${paged[@]}" --phase decode --cpu-assist off --steps "$paged_steps" --warmup 12 &&
+		through "${paged[@]}" --phase decode --cpu-assist auto --steps "$paged_steps" --warmup 12 || return 1
+	for length in "${long[@]}"; do
+		through "${paged[@]}" --phase prefill --seq "$length" --cpu-assist off --steps 10 --warmup 2 || return 1
+	done
+}
+
+small() { through "${fine[@]}" --phase decode --cpu-assist off --steps 40 --warmup 10; }
+
+run_streamed() {
+	local folder=$1
+	streamed
+}
+
+run_small() {
+	local folder=$1
+	small
+}
+
+# By another build, without the longest prompt.
+run_streamed_before() {
+	[ -n "$before" ] || return 0
+	local folder=$1 ufm=$before/ufm
+	local long=("${long[0]}")
+	export UFM_BACKEND_PATH=$before
+	streamed && small
 }
 
 # The same products, prefill and decode by another build.

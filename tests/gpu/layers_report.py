@@ -89,6 +89,25 @@ def decode_lines(folder):
     yield "reference, 96 experts, bf16, baseline", text, "0.85", share, verdict(share, 0.85)
 
 
+def streamed_lines(folder):
+    """Fractions of what the link, or link and CPU, would need for the misses."""
+    rows, before = read(folder, "streamed"), read(folder, "streamed_before")
+    cases = [("decode, CPU off", 0.94, {"phase": "decode", "cpu_assist_asked": "off", "layers": 48}),
+             ("decode, CPU auto", 0.85, {"phase": "decode", "cpu_assist_asked": "auto", "layers": 48}),
+             ("prefill of 8,192", 0.93, {"phase": "prefill", "seq": 8192}),
+             ("prefill of 32,768", 0.93, {"phase": "prefill", "seq": 32768})]
+    for name, target, wanted in cases:
+        yield streamed_line(f"48 layers at 16 GiB, {name}", target, find(rows, **wanted), find(before, **wanted))
+    fine = {"phase": "decode", "layers": 24}
+    yield streamed_line("blocks of 192 KiB, decode", 0.4, find(read(folder, "small"), **fine), find(before, **fine))
+
+
+def streamed_line(case, target, row, old):
+    share, was = (found.get("fraction_of_floor") if found else None for found in (row, old))
+    text = f"{shown(row and row['step_ms_median'], 2)} ms (before {shown(old and old['step_ms_median'], 2)}, {shown(was, 3)})"
+    return case, text, f"{target:.2f}", share, verdict(share, target)
+
+
 def main():
     if len(sys.argv) != 2 or not os.path.isdir(sys.argv[1]):
         print(__doc__.split("\n", 1)[0] + "\nexpected: the folder of results", file=sys.stderr)
@@ -97,7 +116,7 @@ def main():
     vendor = find(read(folder, "vendor"), bench="vendor")
     print(f"Vendor's product, bf16: {shown(vendor['tflops'] if vendor else None)} TFLOP/s\n")
     print("| case | measured | target | fraction | |\n|---|---|---|---|---|")
-    for lines in (product_lines, prefill_lines, decode_lines):
+    for lines in (product_lines, prefill_lines, decode_lines, streamed_lines):
         for case, text, target, share, word in lines(folder):
             print(f"| {case} | {text} | {target} | {'' if share is None else f'{share:.3f}'} | {word} |")
     return 0
