@@ -7,8 +7,9 @@ set(UFM_CUDA AUTO CACHE STRING "Build the CUDA plugin: AUTO, ON or OFF")
 set(UFM_CUDA_ARCHITECTURES "90a-real" CACHE STRING
 	"GPUs to build for: numbers as CMAKE_CUDA_ARCHITECTURES takes them, or release")
 set(ufm_cuda_least 12.8)
-# Machine code for these (90a: with what only Hopper has), and PTX of 90 and 120 for what lies between and after them.
-set(ufm_cuda_release 80-real 86-real 89-real 90a-real 90-virtual 120)
+# Machine code for these (80: runs on 86 and 89, too; 90a: with what only Hopper has), and PTX of 90 and 120 for what lies
+# between and after them.
+set(ufm_cuda_release 80-real 90a-real 90-virtual 120)
 
 
 set(ufm_cuda_absent "")
