@@ -106,6 +106,7 @@ static ufm_backend faulty_backend(void)
 	b.route = faulty_route;
 	b.experts = faulty_experts;
 	b.group = faulty_group;
+	b.route_tokens = NULL; /* it would do without those three */
 	b.combine = faulty_combine;
 	return b;
 }

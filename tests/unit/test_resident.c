@@ -60,6 +60,7 @@ static ufm_backend counting_backend(void)
 	b.gather = counted_gather;
 	b.route = counted_route;
 	b.group = counted_group;
+	b.route_tokens = NULL; /* it would do without those three */
 	b.experts = counted_experts;
 	b.combine = counted_combine;
 	b.event_record = counted_event_record;
@@ -134,6 +135,49 @@ static void same_bits_and_uses_as_the_host(void **state)
 	compare_paths((fixture_config){.tokens = 33, .top_k = 8, .experts = 41, .no_residual = 1});
 	compare_paths((fixture_config){
 		.tokens = 9, .top_k = 4, .experts = 12, .kind = UFM_EXPERT_GATED, .dtype = UFM_BF16});
+}
+
+static uint32_t at_once, with_rows;
+
+/* What such a backend does, by the calls that it stands for. */
+static ufm_status noted_route_tokens(ufm_stream *s, const ufm_gather_args *gather,
+                                     const ufm_router_args *route, const ufm_group_args *group)
+{
+	at_once++;
+	with_rows += group != NULL;
+	ufm_status status = real->gather(s, gather);
+	if (status == UFM_OK)
+		status = real->route(s, route);
+	return status == UFM_OK && group ? real->group(s, group) : status;
+}
+
+/* One call of a layer is one of route_tokens where there is such a function, with rows where the device makes them. */
+static void a_backend_that_routes_at_once(void **state)
+{
+	(void)state;
+	ufm_backend b = counting_backend();
+	b.route_tokens = noted_route_tokens;
+	for (uint32_t resident = 0; resident < 2; resident++) {
+		for (uint32_t tokens = 1; tokens <= 3; tokens += 2) {
+			fixture f, plain;
+			fixture_config c = {.tokens = tokens, .resident_all = resident};
+			must_open(&plain, &c);
+			c.backend = &b;
+			must_open(&f, &c);
+			if (resident)
+				assert_int_equal(fixture_prefetch_all(&f), UFM_OK);
+			at_once = with_rows = 0;
+			for (uint64_t step = 1; step <= 4; step++) {
+				assert_int_equal(fixture_run(&f, step), UFM_OK);
+				assert_int_equal(fixture_run(&plain, step), UFM_OK);
+				assert_int_equal(fixture_hash(&f), fixture_hash(&plain));
+				assert_int_equal(at_once, step * f.c.layers);
+				assert_int_equal(with_rows, fixture_counter(&f, "resident_calls"));
+			}
+			fixture_close(&f);
+			fixture_close(&plain);
+		}
+	}
 }
 
 static void nothing_but_the_layers_work_is_enqueued(void **state)
@@ -502,6 +546,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(same_bits_and_uses_as_the_host),
+		cmocka_unit_test(a_backend_that_routes_at_once),
 		cmocka_unit_test(nothing_but_the_layers_work_is_enqueued),
 		cmocka_unit_test(returns_before_the_router_ran),
 		cmocka_unit_test(uses_are_exact_without_a_ticket),

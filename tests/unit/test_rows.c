@@ -82,6 +82,7 @@ static ufm_backend versatile_backend(void)
 	b.experts = noted_experts;
 	b.gather = wide_gather;
 	b.group = replaced_group;
+	b.route_tokens = NULL; /* it would do without those two */
 	return b;
 }
 
