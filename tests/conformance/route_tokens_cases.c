@@ -14,6 +14,7 @@ typedef struct shape {
 	bool norm, grouped;
 	ufm_dtype dtype;
 	uint32_t stride; /* beyond d_model */
+	uint32_t offset; /* elements before the first token */
 } shape;
 
 typedef struct outcome {
@@ -63,7 +64,7 @@ static void same(ufm_devptr a, ufm_devptr b, uint64_t size_bytes, const char *wh
 
 static ufm_devptr random_tokens(const shape *s)
 {
-	size_t count = (size_t)s->tokens * (s->d_model + s->stride);
+	size_t count = (size_t)s->tokens * (s->d_model + s->stride) + s->offset;
 	uint64_t size_bytes = count * ufm_dtype_bytes(s->dtype);
 	void *x = alloc_zeroed(count + 1, 4);
 
@@ -74,7 +75,7 @@ static ufm_devptr random_tokens(const shape *s)
 		random_bf16(x, count, 1.5f); /* some f16, too */
 	ufm_devptr at = upload(x, size_bytes);
 	alloc_free(x);
-	return at;
+	return at + s->offset * ufm_dtype_bytes(s->dtype);
 }
 
 static ufm_devptr random_floats(size_t count, float scale)
@@ -223,14 +224,25 @@ static void route_tokens_more(void **state)
 static void route_tokens_copies(void **state)
 {
 	(void)state;
-	check((shape){1, 96, 16, 4, 1, true, true, UFM_BF16, 0});
-	check((shape){1, 96, 16, 1, 19, true, true, UFM_F32, 0});
+	check((shape){1, 96, 16, 4, 1, true, true, UFM_BF16, 0, 0});
+	check((shape){1, 96, 16, 1, 19, true, true, UFM_F32, 0, 0});
+}
+
+/* Tokens at addresses that no four columns begin at: what they get depends on themselves, not on where they lie. */
+static void route_tokens_anywhere(void **state)
+{
+	(void)state;
+	for (uint32_t tokens = 1; tokens <= 8; tokens += 7) {
+		check((shape){tokens, 2048, 128, 8, 8, true, true, UFM_BF16, 0, 1});
+		check((shape){tokens, 2048, 128, 8, 8, true, false, UFM_F32, 1, 3});
+		check((shape){tokens, 4100, 31, 4, 4, false, true, UFM_F16, 3, 0});
+	}
 }
 
 static void route_tokens_refused(void **state)
 {
 	(void)state;
-	shape s = {1, 64, 8, 2, 2, true, true, UFM_F32, 0};
+	shape s = {1, 64, 8, 2, 2, true, true, UFM_F32, 0, 0};
 	outcome o = outcome_open(&s);
 	call c = call_of(&s);
 
@@ -251,7 +263,7 @@ static void route_tokens_refused(void **state)
 }
 
 static const struct CMUnitTest cases[] = {
-	CASE(route_tokens_one),    CASE(route_tokens_few),     CASE(route_tokens_more),
-	CASE(route_tokens_copies), CASE(route_tokens_refused),
+	CASE(route_tokens_one),    CASE(route_tokens_few),      CASE(route_tokens_more),
+	CASE(route_tokens_copies), CASE(route_tokens_anywhere), CASE(route_tokens_refused),
 };
 const case_list route_tokens_cases = CASE_LIST(cases);

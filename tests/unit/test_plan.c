@@ -94,7 +94,7 @@ static void rows_fill_tiles(void **state)
 	(void)state;
 	static const struct {
 		uint32_t rows, computed, passes, wide;
-	} cases[] = {{1, 1, 1, 1},    {2, 2, 1, 2},    {3, 8, 1, 8},     {8, 8, 1, 8},
+	} cases[] = {{1, 1, 1, 1},    {2, 2, 1, 2},    {3, 8, 1, 8},    {8, 8, 1, 8},
 	             {9, 16, 1, 16},  {16, 16, 1, 16}, {17, 24, 1, 24}, {25, 32, 1, 32},
 	             {32, 32, 1, 32}, {33, 64, 2, 40}, {65, 96, 3, 72}};
 	timing_costs plain = costs;

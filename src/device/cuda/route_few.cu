@@ -4,8 +4,9 @@
  * that less is in the way of an expert's weights costs some two microseconds.
  *
  * A cluster of blocks for each token. Each block norms the token for itself, in the order of gather's sum; its warps take an
- * expert of the router after the other, in the order of route_logits' sums; the first block collects the logits, and a
- * warp of it chooses. So the bits are those of the operations one after the other.
+ * expert of the router after the other, in the order of route_logits' sums; the first block collects the logits and chooses.
+ * So the bits are those of the operations one after the other: WIDE, which decides which columns a lane adds, is a matter
+ * of the router alone, and ALIGNED, whether tokens and the norm are read four columns at once, of where they lie.
  */
 #include <cooperative_groups.h>
 
@@ -65,13 +66,13 @@ __device__ token_memory lay_out(const route_few_args &a, char *memory)
 /* ------------------------------------------------------------------ the token */
 
 /* A thread's columns of the norm's weights: they are there before the token is. */
-template <bool WIDE> __device__ columns norm_weight(const ufm_gather_args &g, uint32_t c)
+template <bool ALIGNED> __device__ columns norm_weight(const ufm_gather_args &g, uint32_t c)
 {
-	return columns_load<WIDE>((const void *)g.norm_weight, UFM_F32, 0, c, g.d_model);
+	return columns_load<ALIGNED>((const void *)g.norm_weight, UFM_F32, 0, c, g.d_model);
 }
 
 /* A group that a thread has read is its own until the row is normed. */
-template <bool WIDE>
+template <bool WIDE, bool ALIGNED>
 __device__ void bring_token(const ufm_gather_args &g, uint64_t at,
                             const columns (&weight)[NORM_HELD], float *x)
 {
@@ -82,12 +83,12 @@ __device__ void bring_token(const ufm_gather_args &g, uint64_t at,
 
 #pragma unroll
 	for (uint32_t h = 0; h < NORM_HELD; h++)
-		held[h] = columns_load<WIDE>(from, g.x_dtype, at, first + h * NORM_STEP, g.d_model);
+		held[h] = columns_load<ALIGNED>(from, g.x_dtype, at, first + h * NORM_STEP, g.d_model);
 #pragma unroll
 	for (uint32_t h = 0; h < NORM_HELD; h++)
 		squares = add_squares(held[h], squares);
 	for (uint32_t c = first + NORM_HELD * NORM_STEP; c < g.d_model; c += NORM_STEP) {
-		columns group = columns_load<WIDE>(from, g.x_dtype, at, c, g.d_model);
+		columns group = columns_load<ALIGNED>(from, g.x_dtype, at, c, g.d_model);
 		columns_store<WIDE>(x, UFM_F32, 0, c, g.d_model, group);
 		squares = add_squares(group, squares);
 	}
@@ -100,11 +101,11 @@ __device__ void bring_token(const ufm_gather_args &g, uint64_t at,
 	for (uint32_t c = first + NORM_HELD * NORM_STEP; g.norm_weight && c < g.d_model; c += NORM_STEP)
 		columns_store<WIDE>(x, UFM_F32, 0, c, g.d_model,
 		                    normed(columns_load<WIDE>(x, UFM_F32, 0, c, g.d_model), factor,
-		                           norm_weight<WIDE>(g, c)));
+		                           norm_weight<ALIGNED>(g, c)));
 }
 
 /* Rows of a single token are shared out among the blocks. */
-template <bool WIDE>
+template <bool WIDE, bool ALIGNED>
 __device__ void store_rows(const ufm_gather_args &g, uint32_t tokens, uint32_t token, uint32_t rank,
                            const float *x)
 {
@@ -114,8 +115,8 @@ __device__ void store_rows(const ufm_gather_args &g, uint32_t tokens, uint32_t t
 		return;
 	for (uint32_t row = begin; row < end; row += CLUSTER)
 		for (uint32_t c = COLUMNS * threadIdx.x; c < g.d_model; c += COLUMNS * THREADS)
-			columns_store<WIDE>((void *)g.out, UFM_F32, (uint64_t)row * g.d_model, c, g.d_model,
-			                    columns_load<WIDE>(x, UFM_F32, 0, c, g.d_model));
+			columns_store<ALIGNED>((void *)g.out, UFM_F32, (uint64_t)row * g.d_model, c, g.d_model,
+			                       columns_load<WIDE>(x, UFM_F32, 0, c, g.d_model));
 }
 
 /* ------------------------------------------------------------------ logits */
@@ -321,7 +322,7 @@ __device__ void choose_for(const route_few_args &a, uint32_t token, const token_
 		choose_from_memory(a, m, threadIdx.x, to);
 }
 
-template <bool WIDE>
+template <bool WIDE, bool ALIGNED>
 __global__ void __launch_bounds__(THREADS) route_cluster(const __grid_constant__ route_few_args a)
 {
 #if __CUDA_ARCH__ >= 900
@@ -340,14 +341,15 @@ __global__ void __launch_bounds__(THREADS) route_cluster(const __grid_constant__
 	if (a.gather.norm_weight && threadIdx.x < NORM_THREADS) {
 #pragma unroll
 		for (uint32_t h = 0; h < NORM_HELD; h++)
-			norm[h] = norm_weight<WIDE>(a.gather, COLUMNS * threadIdx.x + h * NORM_STEP);
+			norm[h] = norm_weight<ALIGNED>(a.gather, COLUMNS * threadIdx.x + h * NORM_STEP);
 	}
 	cluster.sync(); /* all have begun: their memory is there */
 	chain_wait();
 	chain_start();
 	for (uint32_t e = threadIdx.x; a.group.blocks && rank == 0 && e < experts; e += THREADS)
 		m.blocks[e] = ((const uint64_t *)a.group.blocks)[e];
-	bring_token<WIDE>(a.gather, (uint64_t)(a.gather.first + token) * a.gather.x_stride, norm, m.x);
+	bring_token<WIDE, ALIGNED>(a.gather, (uint64_t)(a.gather.first + token) * a.gather.x_stride,
+	                           norm, m.x);
 	__syncthreads();
 	for (uint32_t e = rank * WARPS + warp; e < experts; e += CLUSTER * WARPS) {
 		const float *weight = all + (uint64_t)e * d_model;
@@ -357,7 +359,7 @@ __global__ void __launch_bounds__(THREADS) route_cluster(const __grid_constant__
 		if (lane == 0)
 			collected[e] = logit;
 	}
-	store_rows<WIDE>(a.gather, a.route.tokens, token, rank, m.x);
+	store_rows<WIDE, ALIGNED>(a.gather, a.route.tokens, token, rank, m.x);
 	cluster.sync();
 	if (rank == 0)
 		choose_for(a, token, m);
@@ -377,11 +379,15 @@ bool kernels_route_few_fits(const route_few_args *a, bool chained)
 cudaError_t kernels_route_few(const route_few_args *a, bool chained, cudaStream_t stream)
 {
 	const ufm_gather_args *g = &a->gather;
-	bool wide = columns_are_wide(g->x, g->x_dtype, g->x_stride, g->d_model) && g->out % 16 == 0 &&
-	            g->norm_weight % 16 == 0 && a->route.weight % 16 == 0;
+	bool wide = g->d_model % COLUMNS == 0 && a->route.weight % 16 == 0;
+	bool aligned = columns_are_wide(g->x, g->x_dtype, g->x_stride, g->d_model) &&
+	               g->out % 16 == 0 && g->norm_weight % 16 == 0;
+	auto kernel = wide && aligned ? route_cluster<true, true>
+	              : wide          ? route_cluster<true, false>
+	                              : route_cluster<false, false>;
 
-	return launch_clusters(chained, CLUSTER, wide ? route_cluster<true> : route_cluster<false>,
-	                       dim3(a->route.tokens * CLUSTER), THREADS, memory_bytes(a), stream, *a);
+	return launch_clusters(chained, CLUSTER, kernel, dim3(a->route.tokens * CLUSTER), THREADS,
+	                       memory_bytes(a), stream, *a);
 }
 
 static cudaError_t let_share(void (*kernel)(route_few_args), int device_bytes)
@@ -400,6 +406,8 @@ cudaError_t kernels_load_route_few(void)
 		error =
 			cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
 	if (!error)
-		error = let_share(route_cluster<true>, shared_bytes);
-	return error ? error : let_share(route_cluster<false>, shared_bytes);
+		error = let_share(route_cluster<true, true>, shared_bytes);
+	if (!error)
+		error = let_share(route_cluster<true, false>, shared_bytes);
+	return error ? error : let_share(route_cluster<false, false>, shared_bytes);
 }

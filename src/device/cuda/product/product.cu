@@ -9,11 +9,7 @@ typedef struct tile_choice {
 	uint32_t rows_most;
 } tile_choice;
 static const tile_choice tiles_anywhere[] = {
-	{PRODUCT_2, 2},
-	{PRODUCT_8, 8},
-	{PRODUCT_16, 16},
-	{PRODUCT_24, 24},
-	{PRODUCT_32, UINT32_MAX},
+	{PRODUCT_2, 2}, {PRODUCT_8, 8}, {PRODUCT_16, 16}, {PRODUCT_24, 24}, {PRODUCT_32, UINT32_MAX},
 };
 static const tile_choice tiles_with_wide[] = {
 	{PRODUCT_2, 2},
@@ -21,12 +17,8 @@ static const tile_choice tiles_with_wide[] = {
 	{PRODUCT_WIDE, UINT32_MAX},
 };
 static const tile_choice tiles_with_wide_exact[] = {
-	{PRODUCT_2, 2},
-	{PRODUCT_8, 8},
-	{PRODUCT_16, 16},
-	{PRODUCT_24, 24},
-	{PRODUCT_32, 32},
-	{PRODUCT_WIDE, UINT32_MAX},
+	{PRODUCT_2, 2},   {PRODUCT_8, 8},   {PRODUCT_16, 16},
+	{PRODUCT_24, 24}, {PRODUCT_32, 32}, {PRODUCT_WIDE, UINT32_MAX},
 };
 
 /* In calls of more tokens hardly any expert has few rows, in others hardly any has many. */
