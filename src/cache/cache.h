@@ -92,6 +92,12 @@ typedef struct cache_placement {
 ufm_status cache_place(cache *c, uint32_t key, cache_placement *out);
 /* The same, but only into a slot that holds nothing (a hint): UFM_EBUSY if there is none. */
 ufm_status cache_place_free(cache *c, uint32_t key, cache_placement *out);
+/* cache_place in two steps that come to the same, for whoever wants to fill the slot before the policy is asked, which takes
+ * longer than to begin a copy. cache_reserve gives the slot; false: that needs the policy, and nothing was done. cache_decide
+ * follows for each, in the order of the reservations and with nothing but cache_pin and more of them between; it says whether
+ * the key is kept. A reserved slot must be pinned before the next is reserved. */
+bool cache_reserve(cache *c, uint32_t key, cache_placement *out);
+bool cache_decide(cache *c, uint32_t key);
 /* Slots by their index. A load ended: ignored when the slot has another generation by now. A slot whose load failed must
  * have no pins. */
 void cache_loaded(cache *c, uint32_t index, uint32_t generation);

@@ -182,20 +182,56 @@ static void pass_through(cache *c, uint32_t ring_slot)
 	make_youngest(c, ring_slot);
 }
 
-static bool place_in_ring(cache *c, uint32_t key, cache_placement *out)
+static bool reserve_in_ring(cache *c, uint32_t key, cache_placement *out)
 {
 	uint32_t index = cache_oldest_unpinned(c, false);
-	uint32_t victim;
 
 	if (index == SLOT_NONE)
 		return false;
 	settle(c, index, key, out);
+	make_youngest(c, index);
+	out->kept = false;
+	return true;
+}
+
+/* The victim's slot goes where the newcomer's was in the ring: its youngest, but for newcomers that came since. */
+static void take_place_of(cache *c, uint32_t ring_slot, uint32_t victim)
+{
+	uint32_t main_slot = c->slot_of[victim];
+
+	c->policy->remove(c->policy_state, victim);
+	slot_list_replace(c, &c->ring, ring_slot, main_slot);
+	slot_at(c, main_slot)->view.in_ring = true;
+	slot_at(c, ring_slot)->view.in_ring = false;
+	c->policy->insert(c->policy_state, slot_at(c, ring_slot)->view.key);
+}
+
+bool cache_reserve(cache *c, uint32_t key, cache_placement *out)
+{
+	assert(key < c->keys && c->slot_of[key] == SLOT_NONE);
+	return place_in_free_main(c, key, out) || reserve_in_ring(c, key, out);
+}
+
+bool cache_decide(cache *c, uint32_t key)
+{
+	uint32_t index = c->slot_of[key], victim;
+
+	assert(index != SLOT_NONE);
+	if (!slot_at(c, index)->view.in_ring)
+		return true;
 	victim = victim_of(c, key);
-	out->kept = victim != UFM_KEY_NONE;
-	if (out->kept)
-		cache_swap_with_victim(c, index, victim);
+	if (victim == UFM_KEY_NONE)
+		slot_at(c, index)->view.passing = true;
 	else
-		pass_through(c, index);
+		take_place_of(c, index, victim);
+	return victim != UFM_KEY_NONE;
+}
+
+static bool place_in_ring(cache *c, uint32_t key, cache_placement *out)
+{
+	if (!reserve_in_ring(c, key, out))
+		return false;
+	out->kept = cache_decide(c, key);
 	return true;
 }
 

@@ -192,8 +192,10 @@ static ufm_status enqueue(loads *l, const load *r)
 
 /* Experts that were given slots, before their copy starts. */
 typedef struct placed {
-	uint32_t count, evictions;
+	uint32_t count, evictions, bypasses;
 	load_item items[BUDGET_TOGETHER];
+	uint32_t undecided; /* keys that have slots of which the policy has not heard */
+	uint32_t keys[BUDGET_TOGETHER];
 } placed;
 
 /* Whoever loses the slot is forgotten before it is overwritten. */
@@ -303,7 +305,14 @@ ufm_status loads_label(loads *l, admit_turn *turn, uint32_t key, cache_placement
 	return status == UFM_OK ? UFM_OK : give_back(l, status, &p);
 }
 
-static ufm_status place_one(loads *l, admit_turn *turn, uint32_t key, placed *p, uint32_t *bypasses)
+static void decide(const loads *l, admit_turn *turn, placed *p)
+{
+	for (uint32_t i = 0; i < p->undecided; i++)
+		p->bypasses += !judge_decide(l->cache, turn, p->keys[i]);
+	p->undecided = 0;
+}
+
+static ufm_status place_one(loads *l, admit_turn *turn, uint32_t key, placed *p)
 {
 	cache_placement place;
 	uint32_t slot = cache_find(l->cache, key);
@@ -312,20 +321,24 @@ static ufm_status place_one(loads *l, admit_turn *turn, uint32_t key, placed *p,
 		cache_pin(l->cache, slot);
 		return UFM_OK;
 	}
-	ufm_status status = place_in_turn(l, turn, key, &place);
-	if (status != UFM_OK)
-		return status;
-	*bypasses += !place.kept;
+	if (judge_reserve(l->cache, turn, key, &place)) {
+		p->keys[p->undecided++] = key;
+	} else {
+		decide(l, turn, p);
+		ufm_status status = place_in_turn(l, turn, key, &place);
+		if (status != UFM_OK)
+			return status;
+		p->bypasses += !place.kept;
+	}
 	cache_pin(l->cache, place.slot);
 	return take_slot(l, key, &place, p);
 }
 
 /* Each is pinned at once, so that the next one is placed elsewhere. */
-static ufm_status place_all(loads *l, admit_turn *turn, const uint32_t *keys, uint32_t n, placed *p,
-                            uint32_t *bypasses)
+static ufm_status place_all(loads *l, admit_turn *turn, const uint32_t *keys, uint32_t n, placed *p)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		ufm_status status = place_one(l, turn, keys[i], p, bypasses);
+		ufm_status status = place_one(l, turn, keys[i], p);
 		if (status == UFM_EBUSY && i)
 			return UFM_OK;
 		if (status != UFM_OK)
@@ -334,12 +347,12 @@ static ufm_status place_all(loads *l, admit_turn *turn, const uint32_t *keys, ui
 	return UFM_OK;
 }
 
+/* The copy starts before the policy is asked: what it thinks about changes labels, not where bytes go. */
 ufm_status loads_place(loads *l, admit_turn *turn, const uint32_t *keys, uint32_t n,
                        uint32_t *slots, uint32_t *count)
 {
 	placed p = {0};
-	uint32_t bypasses = 0;
-	ufm_status status = place_all(l, turn, keys, n, &p, &bypasses);
+	ufm_status status = place_all(l, turn, keys, n, &p);
 	if (status == UFM_OK)
 		status = start(l, &p);
 	if (status != UFM_OK) {
@@ -347,9 +360,10 @@ ufm_status loads_place(loads *l, admit_turn *turn, const uint32_t *keys, uint32_
 			cache_unpin(l->cache, p.items[i].slot);
 		return p.count ? give_back(l, status, &p) : status;
 	}
+	decide(l, turn, &p);
 	for (uint32_t i = 0; i < p.count; i++)
 		slots[i] = p.items[i].slot;
-	counter_add(l->counters, COUNTER_bypasses, bypasses);
+	counter_add(l->counters, COUNTER_bypasses, p.bypasses);
 	*count = p.count;
 	return UFM_OK;
 }

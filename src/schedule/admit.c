@@ -55,6 +55,11 @@ admit_turn admit_freely(void)
 	return (admit_turn){.brought = UINT32_MAX, .bar = 1};
 }
 
+bool admit_is_free(const admit_turn *turn)
+{
+	return turn->brought == UINT32_MAX;
+}
+
 admit_turn admit_call(admit *a, uint32_t misses, uint32_t fills)
 {
 	if (a->terms.copy_ns == 0)

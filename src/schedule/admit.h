@@ -45,6 +45,7 @@ typedef struct admit_turn {
 void admit_open(admit *a, const admit_terms *terms);
 /* A turn in which whatever the policy keeps is admitted, and nothing is owed. */
 admit_turn admit_freely(void);
+bool admit_is_free(const admit_turn *turn); /* it is such a turn */
 /* A layer call begins that misses so many experts. The link brings `fills` of them whatever it costs. */
 admit_turn admit_call(admit *a, uint32_t misses, uint32_t fills);
 /* The bar for the next placement. */

@@ -37,3 +37,19 @@ ufm_status judge_place(cache *c, admit_turn *turn, uint32_t key, cache_placement
 		admit_placed(turn, out->kept);
 	return status;
 }
+
+bool judge_reserve(cache *c, const admit_turn *turn, uint32_t key, cache_placement *out)
+{
+	if (!admit_is_free(turn))
+		return false;
+	cache_set_bar(c, admit_bar(turn));
+	return cache_reserve(c, key, out);
+}
+
+bool judge_decide(cache *c, admit_turn *turn, uint32_t key)
+{
+	cache_set_bar(c, admit_bar(turn));
+	bool kept = cache_decide(c, key);
+	admit_placed(turn, kept);
+	return kept;
+}

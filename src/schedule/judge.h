@@ -30,5 +30,8 @@ void judge_free_one_early(const cache *c, schedule_demand *wanted, uint32_t n,
 
 /* cache_place, as choosy as it is that key's turn to be. */
 ufm_status judge_place(cache *c, admit_turn *turn, uint32_t key, cache_placement *out);
+/* The same by cache_reserve and cache_decide, in turns that are not choosy: those are asked about their misses before. */
+bool judge_reserve(cache *c, const admit_turn *turn, uint32_t key, cache_placement *out);
+bool judge_decide(cache *c, admit_turn *turn, uint32_t key);
 
 #endif

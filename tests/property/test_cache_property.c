@@ -424,11 +424,125 @@ static void test_random_operations_and_sizes(void **state)
 	assert_true(moves > 0 && evictions > 0 && busy > 0);
 }
 
+/* ------------------------------------------------------------------ two steps for one */
+
+#define TWIN_SLOTS 24u
+#define TWIN_EXPERTS 16u
+
+/* Several keys, each placed and pinned; and the same reserved first and decided together. */
+static void place_in_turn(cache *c, const uint32_t *keys, uint32_t n, cache_placement *out)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		assert_int_equal(cache_place(c, keys[i], &out[i]), UFM_OK);
+		cache_pin(c, out[i].slot);
+	}
+}
+
+static uint32_t place_together(cache *c, const uint32_t *keys, uint32_t n, cache_placement *out)
+{
+	uint32_t decided = 0, reserved = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (cache_reserve(c, keys[i], &out[i])) {
+			reserved++;
+		} else {
+			for (; decided < i; decided++)
+				out[decided].kept = cache_decide(c, keys[decided]);
+			assert_int_equal(cache_place(c, keys[i], &out[i]), UFM_OK);
+			decided = i + 1;
+		}
+		cache_pin(c, out[i].slot);
+	}
+	for (; decided < n; decided++)
+		out[decided].kept = cache_decide(c, keys[decided]);
+	return reserved;
+}
+
+static void compare_caches(const cache *a, const cache *b, uint32_t slots)
+{
+	for (uint32_t i = 0; i < slots; i++) {
+		cache_slot left, right;
+		cache_get_slot(a, i, &left);
+		cache_get_slot(b, i, &right);
+		assert_int_equal(left.key, right.key);
+		assert_int_equal(left.in_ring, right.in_ring);
+		assert_int_equal(left.passing, right.passing);
+		assert_int_equal(left.generation, right.generation);
+	}
+}
+
+/* One event of a random layer: what of it misses is placed in both ways. */
+static uint32_t twin_event(rng *r, cache *a, cache *b, uint32_t layers)
+{
+	cache_member members[TWIN_EXPERTS];
+	cache_placement left[TWIN_EXPERTS], right[TWIN_EXPERTS];
+	uint32_t keys[TWIN_EXPERTS], n = 0, missing = 0, layer = rng_below(r, layers);
+	uint32_t tokens = rng_below(r, 8) == 0 ? 2 : 1;
+
+	for (uint32_t e = 0; e < TWIN_EXPERTS; e++)
+		if (rng_below(r, 3) == 0)
+			members[n++] = (cache_member){.expert = e, .tokens = tokens, .next_event = UFM_NEVER};
+	cache_event_begin(a, layer, members, n);
+	cache_event_begin(b, layer, members, n);
+	for (uint32_t i = 0; i < n && missing < 3; i++) {
+		uint32_t key = layer * TWIN_EXPERTS + members[i].expert;
+		assert_int_equal(cache_find(a, key), cache_find(b, key));
+		if (cache_find(a, key) == SLOT_NONE)
+			keys[missing++] = key;
+	}
+	place_in_turn(a, keys, missing, left);
+	uint32_t reserved = place_together(b, keys, missing, right);
+	for (uint32_t i = 0; i < missing; i++) {
+		assert_int_equal(left[i].slot, right[i].slot);
+		assert_int_equal(left[i].evicted_key, right[i].evicted_key);
+		assert_int_equal(left[i].kept, right[i].kept);
+		cache_loaded(a, left[i].slot, left[i].generation);
+		cache_loaded(b, right[i].slot, right[i].generation);
+		cache_unpin(a, left[i].slot);
+		cache_unpin(b, right[i].slot);
+	}
+	cache_event_end(a, layer, members, n);
+	cache_event_end(b, layer, members, n);
+	return reserved;
+}
+
+/* Whatever the policy, to reserve and to decide comes to what placing comes to, in thousands of events: an order of the ring
+ * that differed once would show. */
+static void test_reserving_is_placing(void **state)
+{
+	(void)state;
+	for (uint32_t p = 0; policy_at(p); p++) {
+		if (policy_at(p)->flags & UFM_POLICY_OFFLINE)
+			continue;
+		for (uint32_t ring = 1; ring <= 6; ring++) {
+			cache_config config = {.slots = TWIN_SLOTS,
+			                       .ring = ring,
+			                       .layers = 3,
+			                       .experts = TWIN_EXPERTS,
+			                       .policy = policy_at(p)};
+			cache *a, *b;
+			rng r;
+			uint32_t reserved = 0;
+			rng_seed(&r, rng_mix(clock_now_ns(), p + ring));
+			assert_int_equal(cache_open(&config, &a), UFM_OK);
+			assert_int_equal(cache_open(&config, &b), UFM_OK);
+			for (uint32_t event = 0; event < 3000; event++) {
+				reserved += twin_event(&r, a, b, config.layers);
+				compare_caches(a, b, TWIN_SLOTS);
+			}
+			assert_true(reserved > 300);
+			cache_close(a);
+			cache_close(b);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_operations),
 		cmocka_unit_test(test_random_operations_and_sizes),
+		cmocka_unit_test(test_reserving_is_placing),
 	};
 
 	return cmocka_run_group_tests_name("cache properties", tests, NULL, NULL);
