@@ -141,16 +141,21 @@ static bool fill_free_main(cache *c, uint32_t key, cache_placement *out)
 	return true;
 }
 
+static bool is_swept_now(const cache *c, uint32_t key)
+{
+	return c->sweeping == key / c->experts;
+}
+
 static bool has_its_share(const cache *c, uint32_t key)
 {
-	return c->sweeping == key / c->experts && c->sweep_room == 0 && c->free_main.count;
+	return is_swept_now(c, key) && c->sweep_room == 0 && c->free_main.count;
 }
 
 static bool place_in_free_main(cache *c, uint32_t key, cache_placement *out)
 {
 	if (c->closed || has_its_share(c, key) || !fill_free_main(c, key, out))
 		return false;
-	if (c->sweeping == key / c->experts)
+	if (is_swept_now(c, key))
 		c->sweep_room--;
 	return true;
 }
@@ -225,14 +230,6 @@ bool cache_decide(cache *c, uint32_t key)
 	else
 		take_place_of(c, index, victim);
 	return victim != UFM_KEY_NONE;
-}
-
-static bool place_in_ring(cache *c, uint32_t key, cache_placement *out)
-{
-	if (!reserve_in_ring(c, key, out))
-		return false;
-	out->kept = cache_decide(c, key);
-	return true;
 }
 
 static void displace(cache *c, uint32_t victim, uint32_t key, cache_placement *out)
@@ -313,9 +310,11 @@ uint32_t cache_appeal(cache *c, uint32_t key)
 
 ufm_status cache_place(cache *c, uint32_t key, cache_placement *out)
 {
-	assert(key < c->keys && c->slot_of[key] == SLOT_NONE);
-	if (place_in_free_main(c, key, out) || place_in_ring(c, key, out) ||
-	    place_on_victim(c, key, out))
+	if (cache_reserve(c, key, out)) {
+		out->kept = cache_decide(c, key);
+		return UFM_OK;
+	}
+	if (place_on_victim(c, key, out))
 		return UFM_OK;
 	if (c->ring_slots == 0) {
 		*out = (cache_placement){.slot = SLOT_NONE, .evicted_key = UFM_KEY_NONE};

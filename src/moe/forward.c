@@ -99,29 +99,20 @@ static ufm_status copy_numbers(forward *f, row_numbers *to, ufm_devptr device, c
 /* Of ids that are on the device. */
 static ufm_status lay_out_there(forward *f)
 {
-	pager_call *buffers = f->buffers;
-	schedule_first_rows(buffers->demands, f->demand_count, buffers->first_rows);
-	for (uint32_t i = 0; i < f->demand_count; i++) {
-		const schedule_demand *d = &buffers->demands[i];
-		buffers->counts[d->expert] = buffers->first_rows[d->expert] + d->tokens;
-	}
 	ufm_group_args args = {.ids = f->ws->ids,
 	                       .tokens = f->call->tokens,
 	                       .top_k = f->layer->config.top_k,
 	                       .experts = f->layer->experts,
 	                       .row_of = f->ws->row_of,
 	                       .row_token = f->ws->row_token,
-	                       .first_rows = buffers->first_rows};
+	                       .first_rows = f->buffers->first_rows};
 	f->row_of.device = f->ws->row_of;
 	f->row_token.device = f->ws->row_token;
 	return f->b->group(f->stream, &args);
 }
 
-/* The row table, from the demand in its order. */
-static ufm_status lay_out_rows(forward *f)
+static ufm_status lay_out_here(forward *f)
 {
-	if (f->ids_on_device)
-		return lay_out_there(f);
 	pager_call *buffers = f->buffers;
 	uint32_t top_k = f->layer->config.top_k, assignments = f->call->tokens * top_k;
 	uint32_t rows =
@@ -136,6 +127,13 @@ static ufm_status lay_out_rows(forward *f)
 	if (status == UFM_OK)
 		status = copy_numbers(f, &f->row_token, f->ws->row_token, buffers->row_token, rows);
 	return status;
+}
+
+/* The row table, from the demand in its order. */
+static ufm_status lay_out_rows(forward *f)
+{
+	schedule_first_rows(f->buffers->demands, f->demand_count, f->buffers->first_rows);
+	return f->ids_on_device ? lay_out_there(f) : lay_out_here(f);
 }
 
 /* The row table into y. */

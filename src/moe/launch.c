@@ -53,10 +53,9 @@ static ufm_status collect(forward *f, ufm_devptr block, uint32_t rows)
 	return status;
 }
 
-/* schedule_rows left one past the last row of each expert. */
 uint32_t launch_row(const forward *f, const schedule_demand *demand)
 {
-	return f->buffers->counts[demand->expert] - demand->tokens;
+	return f->buffers->first_rows[demand->expert];
 }
 
 static ufm_status run_group(forward *f, const schedule_demand *demands, uint32_t n)

@@ -238,20 +238,12 @@ cudaError_t kernels_group(const ufm_group_args *args, bool chained, cudaStream_t
 	return launch(args, first, chained, stream);
 }
 
-static cudaError_t let_share(void (*kernel)(ufm_group_args, uint32_t, ascending), int shared_bytes)
-{
-	return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
-}
-
 cudaError_t kernels_load_group(uint32_t *experts_max)
 {
 	cudaFuncAttributes attributes;
-	int device = 0, shared_bytes = 0;
-	cudaError_t error = cudaGetDevice(&device);
+	int shared_bytes = 0;
+	cudaError_t error = shared_bytes_most(&shared_bytes);
 
-	if (!error)
-		error =
-			cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
 	if (!error)
 		error = cudaFuncGetAttributes(&attributes, group_rows<1, UFM_FIRST_ROWS>);
 	if (!error)
@@ -262,6 +254,6 @@ cudaError_t kernels_load_group(uint32_t *experts_max)
 		return error;
 	shared_bytes -= (int)attributes.sharedSizeBytes;
 	*experts_max = (uint32_t)shared_bytes / sizeof(uint32_t);
-	error = let_share(group_rows<1, 1>, shared_bytes);
-	return error ? error : let_share(group_rows<AT_ONCE_MANY, 1>, shared_bytes);
+	error = load_kernel(group_rows<1, 1>, shared_bytes);
+	return error ? error : load_kernel(group_rows<AT_ONCE_MANY, 1>, shared_bytes);
 }

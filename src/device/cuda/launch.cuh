@@ -57,4 +57,21 @@ static cudaError_t launch_chained(bool chained, void (*kernel)(P...), dim3 grid,
 	return launch_clusters(chained, 0, kernel, grid, threads, shared_bytes, stream, arguments...);
 }
 
+/* Shared memory that a launch on the current device may ask for, at most. */
+static inline cudaError_t shared_bytes_most(int *bytes)
+{
+	int device = 0;
+	cudaError_t error = cudaGetDevice(&device);
+
+	return error ? error
+	             : cudaDeviceGetAttribute(bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+}
+
+/* Loads a kernel, whose launches may ask for so much of it. */
+template <class K> static cudaError_t load_kernel(K *kernel, size_t shared_bytes)
+{
+	return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+	                            (int)shared_bytes);
+}
+
 #endif

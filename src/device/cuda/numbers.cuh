@@ -56,6 +56,21 @@ __device__ inline void element_put(void *base, ufm_dtype dtype, uint64_t index, 
 			dtype == UFM_F16 ? __half_as_ushort(__float2half_rn(value)) : bf16_round(value);
 }
 
+/* V of them: four in one access, or one. */
+template <uint32_t V> __device__ void load_floats(const float *at, float (&out)[V])
+{
+	static_assert(V == 1 || V == 4, "one access");
+	if constexpr (V == 4) {
+		float4 four = *(const float4 *)at;
+		out[0] = four.x;
+		out[1] = four.y;
+		out[2] = four.z;
+		out[3] = four.w;
+	} else {
+		out[0] = *at;
+	}
+}
+
 /* The same bits in every lane: both sides of each addition are the same two numbers. */
 __device__ inline float warp_sum(float value)
 {

@@ -23,19 +23,6 @@
 
 /* ------------------------------------------------------------------ logits */
 
-template <uint32_t V> __device__ void load(const float *at, float (&out)[V])
-{
-	if constexpr (V == 4) {
-		float4 four = *(const float4 *)at;
-		out[0] = four.x;
-		out[1] = four.y;
-		out[2] = four.z;
-		out[3] = four.w;
-	} else {
-		out[0] = *at;
-	}
-}
-
 /* E rows of weights times T tokens a warp. What lies past the last is computed twice and not
  * written. */
 template <uint32_t V, uint32_t E, uint32_t T>
@@ -62,11 +49,11 @@ __global__ void __launch_bounds__(THREADS) route_logits(ufm_router_args a)
 		float w[E][V];
 #pragma unroll
 		for (uint32_t e = 0; e < E; e++)
-			load<V>(weight[e] + c, w[e]);
+			load_floats<V>(weight[e] + c, w[e]);
 #pragma unroll
 		for (uint32_t t = 0; t < T; t++) {
 			float values[V];
-			load<V>(x[t] + c, values);
+			load_floats<V>(x[t] + c, values);
 #pragma unroll
 			for (uint32_t e = 0; e < E; e++) {
 #pragma unroll
@@ -182,19 +169,15 @@ template <uint32_t V> static cudaError_t load_logits(void)
 
 cudaError_t kernels_load_route(uint32_t *experts_max)
 {
-	int device = 0, shared_bytes = 0;
-	cudaError_t error = cudaGetDevice(&device);
+	int shared_bytes = 0;
+	cudaError_t error = shared_bytes_most(&shared_bytes);
 
-	if (!error)
-		error =
-			cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
 	if (!error)
 		error = load_logits<4>();
 	if (!error)
 		error = load_logits<1>();
 	if (!error)
-		error = cudaFuncSetAttribute(route_choose, cudaFuncAttributeMaxDynamicSharedMemorySize,
-		                             shared_bytes);
+		error = load_kernel(route_choose, shared_bytes);
 	*experts_max = (uint32_t)shared_bytes / sizeof(float);
 	return error;
 }

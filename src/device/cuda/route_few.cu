@@ -128,15 +128,7 @@ template <bool WIDE> struct few_columns {
 
 	__device__ void load(const float *at)
 	{
-		if constexpr (WIDE) {
-			float4 four = *(const float4 *)at;
-			value[0] = four.x;
-			value[1] = four.y;
-			value[2] = four.z;
-			value[3] = four.w;
-		} else {
-			value[0] = *at;
-		}
+		load_floats<count>(at, value);
 	}
 	__device__ float add_products(const float *x, float sum) const
 	{
@@ -390,24 +382,15 @@ cudaError_t kernels_route_few(const route_few_args *a, bool chained, cudaStream_
 	                       memory_bytes(a), stream, *a);
 }
 
-static cudaError_t let_share(void (*kernel)(route_few_args), int device_bytes)
-{
-	int most = device_bytes < (int)SHARED_BYTES_MAX ? device_bytes : (int)SHARED_BYTES_MAX;
-
-	return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
-}
-
 cudaError_t kernels_load_route_few(void)
 {
-	int device = 0, shared_bytes = 0;
-	cudaError_t error = cudaGetDevice(&device);
+	int bytes = 0;
+	cudaError_t error = shared_bytes_most(&bytes);
 
+	bytes = bytes < (int)SHARED_BYTES_MAX ? bytes : (int)SHARED_BYTES_MAX;
 	if (!error)
-		error =
-			cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+		error = load_kernel(route_cluster<true, true>, bytes);
 	if (!error)
-		error = let_share(route_cluster<true, true>, shared_bytes);
-	if (!error)
-		error = let_share(route_cluster<true, false>, shared_bytes);
-	return error ? error : let_share(route_cluster<false, false>, shared_bytes);
+		error = load_kernel(route_cluster<true, false>, bytes);
+	return error ? error : load_kernel(route_cluster<false, false>, bytes);
 }

@@ -21,10 +21,4 @@ static cudaError_t start_product(void (*few_entries)(product, entry_list<ENTRIES
 	return launch_chained(l.chained, few_entries, grid, threads, shared_bytes, stream, l.p, some);
 }
 
-template <class K> static cudaError_t load_kernel(K *kernel, size_t shared_bytes)
-{
-	return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-	                            (int)shared_bytes);
-}
-
 #endif
